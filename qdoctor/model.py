@@ -1,0 +1,293 @@
+"""The nouns that flow through the doctor, all frozen, to and from JSON.
+
+A fact is read without running anyone's code; an observation is what happened when a kernel ran;
+a finding is our opinion. ``None`` means unknown everywhere; an empty list or ``""`` means known to
+be none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+FACTS_SCHEMA = "qdoctor/facts/1"
+REPORT_SCHEMA = "qdoctor/report/1"
+
+OutcomeKind: TypeAlias = Literal["passed", "wrong", "failed", "crashed", "timed-out", "skipped"]
+Expected: TypeAlias = Literal["pass", "fail", "unknown"]
+Severity: TypeAlias = Literal["error", "warning", "note"]
+Strength: TypeAlias = Literal["documented", "mined", "inspected", "observed"]
+YesNo: TypeAlias = Literal["yes", "no", "unknown"]
+Applicability: TypeAlias = Literal["safe", "unsafe", "display-only"]
+Action: TypeAlias = Literal[
+    "change-code",
+    "change-hardware",
+    "copy",
+    "disable",
+    "downgrade",
+    "ignore",
+    "install",
+    "install-build",
+    "install-matching",
+    "install-system",
+    "none",
+    "rebuild",
+    "reinstall",
+    "reorder",
+    "restart-kernel",
+    "run",
+    "set-env",
+    "symlink",
+    "uninstall",
+    "unset-env",
+    "upgrade",
+    "upgrade-driver",
+    "upgrade-os",
+    "use",
+    "use-python",
+]
+
+
+class Noun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of every noun: immutable, strict when read, unknown values left out when written."""
+
+
+class Host(Noun, frozen=True):
+    """The machine under the interpreter.
+
+    ``os`` is linux, windows or macos; ``machine`` x86_64, aarch64, arm64 ...; ``libc`` such as
+    ``glibc 2.35`` or ``musl 1.2``; ``container`` the kind (docker, podman ...), ``""`` for none.
+    """
+
+    os: str | None = None
+    machine: str | None = None
+    libc: str | None = None
+    wsl: bool | None = None
+    container: str | bool | None = None
+    c_compiler: bool | None = None
+
+
+class Python(Noun, frozen=True):
+    """The examined interpreter: ``headers`` says whether Python.h can be included."""
+
+    version: str | None = None
+    executable: str | None = None
+    prefix: str | None = None
+    base_prefix: str | None = None
+    headers: bool | None = None
+
+
+class Driver(Noun, frozen=True):
+    """The GPU driver; ``cuda`` is the newest CUDA version it supports by itself.
+
+    ``compat_cuda`` is the CUDA version of an active cuda-compat package, which lifts that ceiling;
+    ``""`` for none.
+    """
+
+    version: str | None = None
+    cuda: str | None = None
+    compat_cuda: str | None = None
+
+
+class Gpu(Noun, frozen=True):
+    """One device, in the order in which the examined process would number it.
+
+    ``sm`` is the compute capability, ``"8.6"``; ``memory_mib`` its total memory in MiB; ``mig`` the
+    profile of a MIG slice, or whether MIG is on; ``visible`` is False when CUDA_VISIBLE_DEVICES hides it;
+    ``arch`` names the architecture of other vendors (``gfx1101``).
+    """
+
+    index: int | None = None
+    name: str | None = None
+    sm: str | None = None
+    memory_mib: int | None = None
+    vendor: str | None = None
+    mig: str | bool | None = None
+    compute_mode: str | None = None
+    visible: bool | None = None
+    arch: str | None = None
+
+
+class NativeLibrary(Noun, frozen=True):
+    """One native library of a package: SMs and PTX it holds, the sonames it needs."""
+
+    package: str | None = None
+    file: str | None = None
+    sm: list[str] | None = None
+    ptx: list[str] | None = None
+    needs: list[str] | None = None
+    glibc: str | None = None
+
+
+class FoundPackage(Noun, frozen=True):
+    """A copy of a package on the import path, in import order (the first one is imported)."""
+
+    name: str
+    version: str | None = None
+    file: str | None = None
+
+
+class Facts(Noun, frozen=True):
+    """What can be read without running third-party code (``qdoctor/facts/1``)."""
+
+    schema: Literal["qdoctor/facts/1"] | None = None
+    host: Host | None = None
+    python: Python | None = None
+    packages: dict[str, str] | None = None
+    packages_found: list[FoundPackage] | None = None
+    requires: dict[str, list[str]] | None = None
+    """Requires-Dist of the installed torch, triton and bitsandbytes, as their METADATA states it."""
+    torch_cuda: str | None = None
+    torch_arch_list: list[str] | None = None
+    toolkit_cuda: str | None = None
+    driver: Driver | None = None
+    gpus: list[Gpu] | None = None
+    env: dict[str, str] | None = None
+    native: list[NativeLibrary] | None = None
+    unread: dict[str, str] | None = None
+    """Why a fact that was looked for stays unknown: key path -> reason."""
+
+
+class Target(Noun, frozen=True, omit_defaults=False):
+    """What is examined, and how it was chosen."""
+
+    kind: Literal["interpreter", "described"]
+    chosen_by: str
+    python: str | None = None
+    assumptions: list[str] = []
+    """Said in the report: a GPU that is only named, a driver taken to be new enough, planned packages."""
+
+
+class Observation(Noun, frozen=True, omit_defaults=False):
+    """What happened when a probe ran in a child process.
+
+    ``outcome`` is closed; ``code`` is a short machine-readable reason beside a non-passed outcome
+    (``library-missing``, ``not-supported`` ...); ``ran`` is False when code was only compiled;
+    ``numbers`` holds max_rel_error, tolerance, milliseconds, ... ; ``device`` is ``cuda:0``, ``cpu`` or ``sm_70``.
+    """
+
+    probe: str
+    outcome: OutcomeKind
+    variant: str | None = None
+    device: str | None = None
+    expected: Expected = "unknown"
+    detail: str = ""
+    code: str | None = None
+    ran: bool = True
+    numbers: dict[str, float] = {}
+    path_taken: str | None = None
+    evidence: list[str] = []
+
+
+class Because(Noun, frozen=True):
+    """One reason: what is so, where that was read, and how strong the reading is."""
+
+    text: str
+    source: str
+    strength: Strength
+
+
+class Fix(Noun, frozen=True):
+    """What to change, the command that does it, and how to verify it. Absent where not applicable."""
+
+    action: Action
+    why: str
+    applicability: Applicability = "display-only"
+    package: str | None = None
+    spec: str | None = None
+    backend: str | None = None
+    name: str | None = None
+    value: str | None = None
+    index: str | None = None
+    command: str | None = None
+    verify: str | None = None
+
+
+class Finding(Noun, frozen=True, omit_defaults=False):
+    """Our opinion. ``affects`` names the needs (backend, gpu, probe) that this takes away."""
+
+    rule: str
+    severity: Severity
+    title: str
+    because: list[Because] = []
+    fixes: list[Fix] = []
+    explains_error: bool = False
+    affects: list[str] = []
+    symptom_of: str | None = None
+    undecided: str | None = None
+    """The single further fact that would decide, where this is one of several possible causes."""
+
+
+class Verdict(Noun, frozen=True, omit_defaults=False):
+    """One quantization backend here. ``rel_error`` is ||y - y64||F / ||y64||F on Gaussian data."""
+
+    backend: str
+    usable: YesNo
+    reason: str
+    rule: str | None = None
+    rel_error: float | None = None
+    milliseconds: float | None = None
+    speedup_vs_half: float | None = None
+    weight_bytes_per_param: float | None = None
+    measured_on: str | None = None
+
+
+class Diagnosis(Noun, frozen=True, omit_defaults=False):
+    """What ``qdoctor.diagnose`` returns."""
+
+    findings: list[Finding]
+    verdicts: list[Verdict]
+    selected: str | None = None
+
+
+class Report(Noun, frozen=True, omit_defaults=False):
+    """Everything one examination learned (``qdoctor/report/1``); a complete replay."""
+
+    tool_version: str
+    matrix_version: str
+    target: Target
+    facts: Facts
+    observations: list[Observation]
+    findings: list[Finding]
+    verdicts: list[Verdict]
+    selected: str | None
+    exit_code: int
+    schema: Literal["qdoctor/report/1"] = "qdoctor/report/1"
+
+
+class BadInput(Exception):  # noqa: N818 - it names what the user gave, not a failure of ours
+    """Input that cannot be used: says what, why and what to do. Ends with exit code 2."""
+
+
+AnyNoun = TypeVar("AnyNoun", bound=Noun)
+
+
+def from_json(data: bytes | str, kind: type[AnyNoun], origin: str) -> AnyNoun:
+    """Read one noun from JSON text; ``origin`` names the text in errors.
+
+    Raises ``BadInput`` for text that is not JSON or does not have the noun's shape.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{origin}: {error}") from error
+
+
+def from_plain(value: Any, kind: type[AnyNoun], origin: str) -> AnyNoun:  # noqa: ANN401
+    """Read one noun from plain dicts and lists. Raises ``BadInput`` as ``from_json`` does."""
+    try:
+        return msgspec.convert(value, type=kind)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"{origin}: {error}") from error
+
+
+def to_json(noun: Noun, *, indent: int = 2) -> str:
+    """Write one noun as JSON text with sorted-as-declared keys; unknown values are left out."""
+    return msgspec.json.format(msgspec.json.encode(noun), indent=indent).decode()
+
+
+def to_plain(noun: Noun) -> dict[str, Any]:
+    """Turn one noun into plain dicts and lists, as in its JSON."""
+    plain: dict[str, Any] = msgspec.to_builtins(noun)
+    return plain
