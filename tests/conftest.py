@@ -1,0 +1,38 @@
+"""Options and seams that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENTS = "--environments"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        ENVIRONMENTS,
+        action="store_true",
+        help="also build real virtual environments around one shared torch and examine them",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption(ENVIRONMENTS):
+        return
+    skip = pytest.mark.skip(reason=f"builds real environments: turned on by {ENVIRONMENTS}")
+    for item in items:
+        if "environments" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The folder that holds qdoctor, kernels and matrix as they are developed."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def machines() -> Path:
+    """Recorded real machines: whole reports, replayed by the tests."""
+    return Path(__file__).resolve().parent / "machines"
