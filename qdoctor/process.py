@@ -1,0 +1,551 @@
+"""The one place that starts a process, bounds it, and leaves nothing of it behind.
+
+A child gets an argument list, no shell, an empty stdin and a process group of its own. It is
+stopped when it takes too long, too much memory or too much disk, and when it ends, in whatever
+way, what it left running is stopped with it.
+
+What is possible where:
+
+- Linux: processes that left the group (``setsid``) are found by a variable in their environment.
+  Only one that starts another program with a cleaned environment after leaving escapes. Memory is
+  the resident set of all of them, polled (pages shared between them count once for each; CUDA
+  reserves address space, so a bound on that would be wrong).
+- macOS: the group is killed whole; memory is not watched (``peak_mib`` is None).
+- Windows: the tree below the child is killed while the child lives; what outlives a child that
+  ended by itself is not found, and memory is not watched.
+
+The file is longer than most because the three systems and the order of these steps belong together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_MARK = "QDOCTOR_CHILD"
+_TICK_SECONDS = 0.05  # how often memory and disk are looked at, more often at first
+_GRACE_SECONDS = 0.5  # between SIGTERM and SIGKILL
+_DEATH_SECONDS = 2.0  # after SIGKILL; a process stuck in the kernel may take for ever
+_MIB = 1 << 20
+_PROC = Path("/proc")
+_HAS_PROC = sys.platform == "linux" and (_PROC / "self" / "stat").exists()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended.
+
+    ``returncode`` is None when a signal ended it (then ``signal`` is its number), when it could
+    not be started (``start_error`` says why) or when somebody else collected it. ``stdout`` and
+    ``stderr`` are the last ``keep_bytes`` of each. ``seconds`` is wall time; ``peak_mib`` the
+    largest resident memory seen of the whole group, None where it cannot be learned.
+    """
+
+    returncode: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+    over_memory: bool = False
+    over_disk: bool = False
+    stdout: bytes = b""
+    stderr: bytes = b""
+    seconds: float = 0.0
+    peak_mib: float | None = None
+    start_error: str | None = None
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    seconds: float
+    memory_mib: int | None
+    folder: Path | None
+    folder_mib: int
+
+
+def run(  # noqa: PLR0913 - each is a bound or a place, named by the caller
+    argv: Sequence[str],
+    *,
+    seconds: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    memory_mib: int | None = None,
+    watch_folder: Path | None = None,
+    folder_mib: int = 64,
+    keep_bytes: int = 65536,
+) -> Ended:
+    """Run ``argv`` to its end or to the first bound it breaks, and stop all it started.
+
+    ``env`` None means our own environment. ``watch_folder`` may grow to ``folder_mib``. A child
+    that cannot be started is an answer (``start_error``), not an exception. ``KeyboardInterrupt``
+    kills everything at once and goes on to the caller.
+    """
+    began = time.monotonic()
+    mark = secrets.token_hex(8)
+    family = _family(mark)
+    try:
+        popen = _start(argv, {**(os.environ if env is None else env), _MARK: mark}, cwd)
+    except (OSError, ValueError) as error:
+        return Ended(seconds=time.monotonic() - began, start_error=_why_not_started(error))
+    drain: _Drain | None = None
+    try:
+        family.adopt(popen.pid)
+        drain = _drain(popen, keep_bytes)
+        _restrain(popen.pid, folder_mib if watch_folder else None)
+        bounds = _Bounds(seconds, memory_mib, watch_folder, folder_mib)
+        ended = _watch(popen, family, drain, bounds, began)
+        _stop(popen, family, drain, _GRACE_SECONDS)
+        drain.rest()
+        code = _collect(popen)
+    except BaseException:
+        _kill_at_once(popen, family, drain)
+        raise
+    finally:
+        _close(popen, drain)
+    return _complete(ended, code, drain, time.monotonic() - began)
+
+
+def _start(
+    argv: Sequence[str], env: Mapping[str, str], cwd: Path | None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        list(argv),
+        bufsize=0,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=env,
+        start_new_session=sys.platform != "win32",
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows
+    )
+
+
+def _why_not_started(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def _restrain(pid: int, folder_mib: int | None) -> None:
+    """Let the kernel help, without running Python between fork and exec.
+
+    No core file; if memory runs out, the child goes before us; no single file can outgrow the
+    folder's bound by far between two looks. That limit is wider than the bound, since it holds for
+    whatever the child writes, shared memory included.
+    """
+    if sys.platform != "linux":
+        return
+    import resource  # noqa: PLC0415 - POSIX only
+
+    with contextlib.suppress(OSError, ValueError):
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, ValueError):
+        if folder_mib is not None:
+            size = 4 * folder_mib * _MIB
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))
+    with contextlib.suppress(OSError):
+        (_PROC / str(pid) / "oom_score_adj").write_text("1000")
+
+
+def _watch(
+    popen: subprocess.Popen[bytes], family: _Family, drain: _Drain, bounds: _Bounds, began: float
+) -> Ended:
+    """Wait until the child ends or breaks a bound; say which, and the memory it needed."""
+    ended = Ended()
+    look = 0.0
+    while True:
+        now = time.monotonic()
+        if _has_ended(popen):
+            return replace(ended, over_disk=_over_disk(bounds))
+        if now - began >= bounds.seconds:
+            return replace(ended, timed_out=True)
+        if now >= look:
+            look = now + min(_TICK_SECONDS, 0.005 + (now - began) / 4)
+            ended = _look(ended, family, bounds)
+            if ended.over_memory or ended.over_disk:
+                return ended
+        drain.wait(max(0.0, min(look, began + bounds.seconds) - now))
+
+
+def _look(ended: Ended, family: _Family, bounds: _Bounds) -> Ended:
+    used = family.resident_mib()
+    if used is not None:
+        ended = replace(ended, peak_mib=max(used, ended.peak_mib or 0.0))
+    over = used is not None and bounds.memory_mib is not None and used > bounds.memory_mib
+    return replace(ended, over_memory=over, over_disk=_over_disk(bounds))
+
+
+def _over_disk(bounds: _Bounds) -> bool:
+    if bounds.folder is None:
+        return False
+    limit = bounds.folder_mib * _MIB
+    used = 0
+    for size in _sizes(bounds.folder):
+        used += size
+        if used >= limit:
+            return True
+    return False
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    """Bytes that each entry below ``folder`` takes on the disk; an empty file takes some too."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    found = entry.stat(follow_symlinks=False)
+                    blocks: int | None = getattr(found, "st_blocks", None)
+                    yield 1024 + (found.st_size if blocks is None else blocks * 512)
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _sizes(Path(entry.path))
+    except OSError:
+        return
+
+
+def _has_ended(popen: subprocess.Popen[bytes]) -> bool:
+    """Whether the child ended. On Linux it stays uncollected: its number must name its group."""
+    if sys.platform != "linux" or not _HAS_PROC:
+        return popen.poll() is not None
+    try:
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, popen.pid, how) is not None
+    except ChildProcessError:  # SIGCHLD is ignored in this process: the kernel collected it
+        return True
+
+
+def _collect(popen: subprocess.Popen[bytes]) -> int | None:
+    """Collect the ended child; None when it is not ours to collect, or cannot be killed."""
+    if popen.returncode is not None:
+        return popen.returncode
+    if sys.platform == "win32":
+        return popen.wait(_DEATH_SECONDS)
+    until = time.monotonic() + _DEATH_SECONDS
+    while True:
+        try:
+            pid, status = os.waitpid(popen.pid, os.WNOHANG)
+        except ChildProcessError:
+            popen.returncode = 0  # Popen itself would say so; we say that we do not know
+            return None
+        if pid:
+            popen.returncode = os.waitstatus_to_exitcode(status)
+            return popen.returncode
+        if time.monotonic() > until:
+            return None
+        time.sleep(0.005)
+
+
+def _stop(
+    popen: subprocess.Popen[bytes], family: _Family, drain: _Drain | None, grace: float
+) -> None:
+    """End all that still runs: politely for ``grace`` seconds, then not."""
+    for force, patience in ((False, grace), (True, _DEATH_SECONDS)):
+        until = time.monotonic() + patience
+        asked = False
+        while family.alive() or not _has_ended(popen):
+            if force or not asked:
+                family.end(force=force)
+            asked = True
+            if time.monotonic() >= until:
+                break
+            if drain is None:
+                time.sleep(0.005)
+            else:
+                drain.wait(0.005)
+
+
+def _kill_at_once(popen: subprocess.Popen[bytes], family: _Family, drain: _Drain | None) -> None:
+    """Nobody waits for politeness any more: the caller is being interrupted."""
+    family.adopt(popen.pid)
+    family.end(force=True)
+    _stop(popen, family, drain, 0.0)
+    _collect(popen)
+
+
+def _close(popen: subprocess.Popen[bytes], drain: _Drain | None) -> None:
+    if drain is not None:
+        drain.close()
+    for pipe in (popen.stdout, popen.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _complete(ended: Ended, code: int | None, drain: _Drain, seconds: float) -> Ended:
+    by_signal = sys.platform != "win32" and code is not None and code < 0
+    return replace(
+        ended,
+        returncode=None if by_signal else code,
+        signal=-code if by_signal and code is not None else None,
+        stdout=drain.stdout.last(),
+        stderr=drain.stderr.last(),
+        seconds=seconds,
+    )
+
+
+class _Tail:
+    """The last bytes of a stream of any length."""
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._data = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        self._data += chunk
+        if len(self._data) > 4 * self._keep:
+            self._data = self._data[-self._keep :]
+
+    def last(self) -> bytes:
+        return bytes(self._data[-self._keep :]) if self._keep else b""
+
+
+class _Drain(Protocol):
+    """Empties a child's two pipes so that it never blocks on them."""
+
+    stdout: _Tail
+    stderr: _Tail
+
+    def wait(self, seconds: float) -> None:
+        """Return when output came, when the child ended (where that can be seen), or in time."""
+
+    def rest(self) -> None:
+        """Take what is left in the pipes once everything was stopped."""
+
+    def close(self) -> None:
+        """Let go of what ``wait`` needed."""
+
+
+def _drain(popen: subprocess.Popen[bytes], keep: int) -> _Drain:
+    return _Reading(popen, keep) if sys.platform == "win32" else _Selecting(popen, keep)
+
+
+class _Selecting:
+    """POSIX: one selector over both pipes and, on Linux, the end of the child."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], keep: int) -> None:
+        self.stdout, self.stderr = _Tail(keep), _Tail(keep)
+        self._selector = selectors.DefaultSelector()
+        for pipe, tail in ((popen.stdout, self.stdout), (popen.stderr, self.stderr)):
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+                self._selector.register(pipe.fileno(), selectors.EVENT_READ, tail)
+        self._ending: int | None = None
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # an old kernel, a sandbox: then the tick must do
+                self._ending = os.pidfd_open(popen.pid)
+                self._selector.register(self._ending, selectors.EVENT_READ, None)
+
+    def wait(self, seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
+            if key.data is None or not self._read(key.fd, key.data):
+                self._selector.unregister(key.fd)
+
+    def rest(self) -> None:
+        for _ in range(64):  # more than a pipe holds: whoever still writes must not hold us
+            if not self._selector.select(0):
+                return
+            self.wait(0)
+
+    def close(self) -> None:
+        self._selector.close()
+        if self._ending is not None:
+            os.close(self._ending)
+
+    @staticmethod
+    def _read(fd: int, tail: _Tail) -> bool:
+        try:
+            chunk = os.read(fd, 65536)
+        except BlockingIOError:
+            return True
+        tail.add(chunk)
+        return bool(chunk)
+
+
+class _Reading:
+    """Windows: pipes cannot be selected there, so each has a thread."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], keep: int) -> None:
+        self.stdout, self.stderr = _Tail(keep), _Tail(keep)
+        self._popen = popen
+        pairs = ((popen.stdout, self.stdout), (popen.stderr, self.stderr))
+        self._threads = [
+            threading.Thread(target=self._read, args=pair, daemon=True) for pair in pairs
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, seconds: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(seconds)
+
+    def rest(self) -> None:
+        for thread in self._threads:
+            thread.join(_GRACE_SECONDS)
+
+    def close(self) -> None:
+        """The threads end with their pipes."""
+
+    @staticmethod
+    def _read(pipe: IO[bytes], tail: _Tail) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while chunk := pipe.read(65536):
+                tail.add(chunk)
+
+
+class _Family(Protocol):
+    """A child and all that it started."""
+
+    def adopt(self, leader: int) -> None:
+        """Learn the child's process id, once it runs."""
+
+    def alive(self) -> bool:
+        """Whether anything but the leader itself still runs."""
+
+    def resident_mib(self) -> float | None:
+        """Resident memory of all of them in MiB; None where it cannot be learned."""
+
+    def end(self, *, force: bool) -> None:
+        """Ask all of them to end, or kill them."""
+
+
+def _family(mark: str) -> _Family:
+    if sys.platform == "win32":
+        return _Tree()
+    if _HAS_PROC:
+        return _MarkedGroup(mark)
+    return _Group()
+
+
+class _Group:
+    """POSIX: the process group that the child leads."""
+
+    leader = 0
+
+    def adopt(self, leader: int) -> None:
+        self.leader = leader
+
+    def alive(self) -> bool:
+        try:
+            os.killpg(self.leader, 0)
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of ended processes
+            return False
+        return True
+
+    def resident_mib(self) -> float | None:
+        return None
+
+    def end(self, *, force: bool) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.leader, signal.SIGKILL if force else signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class _Process:
+    pid: int
+    parent: int
+    group: int
+    session: int
+    running: bool
+    resident_pages: int
+
+
+class _MarkedGroup(_Group):
+    """Linux: the group, the session, and whoever left both but still carries the mark."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = f"{_MARK}={mark}".encode()
+        self._foreign = set(_pids())  # who ran before the child cannot belong to it
+        self._strays: set[int] = set()
+        self._page_mib = os.sysconf("SC_PAGE_SIZE") / _MIB
+
+    def alive(self) -> bool:
+        others = [each for each in self._members() if each.pid != self.leader]
+        for each in others:
+            if not each.running and each.parent == os.getpid():  # we are the machine's reaper
+                with contextlib.suppress(OSError):
+                    os.waitpid(each.pid, os.WNOHANG)
+        return any(each.running for each in others)
+
+    def resident_mib(self) -> float | None:
+        return sum(each.resident_pages for each in self._members()) * self._page_mib
+
+    def end(self, *, force: bool) -> None:
+        super().end(force=force)
+        for each in self._members():
+            if each.group != self.leader:
+                with contextlib.suppress(OSError):
+                    os.kill(each.pid, signal.SIGKILL if force else signal.SIGTERM)
+
+    def _members(self) -> list[_Process]:
+        now = set(_pids())
+        self._foreign &= now  # a number that was given back may come to mean one of ours
+        found = (_process(pid) for pid in sorted(now - self._foreign))
+        return [each for each in found if each is not None and self._is_ours(each)]
+
+    def _is_ours(self, process: _Process) -> bool:
+        if self.leader in (process.pid, process.group, process.session):
+            return True
+        if process.pid in self._strays:
+            return True
+        try:
+            environment = (_PROC / str(process.pid) / "environ").read_bytes()
+        except OSError:  # another user's, or gone
+            return False
+        if self._mark in environment.split(b"\0"):
+            self._strays.add(process.pid)
+            return True
+        if environment:  # none yet: it may be between two programs, so ask again
+            self._foreign.add(process.pid)
+        return False
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(_PROC) if name.isdigit()]  # noqa: PTH208 - often
+    except OSError:
+        return []
+
+
+def _process(pid: int) -> _Process | None:
+    """Read /proc/PID/stat, proc_pid_stat(5); the name in parentheses may hold anything."""
+    try:
+        fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+        parent, group, session = (int(field) for field in fields[1:4])
+        return _Process(pid, parent, group, session, fields[0] not in b"ZX", int(fields[21]))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+class _Tree:
+    """Windows: the tree below the child, as ``taskkill`` walks it."""
+
+    _leader = 0
+
+    def adopt(self, leader: int) -> None:
+        self._leader = leader
+
+    def alive(self) -> bool:
+        return False
+
+    def resident_mib(self) -> float | None:
+        return None
+
+    def end(self, *, force: bool) -> None:  # noqa: ARG002 - a console program hears no polite request
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(
+                ["taskkill", "/T", "/F", "/PID", str(self._leader)],  # noqa: S607
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_DEATH_SECONDS,
+                check=False,
+            )
