@@ -1,0 +1,20 @@
+"""Bytes of native libraries -> SMs, PTX, what they need, what they export.
+
+Runs no code of a library and reads headers only, from a path or from any seekable reader. Every
+failure is ``UnreadableBinary``. Imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from qdoctor.binaries.elf import Elf, exported_symbols, read_elf
+from qdoctor.binaries.errors import UnreadableBinary
+from qdoctor.binaries.library import Library, read_library
+
+__all__ = [
+    "Elf",
+    "Library",
+    "UnreadableBinary",
+    "exported_symbols",
+    "read_elf",
+    "read_library",
+]

@@ -1,0 +1,89 @@
+"""CUDA fat binaries: which SMs have machine code (cubin) and which have PTX.
+
+The linker puts the fat binaries of all translation units into one section, each aligned to 8
+bytes. A fat binary is a 16-byte header (magic 0xBA55ED50, version u16, header size u16, size of
+what follows u64) and entries, each with a header of its own (kind u16, version u16, header size
+u32, payload size u64, ... , SM u32 at byte 28). Only headers are read; payloads are skipped.
+
+The layout is not documented by NVIDIA; it was read off the bytes of released libraries and agrees
+with what ``cuobjdump --list-elf --list-ptx`` says of them. The ``a`` and ``f`` of names such as
+``sm_90a`` are not in these headers: such code is listed under its number.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from qdoctor.binaries.errors import UnreadableBinary
+from qdoctor.binaries.window import Window
+
+MAGIC = 0xBA55ED50
+SECTIONS = (".nv_fatbin", ".nv_fatb", "__nv_relfatbin")
+PTX, CUBIN = 1, 2
+_HEADER = struct.Struct("<IHHQ")
+_ENTRY = struct.Struct("<HHIQ12xI")
+_ALIGNMENT = 8
+_LONGEST_GAP = 4096  # zero bytes that a linker may leave between two fat binaries
+_MOST_ENTRIES = 200_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One code object: ``kind`` PTX or CUBIN, ``sm`` such as 70, ``size`` of its payload in bytes."""
+
+    kind: int
+    sm: int
+    size: int
+
+
+def entries(file: Window, start: int, length: int) -> list[Entry]:
+    """Read the headers of all code objects in the section at ``start``, ``length`` bytes long.
+
+    Raises ``UnreadableBinary`` where a header or a size does not fit the section.
+    """
+    end = start + length
+    if start < 0 or end > file.length:
+        raise UnreadableBinary(f"the fatbin section ends at {end}, the file at {file.length}")
+    found: list[Entry] = []
+    at = _next_fatbin(file, start, end)
+    while at is not None:
+        body, after = _fatbin(file, at, end)
+        _walk(file, body, after, found)
+        at = _next_fatbin(file, after, end)
+    return found
+
+
+def _fatbin(file: Window, at: int, end: int) -> tuple[int, int]:
+    """Give the first byte after the header at ``at``, and the first after the fat binary."""
+    magic, _version, header, size = _HEADER.unpack(file.read_at(at, _HEADER.size, "a fatbin"))
+    if magic != MAGIC:
+        raise UnreadableBinary(f"no fatbin at offset {at}: magic {magic:#010x}")
+    if header < _HEADER.size or at + header + size > end:
+        raise UnreadableBinary(f"the fatbin at offset {at} claims {size} bytes, beyond its section")
+    return at + header, at + header + size
+
+
+def _walk(file: Window, at: int, end: int, found: list[Entry]) -> None:
+    """Add the entries between ``at`` and ``end`` to ``found``."""
+    while at + _ENTRY.size <= end:
+        kind, _version, header, size, sm = _ENTRY.unpack(file.read_at(at, _ENTRY.size, "an entry"))
+        if header < _ENTRY.size or at + header + size > end:
+            raise UnreadableBinary(f"the code object at offset {at} claims {size} bytes")
+        found.append(Entry(kind, sm, size))
+        if len(found) > _MOST_ENTRIES:
+            raise UnreadableBinary(f"more than {_MOST_ENTRIES} code objects")
+        at += header + size
+
+
+def _next_fatbin(file: Window, at: int, end: int) -> int | None:
+    """Skip the zero bytes between two fat binaries; None at the end of the section."""
+    at += -at % _ALIGNMENT
+    gap = file.read_at(at, min(_LONGEST_GAP, end - at), "a gap") if at < end else b""
+    filled = gap.lstrip(b"\0")
+    if filled:
+        at += len(gap) - len(filled)
+        return at - at % _ALIGNMENT
+    if end - at > len(gap):
+        raise UnreadableBinary(f"{_LONGEST_GAP} zero bytes in the fatbin section at offset {at}")
+    return None

@@ -1,0 +1,70 @@
+"""One native library, whatever its format: the SMs and PTX it holds and what it needs."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qdoctor.binaries import elf, fatbin, macho, pe
+from qdoctor.binaries.errors import UnreadableBinary
+from qdoctor.binaries.window import Source, Window, opened
+
+
+@dataclass(frozen=True)
+class Library:
+    """What a library's bytes say.
+
+    ``sm``, ``ptx``: ``("sm_70", ...)`` ascending, empty for a library without GPU code; ``needs``:
+    sonames, DLLs or dylibs in order; ``glibc``, ``glibcxx``: highest symbol version asked for,
+    ``None`` where the format has none; ``format`` is ``elf``, ``pe`` or ``macho``.
+    """
+
+    format: str
+    machine: str
+    sm: tuple[str, ...]
+    ptx: tuple[str, ...]
+    needs: tuple[str, ...]
+    glibc: str | None = None
+    glibcxx: str | None = None
+
+
+def read_library(source: Source) -> Library:
+    """Read a library from a path or a seekable reader, headers only.
+
+    Raises ``UnreadableBinary`` where it is truncated, lies about itself, or is no library.
+    """
+    with opened(source) as file:
+        magic = file.read_at(0, 4, "the magic number")
+        try:
+            if magic == elf.MAGIC:
+                return _from_elf(file)
+            if magic[:2] == pe.MAGIC:
+                return _from_pe(file)
+            if magic in macho.MAGICS:
+                macho_file = macho.read_macho(file)
+                return Library("macho", macho_file.machine, (), (), macho_file.needs)
+        except struct.error as error:
+            raise UnreadableBinary(f"a header is cut short: {error}") from error
+        raise UnreadableBinary(f"not a native library: it starts with {magic!r}")
+
+
+def _from_elf(file: Window) -> Library:
+    found = elf.read_elf(file)
+    sm, ptx = _gpu_code(file, found.fatbins)
+    return Library("elf", found.machine, sm, ptx, found.needs, found.glibc, found.glibcxx)
+
+
+def _from_pe(file: Window) -> Library:
+    found = pe.read_pe(file)
+    sm, ptx = _gpu_code(file, found.fatbins)
+    return Library("pe", found.machine, sm, ptx, found.needs)
+
+
+def _gpu_code(
+    file: Window, sections: Iterable[tuple[int, int]]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    found = [entry for start, length in sections for entry in fatbin.entries(file, start, length)]
+    cubins = {entry.sm for entry in found if entry.kind == fatbin.CUBIN}
+    ptx = {entry.sm for entry in found if entry.kind == fatbin.PTX}
+    return tuple(f"sm_{sm}" for sm in sorted(cubins)), tuple(f"sm_{sm}" for sm in sorted(ptx))
