@@ -1,0 +1,104 @@
+"""Run one kernel in the examined interpreter and leave its answer in a file.
+
+``python -B _harness.py KERNEL.py CONTROL_DIR`` reads CONTROL_DIR/request.json and writes
+CONTROL_DIR/result.json by a temporary name, so that a result that exists is complete. Standard
+output belongs to whatever the kernel imports: nothing is read from it. ``phase`` says what was
+under way and ``partial.json`` holds the outcomes reached so far, for the reader of a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+if sys.path and os.path.abspath(sys.path[0] or ".") == _HERE:
+    del sys.path[0]  # a file of ours must never shadow a module of theirs
+
+import faulthandler  # noqa: E402 - the path comes first
+import importlib.util  # noqa: E402
+import json  # noqa: E402
+import time  # noqa: E402
+from typing import Any, Callable, Dict, List  # noqa: E402
+
+
+def load(path: str) -> Any:  # noqa: ANN401 - a module, whose names mypy cannot know
+    """Import one source file by its path, without its folder being on ``sys.path``."""
+    name = "qdoctor_kernel_" + os.path.splitext(os.path.basename(path))[0]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python source file: " + path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+outcomes = load(os.path.join(_HERE, "_outcomes.py"))
+
+
+def run_kernel(
+    path: str,
+    request: Dict[str, Any],
+    phase: Callable[[str], None],
+    keep: Callable[[List[Dict[str, Any]]], None],
+) -> List[Dict[str, Any]]:
+    """Every outcome of the kernel at ``path``; what it raises becomes its last one."""
+    reached: List[Dict[str, Any]] = []
+    try:
+        phase("loading " + os.path.basename(path))
+        kernel = load(path)
+        kernel.phase = phase
+        for one in kernel.run(request):
+            reached.append(one)
+            keep(reached)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is the answer
+        reached.append(outcomes.from_error(error, ran=request.get("mode") != "compile"))
+    return reached
+
+
+def write(path: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write JSON under a temporary name, then rename: a reader sees all of it or none."""
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        json.dump(value, file, allow_nan=False)
+    os.replace(path + ".part", path)
+
+
+def main(arguments: List[str]) -> int:
+    """``KERNEL.py CONTROL_DIR`` -> exit status; 2 when the call itself is wrong."""
+    if len(arguments) != 2:
+        sys.stderr.write("usage: _harness.py KERNEL.py CONTROL_DIR\n")
+        return 2
+    path, control = arguments
+    faulthandler.enable()  # the stack of a crash goes to stderr
+    try:
+        with open(os.path.join(control, "request.json"), encoding="utf-8") as file:
+            request = json.load(file)
+    except (OSError, ValueError) as error:
+        sys.stderr.write("cannot read the request: {}\n".format(error))
+        return 2
+
+    def phase(text: str) -> None:
+        with open(os.path.join(control, "phase"), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    partial = os.path.join(control, "partial.json")
+    answer = run_kernel(path, request, phase, lambda so_far: write(partial, {"outcomes": so_far}))
+    write(os.path.join(control, "result.json"), {"outcomes": answer})
+    return 0
+
+
+def by_hand(path: str) -> int:
+    """``python kernels/KERNEL.py [--compile SM ...]``: print the outcomes; 1 unless all is well."""
+    words = sys.argv[1:]
+    compiling = words[:1] == ["--compile"]
+    request = {"mode": "compile", "sms": words[1:]} if compiling else {"mode": "run", "device": 0}
+    started = time.perf_counter()
+    found = run_kernel(path, request, lambda text: None, lambda reached: None)
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    sys.stdout.write("{:.2f} s\n".format(time.perf_counter() - started))
+    return int(any(one["outcome"] not in ("passed", "skipped") for one in found))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
