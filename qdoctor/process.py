@@ -14,7 +14,7 @@ What is possible where:
 - Windows: the tree below the child is killed while the child lives; what outlives a child that
   ended by itself is not found, and memory is not watched.
 
-The file is longer than most because the three systems and the order of these steps belong together.
+Who belongs to a child is known by ``_family``, its output is read by ``_pipes``.
 """
 
 from __future__ import annotations
@@ -22,26 +22,24 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import selectors
-import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
+
+from qdoctor._family import HAS_PROC, MARK, Family, posix_family
+from qdoctor._pipes import Drain, drain_pipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_MARK = "QDOCTOR_CHILD"
 _TICK_SECONDS = 0.05  # how often memory and disk are looked at, more often at first
 _GRACE_SECONDS = 0.5  # between SIGTERM and SIGKILL
 _DEATH_SECONDS = 2.0  # after SIGKILL; a process stuck in the kernel may take for ever
 _MIB = 1 << 20
 _PROC = Path("/proc")
-_HAS_PROC = sys.platform == "linux" and (_PROC / "self" / "stat").exists()
 
 
 @dataclass(frozen=True)
@@ -93,15 +91,15 @@ def run(  # noqa: PLR0913 - each is a bound or a place, named by the caller
     """
     began = time.monotonic()
     mark = secrets.token_hex(8)
-    family = _family(mark)
+    family: Family = _Tree() if sys.platform == "win32" else posix_family(mark)
     try:
-        popen = _start(argv, {**(os.environ if env is None else env), _MARK: mark}, cwd)
+        popen = _start(argv, {**(os.environ if env is None else env), MARK: mark}, cwd)
     except (OSError, ValueError) as error:
         return Ended(seconds=time.monotonic() - began, start_error=_why_not_started(error))
-    drain: _Drain | None = None
+    drain: Drain | None = None
     try:
         family.adopt(popen.pid)
-        drain = _drain(popen, keep_bytes)
+        drain = drain_pipes(popen.pid, *_pipes_of(popen), keep_bytes)
         _restrain(popen.pid, folder_mib if watch_folder else None)
         bounds = _Bounds(seconds, memory_mib, watch_folder, folder_mib)
         ended = _watch(popen, family, drain, bounds, began)
@@ -160,7 +158,7 @@ def _restrain(pid: int, folder_mib: int | None) -> None:
 
 
 def _watch(
-    popen: subprocess.Popen[bytes], family: _Family, drain: _Drain, bounds: _Bounds, began: float
+    popen: subprocess.Popen[bytes], family: Family, drain: Drain, bounds: _Bounds, began: float
 ) -> Ended:
     """Wait until the child ends or breaks a bound; say which, and the memory it needed."""
     ended = Ended()
@@ -179,7 +177,7 @@ def _watch(
         drain.wait(max(0.0, min(look, began + bounds.seconds) - now))
 
 
-def _look(ended: Ended, family: _Family, bounds: _Bounds) -> Ended:
+def _look(ended: Ended, family: Family, bounds: _Bounds) -> Ended:
     used = family.resident_mib()
     if used is not None:
         ended = replace(ended, peak_mib=max(used, ended.peak_mib or 0.0))
@@ -216,7 +214,7 @@ def _sizes(folder: Path) -> Iterator[int]:
 
 def _has_ended(popen: subprocess.Popen[bytes]) -> bool:
     """Whether the child ended. On Linux it stays uncollected: its number must name its group."""
-    if sys.platform != "linux" or not _HAS_PROC:
+    if sys.platform != "linux" or not HAS_PROC:
         return popen.poll() is not None
     try:
         how = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -247,13 +245,13 @@ def _collect(popen: subprocess.Popen[bytes]) -> int | None:
 
 
 def _stop(
-    popen: subprocess.Popen[bytes], family: _Family, drain: _Drain | None, grace: float
+    popen: subprocess.Popen[bytes], family: Family, drain: Drain | None, grace: float
 ) -> None:
     """End all that still runs: politely for ``grace`` seconds, then not."""
     for force, patience in ((False, grace), (True, _DEATH_SECONDS)):
         until = time.monotonic() + patience
         asked = False
-        while family.alive() or not _has_ended(popen):
+        while not _has_ended(popen) or family.alive():
             if force or not asked:
                 family.end(force=force)
             asked = True
@@ -265,7 +263,7 @@ def _stop(
                 drain.wait(0.005)
 
 
-def _kill_at_once(popen: subprocess.Popen[bytes], family: _Family, drain: _Drain | None) -> None:
+def _kill_at_once(popen: subprocess.Popen[bytes], family: Family, drain: Drain | None) -> None:
     """Nobody waits for politeness any more: the caller is being interrupted."""
     family.adopt(popen.pid)
     family.end(force=True)
@@ -273,15 +271,20 @@ def _kill_at_once(popen: subprocess.Popen[bytes], family: _Family, drain: _Drain
     _collect(popen)
 
 
-def _close(popen: subprocess.Popen[bytes], drain: _Drain | None) -> None:
+def _close(popen: subprocess.Popen[bytes], drain: Drain | None) -> None:
     if drain is not None:
         drain.close()
-    for pipe in (popen.stdout, popen.stderr):
-        if pipe is not None:
-            pipe.close()
+    for pipe in _pipes_of(popen):
+        pipe.close()
 
 
-def _complete(ended: Ended, code: int | None, drain: _Drain, seconds: float) -> Ended:
+def _pipes_of(popen: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    if popen.stdout is None or popen.stderr is None:
+        raise RuntimeError("the child was started without pipes")
+    return popen.stdout, popen.stderr
+
+
+def _complete(ended: Ended, code: int | None, drain: Drain, seconds: float) -> Ended:
     by_signal = sys.platform != "win32" and code is not None and code < 0
     return replace(
         ended,
@@ -291,239 +294,6 @@ def _complete(ended: Ended, code: int | None, drain: _Drain, seconds: float) -> 
         stderr=drain.stderr.last(),
         seconds=seconds,
     )
-
-
-class _Tail:
-    """The last bytes of a stream of any length."""
-
-    def __init__(self, keep: int) -> None:
-        self._keep = keep
-        self._data = bytearray()
-
-    def add(self, chunk: bytes) -> None:
-        self._data += chunk
-        if len(self._data) > 4 * self._keep:
-            self._data = self._data[-self._keep :]
-
-    def last(self) -> bytes:
-        return bytes(self._data[-self._keep :]) if self._keep else b""
-
-
-class _Drain(Protocol):
-    """Empties a child's two pipes so that it never blocks on them."""
-
-    stdout: _Tail
-    stderr: _Tail
-
-    def wait(self, seconds: float) -> None:
-        """Return when output came, when the child ended (where that can be seen), or in time."""
-
-    def rest(self) -> None:
-        """Take what is left in the pipes once everything was stopped."""
-
-    def close(self) -> None:
-        """Let go of what ``wait`` needed."""
-
-
-def _drain(popen: subprocess.Popen[bytes], keep: int) -> _Drain:
-    return _Reading(popen, keep) if sys.platform == "win32" else _Selecting(popen, keep)
-
-
-class _Selecting:
-    """POSIX: one selector over both pipes and, on Linux, the end of the child."""
-
-    def __init__(self, popen: subprocess.Popen[bytes], keep: int) -> None:
-        self.stdout, self.stderr = _Tail(keep), _Tail(keep)
-        self._selector = selectors.DefaultSelector()
-        for pipe, tail in ((popen.stdout, self.stdout), (popen.stderr, self.stderr)):
-            if pipe is not None:
-                os.set_blocking(pipe.fileno(), False)
-                self._selector.register(pipe.fileno(), selectors.EVENT_READ, tail)
-        self._ending: int | None = None
-        if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # an old kernel, a sandbox: then the tick must do
-                self._ending = os.pidfd_open(popen.pid)
-                self._selector.register(self._ending, selectors.EVENT_READ, None)
-
-    def wait(self, seconds: float) -> None:
-        for key, _ in self._selector.select(seconds):
-            if key.data is None or not self._read(key.fd, key.data):
-                self._selector.unregister(key.fd)
-
-    def rest(self) -> None:
-        for _ in range(64):  # more than a pipe holds: whoever still writes must not hold us
-            if not self._selector.select(0):
-                return
-            self.wait(0)
-
-    def close(self) -> None:
-        self._selector.close()
-        if self._ending is not None:
-            os.close(self._ending)
-
-    @staticmethod
-    def _read(fd: int, tail: _Tail) -> bool:
-        try:
-            chunk = os.read(fd, 65536)
-        except BlockingIOError:
-            return True
-        tail.add(chunk)
-        return bool(chunk)
-
-
-class _Reading:
-    """Windows: pipes cannot be selected there, so each has a thread."""
-
-    def __init__(self, popen: subprocess.Popen[bytes], keep: int) -> None:
-        self.stdout, self.stderr = _Tail(keep), _Tail(keep)
-        self._popen = popen
-        pairs = ((popen.stdout, self.stdout), (popen.stderr, self.stderr))
-        self._threads = [
-            threading.Thread(target=self._read, args=pair, daemon=True) for pair in pairs
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def wait(self, seconds: float) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(seconds)
-
-    def rest(self) -> None:
-        for thread in self._threads:
-            thread.join(_GRACE_SECONDS)
-
-    def close(self) -> None:
-        """The threads end with their pipes."""
-
-    @staticmethod
-    def _read(pipe: IO[bytes], tail: _Tail) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while chunk := pipe.read(65536):
-                tail.add(chunk)
-
-
-class _Family(Protocol):
-    """A child and all that it started."""
-
-    def adopt(self, leader: int) -> None:
-        """Learn the child's process id, once it runs."""
-
-    def alive(self) -> bool:
-        """Whether anything but the leader itself still runs."""
-
-    def resident_mib(self) -> float | None:
-        """Resident memory of all of them in MiB; None where it cannot be learned."""
-
-    def end(self, *, force: bool) -> None:
-        """Ask all of them to end, or kill them."""
-
-
-def _family(mark: str) -> _Family:
-    if sys.platform == "win32":
-        return _Tree()
-    if _HAS_PROC:
-        return _MarkedGroup(mark)
-    return _Group()
-
-
-class _Group:
-    """POSIX: the process group that the child leads."""
-
-    leader = 0
-
-    def adopt(self, leader: int) -> None:
-        self.leader = leader
-
-    def alive(self) -> bool:
-        try:
-            os.killpg(self.leader, 0)
-        except (ProcessLookupError, PermissionError):  # macOS says the latter of ended processes
-            return False
-        return True
-
-    def resident_mib(self) -> float | None:
-        return None
-
-    def end(self, *, force: bool) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.leader, signal.SIGKILL if force else signal.SIGTERM)
-
-
-@dataclass(frozen=True)
-class _Process:
-    pid: int
-    parent: int
-    group: int
-    session: int
-    running: bool
-    resident_pages: int
-
-
-class _MarkedGroup(_Group):
-    """Linux: the group, the session, and whoever left both but still carries the mark."""
-
-    def __init__(self, mark: str) -> None:
-        self._mark = f"{_MARK}={mark}".encode()
-        self._foreign = set(_pids())  # who ran before the child cannot belong to it
-        self._strays: set[int] = set()
-        self._page_mib = os.sysconf("SC_PAGE_SIZE") / _MIB
-
-    def alive(self) -> bool:
-        others = [each for each in self._members() if each.pid != self.leader]
-        for each in others:
-            if not each.running and each.parent == os.getpid():  # we are the machine's reaper
-                with contextlib.suppress(OSError):
-                    os.waitpid(each.pid, os.WNOHANG)
-        return any(each.running for each in others)
-
-    def resident_mib(self) -> float | None:
-        return sum(each.resident_pages for each in self._members()) * self._page_mib
-
-    def end(self, *, force: bool) -> None:
-        super().end(force=force)
-        for each in self._members():
-            if each.group != self.leader:
-                with contextlib.suppress(OSError):
-                    os.kill(each.pid, signal.SIGKILL if force else signal.SIGTERM)
-
-    def _members(self) -> list[_Process]:
-        now = set(_pids())
-        self._foreign &= now  # a number that was given back may come to mean one of ours
-        found = (_process(pid) for pid in sorted(now - self._foreign))
-        return [each for each in found if each is not None and self._is_ours(each)]
-
-    def _is_ours(self, process: _Process) -> bool:
-        if self.leader in (process.pid, process.group, process.session):
-            return True
-        if process.pid in self._strays:
-            return True
-        try:
-            environment = (_PROC / str(process.pid) / "environ").read_bytes()
-        except OSError:  # another user's, or gone
-            return False
-        if self._mark in environment.split(b"\0"):
-            self._strays.add(process.pid)
-            return True
-        if environment:  # none yet: it may be between two programs, so ask again
-            self._foreign.add(process.pid)
-        return False
-
-
-def _pids() -> list[int]:
-    try:
-        return [int(name) for name in os.listdir(_PROC) if name.isdigit()]  # noqa: PTH208 - often
-    except OSError:
-        return []
-
-
-def _process(pid: int) -> _Process | None:
-    """Read /proc/PID/stat, proc_pid_stat(5); the name in parentheses may hold anything."""
-    try:
-        fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-        parent, group, session = (int(field) for field in fields[1:4])
-        return _Process(pid, parent, group, session, fields[0] not in b"ZX", int(fields[21]))
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 class _Tree:

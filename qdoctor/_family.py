@@ -1,0 +1,140 @@
+"""Who belongs to a child on POSIX systems: its group, and on Linux those who left the group.
+
+Part of ``process``; used by nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+MARK = "QDOCTOR_CHILD"
+_PROC = Path("/proc")
+HAS_PROC = sys.platform == "linux" and (_PROC / "self" / "stat").exists()
+_MIB = 1 << 20
+
+
+class Family(Protocol):
+    """A child and all that it started."""
+
+    def adopt(self, leader: int) -> None:
+        """Learn the child's process id, once it runs."""
+
+    def alive(self) -> bool:
+        """Whether anything but the leader itself still runs."""
+
+    def resident_mib(self) -> float | None:
+        """Resident memory of all of them in MiB; None where it cannot be learned."""
+
+    def end(self, *, force: bool) -> None:
+        """Ask all of them to end, or kill them."""
+
+
+def posix_family(mark: str) -> Family:
+    """Make ready for a child whose environment will hold ``MARK=mark``; call before it starts."""
+    return _MarkedGroup(mark) if HAS_PROC else _Group()
+
+
+class _Group:
+    """POSIX: the process group that the child leads."""
+
+    leader = 0
+
+    def adopt(self, leader: int) -> None:
+        self.leader = leader
+
+    def alive(self) -> bool:
+        try:
+            os.killpg(self.leader, 0)
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of ended processes
+            return False
+        return True
+
+    def resident_mib(self) -> float | None:
+        return None
+
+    def end(self, *, force: bool) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.leader, signal.SIGKILL if force else signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class _Process:
+    pid: int
+    parent: int
+    group: int
+    session: int
+    running: bool
+    resident_pages: int
+
+
+class _MarkedGroup(_Group):
+    """Linux: the group, the session, and whoever left both but still carries the mark."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = f"{MARK}={mark}".encode()
+        self._foreign = set(_pids())  # who ran before the child cannot belong to it
+        self._strays: set[int] = set()
+        self._page_mib = os.sysconf("SC_PAGE_SIZE") / _MIB
+
+    def alive(self) -> bool:
+        others = [each for each in self._members() if each.pid != self.leader]
+        for each in others:
+            if not each.running and each.parent == os.getpid():  # we are the machine's reaper
+                with contextlib.suppress(OSError):
+                    os.waitpid(each.pid, os.WNOHANG)
+        return any(each.running for each in others)
+
+    def resident_mib(self) -> float | None:
+        return sum(each.resident_pages for each in self._members()) * self._page_mib
+
+    def end(self, *, force: bool) -> None:
+        super().end(force=force)
+        for each in self._members():
+            if each.group != self.leader:
+                with contextlib.suppress(OSError):
+                    os.kill(each.pid, signal.SIGKILL if force else signal.SIGTERM)
+
+    def _members(self) -> list[_Process]:
+        now = set(_pids())
+        self._foreign &= now  # a number that was given back may come to mean one of ours
+        found = (_process(pid) for pid in sorted(now - self._foreign))
+        return [each for each in found if each is not None and self._is_ours(each)]
+
+    def _is_ours(self, process: _Process) -> bool:
+        if self.leader in (process.pid, process.group, process.session):
+            return True
+        if process.pid in self._strays:
+            return True
+        try:
+            environment = (_PROC / str(process.pid) / "environ").read_bytes()
+        except OSError:  # another user's, or gone
+            return False
+        if self._mark in environment.split(b"\0"):
+            self._strays.add(process.pid)
+            return True
+        if environment:  # none yet: it may be between two programs, so ask again
+            self._foreign.add(process.pid)
+        return False
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(_PROC) if name.isdigit()]  # noqa: PTH208 - often
+    except OSError:
+        return []
+
+
+def _process(pid: int) -> _Process | None:
+    """Read /proc/PID/stat, proc_pid_stat(5); the name in parentheses may hold anything."""
+    try:
+        fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+        parent, group, session = (int(field) for field in fields[1:4])
+        return _Process(pid, parent, group, session, fields[0] not in b"ZX", int(fields[21]))
+    except (OSError, ValueError, IndexError):
+        return None
