@@ -119,6 +119,8 @@ def _root(error: BaseException) -> BaseException:
 
 def _named(error: BaseException) -> str:
     text = " ".join(str(error).split())
+    if isinstance(error, (NoGpu, NotShipped, Refused)):
+        return text  # our own words; the code beside them says the rest
     return "{}: {}".format(type(error).__name__, text) if text else type(error).__name__
 
 
