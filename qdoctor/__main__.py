@@ -1,0 +1,5 @@
+"""``python -m qdoctor`` is ``qdoctor``."""
+
+from qdoctor.cli import main
+
+main()

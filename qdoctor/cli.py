@@ -1,0 +1,312 @@
+"""The command line: arguments -> doctor -> exit code. The only module that prints."""
+
+# ruff: noqa: PLC0415 - each command loads what it needs: --version and completion stay fast
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+import qdoctor
+from qdoctor import exit_code
+from qdoctor.model import BadInput
+from qdoctor.terminal import Progress, in_colour, width, write_file, write_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qdoctor.model import Report
+    from qdoctor.question import Question
+
+    _Command = Callable[..., Any]
+
+_RULE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+_LOG_KEPT = 4 * 1024 * 1024
+_ISSUES = "report it with the output of `qdoctor facts`; QDOCTOR_DEBUG=1 shows the traceback"
+
+
+def _stacked(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """One decorator out of several options, shown by ``--help`` in this order."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_target_options = _stacked(
+    click.option("--python", metavar="PATH", help="Interpreter or environment to examine."),
+    click.option(
+        "--facts", "facts_file", metavar="FILE", help="Examine a described machine; - = stdin."
+    ),
+    click.option("--gpu", metavar="NAME|sm_XX", help="Judge for this GPU, whatever is here."),
+    click.option("--driver", metavar="VERSION", help="Judge for this driver version."),
+)
+_judging_options = _stacked(
+    click.option(
+        "--need",
+        multiple=True,
+        metavar="BACKEND|gpu|PROBE",
+        help="What must work here; else it is an error.  [repeatable]",
+    ),
+    click.option("--ignore", multiple=True, metavar="RULE", help="Leave a rule out.  [repeatable]"),
+    click.option("--format", "format_", default="text", show_default=True, help="text or json."),
+)
+_output_options = _stacked(
+    click.option("--output", metavar="FILE", help="Write there instead of to stdout."),
+    click.option(
+        "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True
+    ),
+)
+
+
+def _probe_option(default: str) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--probe",
+        type=click.Choice(["none", "quick", "full"]),
+        default=default,
+        show_default=True,
+        help="How many kernels to run; --facts implies none.",
+    )
+
+
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001
+    if wanted and not context.resilient_parsing:
+        from qdoctor import matrix
+
+        click.echo(f"qdoctor {qdoctor.__version__} (matrix {matrix.shipped().version})")
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version)
+def cli() -> None:
+    """Find out which quantization backend works on this machine, and what is wrong.
+
+    Exit codes: 0 nothing found, 1 findings, 2 usage or bad input, 3 could not tell (also when
+    interrupted), 4 a bug in qdoctor.
+    """
+
+
+@cli.command()
+@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@click.option(
+    "-r", "--requirement", "requirements", multiple=True, metavar="FILE", help="Planned packages."
+)
+@_target_options
+@_probe_option("full")
+@_judging_options
+@_output_options
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "never"]),
+    default="error",
+    show_default=True,
+)
+def check(format_: str, output: str | None, color: str, **options: Any) -> int:  # noqa: ANN401
+    """Examine a machine: facts, probes, findings, and a verdict for every backend.
+
+    SPECs such as bitsandbytes==0.42.0 are planned changes, laid over what is installed.
+    """
+    question = _question(**options)
+    report = _examined(question)
+    _show(report, format_, output, color, view="check")
+    return report.exit_code
+
+
+@cli.command()
+@_target_options
+@_probe_option("full")
+@_judging_options
+@_output_options
+def select(format_: str, output: str | None, color: str, **options: Any) -> int:  # noqa: ANN401
+    """Name the backend to use, and why each other one loses."""
+    report = _examined(_question(**options), quietly=True)
+    open_question = any(verdict.usable == "unknown" for verdict in report.verdicts)
+    unknown = report.selected is None and open_question
+    code = exit_code.COULD_NOT_TELL if unknown else exit_code.NOTHING_FOUND
+    _show(_ending(report, code), format_, output, color, view="select")
+    return code
+
+
+@cli.command()
+@click.argument("question", metavar='RULE|"ERROR TEXT"|-')
+@_target_options
+@_probe_option("none")
+@_judging_options
+@_output_options
+def explain(
+    question: str,
+    format_: str,
+    output: str | None,
+    color: str,
+    **options: Any,  # noqa: ANN401
+) -> int:
+    """Explain a rule, or which cause an error text or a whole log (-) has on this machine."""
+    if _RULE_NAME.fullmatch(question):
+        _emit(_documentation(question, format_), output)
+        return exit_code.NOTHING_FOUND
+    if question == "-" and options["facts_file"] == "-":
+        raise BadInput("the log and the facts cannot both come from standard input")
+    text = _log() if question == "-" else question
+    if not text.strip():
+        raise BadInput("the error text is empty: pipe the program's output, 2>&1 included")
+    report = _examined(_question(**options, error=text), quietly=True)
+    causes = [finding for finding in report.findings if finding.explains_error]
+    decided = bool(causes) and causes[0].undecided is None
+    code = exit_code.NOTHING_FOUND if decided else exit_code.COULD_NOT_TELL
+    _show(_ending(report, code), format_, output, color, view="explain")
+    return code
+
+
+@cli.command()
+@_target_options
+@click.option("--output", metavar="FILE", help="Write there instead of to stdout.")
+def facts(output: str | None, **options: Any) -> int:  # noqa: ANN401
+    """Print the facts as JSON, without personal data: what to paste into a bug report."""
+    from qdoctor import doctor
+    from qdoctor.report import json_, redaction
+
+    patient = doctor.look(_question(**options), environ=os.environ, stdin=_stdin())
+    _emit(json_.write(redaction.redact(patient.facts)), output)
+    return exit_code.NOTHING_FOUND
+
+
+@cli.group()
+def cache() -> None:
+    """Show or delete the cache, the one folder that qdoctor writes to unasked."""
+
+
+@cache.command("path")
+def cache_path() -> int:
+    """Print where the cache lies."""
+    from qdoctor import cache as folder
+
+    _emit(f"{folder.folder(os.environ)}\n", None)
+    return exit_code.NOTHING_FOUND
+
+
+@cache.command("clear")
+def cache_clear() -> int:
+    """Delete the cache."""
+    from qdoctor import cache as folder
+
+    gone = folder.clear(os.environ)
+    _say(f"deleted {gone}" if gone else "there is no cache to delete")
+    return exit_code.NOTHING_FOUND
+
+
+def _question(**options: Any) -> Question:  # noqa: ANN401 - click's options, by name
+    from qdoctor.question import Question
+    from qdoctor.settings import project_needs
+
+    if "need" in options:
+        options["need"] = (*project_needs(Path.cwd()), *options["need"])
+    return Question(**{name: value for name, value in options.items() if value is not None})
+
+
+def _examined(question: Question, *, quietly: bool = False) -> Report:
+    """Examine; what keeps the exit code from being 0 without a finding is said on stderr."""
+    from qdoctor import doctor
+
+    with Progress(sys.stderr) as progress:
+        done = doctor.examine_fully(question, stdin=_stdin(), progress=progress)
+    if not quietly:
+        for need in done.needs:
+            if need.met != "yes":
+                answer = "not met" if need.met == "no" else "unknown"
+                _say(f"need {need.name}: {answer}: {need.reason}")
+    return done.report
+
+
+def _ending(report: Report, code: int) -> Report:
+    import msgspec
+
+    return msgspec.structs.replace(report, exit_code=code)
+
+
+def _documentation(rule: str, format_: str) -> str:
+    import json
+
+    from qdoctor import doctor
+    from qdoctor.question import known_name
+    from qdoctor.report import FORMATS
+
+    text = doctor.documentation(rule)
+    known_name(format_, FORMATS, "format")
+    if format_ == "json":
+        return json.dumps({"rule": rule, "documentation": text}, indent=2) + "\n"
+    return f"{rule}\n\n{text.strip()}\n"
+
+
+def _show(report: Report, format_: str, output: str | None, color: str, *, view: str) -> None:
+    from qdoctor.report import render
+
+    coloured = in_colour(color, sys.stdout, os.environ, to_file=output is not None)
+    _emit(render(report, format_, color=coloured, width=width(sys.stdout), view=view), output)
+
+
+def _emit(text: str, output: str | None) -> None:
+    if output is None:
+        write_stream(text, sys.stdout)
+    else:
+        write_file(text, Path(output))
+
+
+def _say(text: str) -> None:
+    """One line to stderr."""
+    from qdoctor.report.visible import visible
+
+    write_stream(f"qdoctor: {visible(text)}\n", sys.stderr)
+
+
+def _stdin() -> Any:  # noqa: ANN401 - IO[bytes], or None where there is no standard input
+    return getattr(sys.stdin, "buffer", None)
+
+
+def _log() -> str:
+    """The end of what is piped in: an error's decisive line comes last."""
+    kept = b""
+    while block := _stdin().read(1024 * 1024):
+        kept = (kept + block)[-_LOG_KEPT:]
+    return kept.decode("utf-8", errors="replace")
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with the code of the contract."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; no exception leaves it."""
+    try:
+        return int(cli.main(arguments, prog_name="qdoctor", standalone_mode=False) or 0)
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted, so nothing can be told")
+        return exit_code.COULD_NOT_TELL
+    except click.ClickException as error:
+        error.show()
+        return exit_code.BAD_INPUT
+    except BadInput as error:
+        _say(str(error))
+        return exit_code.BAD_INPUT
+    except Exception as error:  # noqa: BLE001 - any other exception is a bug of ours
+        return _our_bug(error)
+
+
+def _our_bug(error: Exception) -> int:
+    if os.environ.get("QDOCTOR_DEBUG"):
+        import traceback
+
+        write_stream("".join(traceback.format_exception(error)), sys.stderr)
+    from qdoctor.report.redaction import identity_here, redact_text
+
+    what = redact_text(f"{type(error).__name__}: {error}", identity_here())
+    _say(f"this is a bug in qdoctor, not on your machine ({what}); {_ISSUES}")
+    return exit_code.OUR_BUG

@@ -1,0 +1,89 @@
+"""What one examination is asked: every option in one frozen value, checked before work starts."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from qdoctor.model import BadInput, Driver, Gpu
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from qdoctor.matrix import Matrix
+
+BACKENDS = (
+    *("half", "bnb-int8", "bnb-nf4", "bnb-fp4", "bnb-switchback"),
+    *("qdoctor-switchback", "torch-fp8", "torchao-int8"),
+)
+_DRIVER = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}")
+
+
+@dataclass(frozen=True)
+class Question:
+    """All options of an examination; the defaults examine the interpreter found by itself."""
+
+    python: str | None = None
+    facts_file: str | None = None
+    specs: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    gpu: str | None = None
+    driver: str | None = None
+    need: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    probe: Literal["none", "quick", "full"] = "full"
+    error: str | None = None
+    fail_on: Literal["error", "warning", "never"] = "error"
+
+
+def known_name(name: str, known: Collection[str], what: str) -> str:
+    """Return ``name`` if it is known. Raises ``BadInput`` with the nearest names otherwise."""
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+    raise BadInput(f"no {what} is called {name!r}; {hint}")
+
+
+def check_names(question: Question, rules: Collection[str], probes: Collection[str]) -> None:
+    """Raise ``BadInput`` for a need or an ignored rule that does not exist."""
+    for need in question.need:
+        known_name(need, [*BACKENDS, "gpu", *probes], "backend, probe or 'gpu'")
+    for rule in question.ignore:
+        known_name(rule, rules, "rule")
+    if question.python is not None and question.facts_file is not None:
+        raise BadInput("--python and --facts name two different machines: give one of them")
+
+
+def named_gpu(text: str, matrix: Matrix) -> Gpu:
+    """Return the GPU that ``--gpu`` names, as number 0. Raises ``BadInput`` for none or several."""
+    candidates = matrix.parse_gpu(text)
+    if len({gpu.sm for gpu in candidates}) > 1:
+        models = ", ".join(
+            f"{gpu.name} (sm_{(gpu.sm or '').replace('.', '')})" for gpu in candidates
+        )
+        raise BadInput(f"{text!r} fits several GPUs: {models}; name one of them, or its SM")
+    first = candidates[0]
+    name = first.name if len(candidates) == 1 else text
+    memory = first.memory_mib if len(candidates) == 1 else None
+    return Gpu(index=0, name=name, sm=first.sm, memory_mib=memory, vendor="nvidia")
+
+
+def named_driver(question: Question, matrix: Matrix) -> tuple[Driver | None, list[str]]:
+    """Return the driver to judge with (None: the machine's own) and what that assumes."""
+    if question.driver is not None:
+        if not _DRIVER.fullmatch(question.driver):
+            raise BadInput(f"--driver {question.driver!r} is no driver version such as 535.104.05")
+        return Driver(version=question.driver), []
+    if question.gpu is None:
+        return None, []
+    newest = _newest_cuda(matrix)
+    said = f"a driver new enough for any known CUDA (up to {newest}): --gpu came without --driver"
+    return Driver(cuda=newest), [said]
+
+
+def _newest_cuda(matrix: Matrix) -> str:
+    toolkits: Sequence[str] = list(matrix.table("cuda")["rows"])
+    return max(toolkits, key=lambda text: [int(part) for part in text.split(".")])

@@ -1,0 +1,174 @@
+"""The report for people: reads well at 80 columns, in colour and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from qdoctor.report import machine_text
+from qdoctor.report.paper import Paper, Part
+
+if TYPE_CHECKING:
+    from qdoctor.model import Finding, Fix, Observation, Report, Verdict
+
+_COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+_ANSWERS = {"yes": "green", "no": "red", "unknown": "yellow"}
+_OUTCOMES = {"passed": "green", "skipped": "dim"}
+
+
+def render(report: Report, *, color: bool, width: int, view: str) -> str:
+    """Write the report; ``view`` says which question comes first (one of ``report.VIEWS``)."""
+    paper = Paper(color=color, width=width)
+    machine_text.target(paper, report)
+    for section in _VIEWS[view]:
+        section(paper, report)
+    return paper.written()
+
+
+def _findings(paper: Paper, report: Report) -> None:
+    paper.heading("Findings")
+    if not report.findings:
+        paper.line(("nothing is wrong with what was examined", "green"), indent=2)
+    for finding in report.findings:
+        _finding(paper, finding)
+
+
+def _causes(paper: Paper, report: Report) -> None:
+    """The findings that explain the error text, and only then what was found beside it."""
+    causes = [finding for finding in report.findings if finding.explains_error]
+    paper.heading("What explains the error")
+    if not causes:
+        paper.line(("nothing that qdoctor knows explains this text", "yellow"), indent=2)
+    for finding in causes:
+        _finding(paper, finding)
+    others = [finding for finding in report.findings if not finding.explains_error]
+    if others:
+        paper.heading("Also found, not said to explain it")
+    for finding in others:
+        paper.row([(finding.severity, _COLOURS[finding.severity], 9), (finding.rule, "bold", 0)])
+        paper.line((finding.title, ""), indent=4)
+
+
+def _finding(paper: Paper, finding: Finding) -> None:
+    relation: list[Part] = []
+    if finding.explains_error:
+        relation.append(("explains the error", "bold"))
+    if finding.symptom_of:
+        relation.append((f"follows from {finding.symptom_of}", "dim"))
+    labels = [(finding.severity, _COLOURS[finding.severity], 9), (finding.rule, "bold", 0)]
+    paper.row(labels, *(piece for part in relation for piece in ((" - ", "dim"), part)))
+    paper.line((finding.title, ""), indent=4)
+    for reason in finding.because:
+        source: Part = (f" [{reason.strength}: {reason.source}]", "dim")
+        paper.row([("because", "dim", 9)], (reason.text, ""), source, indent=4)
+    if finding.undecided:
+        paper.row([("unknown", "yellow", 9)], (finding.undecided, ""), indent=4)
+    for fix in finding.fixes:
+        _fix(paper, fix)
+
+
+def _fix(paper: Paper, fix: Fix) -> None:
+    subject = fix.package or fix.backend or fix.name
+    change = [fix.action, *([subject + (fix.spec or "")] if subject else [])]
+    if fix.value is not None:
+        change.append(f"= {fix.value}")
+    if fix.index:
+        change.append(f"(build {fix.index})")
+    risk: Part = (" (unsafe: read before running)", "yellow")
+    parts: list[Part] = [(" ".join(change), "bold"), (f": {fix.why}" if fix.why else "", "")]
+    paper.row(
+        [("fix", "green", 9)], *parts, *([risk] if fix.applicability == "unsafe" else []), indent=4
+    )
+    if fix.command:
+        paper.command(fix.command, indent=13)
+    if fix.verify:
+        paper.line((f"then: {fix.verify}", "dim"), indent=13)
+
+
+def _probes(paper: Paper, report: Report) -> None:
+    paper.heading("Probes")
+    if not report.observations:
+        paper.line(
+            ("none were run: what follows is what files and the matrix say", "dim"), indent=2
+        )
+    width = max((len(_probe_name(seen)) for seen in report.observations), default=0) + 2
+    for seen in report.observations:
+        colour = _OUTCOMES.get(seen.outcome, "dim" if seen.expected == "fail" else "red")
+        labels = [(seen.outcome, colour, 10), (_probe_name(seen), "", width)]
+        paper.row(labels, *_joined([(text, "dim") for text in _observed(seen)]))
+
+
+def _probe_name(seen: Observation) -> str:
+    return f"{seen.probe}/{seen.variant}" if seen.variant else seen.probe
+
+
+def _observed(seen: Observation) -> list[str]:
+    numbers = seen.numbers
+    error, tolerance = numbers.get("max_rel_error"), numbers.get("tolerance")
+    compared = "" if error is None else f"rel. error {error:.2g}"
+    return [
+        text
+        for text in (
+            seen.device or "",
+            "" if seen.ran or seen.outcome == "skipped" else "compiled, not run",
+            "as expected" if seen.outcome == "failed" and seen.expected == "fail" else "",
+            compared
+            and compared + (f" (tolerance {tolerance:.2g})" if tolerance is not None else ""),
+            f"{numbers['milliseconds']:.3g} ms" if "milliseconds" in numbers else "",
+            seen.path_taken or "",
+            seen.detail,
+        )
+        if text
+    ]
+
+
+def _backends(paper: Paper, report: Report) -> None:
+    paper.heading("Backends")
+    width = max((len(verdict.backend) for verdict in report.verdicts), default=0) + 2
+    for verdict in report.verdicts:
+        chosen = verdict.backend == report.selected
+        labels = [
+            (verdict.usable, _ANSWERS[verdict.usable], 9),
+            (verdict.backend, "bold" if chosen else "", width),
+        ]
+        paper.row(labels, *_joined([(text, "") for text in _judged(verdict)]))
+
+
+def _judged(verdict: Verdict) -> list[str]:
+    speed, error, size = verdict.speedup_vs_half, verdict.rel_error, verdict.weight_bytes_per_param
+    figures = [
+        f"{speed:.2g}x the speed of half" if speed is not None else "",
+        f"rel. error {error:.2g}" if error is not None else "",
+        f"{size:.3g} bytes/weight" if size is not None else "",
+    ]
+    shown = ", ".join(text for text in figures if text) if verdict.usable == "yes" else ""
+    return [text for text in (verdict.reason, shown) if text]
+
+
+def _selected(paper: Paper, report: Report) -> None:
+    paper.line()
+    if report.selected:
+        paper.line(("Selected: ", "bold"), (report.selected, "bold green"))
+    else:
+        paper.line(("Selected: none", "bold yellow"), (" - no backend is known to work here", ""))
+
+
+def _closing(paper: Paper, report: Report) -> None:
+    paper.line()
+    paper.line(("An error in hand? Ask which of these causes it:", "dim"))
+    paper.command("your-command 2>&1 | qdoctor explain -", indent=2)
+    versions = f"qdoctor {report.tool_version}, matrix {report.matrix_version}"
+    paper.line((f"{versions}, exit code {report.exit_code}", "dim"))
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """The same parts with a separator between each two."""
+    return [piece for part in parts for piece in ((" - ", "dim"), part)][1:]
+
+
+_Section = Callable[[Paper, "Report"], None]
+_VIEWS: dict[str, tuple[_Section, ...]] = {
+    "check": (machine_text.machine, _findings, _probes, _backends, _selected, _closing),
+    "select": (_selected, _backends, _findings, _closing),
+    "explain": (_causes, _selected, _closing),
+}
