@@ -1,0 +1,107 @@
+"""Asks the examined interpreter what it would import: one child, one bounded answer in a file."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from qdoctor import process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qdoctor.process import Ended
+
+_SCRIPT = Path(__file__).with_name("_in_target.py")
+_SECONDS = 30.0  # it takes 0.05; a cold network file system and slow site hooks need more
+_ANSWER_BYTES = 16 << 20
+_OLDEST = "3.6"  # what _in_target_reader.py runs on
+
+
+class FoundCopy(msgspec.Struct, frozen=True):
+    """A copy of a package on the import path."""
+
+    name: str
+    version: str | None
+    file: str
+
+
+class PythonPlaces(msgspec.Struct, frozen=True):
+    """The interpreter's version and folders."""
+
+    version: str
+    executable: str
+    prefix: str
+    base_prefix: str
+    headers: bool
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What ``_in_target_reader.read`` returns; the two are changed together."""
+
+    python: PythonPlaces
+    c_compiler: bool
+    libc: str | None
+    packages: dict[str, str]
+    packages_found: list[FoundCopy]
+    requires: dict[str, list[str]]
+    torch_cuda: str | None
+    torch_arch_list: list[str] | None
+    folders: dict[str, str]
+    unread: dict[str, str]
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """The interpreter gave no usable answer; ``version`` is known where it is only too old."""
+
+    reason: str
+    version: str | None = None
+
+
+def ask(
+    python: str, environ: Mapping[str, str], *, seconds: float = _SECONDS
+) -> Reading | NoAnswer:
+    """Start ``python`` once with our script. Never raises for what the interpreter does."""
+    with tempfile.TemporaryDirectory(prefix="qdoctor-facts-") as folder:
+        ended = process.run(
+            [python, "-B", str(_SCRIPT), folder],
+            seconds=seconds,
+            env=environ,
+            watch_folder=Path(folder),
+        )
+        return _read(Path(folder, "answer.json"), ended)
+
+
+def _read(answer: Path, ended: Ended) -> Reading | NoAnswer:
+    """Decode the answer; with none, say how the child ended. Its exit code alone is no verdict."""
+    try:
+        with answer.open("rb") as file:
+            data = file.read(_ANSWER_BYTES)
+    except OSError:
+        return NoAnswer(_why(ended))
+    try:
+        old = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("unsupported")
+        if old is not None:
+            version = msgspec.json.decode(old, type=str)
+            return NoAnswer(f"it is Python {version}; {_OLDEST} or newer is needed", version)
+        return msgspec.json.decode(data, type=Reading)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return NoAnswer(f"its answer cannot be read: {error}")
+
+
+def _why(ended: Ended) -> str:
+    if ended.start_error is not None:
+        return f"it cannot be started: {ended.start_error}"
+    if ended.timed_out:
+        return f"it did not answer within {ended.seconds:.0f} s"
+    if ended.signal is not None:
+        how = f"it was ended by signal {ended.signal}"
+    else:
+        how = f"it ended with exit code {ended.returncode} and no answer"
+    said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
+    return f"{how}: {said[-1].strip()[:300]}" if said else how

@@ -1,0 +1,148 @@
+"""Which interpreter is examined: the one named, else the environment the user most likely means.
+
+Nothing is started here. A named path is looked at first, so that a file which is no interpreter is
+refused without being run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qdoctor.model import BadInput, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+NAMED = "--python"
+_INTERPRETERS = ("bin/python", "bin/python3", "Scripts/python.exe", "python.exe")
+_IN_BIN = ("python", "python3", "python.exe")
+_LIKE_PYTHON = re.compile(r"(python|pypy)[\d.]*w?(\.exe)?", re.IGNORECASE)
+_ADVICE = "give an interpreter, a virtual environment's folder, or its bin folder"
+
+
+def find_target(python: str | None, environ: Mapping[str, str]) -> Target:
+    """Choose the interpreter: ``python`` as given to --python, else the default order.
+
+    Default: $VIRTUAL_ENV, $CONDA_PREFIX, ./.venv, the running interpreter; from a tool's own
+    environment (pipx's or uv's) python3 on PATH instead of the running one. What was passed over
+    is said in ``Target.assumptions``. Raises ``BadInput`` for a named path without interpreter.
+    """
+    if python is not None:
+        return Target(kind="interpreter", chosen_by=NAMED, python=_named(python, environ))
+    passed_over: list[str] = []
+    for chosen_by, folder in _environments(environ):
+        found = interpreter_in(folder)
+        if found and not is_tool_environment(folder):
+            return Target("interpreter", chosen_by, str(found), passed_over)
+        if not found:
+            passed_over.append(f"{chosen_by} ({folder}) has no interpreter: passed over")
+    return _running(environ, passed_over)
+
+
+def interpreter_in(folder: Path) -> Path | None:
+    """Find the interpreter of an environment's folder, or of its bin folder; None without one.
+
+    A link that leads nowhere counts: that environment is broken, which is worth saying.
+    """
+    names = _IN_BIN if folder.name.lower() in {"bin", "scripts"} else (*_INTERPRETERS, *_IN_BIN)
+    for name in names:
+        path = folder / name
+        if path.is_symlink() or path.is_file():
+            return path
+    return None
+
+
+def is_tool_environment(prefix: Path) -> bool:
+    """Whether an environment was made by pipx, ``uv tool`` or uvx to hold one tool.
+
+    pipx writes pipx_metadata.json and ``uv tool install`` uv-receipt.toml into it; uvx and
+    ``pipx run`` keep theirs in their caches.
+    """
+    if any((prefix / name).exists() for name in ("pipx_metadata.json", "uv-receipt.toml")):
+        return True
+    parts = prefix.parts
+    in_uv_cache = any(part.startswith(("archive-v", "environments-v")) for part in parts)
+    in_pipx_cache = any(pair in {("pipx", ".cache"), (".cache", "pipx")} for pair in _pairs(parts))
+    return in_uv_cache or in_pipx_cache
+
+
+def _pairs(parts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    return zip(parts, parts[1:], strict=False)
+
+
+def _environments(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        if environ.get(name):
+            yield f"${name}", Path(environ[name]).absolute()
+    local = Path(".venv").absolute()
+    if local.is_dir():
+        yield "./.venv", local
+
+
+def _running(environ: Mapping[str, str], passed_over: list[str]) -> Target:
+    if not is_tool_environment(Path(sys.prefix)):
+        return Target("interpreter", "the running interpreter", sys.executable, passed_over)
+    own = {Path(sys.prefix, name).resolve() for name in ("bin", "Scripts")}
+    folders = [
+        folder
+        for folder in environ.get("PATH", os.defpath).split(os.pathsep)
+        if folder and Path(folder).resolve() not in own
+    ]
+    for name in ("python3", "python"):
+        found = shutil.which(name, path=os.pathsep.join(folders))
+        if found:
+            return Target("interpreter", f"{name} on PATH", os.path.abspath(found), passed_over)
+    said = [*passed_over, "no python3 on PATH: examined the environment that qdoctor itself is in"]
+    return Target("interpreter", "the running interpreter", sys.executable, said)
+
+
+def _named(python: str, environ: Mapping[str, str]) -> str:
+    """Turn --python's value into an absolute path; links stay: a venv's python is one."""
+    path = Path(os.path.abspath(Path(python).expanduser())) if python else None
+    if path is None:
+        raise BadInput(f"--python: the path is empty; {_ADVICE}")
+    if not os.path.lexists(path) and Path(python).name == python:
+        on_path = shutil.which(python, path=environ.get("PATH"))
+        path = Path(on_path) if on_path else path
+    if path.is_dir():
+        found = interpreter_in(path)
+        if found is None:
+            raise BadInput(f"--python: the folder {path} has no Python interpreter; {_ADVICE}")
+        path = found
+    _refuse_what_cannot_start(path)
+    return str(path)
+
+
+def _refuse_what_cannot_start(path: Path) -> None:
+    """Raise ``BadInput`` for a file that no look at it lets be an interpreter."""
+    if path.is_symlink() and not path.exists():
+        gone = os.readlink(path)
+        raise BadInput(
+            f"--python: {path} leads to {gone}, which is not there: the Python it was made with "
+            "has been moved or removed; make the environment anew"
+        )
+    if not path.exists():
+        raise BadInput(f"--python: {path} does not exist; {_ADVICE}")
+    if not path.is_file():
+        raise BadInput(f"--python: {path} is not a regular file; {_ADVICE}")
+    if not os.access(path, os.X_OK):
+        raise BadInput(f"--python: {path} is not executable; {_ADVICE}")
+    if _is_script(path) and not _LIKE_PYTHON.fullmatch(path.name):
+        # A wrapper named python (pyenv's shims, Nix) is meant to start one; other scripts are not.
+        raise BadInput(f"--python: {path} is a script, not an interpreter: not run; {_ADVICE}")
+
+
+def _is_script(path: Path) -> bool:
+    """Whether the file is text for another program rather than a program of its own."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError:
+        return False  # may still be executable: starting it will tell
+    programs = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xca\xfe\xba\xbe")
+    return not start.startswith(programs)
