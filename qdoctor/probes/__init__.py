@@ -1,0 +1,7 @@
+"""Probes: what happens when tiny real kernels run in the examined interpreter."""
+
+from __future__ import annotations
+
+from qdoctor.probes.runner import observe as observe
+
+__all__ = ["observe"]

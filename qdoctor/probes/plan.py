@@ -1,0 +1,157 @@
+"""What will run, on what, and what will not, with the reason. Pure: facts in, steps out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from qdoctor.model import Facts, Gpu, Target
+    from qdoctor.probes.catalog import Kernel, Mode
+
+Level: TypeAlias = Literal["none", "quick", "full"]
+
+_GPU = "gpu"
+_DEVICE = 0  # the first visible GPU; one per device comes with several GPUs
+
+
+@dataclass(frozen=True)
+class Step:
+    """One child to start: on ``device`` when it runs, for each of ``sms`` when it compiles.
+
+    ``note`` says why it only compiles, where it could have run on a better machine.
+    """
+
+    kernel: Kernel
+    mode: Mode
+    device: int | None = None
+    sms: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Skip:
+    """One kernel that is left out, and why; ``code`` is the reason for machines."""
+
+    kernel: Kernel
+    code: str
+    why: str
+
+
+Reason: TypeAlias = tuple[str, str]
+
+
+def plan(
+    target: Target,
+    facts: Facts,
+    catalog: Iterable[Kernel],
+    level: Level,
+    compile_for: Sequence[str] = (),
+) -> list[Step | Skip]:
+    """Decide for every kernel, in the catalog's order.
+
+    A kernel runs where a GPU is there or may be there. Where none is, and for those SMs of
+    ``compile_for`` ("8.6" or "sm_86") that no visible GPU has, it compiles, if it can.
+    """
+    wanted = tuple(dict.fromkeys(dotted(sm) for sm in compile_for))
+    steps: list[Step | Skip] = []
+    for kernel in catalog:
+        reason = _out_of_question(target, facts, level, kernel) or _unsupported(facts, kernel)
+        steps += [Skip(kernel, *reason)] if reason else _steps(facts, kernel, wanted)
+    return steps
+
+
+def dotted(sm: str) -> str:
+    """Spell an SM with a dot: ``sm_86``, ``86`` and ``8.6`` are ``8.6``."""
+    digits = sm.removeprefix("sm_")
+    return digits if "." in digits else f"{digits[:-1]}.{digits[-1:]}"
+
+
+def _steps(facts: Facts, kernel: Kernel, wanted: tuple[str, ...]) -> list[Step | Skip]:
+    header = kernel.header
+    cannot_run = _cannot_run(facts, kernel)
+    here = {gpu.sm for gpu in _usable(facts.gpus or [])}
+    others = tuple(sm for sm in wanted if sm not in here) if not cannot_run else wanted
+    steps: list[Step | Skip] = []
+    if cannot_run is None:
+        steps.append(Step(kernel, "run", device=_DEVICE))
+    if "compile" in header.modes and (others or cannot_run):
+        absent = _absent(facts, header.compile_needs)
+        sms = others or header.sms
+        note = f"not run: {cannot_run[1]}" if cannot_run else "not run: for another GPU"
+        step = Step(kernel, "compile", sms=sms, note=note)
+        steps.append(Skip(kernel, *absent) if absent else step)
+    if not steps and cannot_run:
+        steps.append(Skip(kernel, *cannot_run))
+    return steps
+
+
+def interpreter(target: Target, facts: Facts) -> str | None:
+    """Return the path of the interpreter to start the probes with; None if it is not known."""
+    return target.python or (facts.python and facts.python.executable) or None
+
+
+def _out_of_question(target: Target, facts: Facts, level: Level, kernel: Kernel) -> Reason | None:
+    if target.kind == "described":
+        return "described", "the machine is described, not here"
+    if level == "none":
+        return "level", "no probe was asked for (--probe none)"
+    if level == "quick" and not kernel.header.quick:
+        return "level", "not among the quick probes; --probe full runs it"
+    if interpreter(target, facts) is None:
+        return "no-interpreter", "there is no interpreter to run it with"
+    return None
+
+
+def _unsupported(facts: Facts, kernel: Kernel) -> Reason | None:
+    try:
+        version = Version((facts.python and facts.python.version) or "")
+    except InvalidVersion:
+        return None  # unknown: running it tells
+    wanted = kernel.header.requires_python
+    if SpecifierSet(wanted).contains(version, prereleases=True):
+        return None
+    return "python-unsupported", f"Python {version} is examined; this probe needs Python {wanted}"
+
+
+def _cannot_run(facts: Facts, kernel: Kernel) -> Reason | None:
+    """Why it cannot run here; what is unknown does not stop it: running it tells."""
+    if "run" not in kernel.header.modes:
+        return "compile-only", "this probe only compiles"
+    needs = kernel.header.needs
+    absent = _absent(facts, needs)
+    if absent or _GPU not in needs:
+        return absent
+    if facts.gpus is not None and not _usable(facts.gpus):
+        return "no-gpu", _why_no_gpu(facts.gpus)
+    if facts.driver is not None and facts.driver.version == "":
+        return "no-driver", "no GPU driver is installed"
+    if "torch" in needs and facts.torch_cuda == "":
+        return "torch-cpu-only", "the installed torch is a build without CUDA"
+    return None
+
+
+def _absent(facts: Facts, needs: Iterable[str]) -> Reason | None:
+    packages = facts.packages or {}
+    missing = [name for name in needs if name != _GPU and packages.get(name) == ""]
+    if not missing:
+        return None
+    return "package-missing", f"{' and '.join(missing)} not installed in the examined environment"
+
+
+def _usable(gpus: Iterable[Gpu]) -> list[Gpu]:
+    return [gpu for gpu in gpus if gpu.vendor in {None, "nvidia"} and gpu.visible is not False]
+
+
+def _why_no_gpu(gpus: Sequence[Gpu]) -> str:
+    if not gpus:
+        return "no GPU is here"
+    hidden = [gpu for gpu in gpus if gpu.vendor in {None, "nvidia"}]
+    if hidden:
+        return "CUDA_VISIBLE_DEVICES hides every CUDA GPU"
+    return f"no CUDA GPU: {', '.join(gpu.name or gpu.vendor or 'unknown' for gpu in gpus)}"
