@@ -25,6 +25,6 @@ if sys.version_info >= (3, 6):
         exec(compile(source.read(), reader, "exec"), scope)  # noqa: S102 - our own file, by path
     answer = scope["read"]()  # type: ignore[operator]
 partial = os.path.join(control, "answer.partial")
-with open(partial, "w") as out:  # noqa: PLW1514 - json writes ASCII; Python 2 knows no encoding=
+with open(partial, "w") as out:  # ASCII only; Python 2 knows no encoding=
     json.dump(answer, out)
 os.rename(partial, os.path.join(control, "answer.json"))

@@ -5,9 +5,10 @@ Standard library only, Python 3.6 syntax, no third-party code run. Metadata is r
 which Python 3.7 lacks and which opens every METADATA file (100 packages: 60 ms against 3 ms).
 """
 
-# ruff: noqa: FA100, FA102, PTH, UP - old Pythons run this file, and pathlib costs 10 ms there
+# ruff: noqa: PTH100, PTH113, PTH118, PTH120, PTH123, PTH208 - importing pathlib costs 10 ms
 
 import ast
+import contextlib
 import importlib.machinery
 import importlib.util
 import mmap
@@ -20,8 +21,15 @@ import sysconfig
 # Module -> the distributions that bring it. A shadowing copy matters for these.
 MODULES = {
     "torch": ("torch",),
-    "triton": ("triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu",
-               "triton-rocm", "triton-xpu", "triton-windows"),
+    "triton": (
+        "triton",
+        "pytorch-triton",
+        "pytorch-triton-rocm",
+        "pytorch-triton-xpu",
+        "triton-rocm",
+        "triton-xpu",
+        "triton-windows",
+    ),
     "bitsandbytes": ("bitsandbytes",),
     "torchao": ("torchao",),
     "transformers": ("transformers",),
@@ -37,7 +45,7 @@ FLAG_WORD = re.compile(rb"(sm|compute)_\d+[a-z]?|gfx[0-9a-f]+(:[a-z]+[+-])*")
 
 def read() -> "dict[str, object]":
     """Everything, as plain JSON values; a key that could not be learned is null or absent."""
-    unread: "dict[str, str]" = {}
+    unread: dict[str, str] = {}
     found = distributions()
     packages, copies = packages_and_copies(found, unread)
     folders = {name: os.path.dirname(files[0][1]) for name, files in copies.items() if files}
@@ -115,7 +123,7 @@ def canonical(name: str) -> str:
 
 
 def distributions() -> "list[tuple[str, str, str, str]]":
-    """List (name, version, metadata file, import folder) of all that is installed, in path order."""
+    """List (name, version, metadata file, import folder) of what is installed, in path order."""
     found = []
     for folder in dict.fromkeys(os.path.abspath(entry or ".") for entry in sys.path):
         try:
@@ -123,9 +131,8 @@ def distributions() -> "list[tuple[str, str, str, str]]":
         except OSError:  # a zip, or a folder that is not there
             continue
         for name in names:
-            if name.endswith((".dist-info", ".egg-info")) and not name.startswith("~"):
-                found += distribution(folder, name)
-            elif name == "EGG-INFO":
+            # A leading ~ is what an interrupted pip left; EGG-INFO lies in an egg on the path.
+            if name.endswith((".dist-info", ".egg-info", "EGG-INFO")) and name[0] != "~":
                 found += distribution(folder, name)
     return found
 
@@ -150,7 +157,7 @@ def distribution(folder: str, name: str) -> "list[tuple[str, str, str, str]]":
 
 def metadata(path: str) -> "dict[str, list[str]]":
     """Read the header of a METADATA file: lower-case key -> values, continuation lines joined."""
-    header: "dict[str, list[str]]" = {}
+    header: dict[str, list[str]] = {}
     key = None
     try:
         with open(path, encoding="utf-8", errors="replace") as lines:
@@ -172,8 +179,8 @@ def packages_and_copies(
     found: "list[tuple[str, str, str, str]]", unread: "dict[str, str]"
 ) -> "tuple[dict[str, str], dict[str, list[tuple[str | None, str]]]]":
     """Versions by name, and for each module of MODULES its copies in import order."""
-    packages: "dict[str, str]" = {}
-    home: "dict[str, str]" = {}
+    packages: dict[str, str] = {}
+    home: dict[str, str] = {}
     for name, version, path, folder in found:
         if name not in packages:
             packages[name], home[name] = version, folder
@@ -205,15 +212,11 @@ def settle(
 def copies_of(module: str) -> "list[str]":
     """List the files of each copy of a top-level module, in import order; executes none of them."""
     specs = []
-    try:  # includes the finders of editable installs
-        specs.append(importlib.util.find_spec(module))
-    except (ImportError, ValueError, AttributeError):
-        pass
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        specs.append(importlib.util.find_spec(module))  # knows the finders of editable installs
     for entry in sys.path:
-        try:
+        with contextlib.suppress(ImportError, ValueError, OSError):
             specs.append(importlib.machinery.PathFinder.find_spec(module, [entry]))
-        except (ImportError, ValueError, OSError):
-            continue
     files = [spec.origin for spec in specs if spec is not None and spec.has_location]
     return list(dict.fromkeys(os.path.abspath(path) for path in files if path))
 
@@ -241,7 +244,7 @@ def constants(path: str) -> "dict[str, object]":
             tree = ast.parse(source.read())
     except (OSError, SyntaxError, ValueError):
         return {}
-    values: "dict[str, object]" = {}
+    values: dict[str, object] = {}
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         try:
@@ -256,7 +259,7 @@ def requires(
     found: "list[tuple[str, str, str, str]]", packages: "dict[str, str]"
 ) -> "dict[str, list[str]]":
     """Requires-Dist of torch, triton and bitsandbytes, of the version that would be imported."""
-    wanted: "dict[str, list[str]]" = {}
+    wanted: dict[str, list[str]] = {}
     for name, version, path, _ in found:
         if name in REQUIRES_OF and name not in wanted and version == packages[name]:
             wanted[name] = metadata(path).get("requires-dist", [])
@@ -276,9 +279,13 @@ def torch_build(
     cuda = stated["cuda"] or ""
     if not cuda and not stated.get("hip"):
         return "", []
-    archs = arch_list(os.path.join(folder, "lib"))
-    if archs is None:
-        unread["torch_arch_list"] = "no list of architectures found in torch's library"
+    try:
+        archs = arch_list(os.path.join(folder, "lib"))
+    except OSError as error:
+        archs, unread["torch_arch_list"] = None, str(error)
+    else:
+        if archs is None:
+            unread["torch_arch_list"] = "no list of architectures found in torch's library"
     return str(cuda), archs
 
 
@@ -288,21 +295,24 @@ def arch_list(folder: str) -> "list[str] | None":
     It is what ``torch.cuda.get_arch_list`` returns; the longest such constant is taken, since
     single names stand in the library for other reasons too.
     """
-    best: "list[str]" = []
-    for name in TORCH_PYTHON:
-        try:
-            with open(os.path.join(folder, name), "rb") as library:
-                with mmap.mmap(library.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                    for prefix in (b"\0sm_", b"\0compute_", b"\0gfx"):
-                        best = max(best, longest_flags(data, prefix), key=len)
-        except (OSError, ValueError):
+    best: list[str] = []
+    for path in (os.path.join(folder, name) for name in TORCH_PYTHON):
+        if not os.path.isfile(path) or not os.path.getsize(path):
             continue
+        with open(path, "rb") as library, mapped(library.fileno()) as data:
+            for prefix in (b"\0sm_", b"\0compute_", b"\0gfx"):
+                best = max(best, longest_flags(data, prefix), key=len)
     return best or None
+
+
+def mapped(number: int) -> mmap.mmap:
+    """Map an open file for reading: torch's library has 30 MB, of which one string is wanted."""
+    return mmap.mmap(number, 0, access=mmap.ACCESS_READ)
 
 
 def longest_flags(data: "mmap.mmap", prefix: bytes) -> "list[str]":
     """Find the NUL-ended constant that starts with ``prefix`` and lists most architectures."""
-    best: "list[str]" = []
+    best: list[str] = []
     at = data.find(prefix)
     while at >= 0:
         end = data.find(b"\0", at + 1, at + 4096)

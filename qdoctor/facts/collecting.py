@@ -12,13 +12,14 @@ from qdoctor.facts.hardware import read_linux
 from qdoctor.facts.host import read_host, relevant
 from qdoctor.facts.interpreter import NoAnswer, Reading, ask
 from qdoctor.facts.native import PACKAGE, read_native
-from qdoctor.facts.nvidia import Hardware
 from qdoctor.facts.target import NAMED
 from qdoctor.facts.toolkit import read_toolkit
-from qdoctor.model import FACTS_SCHEMA, BadInput, Facts, FoundPackage, NativeLibrary, Python, Target
+from qdoctor.model import BadInput, Facts, FoundPackage, NativeLibrary, Python, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from qdoctor.facts.nvidia import Hardware
 
 _T = TypeVar("_T")
 
@@ -48,7 +49,7 @@ def collect(target: Target, environ: Mapping[str, str]) -> Facts:
         **unread_native,
     }
     return Facts(
-        schema=FACTS_SCHEMA,
+        schema="qdoctor/facts/1",
         host=read_host(
             environ,
             libc=reading.libc if reading else None,

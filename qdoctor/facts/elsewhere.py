@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
 from dataclasses import replace
@@ -64,8 +65,8 @@ def registry_adapters() -> Iterator[str]:
 
     with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _ADAPTERS) as folder:
         for index in range(winreg.QueryInfoKey(folder)[0]):
-            try:
-                with winreg.OpenKey(folder, winreg.EnumKey(folder, index)) as adapter:
-                    yield str(winreg.QueryValueEx(adapter, "DriverDesc")[0])
-            except OSError:
-                continue
+            with (
+                contextlib.suppress(OSError),  # a subkey that describes no adapter, or is not ours
+                winreg.OpenKey(folder, winreg.EnumKey(folder, index)) as adapter,
+            ):
+                yield str(winreg.QueryValueEx(adapter, "DriverDesc")[0])

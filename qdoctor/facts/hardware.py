@@ -1,7 +1,7 @@
 """Driver and GPUs of a Linux machine: what the driver says, else what the kernel lists.
 
-Known to be none (no driver, no device) and unknown are kept apart: an empty list says that we looked
-where a device would have to be; None comes with a reason.
+Known to be none (no driver, no device) and unknown are kept apart: an empty list says that we
+looked where a device would have to be; None comes with a reason.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def _driver_is_there(root: Path) -> bool:
 def _kernel_driver(root: Path) -> str | None:
     """Version of the loaded kernel module; WSL has none, Windows' driver serves it."""
     found = _KERNEL_MODULE.search(read_text(root / _PROC / "version"))
-    return found.group(1) if found else read_text(root / "sys/module/nvidia/version").strip() or None
+    stated = read_text(root / "sys/module/nvidia/version").strip()
+    return found.group(1) if found else stated or None
 
 
 def _with_wsl_folder(environ: Mapping[str, str], root: Path) -> dict[str, str]:
@@ -135,8 +136,6 @@ def _without_driver(root: Path, others: list[Gpu]) -> Hardware:
     if listed is None:
         return Hardware(driver, None, {"gpus": "no NVIDIA driver, and /sys/bus/pci is hidden"})
     mine = [gpu for gpu in listed if gpu.vendor == "nvidia"]
-    unread = {
-        "gpus": f"no NVIDIA driver is loaded; {gpu.address} is bound to {gpu.driver or 'none'}"
-        for gpu in mine
-    }
+    bound = [f"{gpu.address} is bound to {gpu.driver or 'no driver'}" for gpu in mine]
+    unread = {"gpus": f"no NVIDIA driver is loaded; {', '.join(bound)}"} if mine else {}
     return Hardware(driver, [*(pci.named(gpu, root) for gpu in mine), *others], unread)

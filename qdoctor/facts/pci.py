@@ -19,6 +19,7 @@ VENDORS = {0x10DE: "nvidia", 0x1002: "amd", 0x8086: "intel"}  # pcisig.com/membe
 _CALLED = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel"}
 _DISPLAY, _ACCELERATOR = 0x03, 0x12  # PCI base classes; AMD's Instinct are of the second
 _NAMES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
+_GFX = re.compile(r"^gfx_target_version (\d+)$", re.MULTILINE)
 _KFD = "sys/class/kfd/kfd/topology/nodes"
 
 
@@ -70,8 +71,9 @@ def _marketing_name(gpu: PciGpu, root: Path) -> str | None:
     """Look a device up in the system's pci.ids: vendors at the margin, devices after one tab."""
     vendor = next(number for number, name in VENDORS.items() if name == gpu.vendor)
     for path in _NAMES:
-        block = re.search(rf"^{vendor:04x}  .*\n((?:[\t#].*\n)*)", read_text(root / path), re.M)
-        found = re.search(rf"^\t{gpu.device:04x}  (.+)$", block.group(1), re.M) if block else None
+        _, _, after = read_text(root / path).partition(f"\n{vendor:04x}  ")
+        block = re.split(r"\n(?=\w)", after, maxsplit=1)[0]  # up to the next vendor
+        found = re.search(rf"^\t{gpu.device:04x}  (.+)$", block, re.MULTILINE)
         if found:
             return f"{_CALLED[gpu.vendor]} {found.group(1)}"
     return None
@@ -85,7 +87,7 @@ def amd_archs(root: Path = Path("/")) -> Iterator[str]:
     """
     nodes = root / _KFD
     for folder in sorted(nodes.iterdir(), key=_node) if nodes.is_dir() else ():
-        found = re.search(r"^gfx_target_version (\d+)$", read_text(folder / "properties"), re.M)
+        found = _GFX.search(read_text(folder / "properties"))
         version = int(found.group(1)) if found else 0
         if version:
             yield f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,12 +68,9 @@ def is_tool_environment(prefix: Path) -> bool:
         return True
     parts = prefix.parts
     in_uv_cache = any(part.startswith(("archive-v", "environments-v")) for part in parts)
-    in_pipx_cache = any(pair in {("pipx", ".cache"), (".cache", "pipx")} for pair in _pairs(parts))
+    pairs = set(pairwise(parts))
+    in_pipx_cache = not pairs.isdisjoint({("pipx", ".cache"), (".cache", "pipx")})
     return in_uv_cache or in_pipx_cache
-
-
-def _pairs(parts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    return zip(parts, parts[1:], strict=False)
 
 
 def _environments(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
@@ -96,16 +94,23 @@ def _running(environ: Mapping[str, str], passed_over: list[str]) -> Target:
     for name in ("python3", "python"):
         found = shutil.which(name, path=os.pathsep.join(folders))
         if found:
-            return Target("interpreter", f"{name} on PATH", os.path.abspath(found), passed_over)
+            return Target(
+                "interpreter", f"{name} on PATH", str(_absolute(Path(found))), passed_over
+            )
     said = [*passed_over, "no python3 on PATH: examined the environment that qdoctor itself is in"]
     return Target("interpreter", "the running interpreter", sys.executable, said)
 
 
+def _absolute(path: Path) -> Path:
+    """Make a path absolute and plain; links stay, since a venv's python is one."""
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() follows links
+
+
 def _named(python: str, environ: Mapping[str, str]) -> str:
-    """Turn --python's value into an absolute path; links stay: a venv's python is one."""
-    path = Path(os.path.abspath(Path(python).expanduser())) if python else None
-    if path is None:
-        raise BadInput(f"--python: the path is empty; {_ADVICE}")
+    """Turn --python's value into the absolute path of an interpreter that may start."""
+    if not python or "\0" in python:
+        raise BadInput(f"--python: {python!r} is no path; {_ADVICE}")
+    path = _absolute(Path(python))
     if not os.path.lexists(path) and Path(python).name == python:
         on_path = shutil.which(python, path=environ.get("PATH"))
         path = Path(on_path) if on_path else path
@@ -121,7 +126,7 @@ def _named(python: str, environ: Mapping[str, str]) -> str:
 def _refuse_what_cannot_start(path: Path) -> None:
     """Raise ``BadInput`` for a file that no look at it lets be an interpreter."""
     if path.is_symlink() and not path.exists():
-        gone = os.readlink(path)
+        gone = path.readlink()
         raise BadInput(
             f"--python: {path} leads to {gone}, which is not there: the Python it was made with "
             "has been moved or removed; make the environment anew"
