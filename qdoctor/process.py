@@ -39,6 +39,7 @@ _TICK_SECONDS = 0.05  # how often memory and disk are looked at, more often at f
 _GRACE_SECONDS = 0.5  # between SIGTERM and SIGKILL
 _DEATH_SECONDS = 2.0  # after SIGKILL; a process stuck in the kernel may take for ever
 _MIB = 1 << 20
+_NAME_BYTES = 16384
 _PROC = Path("/proc")
 
 
@@ -198,14 +199,18 @@ def _over_disk(bounds: _Bounds) -> bool:
 
 
 def _sizes(folder: Path) -> Iterator[int]:
-    """Bytes that each entry below ``folder`` takes on the disk; an empty file takes some too."""
+    """Bytes that each entry below ``folder`` counts: what it takes on the disk, and its name.
+
+    A name counts much, since a folder of a million empty files is as hard to look through and to
+    remove as a large one.
+    """
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     found = entry.stat(follow_symlinks=False)
                     blocks: int | None = getattr(found, "st_blocks", None)
-                    yield 1024 + (found.st_size if blocks is None else blocks * 512)
+                    yield _NAME_BYTES + (found.st_size if blocks is None else blocks * 512)
                 if entry.is_dir(follow_symlinks=False):
                     yield from _sizes(Path(entry.path))
     except OSError:

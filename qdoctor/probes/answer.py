@@ -78,10 +78,14 @@ def _bytes(path: Path, largest: int) -> bytes:
     # Not following a link and not waiting for a writer: it may be a link, or a FIFO.
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, os.O_RDONLY | flags)
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("not a regular file")
-        data = file.read(largest + 1)
+        data = b""
+        while len(data) <= largest and (chunk := os.read(descriptor, largest + 1 - len(data))):
+            data += chunk
+    finally:
+        os.close(descriptor)
     if len(data) > largest:
         raise ValueError(f"larger than {largest} bytes")
     return data

@@ -1,0 +1,23 @@
+"""Writes half of its answer."""
+
+import os
+
+PROBE = {
+    "name": "answers_half",
+    "title": "Writes half of its answer.",
+    "needs": [],
+    "modes": ["run"],
+    "seconds": 20,
+    "memory_mib": 512,
+    "quick": True,
+    "variants": ["only"],
+}
+
+
+def run(request):
+    folder = os.path.dirname(os.environ["TMPDIR"])
+    path = os.path.join(folder, "result.json")
+    with open(path, "wb") as file:
+        file.write(b'{"outcomes": [{"outcome": "pas')
+    os._exit(0)
+    yield {}
