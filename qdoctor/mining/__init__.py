@@ -1,0 +1,1 @@
+"""Reads released wheels and writes what they say into ``matrix/``."""

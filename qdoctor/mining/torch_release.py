@@ -1,0 +1,76 @@
+"""What a torch release's default build holds: its triton pin, CUDA version and SM list."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+
+from packaging.requirements import Requirement
+
+from qdoctor.binaries import UnreadableBinary, read_library
+from qdoctor.mining.errors import UnreadableRelease
+from qdoctor.mining.every_wheel import default_wheel, say_metadata, say_platforms, say_pythons
+from qdoctor.mining.http import Transport
+from qdoctor.mining.index import WheelFile
+from qdoctor.mining.shard import Shard, seen
+from qdoctor.mining.wheel import Wheel, open_wheel
+
+PACKAGE = "torch"
+FIRST = "1.13.0"
+_VERSION = "torch/version.py"
+_BINDINGS = "torch/lib/libtorch_python.so"
+_FLAGS = re.compile(rb"(?<=\0)(?:(?:sm|compute)_\d+[af]?)(?: (?:sm|compute)_\d+[af]?)*(?=\0)")
+_LINUX = {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
+
+
+def read(shard: Shard, files: Sequence[WheelFile], transport: Transport) -> None:
+    """State everything about one torch release, as its default Linux x86_64 wheel says it."""
+    with open_wheel(default_wheel(files), transport) as wheel:
+        say_metadata(shard, wheel)
+        _say_triton_pin(shard, wheel)
+        say_cuda(shard, wheel)
+        say_bindings(shard, wheel)
+    say_platforms(shard, files)
+    say_pythons(shard, files)
+
+
+def _say_triton_pin(shard: Shard, wheel: Wheel) -> None:
+    """State the specifier of the required triton; ``""`` where no triton is required."""
+    python = next((n for n in re.findall(r"-cp(\d)(\d+)-", wheel.file.name)), ("3", "11"))
+    version = ".".join(python)
+    environment = {**_LINUX, "python_version": version, "python_full_version": f"{version}.0"}
+    pins = [
+        requirement
+        for line in shard.facts["requires_dist"]
+        if (requirement := Requirement(line)).name == "triton" and "extra" not in line
+        and (requirement.marker is None or requirement.marker.evaluate(environment))
+    ]
+    place = seen(wheel.file, wheel.metadata_member(), symbol=str(pins[0]) if pins else None)
+    shard.say("triton_pin", str(pins[0].specifier) if pins else "", place)
+
+
+def say_cuda(shard: Shard, wheel: Wheel) -> None:
+    """State the CUDA version of the build; ``""`` for a CPU build."""
+    for node in ast.parse(wheel.text(_VERSION)).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and target.id == "cuda" and isinstance(value, ast.Constant):
+            place = seen(wheel.file, _VERSION, line=node.lineno, symbol="cuda")
+            shard.say("cuda", str(value.value or ""), place)
+
+
+def say_bindings(shard: Shard, wheel: Wheel) -> None:
+    """State the SM list (``torch.cuda.get_arch_list()``) and the glibc of torch's bindings."""
+    with wheel.opened(_BINDINGS) as stream:
+        lists = sorted({found.decode() for found in _FLAGS.findall(stream.read())})
+        try:
+            library = read_library(stream)
+        except UnreadableBinary as error:
+            raise UnreadableRelease(f"{wheel.file.name}: {_BINDINGS}: {error}") from error
+    if len(lists) > 1:
+        raise UnreadableRelease(f"{wheel.file.name}: {_BINDINGS} has several SM lists: {lists}")
+    if lists:
+        shard.say("sm", lists[0].split(), seen(wheel.file, _BINDINGS, symbol=lists[0]))
+    glibc = seen(wheel.file, _BINDINGS, symbol=f"GLIBC_{library.glibc}")
+    shard.say("glibc", library.glibc, glibc)
