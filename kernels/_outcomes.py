@@ -15,12 +15,12 @@ _LONGEST = 1200
 """Characters of one text that are kept: compilers answer with whole source files."""
 
 
-class NoGpu(Exception):  # noqa: N818 - it names a state of the machine, not a mistake
-    """There is no CUDA device that this kernel could run on. The text says what was asked."""
+class Skipped(Exception):  # noqa: N818 - it names a state of the machine, not a mistake
+    """The kernel cannot be examined here; ``code`` says why: no-gpu, not-installed, not-shipped."""
 
-
-class NotShipped(Exception):  # noqa: N818 - likewise
-    """The examined package does not contain what this kernel examines."""
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Refused(Exception):  # noqa: N818 - an answer of the examined library
@@ -71,19 +71,19 @@ def from_error(error: BaseException, **fields: Any) -> Outcome:  # noqa: ANN401
 
 
 def text_of(error: BaseException) -> str:
-    """``Type: text`` of the root cause, then what it was raised as."""
+    """``Type: text`` of the root cause, what native code ``said``, then what it was raised as."""
     root = _root(error)
     text = _named(root)
+    for said in getattr(error, "said", [])[:1]:
+        text += ": " + said
     if root is not error:
         text += " (raised as {})".format(type(error).__name__)
     return text
 
 
 def _kind_and_code(error: BaseException) -> "tuple[str, str]":
-    if isinstance(error, NoGpu):
-        return "skipped", "no-gpu"
-    if isinstance(error, NotShipped):
-        return "skipped", "not-shipped"
+    if isinstance(error, Skipped):
+        return "skipped", error.code
     if any(_is_out_of_memory(link) for link in _chain(error)):
         return "skipped", "out-of-memory"
     if isinstance(error, Refused):
@@ -119,14 +119,16 @@ def _root(error: BaseException) -> BaseException:
 
 def _named(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, (NoGpu, NotShipped, Refused)):
+    if isinstance(error, (Skipped, Refused)):
         return text  # our own words; the code beside them says the rest
     return "{}: {}".format(type(error).__name__, text) if text else type(error).__name__
 
 
 def _where(error: BaseException) -> List[str]:
-    frames = traceback.extract_tb(_root(error).__traceback__)
-    return [
+    root = _root(error)
+    frames = traceback.extract_tb(root.__traceback__)
+    wrapped = [] if root is error else ["raised as ..." + _named(error)[-400:]]
+    return wrapped + [
         "{}:{} in {}: {}".format(frame.filename, frame.lineno, frame.name, frame.line)
         for frame in frames[-2:]
     ]

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
+import sys
+import tempfile
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 LIBDEVICE_PATHS = ("extra.cuda.libdevice", "extra.libdevice", "math", "libdevice")
@@ -66,8 +69,42 @@ def compile_ahead(
     """Compile a jitted kernel for ``sm`` ("8.6") as far as this triton can without a GPU.
 
     ``types`` gives the type ("*fp32", "i32") of each run-time argument in order, ``constants`` the
-    value of each constexpr; options are num_warps and num_stages. Raises what the compiler raises.
+    value of each constexpr; options are num_warps and num_stages. Raises what the compiler raises,
+    with ``said``: what it wrote to stderr, where MLIR puts the reason.
     """
+    try:
+        return _compile(kernel, types, constants, sm, options)
+    except Exception as error:
+        # Only now, and once more: a compiler that aborts must find the real stderr in its place.
+        error.said = _words(lambda: _compile(kernel, types, constants, sm, options))  # type: ignore[attr-defined]
+        raise
+
+
+def _words(action: Callable[[], Any]) -> List[str]:
+    """Repeat what failed with stderr kept: the lines of native code that name an error."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            action()
+        except Exception:  # noqa: BLE001, S110 - it failed the same way before, and that is raised
+            pass
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+        kept.seek(0)
+        lines = kept.read().decode(errors="replace").splitlines()
+    return [line.strip() for line in lines if "error:" in line]
+
+
+def _compile(
+    kernel: Any,  # noqa: ANN401
+    types: Dict[str, str],
+    constants: Dict[str, Any],
+    sm: str,
+    options: Dict[str, int],
+) -> Compiled:
     arch = int(sm.replace(".", ""))
     compiler = importlib.import_module("triton.compiler")
     if hasattr(compiler, "ASTSource"):

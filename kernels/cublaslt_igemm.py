@@ -140,13 +140,13 @@ def _device(api: Any, made: Any, index: int) -> Any:  # noqa: ANN401
     try:
         driver = api.open_driver()
     except OSError as error:
-        raise made.NoGpu("no CUDA driver: {}".format(error)) from None
+        raise made.Skipped("no-gpu", "no CUDA driver: {}".format(error)) from None
     phase("opening device {}".format(index))
     try:
         return api.Device(driver, index)
     except api.DriverError as error:
         if error.status in (api.NO_DEVICE, api.INVALID_DEVICE):
-            raise made.NoGpu("no CUDA device {}: {}".format(index, error)) from None
+            raise made.Skipped("no-gpu", "no CUDA device {}: {}".format(index, error)) from None
         raise
 
 

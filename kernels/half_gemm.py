@@ -1,0 +1,154 @@
+"""Does a half-precision matrix product run here, how exact is it and how fast: the baseline.
+
+bfloat16 where the GPU has it in hardware, else float16; on a machine without a usable GPU the same
+product runs on the CPU and says so. Reference: float64 from the very operands.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import time
+import warnings
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+PROBE = {
+    "name": "half_gemm",
+    "title": "Half-precision matrix product (the baseline)",
+    "needs": ["torch"],
+    "modes": ["run"],
+    "seconds": 120,
+    "memory_mib": 12288,
+    "quick": True,
+    "variants": ["half"],
+    "tolerance": {"bfloat16": 0.004, "float16": 0.0006},
+}
+
+TOLERANCE = {"bfloat16": 0.004, "float16": 0.0006}
+"""Relative error allowed: the result's own rounding is at most half a unit in the last place, 2**-9
+of the value for bfloat16 and 2**-12 for float16; twice and more than twice that is allowed."""
+TIMED = (4096, 1280, 5120)
+"""Rows, depth, columns: the first layer of ViT-H-14's feed-forward over 4096 tokens, on a GPU."""
+TIMED_ON_CPU = (64, 1280, 512)
+CHECKED_ROWS = 256
+
+
+def phase(text: str) -> None:
+    """Say what is under way; the harness puts its own in this place."""
+
+
+def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
+    """Yield one outcome, of the GPU asked for or of the CPU."""
+    made = _beside("_outcomes")
+    fields: Dict[str, Any] = {"variant": "half"}
+    try:
+        phase("importing torch")
+        torch = importlib.import_module("torch")
+        device, why = _device(torch, int(request.get("device") or 0))
+        fields.update(device=device, evidence=why)
+        if device == "cpu":
+            yield _judged(made, torch, device, torch.bfloat16, fields)
+            return
+        with torch.cuda.device(device):
+            dtype = torch.bfloat16 if has_bf16(torch) else torch.float16
+            yield _judged(made, torch, device, dtype, fields)
+    except Exception as error:  # noqa: BLE001 - whatever stops it is the answer
+        yield made.from_error(error, **fields)
+
+
+def reference(a: Any, b: Any) -> Any:  # noqa: ANN401 - torch.Tensor
+    """Compute a times b transposed in float64."""
+    return a.double() @ b.double().t()
+
+
+def has_bf16(torch: Any) -> bool:  # noqa: ANN401
+    """Ask torch whether the current GPU has bfloat16 in hardware (newer releases count emulation)."""
+    try:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    except TypeError:  # releases that do not emulate do not know the argument
+        return bool(torch.cuda.is_bf16_supported())
+
+
+def _device(torch: Any, index: int) -> Tuple[str, List[str]]:  # noqa: ANN401
+    """Name the device to use, and why it is not a GPU where it is none."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            name = torch.cuda.get_device_name(index)
+            return "cuda:{}".format(index), ["{}, torch {}".format(name, torch.__version__)]
+    build = torch.version.cuda or "no CUDA"
+    why = "torch {} (built with {}) sees no usable GPU".format(torch.__version__, build)
+    return "cpu", [why, *[" ".join(str(one.message).split()) for one in caught]]
+
+
+def _judged(
+    made: Any, torch: Any, device: str, dtype: Any, fields: Dict[str, Any]  # noqa: ANN401
+) -> Dict[str, Any]:
+    phase("multiplying on " + device)
+    rows, depth, columns = TIMED_ON_CPU if device == "cpu" else TIMED
+    torch.manual_seed(8)
+    a = torch.randn((rows, depth), device=device, dtype=dtype)
+    b = torch.randn((columns, depth), device=device, dtype=dtype)
+    got = (a @ b.t())[:CHECKED_ROWS]
+    if got.dtype != dtype or str(got.device) != device:
+        text = "the result is {} on {}, not {} on {}".format(got.dtype, got.device, dtype, device)
+        return made.outcome("wrong", text, code="silent-slow-path", **fields)  # type: ignore[no-any-return]
+    wanted = reference(a[:CHECKED_ROWS], b)
+    error = float((got.double() - wanted).norm() / wanted.norm())
+    name = str(dtype).split(".")[-1]
+    phase("timing on " + device)
+    action = lambda: a @ b.t()  # noqa: E731 - it is timed, and nothing else
+    taken = _milliseconds_on_cpu(action) if device == "cpu" else _milliseconds(torch, action)
+    fields["numbers"] = {
+        "rel_error": error, "max_rel_error": error, "tolerance": TOLERANCE[name],
+        "milliseconds": taken, "rows": rows, "depth": depth, "columns": columns,
+    }  # fmt: skip
+    fields["path_taken"] = "torch.matmul {} on {}".format(name, device)
+    detail = "relative error {:.5f} against float64, at most {} allowed".format(
+        error, TOLERANCE[name]
+    )
+    if error <= TOLERANCE[name]:  # False for NaN
+        return made.outcome("passed", detail, **fields)  # type: ignore[no-any-return]
+    return made.outcome("wrong", detail, code="wrong-value", **fields)  # type: ignore[no-any-return]
+
+
+def _milliseconds(torch: Any, action: Callable[[], Any], repeats: int = 20) -> float:  # noqa: ANN401
+    """Time an action on the current stream by events: the median of ``repeats`` after 3 warm-ups."""
+    for _ in range(3):
+        action()
+    times = []
+    for _ in range(repeats):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        action()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end))
+    return float(sorted(times)[repeats // 2])
+
+
+def _milliseconds_on_cpu(action: Callable[[], Any], repeats: int = 5) -> float:
+    action()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        action()
+        times.append((time.perf_counter() - started) * 1000)
+    return sorted(times)[repeats // 2]
+
+
+def _beside(name: str) -> Any:  # noqa: ANN401 - a module of this folder, which is on no path
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, path)
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+if __name__ == "__main__":
+    raise SystemExit(_beside("_harness").by_hand(os.path.abspath(__file__)))

@@ -1,0 +1,359 @@
+"""Does a SwitchBack forward run here: int8 product, rescale and bias, against float64?
+
+First bitsandbytes' own, where the installed release still ships one, then ours. A number counts
+only together with the path: the product must be exact where float32 could not be, and the compiled
+kernel must hold int8 tensor-core instructions.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import os
+import sys
+import types
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+PROBE = {
+    "name": "switchback_forward",
+    "title": "SwitchBack forward (int8 linear layer)",
+    "needs": ["torch", "triton", "gpu"],
+    "compile_needs": ["triton"],
+    "modes": ["run", "compile"],
+    "seconds": 240,
+    "memory_mib": 12288,
+    "quick": False,
+    "variants": ["bitsandbytes", "qdoctor"],
+    "tolerance": 0.015,
+    "sms": ["8.0", "8.6", "8.9", "9.0"],
+}
+
+TOLERANCE = 0.015
+"""Relative error on Gaussian data. Rounding a row to 127 steps of its largest value (3 to 4 standard
+deviations) errs by about 3.5 / 127 / sqrt(12) = 0.008 an operand, so 0.011 to 0.013 for two."""
+SHAPES = ((256, 1024, 768), (1, 1280, 512), (17, 1000, 300), (33, 77, 65))
+"""Rows, depth, columns: plain; one row; a depth that is no multiple of 16; odd everywhere."""
+TIMED = (4096, 1280, 5120)
+"""The first layer of ViT-H-14's feed-forward over 4096 tokens; half_gemm is timed on the same."""
+EXACT = (65, 4096, 130)
+"""Sums of 4096 products up to 127 * 127 pass 2**24: float32 sums could not be exact."""
+CHECKED_ROWS = 256
+
+BNB_KERNEL = "quantize_rowwise"
+BNB_TYPES = {"x_ptr": "*fp16", "output_ptr": "*i8", "output_maxs": "*fp16", "n_elements": "i32"}
+BNB_CONSTANTS = {"BLOCK_SIZE": 1024, "P2": 1024}
+
+
+def phase(text: str) -> None:
+    """Say what is under way; the harness puts its own in this place."""
+
+
+def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
+    """Yield bitsandbytes' outcomes, then ours: one a device ("run") or one an SM ("compile")."""
+    made = _beside("_outcomes")
+    if request.get("mode") == "compile":
+        sms = list(request.get("sms") or PROBE["sms"])
+        yield from _compile(made, "bitsandbytes", _bitsandbytes_kernel, sms)
+        yield from _compile(made, "qdoctor", _our_kernel, sms)
+        return
+    device = int(request.get("device") or 0)
+    yield _guarded(made, "bitsandbytes", device, _run_bitsandbytes)
+    yield _guarded(made, "qdoctor", device, _run_ours)
+
+
+def reference(x: Any, weight: Any, bias: Any) -> Any:  # noqa: ANN401 - torch.Tensor
+    """Compute the layer in float64 from the very operands the kernel gets."""
+    return x.double() @ weight.double().t() + bias.double()
+
+
+def relative_error(got: Any, wanted: Any) -> float:  # noqa: ANN401
+    """Return ||got - wanted||F / ||wanted||F in float64."""
+    return float((got.double() - wanted).norm() / wanted.norm())
+
+
+# Compiling, without a GPU
+
+
+def _compile(
+    made: Any, variant: str, build: Callable[[Any, List[str]], Any], sms: List[str]  # noqa: ANN401
+) -> Iterator[Dict[str, Any]]:
+    """Yield an outcome for each SM, or a single one when it fails before any SM matters."""
+    notes: List[str] = []
+    try:
+        phase("importing what {} compiles".format(variant))
+        job = build(made, notes)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - importing third-party code
+        yield made.from_error(error, variant=variant, ran=False, evidence=notes)
+        return
+    for sm in sms:
+        fields = {"variant": variant, "device": "sm_" + sm.replace(".", ""), "ran": False}
+        phase("compiling {} for {}".format(variant, fields["device"]))
+        try:
+            yield dict(job(sm), **fields)
+        except Exception as error:  # noqa: BLE001 - a compiler may raise anything
+            yield made.from_error(error, evidence=notes, **fields)
+
+
+def _our_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[str, Any]]:  # noqa: ANN401
+    api, ours = _beside("_triton"), _beside("_switchback_triton")
+    kernels = ours.jitted()
+    tiles = ours.TILES[-1]  # fits every device's shared memory
+
+    def job(sm: str) -> Dict[str, Any]:
+        pair = {"x": "*fp16", "q": "*i8", "scale": "*fp32", "K": "i32", "stride_x": "i32"}
+        block = {"BLOCK": ours.ROW_BLOCK}
+        api.compile_ahead(kernels["quantize_rows"], pair, block, sm, num_warps=4)
+        result = api.compile_ahead(
+            kernels["int8_product"], PRODUCT_TYPES, _product_constants(tiles), sm,
+            num_warps=tiles.warps, num_stages=tiles.stages,
+        )  # fmt: skip
+        evidence = [*notes, result.note] if result.note else notes
+        instruction = api.int8_matrix_instruction(result.asm["ptx"])
+        if not instruction:
+            text = "compiled, but without int8 tensor-core instructions"
+            return made.outcome("wrong", text, code="silent-slow-path", evidence=evidence)
+        return made.outcome(
+            "passed", "compiled, not run", path_taken="Triton " + instruction, evidence=evidence
+        )
+
+    return job
+
+
+PRODUCT_TYPES = {
+    "a": "*i8", "b": "*i8", "c": "*fp16", "scale_a": "*fp32", "scale_b": "*fp32", "bias": "*fp16",
+    "M": "i32", "N": "i32", "K": "i32", "stride_c": "i32",
+}  # fmt: skip
+
+
+def _product_constants(tiles: Any) -> Dict[str, Any]:  # noqa: ANN401
+    return {
+        "RAW": False, "BIAS": True, "EVEN": False, "GROUP": 8,
+        "BLOCK_M": tiles.m, "BLOCK_N": tiles.n, "BLOCK_K": tiles.k,
+    }  # fmt: skip
+
+
+def _bitsandbytes_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[str, Any]]:  # noqa: ANN401
+    """Import the installed package's own Triton files, in the order in which it does.
+
+    Its top level would load native libraries first, which is not what is asked here: an empty
+    package in its place lets the Triton files be imported alone.
+    """
+    api = _beside("_triton")
+    folder = _bitsandbytes_folder(made)
+    importlib.import_module("triton")  # without it their kernels turn into functions giving None
+    stand_in = types.ModuleType("bitsandbytes")
+    stand_in.__path__ = [folder]  # type: ignore[attr-defined]
+    sys.modules["bitsandbytes"] = stand_in
+    module = _import_all(_imported_by_layers(folder), notes)["bitsandbytes.triton." + BNB_KERNEL]
+    kernel = getattr(module, "_" + BNB_KERNEL)
+    kernel = getattr(kernel, "fn", kernel) if hasattr(kernel, "configs") else kernel
+
+    def job(sm: str) -> Dict[str, Any]:
+        result = api.compile_ahead(kernel, BNB_TYPES, BNB_CONSTANTS, sm, num_warps=4)
+        evidence = [*notes, result.note] if result.note else notes
+        detail = "its {} kernel: compiled, not run".format(BNB_KERNEL)
+        path = os.path.join(folder, "triton", BNB_KERNEL + ".py")
+        return made.outcome("passed", detail, path_taken=path, evidence=evidence)
+
+    return job
+
+
+def _bitsandbytes_folder(made: Any) -> str:  # noqa: ANN401
+    """Find the folder of the bitsandbytes that would be imported, if it holds SwitchBack's kernels."""
+    spec = importlib.util.find_spec("bitsandbytes")
+    if spec is None or not spec.origin:
+        raise made.Skipped("not-installed", "bitsandbytes is not installed")
+    folder = os.path.dirname(spec.origin)
+    if not os.path.exists(os.path.join(folder, "triton", BNB_KERNEL + ".py")):
+        raise made.Skipped("not-shipped", "the bitsandbytes in {} has no SwitchBack".format(folder))
+    return folder
+
+
+def _imported_by_layers(folder: str) -> List[str]:
+    """List the Triton files of bitsandbytes in the order in which its layers import them."""
+    wanted = "bitsandbytes.triton." + BNB_KERNEL
+    path = os.path.join(folder, "nn", "triton_based_modules.py")
+    if not os.path.exists(path):
+        return [wanted]
+    with open(path, encoding="utf-8") as file:
+        tree = ast.parse(file.read())
+    named = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ordered = [name for name in dict.fromkeys(named) if name.startswith("bitsandbytes.triton.")]
+    return ordered if wanted in ordered else [*ordered, wanted]
+
+
+def _import_all(names: List[str], notes: List[str]) -> Dict[str, Any]:
+    """Import each; what fails later than the first failure goes into the notes. Raises the first."""
+    modules: Dict[str, Any] = {}
+    first: Optional[Exception] = None
+    for name in names:
+        try:
+            modules[name] = importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001, PERF203 - importing third-party code
+            first = first or error
+            notes.append("import {}: {}: {}".format(name, type(error).__name__, error))
+    if first is not None:
+        raise first
+    return modules
+
+
+# Running, on a GPU
+
+
+def _guarded(
+    made: Any, variant: str, index: int, body: Callable[..., Dict[str, Any]]  # noqa: ANN401
+) -> Dict[str, Any]:
+    fields = {"variant": variant, "device": "cuda:{}".format(index)}
+    try:
+        phase("importing torch")
+        torch = importlib.import_module("torch")
+        if not torch.cuda.is_available():
+            raise made.Skipped("no-gpu", "torch.cuda.is_available() is False")
+        with torch.cuda.device(index):
+            torch.manual_seed(8)
+            return dict(body(made, torch, fields["device"]), **fields)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever stops it is the answer
+        return made.from_error(error, **fields)
+
+
+def _run_bitsandbytes(made: Any, torch: Any, device: str) -> Dict[str, Any]:  # noqa: ANN401
+    _bitsandbytes_folder(made)
+    phase("importing bitsandbytes")
+    layers = importlib.import_module("bitsandbytes.nn")
+    made_layers: Dict[Tuple[int, int], Any] = {}
+
+    def forward(x: Any, weight: Any, bias: Any) -> Any:  # noqa: ANN401
+        layer = made_layers.get((x.shape[1], weight.shape[0]))
+        if layer is None:
+            layer = layers.SwitchBackLinear(
+                x.shape[1], weight.shape[0], device=device, dtype=x.dtype,
+                vector_wise_quantization=True,
+            )  # fmt: skip
+            made_layers[(x.shape[1], weight.shape[0])] = layer
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+            return layer(x)
+
+    phase("running bitsandbytes' SwitchBack")
+    numbers = _errors(torch, device, torch.float16, forward)
+    path = "bitsandbytes.nn.SwitchBackLinear ({})".format(layers.__file__)
+    return _judged(made, numbers, path, [])
+
+
+def _run_ours(made: Any, torch: Any, device: str) -> Dict[str, Any]:  # noqa: ANN401
+    api, ours = _beside("_triton"), _beside("_switchback_triton")
+    dtype = _half(torch)
+    phase("compiling and checking the int8 product")
+    instruction, differing = _product_path(torch, device, api, ours)
+    phase("compiling and running the fused kernels")
+    numbers = _errors(torch, device, dtype, ours.forward)
+    phase("timing")
+    numbers.update(_times(torch, device, dtype, ours))
+    path = "Triton {}, {}".format(instruction or "without int8 tensor cores", dtype)
+    if differing:
+        text = "{} of {} int32 sums differ from the exact product".format(
+            differing, EXACT[0] * EXACT[2]
+        )
+        return made.outcome("wrong", text, code="inexact-product", numbers=numbers, path_taken=path)
+    if not instruction:
+        text = "right numbers, but the compiled product uses no int8 tensor-core instruction"
+        return made.outcome("wrong", text, code="silent-slow-path", numbers=numbers, path_taken=path)
+    return _judged(made, numbers, path, ["int32 sums past 2**24 are exact"])
+
+
+def _judged(made: Any, numbers: Dict[str, float], path: str, notes: List[str]) -> Dict[str, Any]:  # noqa: ANN401
+    fields = {"numbers": numbers, "path_taken": path, "evidence": notes}
+    worst = numbers["max_rel_error"]
+    detail = "relative error {:.4f} against float64, at most {} allowed".format(worst, TOLERANCE)
+    if worst <= TOLERANCE:  # False for NaN
+        return made.outcome("passed", detail, **fields)
+    return made.outcome("wrong", detail, code="wrong-value", **fields)
+
+
+def _product_path(torch: Any, device: str, api: Any, ours: Any) -> Tuple[str, int]:  # noqa: ANN401
+    """Return the int8 instruction in the compiled product, and how many of its sums are not exact."""
+    rows, depth, columns = EXACT
+    a = torch.randint(100, 128, (rows, depth), dtype=torch.int8, device=device)
+    b = torch.randint(-128, 128, (columns, depth), dtype=torch.int8, device=device)
+    b[: columns // 2] = 127 - (b[: columns // 2] & 7)  # half of the columns sum far past 2**24
+    c, compiled = ours.int8_product(a, b)
+    exact = a.double() @ b.double().t()
+    return api.int8_matrix_instruction(compiled.asm["ptx"]), int((c.double() != exact).sum())
+
+
+def _errors(torch: Any, device: str, dtype: Any, forward: Callable[..., Any]) -> Dict[str, float]:  # noqa: ANN401
+    """Relative errors over SHAPES on Gaussian data: the plain shape's, and the worst."""
+    errors = []
+    for rows, depth, columns in SHAPES:
+        x, weight, bias = _operands(torch, (rows, depth, columns), device, dtype)
+        errors.append(relative_error(forward(x, weight, bias), reference(x, weight, bias)))
+    return {
+        "rel_error": errors[0],
+        "max_rel_error": max(errors, key=lambda error: (error != error, error)),  # NaN is worst
+        "tolerance": TOLERANCE,
+    }
+
+
+def _times(torch: Any, device: str, dtype: Any, ours: Any) -> Dict[str, float]:  # noqa: ANN401
+    """Time the forward on TIMED, the weight quantized beforehand and every time; check the result."""
+    x, weight, bias = _operands(torch, TIMED, device, dtype)
+    quantized = ours.quantize_rows(weight)
+
+    def forward() -> Any:  # noqa: ANN401
+        return ours.rescaled_product(ours.quantize_rows(x), quantized, bias, dtype)[0]
+
+    some = slice(0, CHECKED_ROWS)
+    error = relative_error(forward()[some], reference(x[some], weight, bias))
+    return {
+        "milliseconds": median_milliseconds(torch, forward),
+        "milliseconds_quantizing_weight": median_milliseconds(
+            torch, lambda: ours.forward(x, weight, bias)
+        ),
+        "timed_rel_error": error,
+        "rows": TIMED[0],
+        "depth": TIMED[1],
+        "columns": TIMED[2],
+    }
+
+
+def median_milliseconds(torch: Any, action: Callable[[], Any], repeats: int = 20) -> float:  # noqa: ANN401
+    """Time an action on the current stream by events: the median of ``repeats`` after 3 warm-ups."""
+    for _ in range(3):
+        action()
+    times = []
+    for _ in range(repeats):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        action()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end))
+    return float(sorted(times)[repeats // 2])
+
+
+def _operands(torch: Any, shape: Tuple[int, int, int], device: str, dtype: Any) -> Tuple[Any, ...]:  # noqa: ANN401
+    rows, depth, columns = shape
+    sizes = ((rows, depth), (columns, depth), (columns,))
+    return tuple(torch.randn(size, device=device, dtype=dtype) for size in sizes)
+
+
+def _half(torch: Any) -> Any:  # noqa: ANN401
+    """bfloat16 where this GPU has it in hardware, else float16."""
+    return torch.bfloat16 if _beside("half_gemm").has_bf16(torch) else torch.float16
+
+
+def _beside(name: str) -> Any:  # noqa: ANN401 - a module of this folder, which is on no path
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, path)
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+if __name__ == "__main__":
+    raise SystemExit(_beside("_harness").by_hand(os.path.abspath(__file__)))
