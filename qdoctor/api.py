@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from qdoctor import doctor
 from qdoctor.question import Question
 
@@ -38,9 +40,11 @@ def check(*, need: Sequence[str] = (), ignore: Sequence[str] = (), probe: Level 
     Probes run in child processes, for some seconds; ``probe="none"`` reads files only. Raises
     ``BadInput`` for a need or rule that does not exist.
     """
-    return doctor.examine(
+    report = doctor.examine(
         Question(python=sys.executable, need=tuple(need), ignore=tuple(ignore), probe=probe)
     )
+    target = msgspec.structs.replace(report.target, chosen_by="the running interpreter")
+    return msgspec.structs.replace(report, target=target)
 
 
 def select_backend(*, probe: Level = "full") -> Backend:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 _PLANNED = "the planned packages are not installed yet, so no probe ran: the matrix answers"
-_INTERRUPTED = "interrupted while probing: what the probes would have shown is unknown"
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,9 @@ def examine_fully(
     """
     env = os.environ if environ is None else environ
     known = matrix or matrices.shipped()
-    check_names(question, [rule.name for rule in RULES], probe_names())
+    check_names(question, [rule.name for rule in RULES], probe_names)
     patient = look(question, environ=env, stdin=stdin, matrix=known)
-    patient, finished = _probed(patient, question, env, progress)
-    return _judged(patient, question, known, finished=finished)
+    return _judged(_probed(patient, question, env, progress), question, known)
 
 
 def look(
@@ -130,26 +128,23 @@ def _present(
 
 def _probed(
     patient: _Patient, question: Question, environ: Mapping[str, str], progress: Progress
-) -> tuple[_Patient, bool]:
+) -> _Patient:
     """Let the probes run, unless the machine is described or its packages are only planned."""
     if question.probe == "none" or patient.target.kind == "described":
-        return patient, True
+        return patient
     if patient.facts.packages != patient.present.packages:
-        return _with(patient, [], _PLANNED), True
+        return _with(patient, [], _PLANNED)
     facts, environ = _without_foreign_gpus(patient, environ)
     compile_for = [patient.gpu.sm] if patient.gpu is not None and patient.gpu.sm else []
-    try:
-        seen = observe(
-            patient.target,
-            facts,
-            level=question.probe,
-            compile_for=compile_for,
-            progress=progress,
-            environ=environ,
-        )
-    except KeyboardInterrupt:
-        return _with(patient, [], _INTERRUPTED), False
-    return _with(patient, seen), True
+    seen = observe(
+        patient.target,
+        facts,
+        level=question.probe,
+        compile_for=compile_for,
+        progress=progress,
+        environ=environ,
+    )
+    return _with(patient, seen)
 
 
 def _without_foreign_gpus(
@@ -169,17 +164,13 @@ def _with(patient: _Patient, seen: Sequence[Observation], *said: str) -> _Patien
     return _Patient(target, patient.facts, patient.present, tuple(seen), patient.gpu)
 
 
-def _judged(
-    patient: _Patient, question: Question, matrix: Matrix, *, finished: bool
-) -> Examination:
+def _judged(patient: _Patient, question: Question, matrix: Matrix) -> Examination:
     answer, seen = _diagnosed(
         patient.facts, patient.observations, question.error, question.need, matrix
     )
     findings = [one for one in answer.findings if one.rule not in question.ignore]
     wanted = exit_code.needs(question.need, patient.facts, seen, answer.verdicts)
     code = exit_code.exit_code(findings, seen, wanted, question.fail_on)
-    if not finished and code == exit_code.NOTHING_FOUND:
-        code = exit_code.COULD_NOT_TELL
     report = Report(
         tool_version=qdoctor.__version__,
         matrix_version=matrix.version,
@@ -230,7 +221,7 @@ def diagnose(
         BadInput: ``facts`` or an observation does not have the shape of the contract, or a need
             does not exist.
     """
-    check_names(Question(need=tuple(need)), (), probe_names())
+    check_names(Question(need=tuple(need)), (), probe_names)
     read = facts if isinstance(facts, Facts) else from_plain(dict(facts), Facts, "facts")
     seen = [
         one if isinstance(one, Observation) else from_plain(dict(one), Observation, "observations")

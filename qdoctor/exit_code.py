@@ -23,6 +23,12 @@ _COUNTED: dict[FailOn, tuple[str, ...]] = {
     "never": (),
 }
 
+# Codes of observations that say nothing about the kernel: its child never told, or we stopped it.
+_SILENT = {
+    *("no-answer", "unreadable-answer", "no-control-folder", "interrupted"),
+    *("not-started", "memory-limit", "disk-limit"),
+}
+
 
 @dataclass(frozen=True)
 class Need:
@@ -77,7 +83,7 @@ def could_not_tell(observations: Sequence[Observation], wanted: Sequence[Need]) 
 
 def _silent(seen: Observation) -> bool:
     """Say whether a probe that could run here gave no answer; skipped ones could not run."""
-    return seen.outcome == "timed-out" or (seen.outcome == "failed" and seen.code == "no-answer")
+    return seen.outcome == "timed-out" or seen.code in _SILENT
 
 
 def _gpu(facts: Facts) -> Need:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from qdoctor.model import BadInput, Driver, Gpu
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from qdoctor.matrix import Matrix
 
@@ -47,10 +47,16 @@ def known_name(name: str, known: Collection[str], what: str) -> str:
     raise BadInput(f"no {what} is called {name!r}; {hint}")
 
 
-def check_names(question: Question, rules: Collection[str], probes: Collection[str]) -> None:
-    """Raise ``BadInput`` for a need or an ignored rule that does not exist."""
+def check_names(
+    question: Question, rules: Collection[str], probes: Callable[[], Collection[str]]
+) -> None:
+    """Raise ``BadInput`` for a need or an ignored rule that does not exist.
+
+    ``probes`` is asked only where a need is neither a backend nor ``gpu``: it reads the kernels.
+    """
     for need in question.need:
-        known_name(need, [*BACKENDS, "gpu", *probes], "backend, probe or 'gpu'")
+        if need not in (*BACKENDS, "gpu"):
+            known_name(need, [*BACKENDS, "gpu", *probes()], "backend, probe or 'gpu'")
     for rule in question.ignore:
         known_name(rule, rules, "rule")
     if question.python is not None and question.facts_file is not None:

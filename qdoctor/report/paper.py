@@ -19,6 +19,8 @@ from qdoctor.report.visible import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_NARROWEST = 60
+
 Part = tuple[str, str]
 """Some text and its style, ``""`` for plain."""
 
@@ -28,7 +30,7 @@ class Paper:
 
     def __init__(self, *, color: bool, width: int) -> None:
         """``color`` writes ANSI styles, whatever the environment says."""
-        self._width = max(width, 40)
+        self._width = max(width, _NARROWEST)
         self._file = io.StringIO()
         self._console = Console(
             file=self._file,

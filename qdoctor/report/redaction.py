@@ -25,7 +25,7 @@ _CLOSED = {
     *("outcome", "expected", "code", "severity", "strength", "action", "applicability", "rule"),
     *("probe", "variant", "device", "backend", "package", "spec", "index", "selected", "verify"),
     *("tool_version", "matrix_version", "affects", "symptom_of", "usable", "torch_cuda"),
-    *("torch_arch_list", "toolkit_cuda", "ptx", "glibc", "packages", "arch", "compute_mode"),
+    *("name", "torch_arch_list", "toolkit_cuda", "ptx", "glibc", "packages", "arch", "compute_mode"),
 }
 # Names that say nothing about a person, and are words of our own texts.
 _IMPERSONAL = {
@@ -34,12 +34,13 @@ _IMPERSONAL = {
     *("linux", "windows", "gpu", "cuda", "torch", "triton", "bitsandbytes", "qdoctor", "none"),
 }
 _NAME_OF_A_CREDENTIAL = (
-    r"[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|CREDENTIALS?)[A-Z0-9_]*"
+    r"(?:[A-Z0-9_]*_)?"
+    r"(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|CREDENTIALS?)(?:_[A-Z0-9_]+)?"
 )
 _SECRET_KEY = re.compile(_NAME_OF_A_CREDENTIAL, re.IGNORECASE)
 
 _ALWAYS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\b(GPU|MIG)-[0-9a-fA-F]{4,}(?:[-/][0-9a-fA-F]+)*"), r"\1-<redacted>"),
+    (re.compile(r"\b(GPU|MIG)-(?:GPU-)?[0-9a-fA-F]{8}\b(?:[-/][0-9a-fA-F]+)*"), r"\1-<redacted>"),
     (re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@'\"]+@", re.IGNORECASE), r"\1<redacted>@"),
     (
         re.compile(
@@ -57,7 +58,7 @@ _ALWAYS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         r"\1\2<redacted>",
     ),
-    (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "<e-mail>"),
+    (re.compile(r"[\w.+-]+@(?![\w.-]+\.so\b)[\w-]+(?:\.[\w-]+)+"), "<e-mail>"),
     # Anybody's home folder: a report may come from another machine.
     (re.compile(r"(?:(?<=[\s'\"=:(,;\[])|^)/(?:home|Users)/[^/\s:'\",;]+"), "~"),
     (re.compile(r"\b[A-Za-z]:[\\/]{1,2}Users[\\/]{1,2}[^\\/:\s'\",;]+", re.IGNORECASE), "~"),
