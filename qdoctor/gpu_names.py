@@ -10,11 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qdoctor.model import BadInput, Gpu
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _WORD = re.compile(r"[a-z0-9]+")
 _SERIES = re.compile(r"\b(\d0)[ -]?series\b")
+_SM = re.compile(r"(?:(?:sm|compute|cc)[_ ]?(\d+)[._]?(\d)|(\d+)\.(\d))[af]?", re.IGNORECASE)
 _COUNT = re.compile(r"\b\d+ ?x ?(?=[a-wyz])|(?<=[a-z\d]\d)x\d{1,2}\b")
 
 
@@ -63,7 +66,27 @@ class Catalog:
         ]
         return [row for row, said in fits if not any(said < other for _, other in fits)]
 
-    def nearest(self, name: str, count: int = 3) -> list[str]:
+    def parse(self, text: str, known_sms: Sequence[str]) -> list[Gpu]:
+        """Read an SM (``sm_70``, ``7.0``, ``sm_90a``) or a model's name: what it may mean.
+
+        Raises BadInput for one that is not known, naming what is near.
+        """
+        if found := _SM.fullmatch(text.strip()):
+            sm = ".".join(part for part in found.groups() if part)
+            if sm not in known_sms:
+                raise BadInput(f"no SM {sm} is known; known are {', '.join(known_sms)}")
+            return [Gpu(sm=sm, vendor="nvidia")]
+        rows = self.named(text)
+        if not rows:
+            raise BadInput(f"no NVIDIA GPU named {text!r} is known; {self._hint(text)}")
+        return [Gpu(name=r.name, sm=r.sm, memory_mib=r.memory_mib, vendor="nvidia") for r in rows]
+
+    def _hint(self, name: str) -> str:
+        near = self._nearest(name)
+        meant = f"did you mean {', '.join(near)}? " if near else ""
+        return f"{meant}An SM such as sm_80 works too"
+
+    def _nearest(self, name: str, count: int = 3) -> list[str]:
         """Return the names of the models spelled most like ``name``."""
         from difflib import get_close_matches  # noqa: PLC0415 - needed for an error text only
 

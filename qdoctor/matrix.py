@@ -14,30 +14,31 @@ the index does not hold is unknown: None.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from qdoctor import evidence
 from qdoctor import shipped as _shipped
 from qdoctor.gpu_names import Catalog, GpuRow
-from qdoctor.model import BadInput, Because, Gpu, Strength, YesNo
+from qdoctor.model import BadInput, Because
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
+    from qdoctor.model import Gpu, Strength, YesNo
+
 __all__ = ["GpuRow", "Matrix", "Release", "has", "load", "query", "shipped"]
 
-_STRENGTHS: tuple[Strength, ...] = ("documented", "mined", "inspected", "observed")
+Content = TypeVar("Content")
+
+_REPAIR = "reinstall qdoctor, or name the folder of a whole matrix"
 _NAME_FACTS = ("names", "public_names")
-_SM = re.compile(r"(?:(?:sm|compute|cc)[_ ]?(\d+)[._]?(\d)|(\d+)\.(\d))[af]?", re.IGNORECASE)
-_SHOWN = 120
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """What the matrix knows of one release: plain values, and where each was read.
 
     A fact that is not known is absent. ``evidence`` has the keys of ``facts``; each item names a
@@ -50,6 +51,11 @@ class Release:
     evidence: dict[str, list[dict[str, Any]]]
 
 
+class _Index(msgspec.Struct, frozen=True):
+    version: str
+    packages: dict[str, list[str]]
+
+
 class Matrix:
     """The data of one folder, read when asked for."""
 
@@ -57,9 +63,9 @@ class Matrix:
         """``folder`` holds index.json, releases/ and tables/. Raises BadInput where it does not."""
         self._folder = folder
         self._bytes: dict[str, bytes] = {}
-        index = self._read("index.json")
-        self.version: str = _get(index, "version", self._folder / "index.json")
-        self._packages: dict[str, list[str]] = _get(index, "packages", self._folder / "index.json")
+        index = self._read("index.json", _Index)
+        self.version: str = index.version
+        self._packages = index.packages
 
     def versions(self, package: str) -> tuple[Version, ...]:
         """Return the releases that the matrix knows, ascending; () for an unknown package."""
@@ -83,24 +89,28 @@ class Matrix:
         found = self.matching(package, version)
         if not found:
             return None
-        shard = self._read(f"releases/{_normal(package)}/{found[-1]}.json")
-        return Release(**{key: shard[key] for key in ("package", "version", "facts", "evidence")})
+        return self._read(f"releases/{_normal(package)}/{found[-1]}.json", Release)
 
     def has(self, package: str, version: str, dotted: str) -> YesNo:
         """Say whether a release has a public dotted name (``triton.language.libdevice``).
 
-        Unknown for a release the matrix does not know, a private name, and a name outside of
-        what was listed.
+        Unknown for a release the matrix does not know, a private name, and a name whose parent's
+        members cannot all be told without running it (a class, a module with ``__getattr__``).
         """
         found = self.matching(package, version)
-        names = self._names(_normal(package), found[-1]) if found else frozenset()
+        if not found:
+            return "unknown"
+        names, closed = self._names(_normal(package), found[-1])
         if dotted in names:
             return "yes"
-        return "no" if _would_be_listed(dotted, names) else "unknown"
+        return "no" if _known_parent(dotted, names) in closed else "unknown"
 
     def table(self, name: str) -> dict[str, Any]:
         """Return ``matrix/tables/<name>.json``. Raises BadInput where there is none."""
-        return self._read(f"tables/{name}.json")
+        table = self._read(f"tables/{name}.json", dict[str, Any])
+        if "rows" not in table:
+            raise BadInput(f"the matrix table {name}.json is broken: it has no rows; {_REPAIR}")
+        return table
 
     def row(self, table: str, key: str) -> dict[str, Any] | None:
         """Return one row of a table that is looked up by key (``cuda``, ``drivers``, ``sm``)."""
@@ -117,22 +127,12 @@ class Matrix:
 
         Raises BadInput for an SM or a name that the matrix does not know.
         """
-        if found := _SM.fullmatch(text.strip()):
-            return [Gpu(sm=self._known_sm(".".join(part for part in found.groups() if part)))]
-        rows = self.gpus_named(text)
-        if not rows:
-            near = self._catalog.nearest(text)
-            hint = f"; did you mean {', '.join(near)}?" if near else ""
-            raise BadInput(
-                f"no NVIDIA GPU named {text!r} is known{hint} An SM such as sm_80 works too"
-            )
-        return [Gpu(name=r.name, sm=r.sm, memory_mib=r.memory_mib, vendor="nvidia") for r in rows]
+        return self._catalog.parse(text, tuple(self.table("sm")["rows"]))
 
     def strength(self, package: str, version: str, key: str) -> Strength | None:
         """Return how strongly a fact is known: its weakest piece of evidence. None: not known."""
         found = self.release(package, version)
-        items = found.evidence.get(key, []) if found else []
-        return min((item["strength"] for item in items), key=_STRENGTHS.index, default=None)
+        return evidence.weakest(found.evidence.get(key, [])) if found else None
 
     def because(self, package: str, version: str, key: str, text: str = "") -> Because:
         """Return a fact's evidence as a reason; ``text`` says the fact in words, if given.
@@ -140,11 +140,13 @@ class Matrix:
         Raises KeyError for a fact that the matrix does not know.
         """
         found = self.release(package, version)
-        strength = self.strength(package, version, key)
+        items = found.evidence.get(key, []) if found else []
+        strength = evidence.weakest(items)
         if found is None or strength is None:
             raise KeyError(f"the matrix does not know {key} of {package} {version}")
-        shown = text or f"{found.package} {found.version}: {key} = {_short(found.facts.get(key))}"
-        return Because(text=shown, source=_cited(found.evidence[key]), strength=strength)
+        value = evidence.shown(found.facts.get(key))
+        said = text or f"{found.package} {found.version}: {key} is {value}"
+        return Because(text=said, source=evidence.cited(items), strength=strength)
 
     def because_row(self, table: str, key: str, text: str) -> Because:
         """Return a table row's source as a reason. Raises KeyError for an unknown row."""
@@ -162,12 +164,6 @@ class Matrix:
         rows = self.table("local_versions")["rows"].values()
         return re.compile("|".join(row["pattern"] for row in rows))
 
-    def _known_sm(self, sm: str) -> str:
-        known = self.table("sm")["rows"]
-        if sm not in known:
-            raise BadInput(f"no SM {sm} is known: the matrix has {', '.join(known)}")
-        return sm
-
     def _public(self, version: str) -> Version | None:
         """Parse ``version`` without its local part; None where that names no released version."""
         from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - as above
@@ -181,25 +177,24 @@ class Matrix:
         return Version(parsed.public)
 
     @lru_cache(maxsize=64)  # noqa: B019 - few matrices live, each as long as the process
-    def _names(self, package: str, version: str) -> frozenset[str]:
-        facts = self._read(f"releases/{package}/{version}.json")["facts"]
-        return frozenset(name for key in _NAME_FACTS for name in facts.get(key, ()))
+    def _names(self, package: str, version: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return a release's public names, and those of them whose members are all listed."""
+        facts = self._read(f"releases/{package}/{version}.json", Release).facts
+        names = frozenset(name for key in _NAME_FACTS for name in facts.get(key, ()))
+        return names, frozenset(facts.get("closed_modules", ()))
 
-    def _read(self, member: str) -> dict[str, Any]:
+    def _read(self, member: str, kind: type[Content]) -> Content:
         path = self._folder / member
         try:
             if member not in self._bytes:
                 self._bytes[member] = path.read_bytes()
-            return msgspec.json.decode(self._bytes[member], type=dict[str, Any])
+            return msgspec.json.decode(self._bytes[member], type=kind)
         except OSError as error:
-            hint = "reinstall qdoctor, or name a folder that qdoctor's matrix was mined into"
             raise BadInput(
-                f"cannot read the matrix file {path}: {error.strerror}; {hint}"
+                f"cannot read the matrix: {path}: {error.strerror}; {_REPAIR}"
             ) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadInput(
-                f"the matrix file {path} is broken: {error}; reinstall qdoctor"
-            ) from error
+            raise BadInput(f"the matrix file {path} is broken: {error}; {_REPAIR}") from error
 
 
 def load(folder: Path) -> Matrix:
@@ -228,13 +223,6 @@ def has(package: str, version: str, dotted: str) -> YesNo:
     return shipped().has(package, version, dotted)
 
 
-def _get(content: dict[str, Any], key: str, path: Path) -> Any:  # noqa: ANN401 - JSON
-    try:
-        return content[key]
-    except KeyError:
-        raise BadInput(f"the matrix file {path} is broken: it has no {key!r}") from None
-
-
 def _normal(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
@@ -244,25 +232,10 @@ def _same(known: str, public: Version) -> bool:
     return known.startswith(str(public.major)) and type(public)(known) == public
 
 
-def _would_be_listed(dotted: str, names: frozenset[str]) -> bool:
-    """Say whether the list would hold ``dotted`` if it existed: public, and of a listed package."""
+def _known_parent(dotted: str, names: frozenset[str]) -> str:
+    """Return the longest prefix of a public name that is listed; ``""`` for none."""
     parts = dotted.split(".")
-    roots = {name.split(".", 1)[0] for name in names}
-    return parts[0] in roots and not any(part.startswith("_") for part in parts)
-
-
-def _short(value: object) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _cited(items: list[dict[str, Any]]) -> str:
-    shown = [_place(item) for item in items[:3]]
-    return "; ".join(shown) + (f"; and {len(items) - 3} more" if items[3:] else "")
-
-
-def _place(item: dict[str, Any]) -> str:
-    where = [str(item[key]) for key in ("wheel", "member") if item.get(key)]
-    line = f":{item['line']}" if item.get("line") else ""
-    symbol = f" ({item['symbol']})" if item.get("symbol") else ""
-    return (" ".join(where) or str(item.get("source", "?"))) + line + symbol
+    if any(part.startswith("_") for part in parts):
+        return ""
+    prefixes = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((prefix for prefix in prefixes if prefix in names), "")

@@ -19,6 +19,7 @@ CITED = {
     "docs.nvidia.com",
     "forums.developer.nvidia.com",
     "github.com",
+    "json-schema.org",
     "pytorch.org",
 }
 
