@@ -20,7 +20,9 @@ PACKAGE = "torch"
 FIRST = "1.13.0"
 _VERSION = "torch/version.py"
 _BINDINGS = "torch/lib/libtorch_python.so"
-_FLAGS = re.compile(rb"(?<=\0)(?:(?:sm|compute)_\d+[af]?)(?: (?:sm|compute)_\d+[af]?)*(?=\0)")
+# Without a separator before it: compilers store short texts one right after the other.
+_FLAGS = re.compile(rb"(?:sm|compute)_\d+[af]?(?: (?:sm|compute)_\d+[af]?)+(?=\0)")
+_PYTHONS = tuple(f"3.{minor}" for minor in range(7, 20))
 _LINUX = {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
 
 
@@ -36,18 +38,27 @@ def read(shard: Shard, files: Sequence[WheelFile], transport: Transport) -> None
 
 
 def _say_triton_pin(shard: Shard, wheel: Wheel) -> None:
-    """State the specifier of the required triton; ``""`` where no triton is required."""
-    python = next((n for n in re.findall(r"-cp(\d)(\d+)-", wheel.file.name)), ("3", "11"))
-    version = ".".join(python)
-    environment = {**_LINUX, "python_version": version, "python_full_version": f"{version}.0"}
+    """State which triton Linux x86_64 requires, on whichever Python; ``""`` where none is.
+
+    For which Pythons that holds is in ``requires_dist``.
+    """
     pins = [
         requirement
         for line in shard.facts["requires_dist"]
-        if (requirement := Requirement(line)).name == "triton" and "extra" not in line
-        and (requirement.marker is None or requirement.marker.evaluate(environment))
+        if (requirement := Requirement(line)).name == "triton" and _on_linux(requirement)
     ]
     place = seen(wheel.file, wheel.metadata_member(), symbol=str(pins[0]) if pins else None)
     shard.say("triton_pin", str(pins[0].specifier) if pins else "", place)
+
+
+def _on_linux(requirement: Requirement) -> bool:
+    """Say whether some Python on Linux x86_64 requires it, without any extra asked for."""
+    environments = (
+        {**_LINUX, "python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+        for python in _PYTHONS
+    )
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate(environment) for environment in environments)
 
 
 def say_cuda(shard: Shard, wheel: Wheel) -> None:
