@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _WORD = re.compile(r"[a-z0-9]+")
-_SERIES = re.compile(r"\b(\d0)[ -]?series\b")
+_SERIES = re.compile(r"\b(?:(\d0)(?:00)?|(\d)00)[ -]?series\b")
 _SM = re.compile(r"(?:(?:sm|compute|cc)[_ ]?(\d+)[._]?(\d)|(\d+)\.(\d))[af]?", re.IGNORECASE)
 _COUNT = re.compile(r"\b\d+ ?x ?(?=[a-wyz])|(?<=[a-z\d]\d)x\d{1,2}\b")
 
@@ -109,7 +109,7 @@ class Catalog:
     def _words(self, name: str) -> frozenset[str]:
         """Split a name into the words that tell models apart."""
         text = name.lower().replace("(r)", " ").replace("(tm)", " ")
-        text = _COUNT.sub("", _SERIES.sub(r"\1xx", text))
+        text = _COUNT.sub("", _SERIES.sub(r"\1\2xx", text))
         text = self._after.sub(r" \1", self._before.sub(r"\1 ", text))
         words = (self._synonyms.get(word, word) for word in _WORD.findall(text))
         return frozenset(word for word in words if not self._noise.fullmatch(word))

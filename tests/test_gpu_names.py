@@ -30,6 +30,10 @@ SAID = {
     "GTX 1650": "7.5",
     "GTX 16xx (TU116/TU117)": "7.5",
     "GeForce RTX 30-series": "8.6",
+    "RTX 3000 series": "8.6",
+    "RTX 50 series": "12.0",
+    "GTX 10 series": "6.1",
+    "GTX 900 series": "5.2",
     "DGX Spark (GB10)": "12.1",
     "Jetson Orin": "8.7",
     "Orin": "8.7",
@@ -74,6 +78,7 @@ def test_a_name_implies_its_sm(name: str, sm: str) -> None:
     ("name", "expected"),
     [
         ("RTX 6000", {"7.5", "8.9"}),
+        ("RTX 3000", {"7.5", "8.9"}),
         ("TITAN X", {"5.2", "6.1"}),
         ("GeForce GTX 860M", {"3.0", "5.0"}),
         ("V100 / P100 / P40", {"7.0", "6.0", "6.1"}),

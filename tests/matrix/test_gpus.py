@@ -17,7 +17,7 @@ AMBIGUOUS = {
     "GeForce 710M", "GeForce 810M", "GeForce 820M", "GeForce GT 630", "GeForce GT 640",
     "GeForce GT 640M LE", "GeForce GT 710", "GeForce GT 720", "GeForce GT 730",
     "GeForce GT 730M", "GeForce GT 740M", "GeForce GTX 860M",
-    "RTX 2000", "RTX 4000", "RTX 5000", "RTX 6000", "TITAN X",
+    "RTX 3000", "RTX 4000", "RTX 5000", "RTX 6000", "TITAN X",
 }  # fmt: skip
 
 
