@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-MARK = "QDOCTOR_CHILD"
+MARK = "QDOCTOR_CHILD_"  # and a random word: a child may itself have such children
 _PROC = Path("/proc")
 HAS_PROC = sys.platform == "linux" and (_PROC / "self" / "stat").exists()
 _MIB = 1 << 20
@@ -36,7 +36,7 @@ class Family(Protocol):
 
 
 def posix_family(mark: str) -> Family:
-    """Make ready for a child whose environment will hold ``MARK=mark``; call before it starts."""
+    """Make ready for a child whose environment will hold ``MARK + mark``; call before it starts."""
     return _MarkedGroup(mark) if HAS_PROC else _Group()
 
 
@@ -77,7 +77,7 @@ class _MarkedGroup(_Group):
     """Linux: the group, the session, and whoever left both but still carries the mark."""
 
     def __init__(self, mark: str) -> None:
-        self._mark = f"{MARK}={mark}".encode()
+        self._mark = f"{MARK}{mark}=1".encode()
         self._foreign = set(_pids())  # who ran before the child cannot belong to it
         self._strays: set[int] = set()
         self._page_mib = os.sysconf("SC_PAGE_SIZE") / _MIB

@@ -94,7 +94,7 @@ def run(  # noqa: PLR0913 - each is a bound or a place, named by the caller
     mark = secrets.token_hex(8)
     family: Family = _Tree() if sys.platform == "win32" else posix_family(mark)
     try:
-        popen = _start(argv, {**(os.environ if env is None else env), MARK: mark}, cwd)
+        popen = _start(argv, {**(os.environ if env is None else env), f"{MARK}{mark}": "1"}, cwd)
     except (OSError, ValueError) as error:
         return Ended(seconds=time.monotonic() - began, start_error=_why_not_started(error))
     drain: Drain | None = None

@@ -31,25 +31,29 @@ def clean_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
         pytest.skip("reads /proc")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     mark = uuid.uuid4().hex
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = descriptors()
     yield mark
     assert carriers(mark) == []
     with pytest.raises(ChildProcessError):  # no child of ours, alive or zombie
         os.waitpid(-1, os.WNOHANG)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
     assert list(tmp_path.iterdir()) == []
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def carriers(mark: str) -> list[int]:
     """Find running processes whose environment holds the mark."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if _carries(folder, mark)]
+
+
+def _carries(folder: Path, mark: str) -> bool:
+    try:
+        return mark.encode() in (folder / "environ").read_bytes()
+    except OSError:
+        return False
 
 
 @pytest.fixture
