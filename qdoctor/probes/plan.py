@@ -24,6 +24,7 @@ _DEVICE = 0  # the first visible GPU; one per device comes with several GPUs
 class Step:
     """One child to start: on ``device`` when it runs, for each of ``sms`` when it compiles.
 
+    ``device`` None is the CPU, for a kernel that can do without a GPU.
     ``note`` says why it only compiles, where it could have run on a better machine.
     """
 
@@ -79,7 +80,8 @@ def _steps(facts: Facts, kernel: Kernel, wanted: tuple[str, ...]) -> list[Step |
     others = tuple(sm for sm in wanted if sm not in here) if not cannot_run else wanted
     steps: list[Step | Skip] = []
     if cannot_run is None:
-        steps.append(Step(kernel, "run", device=_DEVICE))
+        device = None if _no_gpu(facts, kernel) else _DEVICE
+        steps.append(Step(kernel, "run", device=device))
     if "compile" in header.modes and (others or cannot_run):
         absent = _absent(facts, header.compile_needs)
         sms = others or header.sms
@@ -124,14 +126,15 @@ def _cannot_run(facts: Facts, kernel: Kernel) -> Reason | None:
     if "run" not in kernel.header.modes:
         return "compile-only", "this probe only compiles"
     needs = kernel.header.needs
-    absent = _absent(facts, needs)
-    if absent or _GPU not in needs:
-        return absent
+    return _absent(facts, needs) or (_no_gpu(facts, kernel) if _GPU in needs else None)
+
+
+def _no_gpu(facts: Facts, kernel: Kernel) -> Reason | None:
     if facts.gpus is not None and not _usable(facts.gpus):
         return "no-gpu", _why_no_gpu(facts.gpus)
     if facts.driver is not None and facts.driver.version == "":
         return "no-driver", "no GPU driver is installed"
-    if "torch" in needs and facts.torch_cuda == "":
+    if "torch" in kernel.header.needs and facts.torch_cuda == "":
         return "torch-cpu-only", "the installed torch is a build without CUDA"
     return None
 

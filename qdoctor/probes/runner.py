@@ -175,8 +175,8 @@ def _skipped(skip: Skip) -> Observation:
 
 def _place(step: Step) -> str | None:
     """Return the device as it is written in observations; None for several SMs."""
-    if step.device is not None:
-        return f"cuda:{step.device}"
+    if step.mode == "run":
+        return "cpu" if step.device is None else f"cuda:{step.device}"
     return f"sm_{step.sms[0].replace('.', '')}" if len(step.sms) == 1 else None
 
 

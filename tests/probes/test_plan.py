@@ -133,7 +133,10 @@ def test_a_kernel_that_only_compiles() -> None:
 def test_a_kernel_without_needs_runs_anywhere() -> None:
     step = one(Facts(gpus=[], packages={"torch": ""}), needs=())
     assert isinstance(step, Step)
-    assert step.mode == "run"
+    assert (step.mode, step.device) == ("run", None)
+    step = one(Facts(gpus=[V100]), needs=())
+    assert isinstance(step, Step)
+    assert step.device == 0
 
 
 @pytest.mark.parametrize(
