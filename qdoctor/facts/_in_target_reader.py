@@ -5,7 +5,7 @@ Standard library only, Python 3.6 syntax, no third-party code run. Metadata is r
 which Python 3.7 lacks and which opens every METADATA file (100 packages: 60 ms against 3 ms).
 """
 
-# ruff: noqa: PTH100, PTH113, PTH118, PTH120, PTH123, PTH208 - importing pathlib costs 10 ms
+# ruff: noqa: PTH100, PTH113, PTH118, PTH120, PTH123, PTH202, PTH208 - importing pathlib costs 10 ms
 
 import ast
 import contextlib
@@ -203,6 +203,8 @@ def settle(
     """State the version of the copy that would be imported; ``""`` where there is none at all."""
     if copies:
         packages[name] = copies[0][0] or "?"
+        if copies[0][0]:
+            unread.pop("packages." + name, None)
     elif name in packages:
         unread["packages_found." + name] = "its metadata is installed, but nothing to import"
     else:

@@ -43,9 +43,9 @@ def read(path: str, stdin: IO[bytes] | None = None) -> tuple[Facts, list[Observa
     if schema == REPORT_SCHEMA:
         report = from_plain(plain, Report, origin)
         return checked(report.facts, f"{origin}, facts"), report.observations
-    if schema not in {None, FACTS_SCHEMA}:
+    if schema is not None and schema != FACTS_SCHEMA:
         raise BadInput(
-            f"{origin}: its schema is {schema!r}; this release reads {FACTS_SCHEMA} and "
+            f"{origin}: its schema is {schema!r:.80}; this release reads {FACTS_SCHEMA} and "
             f"{REPORT_SCHEMA}; {_ADVICE}"
         )
     return checked(from_plain(plain, Facts, origin), origin), []
