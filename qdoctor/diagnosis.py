@@ -1,0 +1,173 @@
+"""Facts, observations and an error text -> findings: runs the rules, weighs and orders them.
+
+Pure: no machine is touched. Severity follows need: what takes away something that was asked for is
+an error, and so is what explains the error text; the rest keeps the severity of its rule.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from qdoctor.machine import complete
+from qdoctor.matrix import shipped
+from qdoctor.model import Because, Finding, Severity
+from qdoctor.rules import RULES
+from qdoctor.rules.case import Case, Rule, Signal
+from qdoctor.rules.signatures import recognize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+    from qdoctor.model import Facts, Observation
+
+RULE_FAILED = "qdoctor-rule-failed"
+_WEIGHT: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+
+
+def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract)
+    facts: Facts,
+    observations: Iterable[Observation] = (),
+    error: str | None = None,
+    need: Sequence[str] = (),
+    matrix: Matrix | None = None,
+    rules: Sequence[Rule] = RULES,
+) -> tuple[Machine, list[Finding]]:
+    """Judge one machine.
+
+    Args:
+        facts: what is known of it; everything missing is unknown.
+        observations: what the probes saw on it, with what was expected of them.
+        error: an error text or log to explain; only what explains it gets ``explains_error``.
+        need: backends, ``gpu`` or probes that have to work: what takes one away is an error.
+        matrix: the compatibility data, the shipped one by default.
+        rules: what is looked for.
+
+    Returns:
+        The machine with its facts completed, and the findings: what explains the error first, a
+        cause before its symptoms, then by severity.
+    """
+    matrix = matrix or shipped()
+    machine = complete(facts, matrix)
+    signals = recognize(error, matrix) if error else ()
+    case = Case(machine, tuple(observations), matrix, signals)
+    found = [finding for rule in rules for finding in _run(rule, case)]
+    marked = [_weigh(one, need) for one in _fold(_explain(found, case, rules), rules)]
+    return machine, _ordered(marked, signals)
+
+
+def _run(rule: Rule, case: Case) -> list[Finding]:
+    """Run one rule; one that raises must not take the report with it."""
+    try:
+        return list(rule.find(case))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug of ours to report
+        what = f"{type(error).__name__}: {error}"
+        because = Because(text=what, source=f"the rule {rule.name}", strength="observed")
+        title = f"qdoctor's own rule {rule.name} failed; please report this with `qdoctor facts`"
+        return [Finding(rule=RULE_FAILED, severity="error", title=title, because=[because])]
+
+
+def _explain(found: list[Finding], case: Case, rules: Sequence[Rule]) -> list[Finding]:
+    """Mark what explains the error text.
+
+    Among the rules known to print one text, those that the facts confirm rule out those that only
+    the text accuses. What is left alone is decided, unless it is about what is not covered yet.
+    """
+    explaining = _explaining(found, case.signals)
+    kept = [one for one in found if one.undecided is None or one.rule in explaining]
+    open_ = {rule.name for rule in rules if not rule.covered}
+    alone = {one.rule for one in kept if not _rivals(one, kept, case.signals)} - open_
+    return [
+        msgspec.structs.replace(
+            one,
+            explains_error=one.rule in explaining,
+            undecided=None if one.rule in alone else one.undecided,
+        )
+        for one in kept
+    ]
+
+
+def _explaining(found: list[Finding], signals: Sequence[Signal]) -> set[str]:
+    rules: set[str] = set()
+    for signal in signals:
+        named = [one for one in found if one.rule in signal.rules]
+        sure = [one for one in named if one.undecided is None]
+        rules.update(one.rule for one in sure or named)
+    return rules
+
+
+def _rivals(one: Finding, kept: list[Finding], signals: Sequence[Signal]) -> set[str]:
+    """Name the other findings that print the same text as ``one``."""
+    named = {rule for signal in signals if one.rule in signal.rules for rule in signal.rules}
+    return {other.rule for other in kept if other.rule in named} - {one.rule}
+
+
+def _fold(found: list[Finding], rules: Sequence[Rule]) -> list[Finding]:
+    """Put symptoms under the cause that was found; the cause of what explains, explains."""
+    causes = {rule.name: rule.symptom_of for rule in rules}
+    present = {one.rule for one in found}
+    folded = [
+        msgspec.structs.replace(one, symptom_of=_cause(causes.get(one.rule, ()), present, one))
+        for one in found
+    ]
+    blamed = {one.symptom_of for one in folded if one.explains_error}
+    return [
+        msgspec.structs.replace(one, explains_error=True) if one.rule in blamed else one
+        for one in folded
+    ]
+
+
+def _cause(candidates: tuple[str, ...], present: set[str], one: Finding) -> str | None:
+    return one.symptom_of or next((name for name in candidates if name in present), None)
+
+
+def _weigh(one: Finding, need: Sequence[str]) -> Finding:
+    """Raise what stands between the user and a need, or surely explains the text, to an error."""
+    explains = one.explains_error and one.undecided is None
+    wanted = explains or bool(set(one.affects) & set(need))
+    return msgspec.structs.replace(one, severity="error") if wanted else one
+
+
+def _ordered(found: list[Finding], signals: Sequence[Signal]) -> list[Finding]:
+    """Order by: explains the error (the last text first), then severity; symptoms under causes."""
+    ranked = sorted(found, key=lambda one: _rank(one, found, signals))
+    ordered: list[Finding] = []
+    for one in ranked:
+        if one.symptom_of is None:
+            _append_with_symptoms(one, ranked, ordered)
+    return ordered + [one for one in ranked if not _is_in(one, ordered)]
+
+
+def _append_with_symptoms(one: Finding, ranked: list[Finding], ordered: list[Finding]) -> None:
+    if _is_in(one, ordered):
+        return
+    ordered.append(one)
+    for other in ranked:
+        if other.symptom_of == one.rule:
+            _append_with_symptoms(other, ranked, ordered)
+
+
+def _is_in(one: Finding, some: list[Finding]) -> bool:
+    """Compare by identity: two findings of one rule may be equal."""
+    return any(one is other for other in some)
+
+
+def _rank(
+    one: Finding, found: list[Finding], signals: Sequence[Signal]
+) -> tuple[bool, bool, tuple[int, int], int]:
+    """Rank one finding; a cause weighs as much as the heaviest of its symptoms."""
+    weights = [_WEIGHT[other.severity] for other in found if other.symptom_of == one.rule]
+    place = _place(one.rule, signals) if one.explains_error else (0, 0)
+    weight = min([_WEIGHT[one.severity], *weights])
+    return not one.explains_error, one.undecided is not None, place, weight
+
+
+def _place(rule: str, signals: Sequence[Signal]) -> tuple[int, int]:
+    """Return which text names ``rule``, and where; the cause of what a text names comes first."""
+    for number, signal in enumerate(signals):
+        if rule in signal.rules:
+            return number, signal.rules.index(rule)
+    return -1, 0

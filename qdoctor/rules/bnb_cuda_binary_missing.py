@@ -1,0 +1,83 @@
+"""bitsandbytes ships no native library for the CUDA version of this torch.
+
+## What it finds
+A bitsandbytes without a library for the CUDA version that torch was built with, on this platform,
+nor one that it would fall back to.
+
+## Why it hurts
+bitsandbytes loads its CPU library instead or refuses to import: no quantized layer runs on the GPU.
+
+## How we know
+The libraries in each released wheel, or in the installed package, are listed by their file names;
+which of them is chosen is read from the loader of that release.
+
+## Fix
+Install a bitsandbytes that has one, or the torch build for a CUDA version that this bitsandbytes
+has a library for. BNB_CUDA_VERSION can point to another library of the same CUDA major.
+
+## When to ignore
+If bitsandbytes is not used on the GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from qdoctor.layers import bnb_has_cuda_binary, gpu_present
+from qdoctor.machine import complete
+from qdoctor.model import Finding
+from qdoctor.rules.affected import needing
+from qdoctor.rules.bnb_releases import serving
+from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.torch_builds import offers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Fix, Severity
+    from qdoctor.rules.case import Case
+
+NAME = "bnb-cuda-binary-missing"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report a bitsandbytes without a library for torch's CUDA version."""
+    case = _informed(case)
+    suspicion = suspect(case, NAME, case.ask(bnb_has_cuda_binary))
+    if suspicion is None:
+        return
+    bnb, cuda = case.machine.bitsandbytes.value, case.machine.torch_cuda.value
+    severity: Severity = "note" if case.ask(gpu_present).value == "no" else "error"
+    yield Finding(
+        rule=NAME,
+        severity=severity,
+        title=f"bitsandbytes {bnb or '?'} has no library for CUDA {cuda or '?'}",
+        because=suspicion.because,
+        fixes=_fixes(case),
+        affects=needing(case, "bnb_has_cuda_binary"),
+        undecided=suspicion.undecided,
+    )
+
+
+def _informed(case: Case) -> Case:
+    """Take torch's CUDA version from the name of the missing library, where it is not known."""
+    said = case.said(NAME, "cuda")
+    machine = case.machine
+    if not said or machine.torch_cuda.value is not None:
+        return case
+    facts = msgspec.structs.replace(machine.facts, torch_cuda=f"{said[:-1]}.{said[-1]}")
+    told = complete(facts, case.matrix, assume_driver=machine.driver_assumed)
+    return replace(case, machine=told)
+
+
+def _fixes(case: Case) -> list[Fix]:
+    why = "it has a library for this CUDA version"
+    releases = serving(case, [bnb_has_cuda_binary], why, verify=NAME)
+    why = "this bitsandbytes has a library for its CUDA version"
+    return releases + offers(case, why, verify=NAME, kept=[bnb_has_cuda_binary])
+
+
+RULE = rule(NAME, __doc__, find, symptom_of=("torch-cpu-only", "bnb-override-wrong"))

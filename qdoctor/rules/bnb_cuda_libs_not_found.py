@@ -1,0 +1,83 @@
+"""The CUDA libraries that bitsandbytes needs are not found, or are of another major version.
+
+## What it finds
+A cuBLASLt, cuSPARSE or CUDA runtime of the right major version that neither torch's packages nor
+the loader's path hold.
+
+## Why it hurts
+The native library does not load (`libcusparse.so.11: cannot open shared object file`), or loads and
+fails at the first int8 product.
+
+## How we know
+The cuBLASLt probe looks for the library as the examined interpreter would, and says whether none or
+only another major version is there; the needs of bitsandbytes' libraries are read from their ELF
+headers.
+
+## Fix
+Install the torch build for the CUDA major that bitsandbytes' library needs: it brings the libraries
+along. Pointing LD_LIBRARY_PATH at a toolkit of that major helps as well.
+
+## When to ignore
+If neither int8 nor bitsandbytes is used on the GPU.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.model import Finding, Fix
+from qdoctor.rules.affected import needing, resting_on
+from qdoctor.rules.case import Suspicion, accused, rule
+from qdoctor.rules.observed import what_happened
+from qdoctor.rules.torch_builds import offers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Observation
+    from qdoctor.rules.case import Case
+
+NAME = "bnb-cuda-libs-not-found"
+_CODES = ("library-missing", "wrong-major")
+_PROBE = "cublaslt_igemm"
+_UNSEEN = "whether the CUDA libraries are found was not probed (`qdoctor check` does)"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report CUDA libraries that are missing or of the wrong major version."""
+    seen = [one for one in case.observations if one.code in _CODES]
+    suspicion = _seen(seen) if seen else accused(case, NAME, _UNSEEN)
+    if suspicion is None or _found(case):
+        return
+    wrong = any(one.code == "wrong-major" for one in seen)
+    missing = case.said(NAME, "library") or "the CUDA libraries"
+    probes = [name for one in seen for name in (one.probe, *resting_on(case, one))]
+    yield Finding(
+        rule=NAME,
+        severity="warning",
+        title=f"{missing} {'are of another CUDA major' if wrong else 'are not found'}",
+        because=suspicion.because,
+        fixes=_fixes(case),
+        affects=list(dict.fromkeys([*probes, *needing(case, "bnb_has_cuda_binary")])),
+        undecided=suspicion.undecided,
+    )
+
+
+def _seen(seen: list[Observation]) -> Suspicion:
+    return Suspicion([what_happened(one) for one in seen[:1]])
+
+
+def _found(case: Case) -> bool:
+    """Say whether a probe loaded the library after all: then the text means something else."""
+    passed = {one.probe for one in case.observations if one.outcome == "passed"}
+    return _PROBE in passed
+
+
+def _fixes(case: Case) -> list[Fix]:
+    name = "LD_LIBRARY_PATH"
+    why = "it must name the folder of these libraries: a toolkit's lib64, or the nvidia packages'"
+    path = Fix(action="set-env", name=name, why=why, verify=_PROBE)
+    return [*offers(case, "the build brings these libraries along", verify=_PROBE), path]
+
+
+RULE = rule(NAME, __doc__, find, symptom_of=("torch-cpu-only", "bnb-cuda-binary-missing"))

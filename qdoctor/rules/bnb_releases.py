@@ -1,0 +1,45 @@
+"""Which bitsandbytes release helps here: the layers are asked about each, guarded by the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers import (
+    bnb_accepts_torch,
+    bnb_fits_libc,
+    bnb_fits_python,
+    bnb_has_cuda_binary,
+    bnb_imports,
+)
+from qdoctor.rules.what_if import all_yes, offer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdoctor.layers import Layer
+    from qdoctor.model import Fix
+    from qdoctor.rules.case import Case
+
+BNB = "bitsandbytes"
+_INSTALLABLE = (bnb_accepts_torch, bnb_fits_libc, bnb_fits_python)
+_GUARDS = (*_INSTALLABLE, bnb_imports, bnb_has_cuda_binary)
+
+
+def importable(case: Case, why: str, *, verify: str) -> list[Fix]:
+    """Offer the nearest release that can be imported here; [] for none."""
+    return serving(case, [bnb_imports], why, verify=verify, guards=_INSTALLABLE)
+
+
+def serving(
+    case: Case,
+    wanted: Sequence[Layer],
+    why: str,
+    *,
+    verify: str,
+    guards: Sequence[Layer] = _GUARDS,
+) -> list[Fix]:
+    """Offer the nearest release with which ``wanted`` layers say yes and no guard says no.
+
+    Only a release that accepts the installed torch is offered: no fix may replace torch unsaid.
+    """
+    return offer(case, BNB, all_yes(case, wanted, guards), why, verify=verify)

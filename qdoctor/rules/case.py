@@ -1,0 +1,116 @@
+"""What a rule is, and the case it is asked about: a machine, what ran on it, and an error text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qdoctor.model import Because, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from qdoctor.layers import Answer, Layer
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+    from qdoctor.model import Observation
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One known error text that was recognized in what the user showed.
+
+    ``rules`` are the problems known to print it, the likeliest first; ``line`` is the line it
+    ends on and ``position`` where; ``said`` holds what the text itself states (a version, a CUDA
+    release), by the names of the signature's groups.
+    """
+
+    signature: str
+    rules: tuple[str, ...]
+    line: str
+    position: int
+    source: str
+    said: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything a rule may look at; a rule is a pure function of it."""
+
+    machine: Machine
+    observations: tuple[Observation, ...]
+    matrix: Matrix
+    signals: tuple[Signal, ...] = ()
+
+    def ask(self, layer: Layer) -> Answer:
+        """Put one layer's question to this machine."""
+        return layer(self.machine, self.matrix)
+
+    def signals_of(self, rule: str) -> tuple[Signal, ...]:
+        """Return the recognized error texts that may come from ``rule``."""
+        return tuple(signal for signal in self.signals if rule in signal.rules)
+
+    def said(self, rule: str, name: str) -> str | None:
+        """Return what an error text of ``rule`` states under ``name``; None where it does not."""
+        return next((s.said[name] for s in self.signals_of(rule) if s.said.get(name)), None)
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """Why a rule speaks up. ``undecided`` names what facts leave open where only a text accuses."""
+
+    because: list[Because]
+    undecided: str | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One problem: its name, its documentation, and how it is found.
+
+    ``symptom_of`` names the rules whose problem brings this one about: where one of them is found,
+    this finding is folded under it. ``covered`` is False for a problem that is known by its text
+    only: this version cannot look into it, so its findings stay undecided.
+    """
+
+    name: str
+    doc: str
+    find: Callable[[Case], Iterable[Finding]]
+    symptom_of: tuple[str, ...] = ()
+    covered: bool = True
+
+
+def rule(
+    name: str,
+    doc: str | None,
+    find: Callable[[Case], Iterable[Finding]],
+    *,
+    symptom_of: tuple[str, ...] = (),
+    covered: bool = True,
+) -> Rule:
+    """Make a rule of a module's docstring (absent under ``python -OO``) and its function."""
+    return Rule(name, doc or "", find, symptom_of, covered)
+
+
+def suspect(case: Case, name: str, answer: Answer) -> Suspicion | None:
+    """Weigh a layer's answer and the error text: None where nothing speaks for the problem.
+
+    Facts that say ``no`` are enough, if they say so because of this rule. Where they leave it open
+    an error text accuses; where they say ``yes`` a text that usually means this problem does not.
+    """
+    texts = [_quoted(signal) for signal in case.signals_of(name)]
+    if answer.value == "no" and answer.rule in (None, name):
+        return Suspicion([*answer.because, *texts])
+    if answer.value == "unknown" and texts:
+        return Suspicion(texts, undecided=answer.reason)
+    return None
+
+
+def accused(case: Case, name: str, undecided: str) -> Suspicion | None:
+    """Suspect a problem that only an error text can show; ``undecided`` says what is not known."""
+    texts = [_quoted(signal) for signal in case.signals_of(name)]
+    return Suspicion(texts, undecided) if texts else None
+
+
+def _quoted(signal: Signal) -> Because:
+    text = f"the error text says: {signal.line}"
+    return Because(text=text, source=f"known from {signal.source}", strength="observed")

@@ -1,0 +1,73 @@
+"""The GPU driver is too old for the CUDA version that torch was built with.
+
+## What it finds
+A driver that supports no CUDA as new as torch's, with minor-version compatibility and an active
+cuda-compat package taken into account.
+
+## Why it hurts
+torch refuses to start CUDA, or sees no GPU and silently works on the CPU.
+
+## How we know
+The driver says which CUDA version it supports; NVIDIA's release notes say which driver each CUDA
+toolkit needs at least, and which newer minor versions an older driver runs.
+
+## Fix
+Install the build of the same torch release for a CUDA version that the driver serves, or a newer
+driver; on data-centre GPUs a cuda-compat package lifts the driver's ceiling.
+
+## When to ignore
+Never, if the GPU is to be used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers import driver_serves_torch
+from qdoctor.model import Finding
+from qdoctor.rules.affected import needing
+from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.torch_builds import offers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Fix
+    from qdoctor.rules.case import Case
+
+NAME = "driver-too-old"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report a driver that does not serve torch's CUDA version."""
+    suspicion = suspect(case, NAME, case.ask(driver_serves_torch))
+    if suspicion is None:
+        return
+    yield Finding(
+        rule=NAME,
+        severity="error",
+        title=_title(case),
+        because=suspicion.because,
+        fixes=[*offers(case, "this build needs no newer driver", verify=NAME), _newer(case)],
+        affects=["gpu", *needing(case, "gpu_present")],
+        undecided=suspicion.undecided,
+    )
+
+
+def _title(case: Case) -> str:
+    cuda, driver = case.machine.torch_cuda.value, case.machine.driver_version.value
+    what = f"the GPU driver {driver}" if driver else "the GPU driver"
+    return f"{what} is too old for " + (f"torch's CUDA {cuda}" if cuda else "torch's CUDA version")
+
+
+def _newer(case: Case) -> Fix:
+    """Name the oldest driver that serves torch's CUDA version, from NVIDIA's table."""
+    row = case.matrix.row("cuda", case.machine.torch_cuda.value or "")
+    host = case.machine.os.value or "linux"
+    minimum = row.get(f"minimum_{host}") if row else None
+    why = "a newer driver supports every older CUDA version too"
+    return by_hand("upgrade-driver", why, spec=f">={minimum}" if minimum else None, verify=NAME)
+
+
+RULE = rule(NAME, __doc__, find)

@@ -1,0 +1,82 @@
+"""No CUDA GPU: quantized kernels that need one cannot run here.
+
+## What it finds
+A machine without an NVIDIA GPU, or with one that CUDA_VISIBLE_DEVICES hides. Devices of other
+vendors are named, never called no GPU.
+
+## Why it hurts
+Most quantization kernels are written for NVIDIA GPUs. Without one a library falls back to the CPU,
+refuses to import, or fails at the first product, often with a text about something else.
+
+## How we know
+The driver lists no device (NVML, else what the kernel reports), or the described machine has none.
+
+## Fix
+Run on a machine with an NVIDIA GPU, or show one to the process; a current bitsandbytes also
+quantizes on the CPU.
+
+## When to ignore
+On build machines and laptops that only prepare what runs elsewhere: it is a note until a GPU, or
+a backend that needs one, is asked for with `--need`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers import gpu_present
+from qdoctor.model import Finding, Fix, Gpu
+from qdoctor.rules.affected import needing
+from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.remedies import by_hand, unset, use
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+NAME = "no-cuda-gpu"
+_HIDING = "CUDA_VISIBLE_DEVICES"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report a machine whose process sees no CUDA GPU."""
+    suspicion = suspect(case, NAME, case.ask(gpu_present))
+    if suspicion is None:
+        return
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title=_title(case),
+        because=suspicion.because,
+        fixes=list(_fixes(case)),
+        affects=["gpu", *needing(case, "gpu_present")],
+        undecided=suspicion.undecided,
+    )
+
+
+def _title(case: Case) -> str:
+    others = [gpu.name or gpu.arch or "a GPU of another vendor" for gpu in _listed(case)]
+    if _hidden(case):
+        return f"the CUDA GPU is hidden from this process by {_HIDING}"
+    return f"no CUDA GPU here (there is {', '.join(others)})" if others else "no CUDA GPU here"
+
+
+def _fixes(case: Case) -> Iterator[Fix]:
+    if _hidden(case):
+        yield unset(_HIDING, "it hides every GPU from this process", verify=NAME)
+        return
+    why = "kernels of this kind run on NVIDIA GPUs only"
+    yield by_hand("change-hardware", why, verify=NAME)
+    yield use("half", "unquantized weights run everywhere", verify="half_gemm")
+
+
+def _hidden(case: Case) -> bool:
+    return any(gpu.visible is False and gpu.vendor in (None, "nvidia") for gpu in _listed(case))
+
+
+def _listed(case: Case) -> list[Gpu]:
+    return case.machine.gpus.value or case.machine.facts.gpus or []
+
+
+RULE = rule(NAME, __doc__, find)

@@ -1,0 +1,76 @@
+"""What a kernel did here is not what the compatibility data says it should do.
+
+## What it finds
+A probe that failed, crashed or computed wrong numbers where all known facts say it should pass; or
+one that passed where it should fail.
+
+## Why it hurts
+Either something is broken here that no fact shows, or the data is wrong. In the first case
+whatever uses this kernel fails as well, or silently computes nonsense.
+
+## How we know
+The kernel ran here, in a process of its own, and its result was compared with a reference of higher
+precision. What ran here outranks what was read.
+
+## Fix
+Reinstall the package that the kernel comes from and run the probe again; if it stays, report it
+with `qdoctor facts`, so that the data can be put right.
+
+## When to ignore
+If the probe passed against expectation: it is good news, and a gap in the data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.model import Finding
+from qdoctor.rules.affected import resting_on
+from qdoctor.rules.case import rule
+from qdoctor.rules.observed import named, went_wrong, what_happened
+from qdoctor.rules.remedies import by_hand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Observation
+    from qdoctor.rules.case import Case
+
+NAME = "probe-contradicts-matrix"
+OWN_RULE = ("silent-slow-path", "library-missing", "wrong-major")
+"""Codes of failures that a rule of their own explains."""
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report every observation that is not what was expected of it."""
+    for seen in case.observations:
+        if seen.code in OWN_RULE:
+            continue
+        if seen.expected == "pass" and went_wrong(seen):
+            yield _failed(case, seen)
+        elif seen.expected == "fail" and seen.outcome == "passed":
+            yield _passed(seen)
+
+
+def _failed(case: Case, seen: Observation) -> Finding:
+    return Finding(
+        rule=NAME,
+        severity="error",
+        title=f"the probe {named(seen)} should pass here, but: {seen.outcome}",
+        because=[what_happened(seen)],
+        fixes=[by_hand("reinstall", "an installation is damaged more often", verify=seen.probe)],
+        affects=[seen.probe, *resting_on(case, seen)],
+    )
+
+
+def _passed(seen: Observation) -> Finding:
+    title = f"the probe {named(seen)} passed, although the data says that it cannot"
+    return Finding(rule=NAME, severity="note", title=title, because=[what_happened(seen)])
+
+
+RULE = rule(
+    NAME,
+    __doc__,
+    find,
+    symptom_of=("driver-too-old", "torch-no-sm-binary", "driver-dropped-gpu", "glibc-too-old"),
+)

@@ -1,0 +1,59 @@
+"""Recognizes known error texts: ``matrix/tables/signatures.json`` holds the patterns.
+
+Each row is one text: a regular expression that fits its decisive line, the rules that are known to
+print it (the likeliest first; facts decide among them), and the public thread or released file it
+was read from. A row stands above every more general one that also fits: on one line of the text the
+first row that fits is the only one that counts.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from qdoctor.rules.case import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.matrix import Matrix
+
+_KEPT = 256 * 1024
+"""Characters of a log that are looked at, from its end: an error's decisive line comes last."""
+_SHOWN = 200
+
+
+def recognize(text: str, matrix: Matrix) -> tuple[Signal, ...]:
+    """Return the known texts in ``text``, the last one first; () where none is known."""
+    kept = text[-_KEPT:]
+    table = matrix.table("signatures")
+    found: dict[int, Signal] = {}
+    for row in table["rows"]:
+        for signal in _matches(row, table["sources"], kept):
+            found.setdefault(kept.count("\n", 0, signal.position), signal)
+    return tuple(found[line] for line in sorted(found, reverse=True))
+
+
+def _matches(row: dict[str, Any], sources: dict[str, str], text: str) -> Iterator[Signal]:
+    for match in _compiled(row["pattern"]).finditer(text):
+        yield Signal(
+            signature=row["id"],
+            rules=tuple(row["rules"]),
+            line=_line_at(text, max(match.end() - 1, 0)),
+            position=match.end(),
+            source=sources[row["source"]],
+            said={name: said for name, said in match.groupdict().items() if said},
+        )
+
+
+def _line_at(text: str, position: int) -> str:
+    start = text.rfind("\n", 0, position) + 1
+    end = text.find("\n", position)
+    line = text[start : end if end >= 0 else len(text)].strip()
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.MULTILINE)

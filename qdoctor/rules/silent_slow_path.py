@@ -1,0 +1,56 @@
+"""A quantized kernel gave right numbers, but by another path than the one it is for.
+
+## What it finds
+An int8 product that silently ran in 32-bit floats, or a library that was asked for one algorithm
+and took another.
+
+## Why it hurts
+The results are right, so nothing complains, while the speed and the memory that quantization is for
+are lost.
+
+## How we know
+The probe looks at the path that was taken, not only at the numbers.
+
+## Fix
+Use a shape that the fast path takes, or another backend: the verdicts say which are faster here.
+
+## When to ignore
+If only the size of the stored weights matters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.model import Finding
+from qdoctor.rules.affected import resting_on, stands_up
+from qdoctor.rules.case import rule
+from qdoctor.rules.observed import named, what_happened
+from qdoctor.rules.remedies import use
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+NAME = "silent-slow-path"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report observations that prove a number and disprove the path."""
+    for seen in case.observations:
+        if seen.code != NAME:
+            continue
+        path = f" ({seen.path_taken})" if seen.path_taken else ""
+        why = "it promises nothing that this machine does not keep"
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title=f"{named(seen)} silently took a slow path{path}",
+            because=[what_happened(seen)],
+            fixes=[use("half", why, verify="half_gemm")] if stands_up(case, "half") else [],
+            affects=[seen.probe, *resting_on(case, seen)],
+        )
+
+
+RULE = rule(NAME, __doc__, find)

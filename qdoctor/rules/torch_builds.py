@@ -1,0 +1,102 @@
+"""Which build of torch serves this GPU and this driver: the layers are asked about each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers import (
+    driver_serves_torch,
+    torch_fits_libc,
+    torch_fits_python,
+    torch_has_cuda,
+    torch_has_sm,
+)
+from qdoctor.released import parsed, release
+from qdoctor.rules.remedies import torch_build
+from qdoctor.rules.what_if import all_yes, nearest, runs, with_package
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packaging.version import Version
+
+    from qdoctor.layers import Layer
+    from qdoctor.model import Fix
+    from qdoctor.rules.case import Case
+    from qdoctor.rules.what_if import Span
+
+_KEPT = (driver_serves_torch, torch_fits_python, torch_fits_libc)
+
+
+def offers(case: Case, why: str, *, verify: str, kept: Sequence[Layer] = ()) -> list[Fix]:
+    """Offer the build nearest to the installed torch that works here; [] where none is known.
+
+    The same release is left only if none of its builds works. Of several builds of one release the
+    newest CUDA version is taken; of several ways to another release the one that reaches furthest.
+    ``kept`` are layers that must not say no with the build.
+    """
+    version = parsed(case.machine.torch.value)
+    if version is not None:
+        own = version.public
+        same = [tag for tag in _tags(case, own) if _works(case, own, tag, kept)]
+        if same:
+            return [torch_build(f"=={own}", same[-1], why, verify=verify)]
+    return _other_release(case, version, why, verify, kept)
+
+
+def _other_release(
+    case: Case, version: Version | None, why: str, verify: str, kept: Sequence[Layer]
+) -> list[Fix]:
+    ways: list[tuple[Span, str]] = []
+    for tag, found in _spans_of_tags(case, kept).items():
+        if chosen := nearest(found, str(version.public) if version else None):
+            ways.append((chosen[1], tag))
+    if not ways:
+        return []
+    span, tag = _best(ways, version)
+    return [torch_build(span.spec, tag, f"{why} (torch {span})", verify=verify)]
+
+
+def _best(ways: list[tuple[Span, str]], version: Version | None) -> tuple[Span, str]:
+    """Prefer a newer release over an older one, then the nearest, then the older CUDA version.
+
+    Without an installed release to stay near to: the way that reaches the newest release.
+    """
+    if version is None:
+        return max(ways, key=lambda way: (way[0].last, -_number(way[1])))
+    above = [way for way in ways if way[0].first > version]
+    if above:
+        return min(above, key=lambda way: (way[0].first, _number(way[1])))
+    return max(ways, key=lambda way: (way[0].last, -_number(way[1])))
+
+
+def _spans_of_tags(case: Case, kept: Sequence[Layer]) -> dict[str, list[Span]]:
+    known = [one for one in case.matrix.versions("torch") if not one.is_prerelease]
+    tags = {one: _tags(case, str(one)) for one in known}
+    return {
+        tag: runs(known, [tag in tags[one] and _works(case, str(one), tag, kept) for one in known])
+        for tag in sorted({tag for some in tags.values() for tag in some}, key=_number)
+    }
+
+
+def _tags(case: Case, version: str) -> list[str]:
+    """Return the CUDA builds of a torch release, the oldest CUDA version first."""
+    found = release(case.matrix, "torch", version)
+    if found is None:
+        return []
+    tags = {tag for tag in found.facts.get("builds", {}) if tag.startswith("cu")}
+    if default := found.facts.get("cuda"):
+        tags.add("cu" + default.replace(".", ""))
+    return sorted(tags, key=_number)
+
+
+def _works(case: Case, version: str, tag: str, kept: Sequence[Layer]) -> bool:
+    """Say whether a build is known to fit: its kernels must, the driver must not be refuted."""
+    machine = with_package(case.machine, case.matrix, "torch", f"{version}+{tag}")
+    sms_decide = case.machine.gpu is not None and case.machine.sm.value is not None
+    wanted = [torch_has_cuda, torch_has_sm] if sms_decide else [torch_has_cuda]
+    return all_yes(case, wanted, [*_KEPT, *kept])(machine)
+
+
+def _number(tag: str) -> int:
+    return int(tag.removeprefix("cu") or 0)

@@ -1,0 +1,57 @@
+"""torch is a CPU build, so the GPU of this machine is out of reach.
+
+## What it finds
+A torch that was built without CUDA on a machine that has a CUDA GPU.
+
+## Why it hurts
+Everything that is built on torch runs on the CPU or fails: `torch.cuda.is_available()` is False,
+and libraries then report missing packages, missing binaries or a missing GPU.
+
+## How we know
+The build is read from torch's own files (`torch/version.py`) or its version (`+cpu`), and on
+Windows and macOS from what the package index serves by default.
+
+## Fix
+Install the CUDA build of the same release; the build is chosen for the driver and the GPU.
+
+## When to ignore
+If this environment is meant to run on the CPU although the machine has a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers import gpu_present, torch_has_cuda
+from qdoctor.model import Finding
+from qdoctor.rules.affected import needing
+from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.torch_builds import offers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+NAME = "torch-cpu-only"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report a CPU build of torch beside a CUDA GPU."""
+    if case.ask(gpu_present).value == "no":
+        return
+    suspicion = suspect(case, NAME, case.ask(torch_has_cuda))
+    if suspicion is None:
+        return
+    yield Finding(
+        rule=NAME,
+        severity="error",
+        title="torch is a CPU build: it cannot use the GPU",
+        because=suspicion.because,
+        fixes=offers(case, "a build with CUDA can use the GPU", verify=NAME),
+        affects=["gpu", *needing(case, "gpu_present")],
+        undecided=suspicion.undecided,
+    )
+
+
+RULE = rule(NAME, __doc__, find)

@@ -1,0 +1,64 @@
+"""torch holds no kernels for this GPU.
+
+## What it finds
+A torch build whose list of SMs has neither the GPU's own, nor one of the same major below it, nor
+PTX that the driver could compile for it: the GPU is too new for the build, or was dropped from it.
+
+## Why it hurts
+Every operation on the GPU fails with `no kernel image is available for execution on the device`.
+
+## How we know
+The list is read from torch's files (the arch flags in `libtorch_python`), installed or released;
+the GPU's SM from the driver, or from its name.
+
+## Fix
+Install another build of the same torch release whose kernels cover the GPU, or the nearest release
+that has one.
+
+## When to ignore
+If the GPU is not used, or another GPU of the machine is (CUDA_VISIBLE_DEVICES).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers import torch_has_sm
+from qdoctor.model import Finding
+from qdoctor.rules.affected import needing
+from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.torch_builds import offers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+NAME = "torch-no-sm-binary"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report a torch build without kernels for the GPU that is judged."""
+    suspicion = suspect(case, NAME, case.ask(torch_has_sm))
+    if suspicion is None:
+        return
+    builds = offers(case, "this build holds kernels for the GPU", verify=NAME)
+    yield Finding(
+        rule=NAME,
+        severity="error",
+        title=_title(case),
+        because=suspicion.because,
+        fixes=builds or [by_hand("change-hardware", "no known build of torch serves this GPU")],
+        affects=["gpu", *needing(case, "gpu_present")],
+        undecided=suspicion.undecided,
+    )
+
+
+def _title(case: Case) -> str:
+    gpu, torch = case.machine.gpu, case.machine.torch.value
+    named = f"{gpu.name or 'the GPU'} (SM {gpu.sm or '?'})" if gpu else "the GPU"
+    return f"torch {torch or '?'} holds no kernels for {named}"
+
+
+RULE = rule(NAME, __doc__, find)

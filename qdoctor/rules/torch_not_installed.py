@@ -1,0 +1,59 @@
+"""torch is not installed here.
+
+## What it finds
+An environment that is known not to have torch.
+
+## Why it hurts
+Every quantization backend that is judged here is built on torch.
+
+## How we know
+The environment's packages are listed from their metadata.
+
+## Fix
+Install torch; `qdoctor check torch==... --gpu ...` examines a choice before it is installed.
+
+## When to ignore
+If this is not the environment that is to be examined: name the other one with `--python`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers import torch_installed
+from qdoctor.model import Finding, Fix
+from qdoctor.rules.affected import needing
+from qdoctor.rules.case import rule, suspect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+NAME = "torch-not-installed"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report an environment without torch."""
+    suspicion = suspect(case, NAME, case.ask(torch_installed))
+    if suspicion is None:
+        return
+    fix = Fix(
+        action="install",
+        package="torch",
+        why="every backend needs it",
+        command="python -m pip install torch",
+        verify=NAME,
+    )
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title="torch is not installed in this environment",
+        because=suspicion.because,
+        fixes=[fix],
+        affects=needing(case, "torch_installed"),
+        undecided=suspicion.undecided,
+    )
+
+
+RULE = rule(NAME, __doc__, find, symptom_of=("interpreter-broken",))

@@ -1,0 +1,57 @@
+"""bitsandbytes' SwitchBack calls a triton name that the installed triton does not have.
+
+## What it finds
+A bitsandbytes whose SwitchBack kernels use `triton.language.libdevice`, beside a triton without it.
+
+## Why it hurts
+The kernels fail when they are first compiled, in the middle of a forward pass:
+`module 'triton.language' has no attribute 'libdevice'`.
+
+## How we know
+The names that bitsandbytes' kernels use, and the names that each triton release has, are read from
+the released files.
+
+## Fix
+A newer triton never helps, and torch requires its own triton: use `Linear8bitLt`, or qdoctor's
+SwitchBack, which runs on current triton. Only a torch release that requires an old enough triton
+can run bitsandbytes' own.
+
+## When to ignore
+If nothing here uses SwitchBack layers: the rest of bitsandbytes does not need the name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers import switchback_triton_names_resolve
+from qdoctor.model import Finding
+from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.switchback import instead, working_triton
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+NAME = "triton-libdevice-removed"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report SwitchBack kernels whose triton names are gone."""
+    suspicion = suspect(case, NAME, case.ask(switchback_triton_names_resolve))
+    if suspicion is None:
+        return
+    triton = case.machine.triton.value
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title=f"bitsandbytes' SwitchBack needs a name that triton {triton or '?'} does not have",
+        because=suspicion.because,
+        fixes=[*instead(case), *working_triton(case, verify=NAME)],
+        affects=["bnb-switchback"],
+        undecided=suspicion.undecided,
+    )
+
+
+RULE = rule(NAME, __doc__, find)

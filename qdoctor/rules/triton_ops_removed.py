@@ -1,0 +1,57 @@
+"""bitsandbytes imports `triton.ops`, which the installed triton does not have.
+
+## What it finds
+A bitsandbytes that imports `triton.ops` when it is imported itself, beside a triton without it.
+
+## Why it hurts
+`import bitsandbytes` fails, and with it everything that uses it: 8-bit, 4-bit and the optimizers.
+
+## How we know
+What bitsandbytes imports, and which modules each triton release has, is read from the released
+files.
+
+## Fix
+Install a bitsandbytes that imports without `triton.ops`. An older triton would help as well, but
+torch requires its own.
+
+## When to ignore
+Never, if bitsandbytes is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers import bnb_imports
+from qdoctor.model import Finding
+from qdoctor.rules.affected import needing
+from qdoctor.rules.bnb_releases import importable
+from qdoctor.rules.case import rule, suspect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+NAME = "triton-ops-removed"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report a bitsandbytes whose import needs a triton module that is gone."""
+    suspicion = suspect(case, NAME, case.ask(bnb_imports))
+    if suspicion is None:
+        return
+    bnb, triton = case.machine.bitsandbytes.value, case.machine.triton.value
+    yield Finding(
+        rule=NAME,
+        severity="error",
+        title=f"bitsandbytes {bnb or '?'} cannot be imported: triton {triton or '?'} has no "
+        "triton.ops",
+        because=suspicion.because,
+        fixes=importable(case, "it imports without triton.ops", verify=NAME),
+        affects=needing(case, "bnb_imports"),
+        undecided=suspicion.undecided,
+    )
+
+
+RULE = rule(NAME, __doc__, find)

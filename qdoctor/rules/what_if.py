@@ -1,0 +1,150 @@
+"""Finds the releases with which a layer would fit: the layer is asked, with the facts changed.
+
+So a fix needs no knowledge of its own, and what it promises is what the next check will say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from qdoctor.machine import complete
+from qdoctor.released import parsed
+from qdoctor.rules.remedies import pip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from packaging.version import Version
+
+    from qdoctor.layers import Layer
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+    from qdoctor.model import Action, Facts, Fix, Gpu
+    from qdoctor.rules.case import Case
+
+    Condition = Callable[[Machine], bool]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A run of neighbouring known releases that fit; ``above`` is the first one after it."""
+
+    first: Version
+    last: Version
+    above: Version | None
+
+    @property
+    def spec(self) -> str:
+        """The span as a PEP 440 specifier set: open above where the newest known release fits."""
+        if self.above is None:
+            return f">={self.first}"
+        return f"=={self.first}" if self.first == self.last else f">={self.first},<{self.above}"
+
+    def holds(self, version: Version) -> bool:
+        """Say whether a release lies in the span."""
+        return self.first <= version <= self.last
+
+    def __str__(self) -> str:
+        """Write the span for people: ``2.0.0``, ``0.37.0 to 0.41.3``, ``0.45.1 or newer``."""
+        if self.above is None:
+            return f"{self.first} or newer"
+        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+
+
+def with_package(machine: Machine, matrix: Matrix, package: str, version: str) -> Machine:
+    """Return the machine as it would be with another release of one package.
+
+    What was read from the replaced release's own files is forgotten, and worked out anew.
+    """
+    changed = _changed(machine.facts, package, version)
+    return complete(changed, matrix, assume_driver=machine.driver_assumed)
+
+
+def spans(case: Case, package: str, fits: Condition) -> list[Span]:
+    """Return the runs of known releases of ``package`` for which ``fits`` holds, ascending."""
+    known = [one for one in case.matrix.versions(package) if not one.is_prerelease]
+    good = [fits(with_package(case.machine, case.matrix, package, str(one))) for one in known]
+    return runs(known, good)
+
+
+def runs(known: Sequence[Version], good: Sequence[bool]) -> list[Span]:
+    """Group neighbouring ``known`` releases, ascending, that are ``good``."""
+    found: list[Span] = []
+    start = 0
+    for at, fits in enumerate(good):
+        if not fits:
+            continue
+        if at == 0 or not good[at - 1]:
+            start = at
+        if at + 1 == len(known) or not good[at + 1]:
+            above = known[at + 1] if at + 1 < len(known) else None
+            found.append(Span(known[start], known[at], above))
+    return found
+
+
+def all_yes(case: Case, wanted: Sequence[Layer], kept: Sequence[Layer] = ()) -> Condition:
+    """Make a condition: each of ``wanted`` says yes, and none of ``kept`` says no."""
+
+    def fits(machine: Machine) -> bool:
+        return all(layer(machine, case.matrix).value == "yes" for layer in wanted) and all(
+            layer(machine, case.matrix).value != "no" for layer in kept
+        )
+
+    return fits
+
+
+def nearest(found: Sequence[Span], installed: str | None) -> tuple[Action, Span] | None:
+    """Pick the smallest change: upwards if there is a way, else downwards; None for no way.
+
+    A release that is not known is best left for the newest span. One that the condition holds for
+    although this machine's copy fails is to be installed anew.
+    """
+    now = parsed(installed)
+    if not found:
+        return None
+    if now is None:
+        return "upgrade", found[-1]
+    if any(span.holds(now) for span in found):
+        return "reinstall", Span(now, now, now)
+    above = [span for span in found if span.first > now]
+    return ("upgrade", above[0]) if above else ("downgrade", found[-1])
+
+
+def offer(case: Case, package: str, fits: Condition, why: str, *, verify: str) -> list[Fix]:
+    """Offer the nearest release of ``package`` for which ``fits`` holds; [] for none."""
+    found = nearest(spans(case, package, fits), case.machine.package(package).value)
+    if found is None:
+        return []
+    action, span = found
+    return [pip(action, package, span.spec, f"{why} ({package} {span})", verify=verify)]
+
+
+def _changed(facts: Facts, package: str, version: str) -> Facts:
+    changed = msgspec.structs.replace(
+        facts,
+        packages={**(facts.packages or {}), package: version},
+        native=None if package in _owners(facts) else facts.native,
+        requires=_without(facts.requires, package),
+        packages_found=[one for one in facts.packages_found or [] if one.name != package] or None,
+    )
+    if package != "torch":
+        return changed
+    return msgspec.structs.replace(changed, torch_cuda=None, torch_arch_list=None)
+
+
+def _without(requires: dict[str, list[str]] | None, package: str) -> dict[str, list[str]] | None:
+    return {name: said for name, said in requires.items() if name != package} if requires else None
+
+
+def _owners(facts: Facts) -> set[str | None]:
+    """Name the packages whose native libraries were read: a list with a gap would mislead."""
+    return {one.package for one in facts.native or ()}
+
+
+def with_gpu(machine: Machine, matrix: Matrix, gpu: Gpu) -> Machine:
+    """Return the machine as it would be with one GPU in it, and a driver new enough for it."""
+    facts = msgspec.structs.replace(machine.facts, gpus=[gpu], driver=None)
+    return complete(facts, matrix, assume_driver=True)
