@@ -1,0 +1,102 @@
+"""One question about a machine = one function, ``(machine, matrix) -> Answer``.
+
+Rules turn a ``no`` into a finding, the selection into a verdict, so each question is written once.
+Which layers a backend needs, and in which order, is data: ``matrix/tables/backends.json``.
+"""
+
+from __future__ import annotations
+
+from qdoctor.layers.answer import Answer, Layer, together
+from qdoctor.layers.bnb import (
+    bnb_accepts_torch,
+    bnb_binary_has_sm,
+    bnb_has_cuda_binary,
+    bnb_has_fp4,
+    bnb_has_nf4,
+    bnb_installed,
+)
+from qdoctor.layers.bnb_import import bnb_imports
+from qdoctor.layers.driver import driver_serves_torch
+from qdoctor.layers.elsewhere import (
+    bnb_fp4_on_cpu,
+    bnb_int8_on_cpu,
+    bnb_nf4_on_cpu,
+    fp8_supported,
+    torch_fp8_on_cpu,
+    torchao_installed,
+    torchao_known,
+)
+from qdoctor.layers.gpu import (
+    bf16_supported,
+    driver_knows_gpu,
+    fp8_tensor_cores,
+    gpu_present,
+    int8_tensor_cores,
+)
+from qdoctor.layers.host import (
+    bnb_fits_libc,
+    bnb_fits_python,
+    libc_new_enough,
+    python_supported,
+    torch_fits_libc,
+    torch_fits_python,
+    triton_fits_libc,
+    triton_fits_python,
+)
+from qdoctor.layers.int8 import bnb_int8_on_this_sm
+from qdoctor.layers.switchback import bnb_has_switchback, switchback_triton_names_resolve
+from qdoctor.layers.torch import torch_has_cuda, torch_has_sm, torch_installed
+from qdoctor.layers.triton import (
+    triton_can_compile,
+    triton_installed,
+    triton_knows_sm,
+    triton_libdevice_found,
+    triton_matches_pin,
+    triton_supports_sm,
+)
+
+__all__ = [
+    "Answer",
+    "Layer",
+    "bf16_supported",
+    "bnb_accepts_torch",
+    "bnb_binary_has_sm",
+    "bnb_fits_libc",
+    "bnb_fits_python",
+    "bnb_fp4_on_cpu",
+    "bnb_has_cuda_binary",
+    "bnb_has_fp4",
+    "bnb_has_nf4",
+    "bnb_has_switchback",
+    "bnb_imports",
+    "bnb_installed",
+    "bnb_int8_on_cpu",
+    "bnb_int8_on_this_sm",
+    "bnb_nf4_on_cpu",
+    "driver_knows_gpu",
+    "driver_serves_torch",
+    "fp8_supported",
+    "fp8_tensor_cores",
+    "gpu_present",
+    "int8_tensor_cores",
+    "libc_new_enough",
+    "python_supported",
+    "switchback_triton_names_resolve",
+    "together",
+    "torch_fits_libc",
+    "torch_fits_python",
+    "torch_fp8_on_cpu",
+    "torch_has_cuda",
+    "torch_has_sm",
+    "torch_installed",
+    "torchao_installed",
+    "torchao_known",
+    "triton_can_compile",
+    "triton_fits_libc",
+    "triton_fits_python",
+    "triton_installed",
+    "triton_knows_sm",
+    "triton_libdevice_found",
+    "triton_matches_pin",
+    "triton_supports_sm",
+]

@@ -1,0 +1,57 @@
+"""What a layer answers: yes, no or unknown, with the reason as a sentence and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+    from qdoctor.model import Because, YesNo
+
+Layer: TypeAlias = Callable[["Machine", "Matrix"], "Answer"]
+"""One question about a machine."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One layer's answer. ``rule`` names the problem that a ``no`` is."""
+
+    value: YesNo
+    reason: str
+    because: tuple[Because, ...] = ()
+    rule: str | None = None
+
+
+def yes(reason: str, *because: Because | None) -> Answer:
+    """Answer that the layer fits."""
+    return Answer("yes", reason, _given(because))
+
+
+def no(rule: str | None, reason: str, *because: Because | None) -> Answer:
+    """Answer that the layer does not fit; ``rule`` names the problem."""
+    return Answer("no", reason, _given(because), rule)
+
+
+def unknown(reason: str) -> Answer:
+    """Answer that it cannot be told, and why."""
+    return Answer("unknown", reason)
+
+
+def together(answers: Iterable[Answer]) -> Answer:
+    """Join answers of layers that are all needed: the first no, else the first unknown, else yes."""
+    asked = list(answers)
+    for value in ("no", "unknown"):
+        for answer in asked:
+            if answer.value == value:
+                return answer
+    reason = "; ".join(dict.fromkeys(answer.reason for answer in asked))
+    return Answer("yes", reason, tuple(one for answer in asked for one in answer.because))
+
+
+def _given(because: Iterable[Because | None]) -> tuple[Because, ...]:
+    return tuple(one for one in because if one is not None)

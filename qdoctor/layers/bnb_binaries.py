@@ -1,0 +1,180 @@
+"""Which native library an installed bitsandbytes loads here, as its own Python code chooses it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qdoctor import released
+from qdoctor.layers.answer import Answer, no, unknown, yes
+from qdoctor.model import Because
+from qdoctor.released import Known, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+
+PACKAGE = "bitsandbytes"
+OVERRIDE = "BNB_CUDA_VERSION"
+_CUDA_NAME = re.compile(r"cuda(\d+)(\d)(_nocublaslt)?\d*\.(?:so|dll)$")
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+@dataclass(frozen=True)
+class Binary:
+    """One native library for CUDA: ``sm`` and ``ptx`` are None where they could not be read."""
+
+    file: str
+    cuda: str
+    cublaslt: bool
+    sm: tuple[str, ...] | None
+    ptx: tuple[str, ...] | None
+    glibc: str | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The library that is loaded, why that one, and the glibc it needs."""
+
+    binary: Binary | None
+    answer: Answer
+    glibc: Known[str]
+
+
+def chosen(machine: Machine, matrix: Matrix) -> Choice:
+    """Return the CUDA library that bitsandbytes loads with this torch; None: none, or unknown."""
+    found = _available(machine, matrix)
+    if found.value is None:
+        return Choice(None, unknown(found.reason), released.unknown(found.reason))
+    picked, answer = _pick(machine, matrix, found.value, found.because)
+    if picked is None:
+        return Choice(None, answer, released.unknown(answer.reason))
+    glibc = Known(picked.glibc, found.because, f"the glibc that {picked.file} needs is not known")
+    return Choice(picked, answer, glibc)
+
+
+def _pick(
+    machine: Machine, matrix: Matrix, found: Sequence[Binary], because: Because | None
+) -> tuple[Binary | None, Answer]:
+    if not found:
+        return None, _no_library_at_all(machine, because)
+    override = (machine.facts.env or {}).get(OVERRIDE)
+    if override:
+        return _overridden(override, found, because)
+    wanted = machine.torch_cuda
+    if wanted.value is None:
+        return None, unknown(wanted.reason)
+    if wanted.value == "":
+        return None, no("torch-cpu-only", "torch is a build without CUDA", wanted.because)
+    return _by_rule(machine, matrix, found, because)
+
+
+def _by_rule(
+    machine: Machine, matrix: Matrix, found: Sequence[Binary], because: Because | None
+) -> tuple[Binary | None, Answer]:
+    """Choose as the release does (table ``bnb_binaries``)."""
+    table = matrix.table("bnb_binaries")
+    version, cuda = machine.bitsandbytes.value or "", machine.torch_cuda.value or ""
+    row = released.row_for(matrix, table["rows"], PACKAGE, version)
+    if row is None:
+        return None, unknown(f"which library bitsandbytes {version or '?'} loads is not known")
+    plain = row["without_cublaslt"] and _below_turing(machine, matrix)
+    fitting = [one for one in found if one.cublaslt is not plain]
+    binary = _nearest(fitting, cuda) if row["choice"] == "same-major" else _exact(fitting, cuda)
+    if binary is not None:
+        text = f"bitsandbytes {version} loads {binary.file} with torch's CUDA {cuda}"
+        return binary, yes(text, because, released.cited(table, row, text))
+    if row["choice"] == "system-runtime":
+        text = f"bitsandbytes {version} chooses its library by the libcudart it finds, which is not known"
+        return None, unknown(text)
+    held = ", ".join(sorted({one.cuda for one in fitting})) or "none"
+    text = f"bitsandbytes {version} has no library for CUDA {cuda}, torch's (it has {held})"
+    return None, no("bnb-cuda-binary-missing", text, because, machine.torch_cuda.because)
+
+
+def _overridden(
+    value: str, found: Sequence[Binary], because: Because | None
+) -> tuple[Binary | None, Answer]:
+    binary = next((one for one in found if one.cuda.replace(".", "") == value), None)
+    source = Because(f"{OVERRIDE} is {value}", f"facts: env.{OVERRIDE}", "inspected")
+    if binary is None:
+        text = f"{OVERRIDE}={value} names a library that this bitsandbytes does not have"
+        return None, no("bnb-override-wrong", text, source, because)
+    return binary, yes(f"{OVERRIDE} makes bitsandbytes load {binary.file}", source, because)
+
+
+def _exact(found: Sequence[Binary], cuda: str) -> Binary | None:
+    return next((one for one in found if one.cuda == cuda), None)
+
+
+def _nearest(found: Sequence[Binary], cuda: str) -> Binary | None:
+    """Return the same CUDA version, else the newest older, else the oldest newer of its major."""
+    wanted = parsed(cuda)
+    known = sorted((version, one.file, one) for one in found if (version := parsed(one.cuda)))
+    same = [(version, one) for version, _, one in known if wanted and version.major == wanted.major]
+    older = [one for version, one in same if wanted and version <= wanted]
+    return older[-1] if older else next((one for _, one in same), None)
+
+
+def _available(machine: Machine, matrix: Matrix) -> Known[tuple[Binary, ...]]:
+    """Return the CUDA libraries: as read from the installed package, else from its wheel."""
+    read = [one for one in machine.facts.native or () if one.package == PACKAGE and one.file]
+    if read:
+        because = Because(
+            "the installed bitsandbytes' libraries were read", "facts: native", "inspected"
+        )
+        return Known(tuple(_binaries([_plain(one) for one in read])), because)
+    version = machine.bitsandbytes
+    if not version.value:
+        return released.unknown(version.reason or "bitsandbytes is not installed")
+    native = released.fact(matrix, PACKAGE, version.value, "native")
+    if native.value is None:
+        return released.unknown(native.reason)
+    if machine.os.value is None:
+        return released.unknown(machine.os.reason)
+    platform = f"{machine.os.value}_{_architecture(machine)}"
+    own = [one for one in native.value if one["platform"] == platform]
+    return Known(tuple(_binaries(own)), native.because)
+
+
+def _binaries(libraries: list[dict[str, Any]]) -> list[Binary]:
+    named = [(one, _CUDA_NAME.search(one["file"])) for one in libraries]
+    return [
+        Binary(
+            file=one["file"],
+            cuda=f"{name[1]}.{name[2]}",
+            cublaslt=not name[3],
+            sm=None if one.get("sm") is None else tuple(one["sm"]),
+            ptx=None if one.get("ptx") is None else tuple(one["ptx"]),
+            glibc=one.get("glibc"),
+        )
+        for one, name in named
+        if name
+    ]
+
+
+def _plain(library: Any) -> dict[str, Any]:  # noqa: ANN401 - a NativeLibrary, as a mined one looks
+    return {key: getattr(library, key) for key in ("file", "sm", "ptx", "glibc")}
+
+
+def _architecture(machine: Machine) -> str:
+    name = (machine.arch.value or "x86_64").lower()
+    return _ARCHITECTURES.get(name, name)
+
+
+def _below_turing(machine: Machine, matrix: Matrix) -> bool:
+    """Say whether the most capable GPU has no int8 matrix units: the old choice looks at that."""
+    sms = [gpu.sm for gpu in machine.usable_gpus if gpu.sm]
+    rows = [row for sm in sms if (row := matrix.row("sm", sm))]
+    return bool(rows) and not any(row["int8_mma"] for row in rows)
+
+
+def _no_library_at_all(machine: Machine, because: Because | None) -> Answer:
+    system = machine.os.value or "this system"
+    text = f"bitsandbytes {machine.bitsandbytes.value or '?'} ships no CUDA library for {system}"
+    if machine.os.value == "windows":
+        return no("bnb-windows-unsupported", text, because)
+    return no("bnb-platform-unsupported", f"{text} on {_architecture(machine)}", because)

@@ -1,0 +1,76 @@
+"""Layer: can bitsandbytes be imported beside this triton, with or without a GPU?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers.answer import Answer, no, together, unknown, yes
+from qdoctor.layers.bnb_binaries import PACKAGE
+from qdoctor.layers.gpu import gpu_present
+from qdoctor.layers.triton_names import resolve
+from qdoctor.released import fact
+
+if TYPE_CHECKING:
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+
+
+def bnb_imports(machine: Machine, matrix: Matrix) -> Answer:
+    """Can bitsandbytes be imported: are the triton names there that importing it asks for?
+
+    Its decorators run first: without a GPU they are what fails, wherever the names are.
+    """
+    version = machine.bitsandbytes
+    if not version.value:
+        return unknown(version.reason or f"{PACKAGE} is not installed")
+    present = machine.installed("triton")
+    if present == "yes":
+        return together([_decorators(machine, matrix), _names(machine, matrix, "import_needs")])
+    answer = _names(machine, matrix, "import_needs_always")
+    guarded = fact(matrix, PACKAGE, version.value, "import_needs")
+    if present == "unknown" and answer.value == "yes" and guarded.value != []:
+        return unknown(machine.triton.reason)
+    return answer
+
+
+def _names(machine: Machine, matrix: Matrix, key: str) -> Answer:
+    """Look up every name that importing asks triton for; ``key`` is the fact that lists them."""
+    version = machine.bitsandbytes.value or ""
+    needed = fact(matrix, PACKAGE, version, key)
+    if needed.value is None:
+        return unknown(needed.reason)
+    if not needed.value:
+        return yes(f"importing {PACKAGE} {version} asks nothing of triton", needed.because)
+    if machine.installed("triton") == "no":
+        text = f"importing {PACKAGE} {version} needs triton, which is not installed"
+        return no("triton-api-moved-other", text, needed.because, machine.triton.because)
+    return resolve(machine, matrix, needed, f"importing {PACKAGE} {version}")
+
+
+def _decorators(machine: Machine, matrix: Matrix) -> Answer:
+    """Do triton's decorators, if importing runs them, find the GPU that they ask for?"""
+    version = machine.bitsandbytes.value or ""
+    run = fact(matrix, PACKAGE, version, "decorates_at_import")
+    if run.value is None:
+        return unknown(run.reason)
+    asking = set(matrix.table("triton_names")["driver_decorators"])
+    if not asking.intersection(run.value):
+        return yes(
+            f"importing {PACKAGE} {version} runs no decorator that asks for a GPU", run.because
+        )
+    if machine.triton.value is None:
+        return unknown(machine.triton.reason)
+    ask = fact(matrix, "triton", machine.triton.value, "decorators_need_driver")
+    if ask.value is None:
+        return unknown(ask.reason)
+    if not ask.value:
+        return yes(f"triton {machine.triton.value}'s decorators ask for no GPU", ask.because)
+    gpu = gpu_present(machine, matrix)
+    if gpu.value == "no":
+        text = f"importing {PACKAGE} {version} runs triton {machine.triton.value}'s autotune, which asks for a GPU"
+        return no("triton-import-needs-gpu", text, run.because, ask.because, *gpu.because)
+    return (
+        unknown(gpu.reason)
+        if gpu.value == "unknown"
+        else yes("triton finds the GPU it asks for", ask.because)
+    )

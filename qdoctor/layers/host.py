@@ -1,0 +1,175 @@
+"""Layers of the host: do the installed packages accept this Python and this C library?"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from qdoctor.layers.answer import Answer, no, together, unknown, yes
+from qdoctor.layers.bnb_binaries import chosen
+from qdoctor.released import fact, fits, parsed
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+    from qdoctor.released import Known
+
+_PACKAGES = ("torch", "triton", "bitsandbytes")
+_MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
+_NAMED = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
+"""The glibc that the oldest tags stand for (PEP 600)."""
+_TAG = re.compile(r"cp(\d)(\d+)")
+
+
+def python_supported(machine: Machine, matrix: Matrix) -> Answer:
+    """Do all installed packages that we know accept this Python?"""
+    return _all_installed(
+        machine, [package_fits_python(machine, matrix, one) for one in _present(machine)]
+    )
+
+
+def libc_new_enough(machine: Machine, matrix: Matrix) -> Answer:
+    """Is the C library new enough for all installed packages that we know?"""
+    return _all_installed(
+        machine, [package_fits_libc(machine, matrix, one) for one in _present(machine)]
+    )
+
+
+def torch_fits_python(machine: Machine, matrix: Matrix) -> Answer:
+    """Does torch accept this Python?"""
+    return package_fits_python(machine, matrix, "torch")
+
+
+def torch_fits_libc(machine: Machine, matrix: Matrix) -> Answer:
+    """Is the C library new enough for torch?"""
+    return package_fits_libc(machine, matrix, "torch")
+
+
+def triton_fits_python(machine: Machine, matrix: Matrix) -> Answer:
+    """Does triton accept this Python?"""
+    return package_fits_python(machine, matrix, "triton")
+
+
+def triton_fits_libc(machine: Machine, matrix: Matrix) -> Answer:
+    """Is the C library new enough for triton?"""
+    return package_fits_libc(machine, matrix, "triton")
+
+
+def bnb_fits_python(machine: Machine, matrix: Matrix) -> Answer:
+    """Does bitsandbytes accept this Python?"""
+    return package_fits_python(machine, matrix, "bitsandbytes")
+
+
+def bnb_fits_libc(machine: Machine, matrix: Matrix) -> Answer:
+    """Is the C library new enough for bitsandbytes' native library?"""
+    return package_fits_libc(machine, matrix, "bitsandbytes")
+
+
+def package_fits_python(machine: Machine, matrix: Matrix, package: str) -> Answer:
+    """Does a package's release accept this Python, by its metadata and the tags of its wheels?"""
+    version = machine.package(package)
+    if not version.value:
+        return unknown(version.reason or f"{package} is not installed")
+    spec = fact(matrix, package, version.value, "requires_python")
+    python = machine.python.value
+    if python is None or parsed(python) is None:
+        return _checked_by_installer(spec, package, version.value)
+    if spec.value and fits(matrix, "python", python, spec.value) is False:
+        text = f"{package} {version.value} requires Python {spec.value}, this is {python}"
+        return no(_python_rule(package), text, spec.because, machine.python.because)
+    return _has_wheel(matrix, package, version.value, python, spec)
+
+
+def package_fits_libc(machine: Machine, matrix: Matrix, package: str) -> Answer:
+    """Is the C library new enough for a package's native code? Only Linux asks this."""
+    if machine.os.value not in (None, "linux"):
+        return yes(f"{machine.os.value} has no glibc to be too old")
+    version = machine.package(package)
+    if not version.value:
+        return unknown(version.reason or f"{package} is not installed")
+    need = _glibc_needed(machine, matrix, package, version.value)
+    if need.value is None:
+        return unknown(need.reason)
+    if machine.libc.value is None:
+        return _tagged_floor(matrix, package, version.value, need)
+    kind, _, have = machine.libc.value.partition(" ")
+    text = (
+        f"{package} {version.value} needs glibc {need.value}, this machine has {machine.libc.value}"
+    )
+    held, wanted = parsed(have), parsed(need.value)
+    if kind != "glibc":
+        return no("glibc-too-old", text, need.because, machine.libc.because)
+    if held is None or wanted is None:
+        return unknown(
+            f"this machine's {machine.libc.value!r} cannot be compared with {need.value!r}"
+        )
+    if held < wanted:
+        return no("glibc-too-old", text, need.because, machine.libc.because)
+    return yes(text, need.because)
+
+
+def _has_wheel(matrix: Matrix, package: str, version: str, python: str, spec: Known[str]) -> Answer:
+    tags = fact(matrix, package, version, "pythons")
+    exact = [match for tag in tags.value or () if (match := _TAG.fullmatch(tag))]
+    own = parsed(python)
+    named = own and f"{own.major}.{own.minor}"
+    if tags.value and len(exact) == len(tags.value) and named:
+        if named not in [f"{match[1]}.{match[2]}" for match in exact]:
+            text = f"{package} {version} has no wheel for Python {named}"
+            return no(_python_rule(package), text, tags.because)
+        return yes(f"{package} {version} has a wheel for Python {named}", tags.because)
+    if spec.value is None:
+        return unknown(spec.reason)
+    return yes(f"{package} {version} accepts Python {python}", spec.because)
+
+
+def _checked_by_installer(spec: Known[str], package: str, version: str) -> Answer:
+    """Trust the installer where Python is not stated: it installs no release that refuses it."""
+    if spec.value is None:
+        return unknown(spec.reason)
+    return yes(f"the installer checked that {package} {version} accepts this Python", spec.because)
+
+
+def _glibc_needed(machine: Machine, matrix: Matrix, package: str, version: str) -> Known[str]:
+    """Return the glibc a package's code needs: of the library that is loaded, for bitsandbytes."""
+    if package == "bitsandbytes":
+        return chosen(machine, matrix).glibc
+    return fact(matrix, package, version, "glibc")
+
+
+def _tagged_floor(matrix: Matrix, package: str, version: str, need: Known[str]) -> Answer:
+    """Compare with the wheel's tag where glibc is not stated: the installer checked the tag."""
+    tags = fact(matrix, package, version, "platforms")
+    floors = [floor for tag in tags.value or () if (floor := _floor(tag))]
+    wanted, oldest = parsed(need.value), matrix.row("host_floors", "linux")
+    if wanted and floors and min(floors) >= wanted:
+        return yes(
+            f"the installer checked that glibc is new enough for {package} {version}", tags.because
+        )
+    served = parsed(oldest["glibc"]) if oldest else None
+    if wanted and served and served >= wanted:
+        text = (
+            f"every Linux that CUDA serves has glibc {served}, {package} {version} needs {wanted}"
+        )
+        return yes(text, need.because, matrix.because_row("host_floors", "linux", text))
+    return unknown(f"{package} {version} needs glibc {need.value}; this machine's is not known")
+
+
+def _floor(tag: str) -> Version | None:
+    if found := _MANYLINUX.match(tag):
+        return parsed(f"{found[1]}.{found[2]}")
+    return parsed(_NAMED.get(tag.split("_", 1)[0]))
+
+
+def _present(machine: Machine) -> list[str]:
+    return [package for package in _PACKAGES if machine.package(package).value]
+
+
+def _all_installed(machine: Machine, answers: list[Answer]) -> Answer:
+    return together(answers) if answers else unknown(machine.torch.reason or "no package is known")
+
+
+def _python_rule(package: str) -> str | None:
+    return "triton-missing-for-python" if package == "triton" else None

@@ -1,0 +1,64 @@
+"""Layer: does bitsandbytes' int8 product run on this GPU, by the layouts that the release uses?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qdoctor import released
+from qdoctor.layers.answer import Answer, no, unknown, yes
+from qdoctor.layers.bnb_binaries import PACKAGE
+from qdoctor.layers.gpu import int8_tensor_cores
+from qdoctor.released import parsed
+
+if TYPE_CHECKING:
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+
+
+def bnb_int8_on_this_sm(machine: Machine, matrix: Matrix) -> Answer:
+    """Does the int8 path of this bitsandbytes (table ``bnb_int8``) run on this GPU?"""
+    version, sm = machine.bitsandbytes, machine.sm
+    if not version.value:
+        return unknown(version.reason or f"{PACKAGE} is not installed")
+    if sm.value is None:
+        return unknown(sm.reason)
+    table = matrix.table("bnb_int8")
+    row = released.row_for(matrix, table["rows"], PACKAGE, version.value)
+    if row is None:
+        return unknown(f"which int8 path {PACKAGE} {version.value} takes is not known")
+    units = int8_tensor_cores(machine, matrix)
+    if units.value == "no":
+        text = f"{units.reason}: {row['text']}"
+        return no(units.rule, text, *units.because, released.cited(table, row, row["text"]))
+    if units.value == "unknown":
+        return units
+    return _by_layout(machine, matrix, table, row)
+
+
+def _by_layout(
+    machine: Machine, matrix: Matrix, table: dict[str, Any], row: dict[str, Any]
+) -> Answer:
+    sm, version = machine.sm.value or "", machine.bitsandbytes.value
+    if row["path"] == "plain":
+        text = (
+            f"{PACKAGE} {version} multiplies row-major int8, which SM {sm} does in its matrix units"
+        )
+        return yes(text, released.cited(table, row, text))
+    order = _order(sm, row["orders"])
+    known = matrix.row("sm", sm)
+    accepted = known["cublaslt_int8_legacy_layouts"] if known else None
+    if accepted is None or order is None:
+        return unknown(
+            f"whether cuBLASLt takes {PACKAGE} {version}'s int8 layout on SM {sm} is not known"
+        )
+    text = f"{PACKAGE} {version} gives cuBLASLt int8 weights in the order {order}"
+    because = (released.cited(table, row, text), matrix.because_row("sm", sm, f"orders on SM {sm}"))
+    if order not in accepted:
+        return no("bnb-hopper-int8-unsupported", f"{text}, which it refuses on SM {sm}", *because)
+    return yes(f"{text}, which it takes on SM {sm}", *because)
+
+
+def _order(sm: str, orders: list[list[str]]) -> str | None:
+    """Return the first order whose SM floor this SM reaches."""
+    own = parsed(sm)
+    return next((order for floor, order in orders if own and own >= parsed(floor)), None)  # type: ignore[operator]

@@ -1,0 +1,40 @@
+"""Layers of bitsandbytes' own SwitchBack: is it there, and do its triton names exist?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers.answer import Answer, no, unknown, yes
+from qdoctor.layers.bnb_binaries import PACKAGE
+from qdoctor.layers.triton_names import resolve
+from qdoctor.released import fact
+
+if TYPE_CHECKING:
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+
+
+def bnb_has_switchback(machine: Machine, matrix: Matrix) -> Answer:
+    """Does this bitsandbytes still have SwitchBack layers?"""
+    version = machine.bitsandbytes
+    if not version.value:
+        return unknown(version.reason or f"{PACKAGE} is not installed")
+    known = fact(matrix, PACKAGE, version.value, "switchback")
+    if known.value is None:
+        return unknown(known.reason)
+    if not known.value:
+        text = f"{PACKAGE} {version.value} has no SwitchBack layers any more"
+        return no("bnb-triton-modules-removed", text, known.because)
+    return yes(f"{PACKAGE} {version.value} has SwitchBack layers", known.because)
+
+
+def switchback_triton_names_resolve(machine: Machine, matrix: Matrix) -> Answer:
+    """Has this triton every name that this bitsandbytes' SwitchBack kernels use?"""
+    there = bnb_has_switchback(machine, matrix)
+    if there.value != "yes":
+        return unknown(there.reason)
+    version = machine.bitsandbytes.value or ""
+    used = fact(matrix, PACKAGE, version, "switchback_names_used")
+    if used.value is None:
+        return unknown(used.reason)
+    return resolve(machine, matrix, used, f"SwitchBack of {PACKAGE} {version}")

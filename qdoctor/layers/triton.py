@@ -1,0 +1,125 @@
+"""Layers of triton: installed, the one that torch requires, able to compile for this GPU here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import InvalidSpecifier
+
+from qdoctor import released
+from qdoctor.layers.answer import Answer, no, unknown, yes
+from qdoctor.layers.torch import installed
+from qdoctor.released import fact, fits, parsed
+
+if TYPE_CHECKING:
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+
+
+def triton_installed(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
+    """Is triton installed?"""
+    return installed(machine, "triton", None)
+
+
+def triton_matches_pin(machine: Machine, matrix: Matrix) -> Answer:
+    """Is the installed triton the one that torch requires?"""
+    pin, version = machine.triton_pin, machine.triton
+    if pin.value is None:
+        return unknown(pin.reason)
+    if pin.value == "":
+        return yes("torch requires no triton here", pin.because)
+    if not version.value:
+        return unknown(version.reason or "triton is not installed")
+    try:
+        inside = fits(matrix, "triton", version.value, pin.value)
+    except InvalidSpecifier:
+        inside = None
+    if inside is None:
+        return unknown(f"whether triton {version.value} is {pin.value} cannot be told")
+    text = f"torch {machine.torch.value or ''} requires triton {pin.value}, installed is {version.value}"
+    if inside:
+        return yes(text, pin.because)
+    return no("triton-pin-mismatch", text, pin.because, version.because)
+
+
+def triton_libdevice_found(machine: Machine, matrix: Matrix) -> Answer:
+    """Has this triton libdevice functions under any of their historical paths?"""
+    version = machine.triton
+    if not version.value:
+        return unknown(version.reason or "triton is not installed")
+    paths = fact(matrix, "triton", version.value, "libdevice_paths")
+    if paths.value is None:
+        return unknown(paths.reason)
+    if not paths.value:
+        text = f"triton {version.value} has no libdevice path"
+        return no("triton-api-moved-other", text, paths.because)
+    return yes(f"triton {version.value} has {paths.value[0]}", paths.because)
+
+
+def triton_knows_sm(machine: Machine, matrix: Matrix) -> Answer:
+    """Does a ptxas that comes with this triton compile for this GPU's SM?"""
+    sm = machine.sm
+    if sm.value is None:
+        return unknown(sm.reason)
+    return ptxas_knows(machine, matrix, sm.value)
+
+
+def ptxas_knows(machine: Machine, matrix: Matrix, sm: str) -> Answer:
+    """Does a ptxas that comes with this triton compile for ``sm``?"""
+    version = machine.triton
+    if not version.value:
+        return unknown(version.reason or "triton is not installed")
+    carried = fact(matrix, "triton", version.value, "ptxas")
+    row = matrix.row("ptxas", sm)
+    if carried.value is None or row is None:
+        return unknown(carried.reason or f"which ptxas compiles for SM {sm} is not known")
+    since, before = parsed(row["since"]), parsed(row["before"])
+    known = [one for text in carried.value if (one := parsed(text))]
+    held = ", ".join(carried.value)
+    because = matrix.because_row(
+        "ptxas", sm, f"ptxas compiles for SM {sm} from CUDA {row['since']} on"
+    )
+    if any(since and one >= since and (before is None or one < before) for one in known):
+        return yes(
+            f"triton {version.value}'s ptxas {held} compiles for SM {sm}", carried.because, because
+        )
+    text = f"triton {version.value}'s ptxas {held} does not compile for SM {sm}"
+    return no("ptxas-too-old-for-sm", text, carried.because, because)
+
+
+def triton_supports_sm(machine: Machine, matrix: Matrix) -> Answer:
+    """Does triton's compiler serve GPUs as old as this one (tensor cores of any kind)?"""
+    sm = machine.sm
+    if sm.value is None:
+        return unknown(sm.reason)
+    table = matrix.table("triton_gpus")
+    version = machine.triton
+    if not version.value:
+        return unknown(version.reason or "triton is not installed")
+    row = released.row_for(matrix, table["rows"], "triton", version.value)
+    own, floor = parsed(sm.value), parsed(row["minimum_sm"]) if row else None
+    if row is None or own is None or floor is None:
+        return unknown(f"which GPUs triton {version.value} serves is not known")
+    text = f"triton {version.value} serves SM {row['minimum_sm']} and newer, this is SM {sm.value}"
+    because = released.cited(table, row, text)
+    return yes(text, because) if own >= floor else no("triton-min-sm", text, because, sm.because)
+
+
+def triton_can_compile(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
+    """Are Python.h and a C compiler there, with which triton builds its launcher at run time?"""
+    headers, compiler = machine.headers, machine.c_compiler
+    if compiler.value is False:
+        return no(
+            "no-c-compiler",
+            "triton needs a C compiler at run time, there is none",
+            compiler.because,
+        )
+    if headers.value is False:
+        text = "triton includes Python.h at run time, which is not there"
+        return no("python-headers-missing", text, headers.because)
+    if headers.value is None or compiler.value is None:
+        missing = headers.reason or compiler.reason
+        return unknown(
+            f"triton builds a launcher at run time with a C compiler and Python.h: {missing}"
+        )
+    return yes("Python.h and a C compiler are there", headers.because, compiler.because)

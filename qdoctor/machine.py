@@ -1,0 +1,119 @@
+"""The machine: facts completed by what they imply, every implied value with its evidence.
+
+What was read on the machine outranks what the matrix says of a release; where the two disagree the
+stronger is kept and the contradiction remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qdoctor import implied_devices as devices
+from qdoctor import implied_packages as packages
+from qdoctor.model import Because, Driver, Facts, Gpu, Host, Python
+from qdoctor.released import Known, unknown
+
+if TYPE_CHECKING:
+    from qdoctor.implied_packages import Contradiction
+    from qdoctor.matrix import Matrix
+    from qdoctor.model import YesNo
+
+__all__ = ["Known", "Machine", "complete"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine as far as it is known.
+
+    ``""`` is known to be none: for a package not installed, for ``torch_cuda`` a build without
+    CUDA, for ``driver_version`` and ``driver_cuda`` no driver, for ``triton_pin`` no requirement.
+    Versions and SMs are plain strings (``"12.1"``, ``"8.6"``, ``"sm_86"`` in ``torch_sm``).
+    """
+
+    facts: Facts
+    os: Known[str]
+    arch: Known[str]
+    libc: Known[str]
+    python: Known[str]
+    torch: Known[str]
+    triton: Known[str]
+    bitsandbytes: Known[str]
+    torch_cuda: Known[str]
+    torch_sm: Known[list[str]]
+    triton_pin: Known[str]
+    driver_version: Known[str]
+    driver_cuda: Known[str]
+    gpus: Known[list[Gpu]]
+    headers: Known[bool]
+    c_compiler: Known[bool]
+    driver_assumed: bool = False
+    contradictions: tuple[Contradiction, ...] = ()
+
+    @property
+    def gpu(self) -> Gpu | None:
+        """The GPU that is judged: the first visible one of NVIDIA; None for none, or not known."""
+        return next(iter(self.usable_gpus), None)
+
+    @property
+    def usable_gpus(self) -> list[Gpu]:
+        """Every GPU that CUDA would number, in its order."""
+        return [gpu for gpu in self.gpus.value or () if devices.is_usable(gpu)]
+
+    @property
+    def sm(self) -> Known[str]:
+        """The SM of the judged GPU, ``"8.6"``."""
+        return devices.sm_of(self.gpu, self.gpus.reason)
+
+    def package(self, name: str) -> Known[str]:
+        """Return a package's version, ``""`` where it is known to be absent."""
+        own = {"torch": self.torch, "triton": self.triton, "bitsandbytes": self.bitsandbytes}
+        return own.get(name) or packages.stated(self.facts, name)
+
+    def installed(self, name: str) -> YesNo:
+        """Say whether a package is installed, even where its version is not known."""
+        if (self.facts.packages or {}).get(name) == packages.SOME_VERSION:
+            return "yes"
+        version = self.package(name).value
+        return "unknown" if version is None else "yes" if version else "no"
+
+
+def complete(facts: Facts, matrix: Matrix, *, assume_driver: bool = False) -> Machine:
+    """Work out what ``facts`` imply, by the matrix.
+
+    ``assume_driver``: where no driver is stated, judge as with one that is new enough (a GPU that
+    was only named); every reason drawn from that says so.
+    """
+    host, python, driver = facts.host or Host(), facts.python or Python(), facts.driver or Driver()
+    disagreed: list[Contradiction] = []
+    system = packages.os_of(facts, matrix)
+    torch = packages.stated(facts, "torch")
+    cuda = packages.torch_cuda(facts, matrix, system, disagreed)
+    assumed = assume_driver and driver.version is None and driver.cuda is None
+    return Machine(
+        facts=facts,
+        os=system,
+        arch=_read(host.machine, "host.machine"),
+        libc=_read(host.libc, "host.libc"),
+        python=_read(python.version, "python.version"),
+        torch=torch,
+        triton=packages.triton(facts, matrix, system),
+        bitsandbytes=packages.stated(facts, "bitsandbytes"),
+        torch_cuda=cuda,
+        torch_sm=packages.torch_sm(facts, matrix, cuda, disagreed),
+        triton_pin=packages.triton_pin(facts, matrix, system),
+        driver_version=_read(driver.version, "driver.version"),
+        driver_cuda=devices.driver_cuda(driver, matrix, disagreed, assumed=assumed),
+        gpus=devices.gpus(facts, matrix),
+        headers=_read(python.headers, "python.headers"),
+        c_compiler=_read(host.c_compiler, "host.c_compiler"),
+        driver_assumed=assumed,
+        contradictions=tuple(disagreed),
+    )
+
+
+def _read(value: packages.Value | None, key: str) -> Known[packages.Value]:
+    """Take a stated fact as it is; ``key`` names it."""
+    if value is None:
+        return unknown(f"{key} is not known")
+    return Known(value, Because(f"{key} is {value!r}", f"facts: {key}", "inspected"))
