@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qdoctor.binaries.errors import UnreadableBinary
 from qdoctor.binaries.fatbin import SECTIONS
 from qdoctor.binaries.window import Source, Window, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 MAGIC = b"\x7fELF"
 _MOST = 1_000_000  # entries of one table: far above any real library, far below an endless loop

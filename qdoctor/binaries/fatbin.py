@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qdoctor.binaries.errors import UnreadableBinary
-from qdoctor.binaries.window import Window
+
+if TYPE_CHECKING:
+    from qdoctor.binaries.window import Window
 
 MAGIC = 0xBA55ED50
 SECTIONS = (".nv_fatbin", ".nv_fatb", "__nv_relfatbin")
@@ -30,7 +33,7 @@ _MOST_ENTRIES = 200_000
 
 @dataclass(frozen=True)
 class Entry:
-    """One code object: ``kind`` PTX or CUBIN, ``sm`` such as 70, ``size`` of its payload in bytes."""
+    """One code object: ``kind`` PTX or CUBIN, ``sm`` such as 70, payload ``size`` in bytes."""
 
     kind: int
     sm: int

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qdoctor.binaries import elf, fatbin, macho, pe
 from qdoctor.binaries.errors import UnreadableBinary
 from qdoctor.binaries.window import Source, Window, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)

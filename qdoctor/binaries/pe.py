@@ -60,7 +60,9 @@ def _section(file: Window, at: int) -> _Section:
         file.read_at(at, _SECTION.size, "a section header"),
     )
     # Raw data is padded to the file alignment: the virtual size is the true one where smaller.
-    return _Section(name.rstrip(b"\0").decode("latin-1"), address, min(size, virtual or size), offset)
+    return _Section(
+        name.rstrip(b"\0").decode("latin-1"), address, min(size, virtual or size), offset
+    )
 
 
 def _imports(file: Window, header: int, optional: int, sections: list[_Section]) -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 from qdoctor.binaries.errors import UnreadableBinary
 
-Source: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Source: TypeAlias = "str | os.PathLike[str] | IO[bytes] | io.RawIOBase"
 """A path, or any seekable binary reader (a file, a ZIP member, a remote file)."""
 
 LARGEST_READ = 64 * 2**20
@@ -20,7 +22,7 @@ LARGEST_READ = 64 * 2**20
 class Window(io.RawIOBase):
     """A seekable reader that clamps each read to the file's end and refuses absurd ones."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes] | io.RawIOBase) -> None:
         """Wrap ``file``; its length is measured once."""
         self._file = file
         self.length = file.seek(0, io.SEEK_END)
@@ -53,7 +55,7 @@ class Window(io.RawIOBase):
         if not wanted or self._position < 0:
             return b""
         self._file.seek(self._position)
-        data = self._file.read(wanted)
+        data = self._file.read(wanted) or b""
         self._position += len(data)
         return data
 

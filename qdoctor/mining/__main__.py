@@ -50,7 +50,7 @@ def _is_version(text: str) -> bool:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - a program of its own, progress only
 
 
 if __name__ == "__main__":

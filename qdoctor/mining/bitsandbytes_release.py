@@ -1,21 +1,25 @@
-"""What a bitsandbytes release holds: native libraries, and what its Triton kernels need of triton."""
+"""What a bitsandbytes release holds: native libraries, and what its kernels need of triton."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from qdoctor.mining.closure import needed_by
 from qdoctor.mining.every_wheel import default_wheel, say_metadata, say_platforms
-from qdoctor.mining.http import Transport
 from qdoctor.mining.imports import Executed, executed, run_by
-from qdoctor.mining.index import WheelFile
 from qdoctor.mining.names import Names
 from qdoctor.mining.native import libraries
 from qdoctor.mining.shard import Shard, seen
 from qdoctor.mining.sources import Sources, dotted
 from qdoctor.mining.uses import Use, Uses, names_of
 from qdoctor.mining.wheel import open_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from qdoctor.mining.http import Transport
+    from qdoctor.mining.index import WheelFile
 
 PACKAGE = "bitsandbytes"
 FIRST = "0.37.0"
@@ -86,7 +90,9 @@ def _say_import(shard: Shard, file: WheelFile, sources: Sources) -> None:
     """
     uses = Uses(sources, "triton")
     steps = [step for step in executed(sources) if not step.caught]
-    needs = {use: step.asked for step in steps for use in uses.under(step.module, run_by(step.node))}
+    needs = {
+        use: step.asked for step in steps for use in uses.under(step.module, run_by(step.node))
+    }
     _say_uses(shard, file, "import_needs", list(needs))
     always = [use for use, asked in needs.items() if not asked]
     _say_uses(shard, file, "import_needs_always", always)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from qdoctor.mining.sources import Module, Sources, statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Definition = ast.FunctionDef | ast.ClassDef
 

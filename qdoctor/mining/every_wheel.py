@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from qdoctor.mining.errors import UnreadableRelease
-from qdoctor.mining.index import WheelFile
 from qdoctor.mining.shard import Shard, seen
-from qdoctor.mining.wheel import Wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdoctor.mining.index import WheelFile
+    from qdoctor.mining.wheel import Wheel
 
 LINUX = re.compile(r"(many)?linux.*_x86_64|any")
 
@@ -47,9 +51,7 @@ def say_platforms(shard: Shard, files: Sequence[WheelFile]) -> None:
     for file in sorted(files, key=lambda each: each.name):
         for platform in sorted(file.platforms):
             first.setdefault(platform, file)
-    shard.say(
-        "platforms", sorted(first), *(seen(first[tag], symbol=tag) for tag in sorted(first))
-    )
+    shard.say("platforms", sorted(first), *(seen(first[tag], symbol=tag) for tag in sorted(first)))
 
 
 def say_pythons(shard: Shard, files: Sequence[WheelFile]) -> None:

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from qdoctor.mining.errors import UnreadableRelease
 
@@ -29,6 +30,10 @@ class Transport:
     requests: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.certificate)
+
     def get(self, url: str, *, accept: str, largest: int) -> tuple[bytes, str]:
         """Fetch ``url``: its bytes, at most ``largest``, and its content type."""
         body, headers = self._fetch(url, {"Accept": accept}, largest, 200)
@@ -43,11 +48,13 @@ class Transport:
         body, headers = self._fetch(url, {"Range": wanted}, length, _PARTIAL)
         said = headers.get("Content-Range", "")
         if not said.startswith(f"bytes {start}-") or len(body) != length:
-            raise UnreadableRelease(f"{_name(url)}: asked for {wanted}, got {said!r}, {len(body)} B")
+            raise UnreadableRelease(
+                f"{_name(url)}: asked for {wanted}, got {said!r}, {len(body)} B"
+            )
         return body
 
     def length(self, url: str) -> int:
-        """Ask how many bytes ``url`` has, by its first byte: a server that can't do ranges fails."""
+        """Ask how many bytes ``url`` has, by its first byte: servers must do ranges."""
         _body, headers = self._fetch(url, {"Range": "bytes=0-0"}, 1, _PARTIAL)
         total = headers.get("Content-Range", "").rpartition("/")[2]
         if not total.isdecimal():
@@ -76,8 +83,7 @@ class Transport:
         if not url.startswith(("https://", "http://")):
             raise UnreadableRelease(f"{_name(url)}: only http and https are read")
         request = urllib.request.Request(url, headers={"User-Agent": "qdoctor-mining", **headers})  # noqa: S310 - checked above
-        context = ssl.create_default_context(cafile=self.certificate)
-        with urllib.request.urlopen(request, timeout=self.seconds, context=context) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=self.seconds, context=self._context) as answer:  # noqa: S310
             if answer.status != status:
                 raise UnreadableRelease(f"{_name(url)}: answered {answer.status}, not {status}")
             body: bytes = answer.read(largest + 1)

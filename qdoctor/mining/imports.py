@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from qdoctor.mining.sources import Module, Sources
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.mining.sources import Module, Sources
 
 _OTHER_DEVICES = re.compile(r"xpu|hpu|npu|mps|habana|ipex|rocm|hip\b", re.IGNORECASE)
 _THERE = re.compile(r"(is_)?triton(_is)?_available(\(\))?|find_spec\(.triton.\)")
@@ -97,7 +100,12 @@ def run_by(node: ast.stmt) -> list[ast.AST]:
         given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         annotations = [a.annotation for a in given if a.annotation]
         defaults = [*arguments.defaults, *(d for d in arguments.kw_defaults if d)]
-        return [*node.decorator_list, *defaults, *annotations, *([node.returns] if node.returns else [])]
+        return [
+            *node.decorator_list,
+            *defaults,
+            *annotations,
+            *([node.returns] if node.returns else []),
+        ]
     if isinstance(node, ast.ClassDef):
         inner = [part for child in node.body for part in run_by(child)]
         return [*node.decorator_list, *node.bases, *inner]

@@ -1,4 +1,4 @@
-"""The whole of mining: index -> releases without a shard -> their wheels -> shards and index.json."""
+"""The whole of mining: index -> releases without a shard -> wheels -> shards, index.json."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
@@ -16,6 +16,9 @@ from qdoctor.mining.errors import UnreadableRelease
 from qdoctor.mining.http import Transport
 from qdoctor.mining.index import WheelFile, by_release, wheels
 from qdoctor.mining.shard import Shard, path_of, write, write_index
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Reader = Callable[[Shard, Sequence[WheelFile], Transport], None]
 
@@ -38,7 +41,7 @@ _THREADS = 8
 
 @dataclass
 class Mined:
-    """What one run did: releases written, unchanged, failed (with why); bytes, requests, seconds."""
+    """What one run did: releases written, unchanged, failed (why); bytes, requests, seconds."""
 
     written: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
@@ -112,6 +115,8 @@ def _one(
         kind.read(shard, files, transport)
     except UnreadableRelease as error:
         return shard, str(error)
+    except Exception as error:  # noqa: BLE001 - our own mistake must not cost the other releases
+        return shard, f"a mistake of qdoctor's: {error!r}"
     return shard, ""
 
 

@@ -9,10 +9,13 @@ of something unseen) is *open*: what it is not seen to have, it may have.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from qdoctor.mining.sources import Module, Sources, statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass
@@ -98,7 +101,7 @@ class Names:
         scope.open = scope.open or there.open
 
     def _ours(self, module: str) -> bool:
-        return module.split(".")[0] == self._sources.package
+        return module.split(".", 1)[0] == self._sources.package
 
 
 def _public(dotted: str) -> bool:
@@ -126,7 +129,9 @@ def _targets(targets: list[ast.expr]) -> Iterator[str]:
 def _dynamic(node: ast.stmt) -> bool:
     """Say whether a statement may bind names that cannot be read off it."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.If, ast.Try)):
-        return False  # what a function does when called is not seen; bodies of if come by themselves
+        return (
+            False  # what a function does when called is not seen; bodies of if come by themselves
+        )
     text = ast.unparse(node)
     return "globals()[" in text or "globals().update" in text or "setattr(" in text
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qdoctor.binaries import Library, UnreadableBinary, read_library
 from qdoctor.mining.errors import UnreadableRelease
 from qdoctor.mining.shard import seen
-from qdoctor.mining.wheel import Wheel
+
+if TYPE_CHECKING:
+    from qdoctor.mining.wheel import Wheel
 
 _LIBRARY = re.compile(r"(?P<stem>lib[a-z]+)_?(?P<runtime>cuda|cpu|rocm|hip|xpu|mps)?(?P<digits>\d*)"
                       r"(?P<without>_nocublaslt)?(?P<for>\d*)\.(so|dll|dylib)")  # fmt: skip

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 from qdoctor.mining.errors import UnreadableRelease
-from qdoctor.mining.http import Transport
+
+if TYPE_CHECKING:
+    from qdoctor.mining.http import Transport
 
 _BLOCK = 128 * 1024
 _STRIDE = 16 * 2**20
@@ -46,7 +49,7 @@ class RemoteFile(io.RawIOBase):
         return self._position
 
     def expect(self, start: int, length: int) -> None:
-        """Say that ``length`` bytes from ``start`` on will be read in order: fetch in long strides."""
+        """Say that ``length`` bytes from ``start`` on will be read in order, in long strides."""
         self._ahead_until = min(self.length, start + length)
 
     def read(self, size: int | None = -1) -> bytes:

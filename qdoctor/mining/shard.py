@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
 from qdoctor.mining.errors import UnreadableRelease
-from qdoctor.mining.index import WheelFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qdoctor.mining.index import WheelFile
 
 
 @dataclass

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ast
+import threading
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from qdoctor.mining.errors import UnreadableRelease
-from qdoctor.mining.wheel import Wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.mining.wheel import Wheel
+
+_PARSER = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,7 @@ class Sources:
         self.unparsed: list[str] = []
         for member, text in sorted(texts.items()):
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # invalid escapes in others' strings
-                    tree = ast.parse(text)
+                tree = parsed(text)
             except (SyntaxError, ValueError, RecursionError):
                 self.unparsed.append(member)
                 continue
@@ -68,6 +73,13 @@ class Sources:
             parts = name.split(".")
             found.update(".".join(parts[:end]) for end in range(1, len(parts)))
         return frozenset(found)
+
+
+def parsed(text: str) -> ast.Module:
+    """Parse one source at a time: CPython 3.11 counts the depth of all threads together."""
+    with _PARSER, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes in others' strings
+        return ast.parse(text)
 
 
 def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
 from qdoctor.binaries import UnreadableBinary, read_library
 from qdoctor.mining.errors import UnreadableRelease
 from qdoctor.mining.every_wheel import default_wheel, say_metadata, say_platforms, say_pythons
-from qdoctor.mining.http import Transport
-from qdoctor.mining.index import WheelFile
 from qdoctor.mining.shard import Shard, seen
+from qdoctor.mining.sources import parsed
 from qdoctor.mining.wheel import Wheel, open_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdoctor.mining.http import Transport
+    from qdoctor.mining.index import WheelFile
 
 PACKAGE = "torch"
 FIRST = "1.13.0"
@@ -63,7 +68,7 @@ def _on_linux(requirement: Requirement) -> bool:
 
 def say_cuda(shard: Shard, wheel: Wheel) -> None:
     """State the CUDA version of the build; ``""`` for a CPU build."""
-    for node in ast.parse(wheel.text(_VERSION)).body:
+    for node in parsed(wheel.text(_VERSION)).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
         if isinstance(target, ast.Name) and target.id == "cuda" and isinstance(value, ast.Constant):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from qdoctor.binaries import UnreadableBinary, read_library
 from qdoctor.mining.errors import UnreadableRelease
 from qdoctor.mining.every_wheel import default_wheel, say_metadata, say_platforms, say_pythons
-from qdoctor.mining.http import Transport
-from qdoctor.mining.index import WheelFile
 from qdoctor.mining.names import Names
 from qdoctor.mining.shard import Shard, seen
 from qdoctor.mining.sources import Sources, dotted
 from qdoctor.mining.wheel import Wheel, open_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from qdoctor.mining.http import Transport
+    from qdoctor.mining.index import WheelFile
 
 PACKAGE = "triton"
 FIRST = "2.0.0"
@@ -137,4 +141,3 @@ def _within(name: str, package: str) -> bool:
 def _place(file: WheelFile, sources: Sources, place: tuple[str, int]) -> dict[str, object]:
     module, line = place
     return seen(file, sources.modules[module].member, line=line, symbol=_PROBED)
-

@@ -9,10 +9,13 @@ own business: after ``from triton.runtime import driver``, ``driver.active`` is
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qdoctor.mining.sources import Module, Sources, dotted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass(frozen=True, order=True)
@@ -31,6 +34,7 @@ class Uses:
         """``other`` is the top-level package whose names are looked for."""
         self._sources = sources
         self._other = other
+        self._known: dict[str, dict[str, str]] = {}
 
     def everywhere(self) -> list[Use]:
         """Every use in every module, sorted."""
@@ -39,7 +43,9 @@ class Uses:
 
     def under(self, module: Module, nodes: Sequence[ast.AST]) -> Iterator[Use]:
         """Uses below ``nodes`` of a module, each dotted name at its full length."""
-        aliases = self._aliases(module)
+        if module.name not in self._known:
+            self._known[module.name] = self._aliases(module)
+        aliases = self._known[module.name]
         for node in nodes:
             yield from self._below(module, node, aliases)
 

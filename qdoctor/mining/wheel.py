@@ -11,16 +11,19 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from contextlib import contextmanager
-from email.message import Message
 from email.parser import Parser
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from qdoctor.mining.errors import UnreadableRelease
-from qdoctor.mining.http import Transport
-from qdoctor.mining.index import WheelFile
 from qdoctor.mining.remote import RemoteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from email.message import Message
+
+    from qdoctor.mining.http import Transport
+    from qdoctor.mining.index import WheelFile
 
 _MOST_MEMBERS = 100_000
 _LARGEST_TEXT = 16 * 2**20
@@ -38,7 +41,7 @@ class Wheel:
         self.file = file
         self._reader = reader
         try:
-            self._zip = zipfile.ZipFile(reader)  # type: ignore[arg-type]
+            self._zip = zipfile.ZipFile(reader)
         except (*_BROKEN, OSError) as error:
             raise UnreadableRelease(f"{file.name}: not a sound ZIP archive: {error}") from error
         self._members = {member.filename: member for member in self._zip.infolist()}
