@@ -12,68 +12,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import qdoctor
-from qdoctor import exit_code
+from qdoctor import exit_code, options
 from qdoctor.model import BadInput
 from qdoctor.terminal import Progress, in_colour, width, write_file, write_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from qdoctor.model import Report
     from qdoctor.question import Question
 
-    _Command = Callable[..., Any]
-
 _RULE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 _LOG_KEPT = 4 * 1024 * 1024
+_COMPLETION = (
+    'Completion in bash: eval "$(_QDOCTOR_COMPLETE=bash_source qdoctor)" (zsh_source, fish_source '
+    "likewise)."
+)
 _ISSUES = "report it with the output of `qdoctor facts`; QDOCTOR_DEBUG=1 shows the traceback"
-
-
-def _stacked(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
-    """One decorator out of several options, shown by ``--help`` in this order."""
-
-    def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_target_options = _stacked(
-    click.option("--python", metavar="PATH", help="Interpreter or environment to examine."),
-    click.option(
-        "--facts", "facts_file", metavar="FILE", help="Examine a described machine; - = stdin."
-    ),
-    click.option("--gpu", metavar="NAME|sm_XX", help="Judge for this GPU, whatever is here."),
-    click.option("--driver", metavar="VERSION", help="Judge for this driver version."),
-)
-_judging_options = _stacked(
-    click.option(
-        "--need",
-        multiple=True,
-        metavar="BACKEND|gpu|PROBE",
-        help="What must work here; else it is an error.  [repeatable]",
-    ),
-    click.option("--ignore", multiple=True, metavar="RULE", help="Leave a rule out.  [repeatable]"),
-    click.option("--format", "format_", default="text", show_default=True, help="text or json."),
-)
-_output_options = _stacked(
-    click.option("--output", metavar="FILE", help="Write there instead of to stdout."),
-    click.option(
-        "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True
-    ),
-)
-
-
-def _probe_option(default: str) -> Callable[[_Command], _Command]:
-    return click.option(
-        "--probe",
-        type=click.Choice(["none", "quick", "full"]),
-        default=default,
-        show_default=True,
-        help="How many kernels to run; --facts implies none.",
-    )
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001
@@ -84,7 +37,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_COMPLETION)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version)
 def cli() -> None:
     """Find out which quantization backend works on this machine, and what is wrong.
@@ -99,81 +52,81 @@ def cli() -> None:
 @click.option(
     "-r", "--requirement", "requirements", multiple=True, metavar="FILE", help="Planned packages."
 )
-@_target_options
-@_probe_option("full")
-@_judging_options
-@_output_options
+@options.target
+@options.probe("full")
+@options.judging
+@options.output
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "never"]),
     default="error",
     show_default=True,
 )
-def check(format_: str, output: str | None, color: str, **options: Any) -> int:  # noqa: ANN401
+def check(format_: str, output: str | None, color: str, **asked: Any) -> int:  # noqa: ANN401
     """Examine a machine: facts, probes, findings, and a verdict for every backend.
 
     SPECs such as bitsandbytes==0.42.0 are planned changes, laid over what is installed.
     """
-    question = _question(**options)
+    question = _question(**asked)
     report = _examined(question)
     _show(report, format_, output, color, view="check")
     return report.exit_code
 
 
 @cli.command()
-@_target_options
-@_probe_option("full")
-@_judging_options
-@_output_options
-def select(format_: str, output: str | None, color: str, **options: Any) -> int:  # noqa: ANN401
+@options.target
+@options.probe("full")
+@options.judging
+@options.output
+def select(format_: str, output: str | None, color: str, **asked: Any) -> int:  # noqa: ANN401
     """Name the backend to use, and why each other one loses."""
-    report = _examined(_question(**options), quietly=True)
+    report = _examined(_question(**asked), quietly=True)
     open_question = any(verdict.usable == "unknown" for verdict in report.verdicts)
     unknown = report.selected is None and open_question
-    code = exit_code.COULD_NOT_TELL if unknown else exit_code.NOTHING_FOUND
-    _show(_ending(report, code), format_, output, color, view="select")
-    return code
+    report = _ending(report, could_tell=not unknown)
+    _show(report, format_, output, color, view="select")
+    return report.exit_code
 
 
 @cli.command()
-@click.argument("question", metavar='RULE|"ERROR TEXT"|-')
-@_target_options
-@_probe_option("none")
-@_judging_options
-@_output_options
+@click.argument("question", metavar='RULE|"ERROR TEXT"|-', shell_complete=options.rules)
+@options.target
+@options.probe("none")
+@options.judging
+@options.output
 def explain(
     question: str,
     format_: str,
     output: str | None,
     color: str,
-    **options: Any,  # noqa: ANN401
+    **asked: Any,  # noqa: ANN401
 ) -> int:
     """Explain a rule, or which cause an error text or a whole log (-) has on this machine."""
     if _RULE_NAME.fullmatch(question):
         _emit(_documentation(question, format_), output)
         return exit_code.NOTHING_FOUND
-    if question == "-" and options["facts_file"] == "-":
+    if question == "-" and asked["facts_file"] == "-":
         raise BadInput("the log and the facts cannot both come from standard input")
     text = _log() if question == "-" else question
     if not text.strip():
         raise BadInput("the error text is empty: pipe the program's output, 2>&1 included")
-    report = _examined(_question(**options, error=text), quietly=True)
+    report = _examined(_question(**asked, error=text), quietly=True)
     causes = [finding for finding in report.findings if finding.explains_error]
     decided = bool(causes) and causes[0].undecided is None
-    code = exit_code.NOTHING_FOUND if decided else exit_code.COULD_NOT_TELL
-    _show(_ending(report, code), format_, output, color, view="explain")
-    return code
+    report = _ending(report, could_tell=decided)
+    _show(report, format_, output, color, view="explain")
+    return report.exit_code
 
 
 @cli.command()
-@_target_options
+@options.target
 @click.option("--output", metavar="FILE", help="Write there instead of to stdout.")
-def facts(output: str | None, **options: Any) -> int:  # noqa: ANN401
+def facts(output: str | None, **asked: Any) -> int:  # noqa: ANN401
     """Print the facts as JSON, without personal data: what to paste into a bug report."""
     from qdoctor import doctor
     from qdoctor.report import json_, redaction
 
-    patient = doctor.look(_question(**options), environ=os.environ, stdin=_stdin())
+    patient = doctor.look(_question(**asked), environ=os.environ, stdin=_stdin())
     _emit(json_.write(redaction.redact(patient.facts)), output)
     return exit_code.NOTHING_FOUND
 
@@ -202,13 +155,13 @@ def cache_clear() -> int:
     return exit_code.NOTHING_FOUND
 
 
-def _question(**options: Any) -> Question:  # noqa: ANN401 - click's options, by name
+def _question(**asked: Any) -> Question:  # noqa: ANN401 - click's options, by name
     from qdoctor.question import Question
     from qdoctor.settings import project_needs
 
-    if "need" in options:
-        options["need"] = (*project_needs(Path.cwd()), *options["need"])
-    return Question(**{name: value for name, value in options.items() if value is not None})
+    if "need" in asked:
+        asked["need"] = (*project_needs(Path.cwd()), *asked["need"])
+    return Question(**{name: value for name, value in asked.items() if value is not None})
 
 
 def _examined(question: Question, *, quietly: bool = False) -> Report:
@@ -225,9 +178,13 @@ def _examined(question: Question, *, quietly: bool = False) -> Report:
     return done.report
 
 
-def _ending(report: Report, code: int) -> Report:
+def _ending(report: Report, *, could_tell: bool) -> Report:
+    """The same report with the exit code of a question rather than of a check."""
     import msgspec
 
+    if report.exit_code == exit_code.OUR_BUG:
+        return report
+    code = exit_code.NOTHING_FOUND if could_tell else exit_code.COULD_NOT_TELL
     return msgspec.structs.replace(report, exit_code=code)
 
 
@@ -235,11 +192,8 @@ def _documentation(rule: str, format_: str) -> str:
     import json
 
     from qdoctor import doctor
-    from qdoctor.question import known_name
-    from qdoctor.report import FORMATS
 
     text = doctor.documentation(rule)
-    known_name(format_, FORMATS, "format")
     if format_ == "json":
         return json.dumps({"rule": rule, "documentation": text}, indent=2) + "\n"
     return f"{rule}\n\n{text.strip()}\n"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 _PLANNED = "the planned packages are not installed yet, so no probe ran: the matrix answers"
+_NOT_REPLAYED = "the report's observations are left out: they were made on what the options replace"
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def look(
         present, packages=plan.packages, gpus=None if gpu is None else [gpu], driver=driver
     )
     said = [*target.assumptions, *_named(gpu), *assumed, *plan.assumptions]
+    if observations and (facts.packages, facts.gpus) != (present.packages, present.gpus):
+        observations, said = [], [*said, _NOT_REPLAYED]
     target = msgspec.structs.replace(target, assumptions=said)
     return _Patient(target, facts, present, tuple(observations), gpu)
 
@@ -171,6 +174,8 @@ def _judged(patient: _Patient, question: Question, matrix: Matrix) -> Examinatio
     findings = [one for one in answer.findings if one.rule not in question.ignore]
     wanted = exit_code.needs(question.need, patient.facts, seen, answer.verdicts)
     code = exit_code.exit_code(findings, seen, wanted, question.fail_on)
+    if any(one.rule == diagnosis.RULE_FAILED for one in answer.findings):
+        code = exit_code.OUR_BUG
     report = Report(
         tool_version=qdoctor.__version__,
         matrix_version=matrix.version,
@@ -222,7 +227,8 @@ def diagnose(
             does not exist.
     """
     check_names(Question(need=tuple(need)), (), probe_names)
-    read = facts if isinstance(facts, Facts) else from_plain(dict(facts), Facts, "facts")
+    plain = facts if isinstance(facts, Facts) else from_plain(dict(facts), Facts, "facts")
+    read = described.checked(plain, "facts")
     seen = [
         one if isinstance(one, Observation) else from_plain(dict(one), Observation, "observations")
         for one in observations

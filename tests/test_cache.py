@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from qdoctor import cache
 from qdoctor.model import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_environment_names_the_folder(tmp_path: Path) -> None:

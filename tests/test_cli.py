@@ -38,7 +38,9 @@ def _no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def started(*arguments: str, stdin: bytes = b"", **environ: str) -> subprocess.CompletedProcess[bytes]:
+def started(
+    *arguments: str, stdin: bytes = b"", **environ: str
+) -> subprocess.CompletedProcess[bytes]:
     home = str(Path(cli.__file__).parent.parent)
     return subprocess.run(
         [sys.executable, "-m", "qdoctor", *arguments],
@@ -52,7 +54,8 @@ def started(*arguments: str, stdin: bytes = b"", **environ: str) -> subprocess.C
 def test_version_names_tool_and_matrix(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--version"]) == 0
     assert re.fullmatch(
-        rf"qdoctor {re.escape(__version__)} \(matrix \d{{4}}\.\d\d\.\d\d\)\n", capsys.readouterr().out
+        rf"qdoctor {re.escape(__version__)} \(matrix \d{{4}}\.\d\d\.\d\d\)\n",
+        capsys.readouterr().out,
     )
 
 
@@ -80,9 +83,9 @@ def test_a_described_machine_is_checked(v100: str, capsys: pytest.CaptureFixture
 def test_a_need_that_is_not_met_ends_1(v100: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check", "--facts", v100, "--need", "bnb-switchback"]) == 1
     assert "need bnb-switchback: not met" in capsys.readouterr().err
-    assert cli.run(
-        ["check", "--facts", v100, "--need", "bnb-switchback", "--fail-on", "never"]
-    ) == 0
+    assert (
+        cli.run(["check", "--facts", v100, "--need", "bnb-switchback", "--fail-on", "never"]) == 0
+    )
 
 
 def test_a_need_that_depends_on_an_unknown_ends_3(
@@ -165,7 +168,7 @@ def test_bad_facts_end_2_and_write_nothing(
         (["--driver", "newest"], "no driver version"),
         (["--need", "bnb-int9"], "did you mean bnb-int8"),
         (["--ignore", "no-cuda-gpuu"], "did you mean no-cuda-gpu"),
-        (["--format", "yaml"], "text, json"),
+        (["--format", "yaml"], "'text', 'json'"),
         (["--probe", "some"], "--probe"),
         (["--python", "/dev/null"], "--python"),
         (["bitsandbytes=0.42"], "no requirement"),
@@ -202,7 +205,7 @@ def test_output_replaces_a_file_and_prints_nothing(
         ([], {"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
     ],
 )
-def test_colour(
+def test_colour(  # noqa: PLR0913 - a table
     v100: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -12,7 +12,9 @@ def finding(severity: Severity) -> Finding:
     return Finding(rule="some-rule", severity=severity, title="something")
 
 
-def seen(outcome: OutcomeKind, expected: Expected = "unknown", code: str | None = None) -> Observation:
+def seen(
+    outcome: OutcomeKind, expected: Expected = "unknown", code: str | None = None
+) -> Observation:
     return Observation(probe="half_gemm", outcome=outcome, expected=expected, code=code)
 
 
@@ -35,7 +37,12 @@ def test_severity_against_fail_on(severity: Severity, fail_on: FailOn, expected:
 def test_precedence_over_all_combinations() -> None:
     findings = [[], [finding("error")]]
     observations = [[], [seen("timed-out")]]
-    wanted = [[], [Need("half", "no", "")], [Need("half", "unknown", "")], [Need("half", "yes", "")]]
+    wanted = [
+        [],
+        [Need("half", "no", "")],
+        [Need("half", "unknown", "")],
+        [Need("half", "yes", "")],
+    ]
     for found, ran, need in product(findings, observations, wanted):
         code = exit_code(found, ran, need, "error")
         failing = bool(found) or any(one.met == "no" for one in need)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -10,6 +9,8 @@ from qdoctor import planned
 from qdoctor.model import BadInput, Facts, Host, Python
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qdoctor.matrix import Matrix
 
 

@@ -61,7 +61,9 @@ def test_a_named_gpu_gets_a_new_enough_driver_and_it_is_said() -> None:
     driver, said = named_driver(Question(gpu="sm_70"), matrix.shipped())
     assert driver is not None
     assert driver.version is None
-    newest = max(matrix.shipped().table("cuda")["rows"], key=lambda row: tuple(map(int, row.split("."))))
+    newest = max(
+        matrix.shipped().table("cuda")["rows"], key=lambda row: tuple(map(int, row.split(".")))
+    )
     assert driver.cuda == newest
     assert "--gpu came without --driver" in said[0]
 

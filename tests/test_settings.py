@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from qdoctor.model import BadInput
 from qdoctor.settings import project_needs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_project_states_its_needs(tmp_path: Path) -> None:

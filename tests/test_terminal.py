@@ -125,5 +125,3 @@ def _until(condition: object) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it never happened")
-
-

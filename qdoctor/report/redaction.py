@@ -25,7 +25,16 @@ _CLOSED = {
     *("outcome", "expected", "code", "severity", "strength", "action", "applicability", "rule"),
     *("probe", "variant", "device", "backend", "package", "spec", "index", "selected", "verify"),
     *("tool_version", "matrix_version", "affects", "symptom_of", "usable", "torch_cuda"),
-    *("name", "torch_arch_list", "toolkit_cuda", "ptx", "glibc", "packages", "arch", "compute_mode"),
+    *(
+        "name",
+        "torch_arch_list",
+        "toolkit_cuda",
+        "ptx",
+        "glibc",
+        "packages",
+        "arch",
+        "compute_mode",
+    ),
 }
 # Names that say nothing about a person, and are words of our own texts.
 _IMPERSONAL = {

@@ -11,7 +11,7 @@ from qdoctor.report.redaction import Identity, identity_here, redact, redact_tex
 
 ADA = Identity(home="/srv/people/ada", users=("adalove",), hosts=("engine7.example", "engine7"))
 WORD = st.text(string.ascii_lowercase + string.digits, min_size=20, max_size=36)
-AROUND = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+AROUND = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 HEX = st.text("0123456789abcdef", min_size=8, max_size=8)
 
 

@@ -71,8 +71,11 @@ def test_unknown_is_said_and_none_is_said(report: Report) -> None:
     assert re.search(r"^  gpu +none$", text, re.MULTILINE)
     assert re.search(r"^  driver +unknown$", text, re.MULTILINE)
     assert "no torch" in text
-    assert re.search(r"^  gpu +unknown$", render(
-        msgspec.structs.replace(report, facts=Facts()), "text"), re.MULTILINE)
+    assert re.search(
+        r"^  gpu +unknown$",
+        render(msgspec.structs.replace(report, facts=Facts()), "text"),
+        re.MULTILINE,
+    )
 
 
 def test_explain_puts_the_cause_first(report: Report) -> None:

@@ -1,0 +1,95 @@
+"""The options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qdoctor.question import BACKENDS
+from qdoctor.report import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Command = Callable[..., Any]
+
+
+def needs(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a need."""
+    from qdoctor.probes.catalog import names  # noqa: PLC0415 - for completion only
+
+    return [name for name in (*BACKENDS, "gpu", *names()) if name.startswith(incomplete)]
+
+
+def rules(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a rule."""
+    from qdoctor.rules import RULES  # noqa: PLC0415 - for completion only
+
+    return [rule.name for rule in RULES if rule.name.startswith(incomplete)]
+
+
+def probe(default: str) -> Callable[[Command], Command]:
+    """How many probes to run; each command has its own default."""
+    return click.option(
+        "--probe",
+        type=click.Choice(["none", "quick", "full"]),
+        default=default,
+        show_default=True,
+        help="How many kernels to run; --facts implies none.",
+    )
+
+
+def _stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator out of several options, shown by ``--help`` in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+target = _stacked(
+    click.option("--python", metavar="PATH", help="Interpreter or environment to examine."),
+    click.option(
+        "--facts", "facts_file", metavar="FILE", help="Examine a described machine; - = stdin."
+    ),
+    click.option("--gpu", metavar="NAME|sm_XX", help="Judge for this GPU, whatever is here."),
+    click.option("--driver", metavar="VERSION", help="Judge for this driver version."),
+)
+judging = _stacked(
+    click.option(
+        "--need",
+        multiple=True,
+        metavar="BACKEND|gpu|PROBE",
+        shell_complete=needs,
+        help="What must work here, else it is an error; repeatable.",
+    ),
+    click.option(
+        "--ignore",
+        multiple=True,
+        metavar="RULE",
+        shell_complete=rules,
+        help="Leave this rule out; repeatable.",
+    ),
+)
+output = _stacked(
+    click.option(
+        "--format",
+        "format_",
+        type=click.Choice(list(FORMATS)),
+        default="text",
+        show_default=True,
+        help="For people or for programs.",
+    ),
+    click.option("--output", metavar="FILE", help="Write there instead of to stdout."),
+    click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        show_default=True,
+        help="auto: where it is a terminal; NO_COLOR and FORCE_COLOR are heeded.",
+    ),
+)
