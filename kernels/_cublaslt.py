@@ -1,16 +1,18 @@
 """The CUDA driver and cuBLASLt through ctypes: no torch, no headers, a live handle in 0.3 s.
 
-Values of the enumerations: cublasLt.h and library_types.h of CUDA 11 to 13, where they are the same.
+Values of the enumerations: cublasLt.h and library_types.h, the same from CUDA 11 to 13.
 Python 3.8 syntax, standard library only.
 """
+
+# ruff: noqa: ANN401 - ctypes libraries have no types
 
 from __future__ import annotations
 
 import ctypes
-import glob
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 R_32F, R_8I, R_32I = 0, 3, 10  # cudaDataType
@@ -20,7 +22,6 @@ DESC_TRANSA, DESC_TRANSB = 3, 4  # cublasLtMatmulDescAttributes_t
 LAYOUT_ORDER = 1  # cublasLtMatrixLayoutAttribute_t
 PREF_WORKSPACE = 1  # cublasLtMatmulPreferenceAttributes_t
 CAP_IMPLEMENTATION = 15  # cublasLtMatmulAlgoCapAttributes_t
-TRANSFORM_TRANSA = 2  # cublasLtMatrixTransformDescAttributes_t
 NOT_SUPPORTED, ALLOC_FAILED = 15, 3  # cublasStatus_t
 ORDER = {"col": 0, "row": 1, "col32": 2, "col4_4r2_8c": 3, "col32_2r_4r4": 4}  # cublasLtOrder_t
 INSTRUCTIONS = {1: "FMA", 2: "HMMA", 4: "IMMA", 8: "DMMA"}  # cublasLtNumericalImplFlags_t, bits 0-7
@@ -44,7 +45,7 @@ class Found(NamedTuple):
 class Algorithm(ctypes.Structure):
     """The result of cublasLtMatmulAlgoGetHeuristic; ``algo`` is opaque."""
 
-    _fields_ = [  # noqa: RUF012 - ctypes reads it
+    _fields_ = [
         ("algo", ctypes.c_uint64 * 8),
         ("workspace", ctypes.c_size_t),
         ("state", ctypes.c_int),
@@ -79,14 +80,14 @@ def in_packages(folders: Sequence[str]) -> List[Found]:
     for folder in folders:
         for place in ("nvidia/cublas", "nvidia/cu[0-9]*", "torch"):
             for pattern in ("lib/libcublasLt.so*", "bin/cublasLt64_*.dll", "lib/cublasLt64_*.dll"):
-                paths = sorted(glob.glob(os.path.join(glob.escape(folder), place, pattern)))
-                found += [Found(path, major_of(path)) for path in paths]
+                paths = sorted(Path(folder).glob(place + "/" + pattern))
+                found += [Found(str(path.absolute()), major_of(str(path))) for path in paths]
     return found
 
 
 def major_of(path: str) -> Optional[int]:
     """Read the CUDA major from a file's name (libcublasLt.so.12, cublasLt64_13.dll)."""
-    match = re.search(r"(?:\.so[.-]|64_)(\d+)", os.path.basename(path))
+    match = re.search(r"(?:\.so[.-]|64_)(\d+)", Path(path).name)
     return int(match.group(1)) if match else None
 
 
@@ -103,7 +104,7 @@ def by_loader(majors: Sequence[int]) -> List[Found]:
     return found
 
 
-def open_driver() -> Any:  # noqa: ANN401 - a ctypes library
+def open_driver() -> Any:
     """Load the CUDA driver. Raises OSError with the loader's words when there is none."""
     return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
 
@@ -111,7 +112,7 @@ def open_driver() -> Any:  # noqa: ANN401 - a ctypes library
 class Device:
     """A CUDA device with its primary context current, and plain allocations on it."""
 
-    def __init__(self, driver: Any, index: int) -> None:  # noqa: ANN401
+    def __init__(self, driver: Any, index: int) -> None:
         self._driver = driver
         self._call("cuInit", 0)
         handle, context = ctypes.c_int(), ctypes.c_void_p()
@@ -168,7 +169,7 @@ class Device:
         while self._blocks:
             self._call("cuMemFree_v2", self._blocks.pop())
 
-    def _call(self, name: str, *arguments: Any) -> None:  # noqa: ANN401
+    def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._driver, name)(*arguments)
         if status:
             raise DriverError(name, status, self._error_name(status))
@@ -236,7 +237,7 @@ class Library:
     def heuristic(
         self, product: ctypes.c_void_p, layouts: Sequence[ctypes.c_void_p], workspace: int
     ) -> Optional[Algorithm]:
-        """Ask which algorithm the library would take for layouts (A, B, C); None when it has none."""
+        """Ask which algorithm the library would take for layouts A, B, C; None when it has none."""
         preference, count = ctypes.c_void_p(), ctypes.c_int(0)
         self._call("cublasLtMatmulPreferenceCreate", ctypes.byref(preference))
         size = ctypes.c_uint64(workspace)
@@ -290,7 +291,7 @@ class Library:
         number = ctypes.c_int32(value)
         self._call(call, target, attribute, ctypes.byref(number), ctypes.c_size_t(4))
 
-    def _call(self, name: str, *arguments: Any) -> None:  # noqa: ANN401
+    def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
         if status:
             raise LibraryError(name, status)
@@ -302,8 +303,8 @@ def _bits(flags: int, names: Dict[int, str]) -> str:
 
 def _loaded_from(place: str) -> str:
     """Where a library that the loader resolved really came from, where the system tells."""
-    if os.path.isabs(place) or not sys.platform.startswith("linux"):
+    if Path(place).is_absolute() or not sys.platform.startswith("linux"):
         return place
-    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
-        paths = [line.split(None, 5)[-1].strip() for line in maps if "/" in line]
-    return next((path for path in paths if os.path.basename(path).startswith(place)), place)
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    paths = [line.split(None, 5)[-1] for line in maps if "/" in line]
+    return next((path for path in paths if Path(path).name.startswith(place)), place)

@@ -6,25 +6,28 @@ output belongs to whatever the kernel imports: nothing is read from it. ``phase`
 under way and ``partial.json`` holds the outcomes reached so far, for the reader of a crash.
 """
 
+# ruff: noqa: ANN401 - modules and any JSON value
+
 from __future__ import annotations
 
 import os
 import sys
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
-if sys.path and os.path.abspath(sys.path[0] or ".") == _HERE:
+_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - before any import
+if sys.path and os.path.abspath(sys.path[0] or ".") == _HERE:  # noqa: PTH100
     del sys.path[0]  # a file of ours must never shadow a module of theirs
 
 import faulthandler  # noqa: E402 - the path comes first
 import importlib.util  # noqa: E402
 import json  # noqa: E402
 import time  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any, Callable, Dict, List  # noqa: E402
 
 
-def load(path: str) -> Any:  # noqa: ANN401 - a module, whose names mypy cannot know
+def load(path: str) -> Any:
     """Import one source file by its path, without its folder being on ``sys.path``."""
-    name = "qdoctor_kernel_" + os.path.splitext(os.path.basename(path))[0]
+    name = "qdoctor_kernel_" + Path(path).stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError("not a Python source file: " + path)
@@ -34,7 +37,7 @@ def load(path: str) -> Any:  # noqa: ANN401 - a module, whose names mypy cannot 
     return module
 
 
-outcomes = load(os.path.join(_HERE, "_outcomes.py"))
+outcomes = load(str(Path(_HERE, "_outcomes.py")))
 
 
 def run_kernel(
@@ -46,7 +49,7 @@ def run_kernel(
     """Every outcome of the kernel at ``path``; what it raises becomes its last one."""
     reached: List[Dict[str, Any]] = []
     try:
-        phase("loading " + os.path.basename(path))
+        phase("loading " + Path(path).name)
         kernel = load(path)
         kernel.phase = phase
         for one in kernel.run(request):
@@ -57,34 +60,33 @@ def run_kernel(
     return reached
 
 
-def write(path: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+def write(path: Path, value: Any) -> None:
     """Write JSON under a temporary name, then rename: a reader sees all of it or none."""
-    with open(path + ".part", "w", encoding="utf-8") as file:
-        json.dump(value, file, allow_nan=False)
-    os.replace(path + ".part", path)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
+    part.replace(path)
 
 
 def main(arguments: List[str]) -> int:
     """``KERNEL.py CONTROL_DIR`` -> exit status; 2 when the call itself is wrong."""
-    if len(arguments) != 2:
+    if len(arguments) != len(("KERNEL.py", "CONTROL_DIR")):
         sys.stderr.write("usage: _harness.py KERNEL.py CONTROL_DIR\n")
         return 2
-    path, control = arguments
+    path, control = arguments[0], Path(arguments[1])
     faulthandler.enable()  # the stack of a crash goes to stderr
     try:
-        with open(os.path.join(control, "request.json"), encoding="utf-8") as file:
-            request = json.load(file)
+        request = json.loads((control / "request.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         sys.stderr.write("cannot read the request: {}\n".format(error))
         return 2
 
     def phase(text: str) -> None:
-        with open(os.path.join(control, "phase"), "w", encoding="utf-8") as file:
-            file.write(text)
+        (control / "phase").write_text(text, encoding="utf-8")
 
-    partial = os.path.join(control, "partial.json")
-    answer = run_kernel(path, request, phase, lambda so_far: write(partial, {"outcomes": so_far}))
-    write(os.path.join(control, "result.json"), {"outcomes": answer})
+    def keep(reached: List[Dict[str, Any]]) -> None:
+        write(control / "partial.json", {"outcomes": reached})
+
+    write(control / "result.json", {"outcomes": run_kernel(path, request, phase, keep)})
     return 0
 
 
@@ -94,7 +96,7 @@ def by_hand(path: str) -> int:
     compiling = words[:1] == ["--compile"]
     request = {"mode": "compile", "sms": words[1:]} if compiling else {"mode": "run", "device": 0}
     started = time.perf_counter()
-    found = run_kernel(path, request, lambda text: None, lambda reached: None)
+    found = run_kernel(path, request, lambda _text: None, lambda _reached: None)
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
     sys.stdout.write("{:.2f} s\n".format(time.perf_counter() - started))
     return int(any(one["outcome"] not in ("passed", "skipped") for one in found))

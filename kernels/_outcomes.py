@@ -3,6 +3,8 @@
 Python 3.8 syntax, standard library only: this runs inside the examined interpreter.
 """
 
+# ruff: noqa: ANN401 - fields of an outcome are any JSON value
+
 from __future__ import annotations
 
 import math
@@ -31,7 +33,7 @@ class Refused(Exception):  # noqa: N818 - an answer of the examined library
         self.code = code
 
 
-def outcome(kind: str, detail: str = "", **fields: Any) -> Outcome:  # noqa: ANN401
+def outcome(kind: str, detail: str = "", **fields: Any) -> Outcome:
     """Build one outcome. ``kind`` is passed | wrong | failed | skipped.
 
     Fields: variant, code, numbers, path_taken, device, ran, evidence. A number that is not finite
@@ -56,7 +58,7 @@ def outcome(kind: str, detail: str = "", **fields: Any) -> Outcome:  # noqa: ANN
     return made
 
 
-def from_error(error: BaseException, **fields: Any) -> Outcome:  # noqa: ANN401
+def from_error(error: BaseException, **fields: Any) -> Outcome:
     """Turn what was raised into an outcome; the deepest cause speaks first.
 
     Running out of memory says nothing about the kernel: that is skipped, as is a missing GPU.
@@ -65,7 +67,7 @@ def from_error(error: BaseException, **fields: Any) -> Outcome:  # noqa: ANN401
     if kind == "skipped":
         fields["ran"] = False
     fields.setdefault("code", code)
-    if kind == "failed":
+    if kind == "failed" and not isinstance(error, Refused):
         fields["evidence"] = [*fields.get("evidence", []), *_where(error)]
     return outcome(kind, text_of(error), **fields)
 

@@ -4,6 +4,8 @@ Each release's API is recognised by what it has, never by its number. Python 3.8
 library only at import; triton (and, where its release insists, torch) when called.
 """
 
+# ruff: noqa: ANN401 - what triton's releases hand over has no common types
+
 from __future__ import annotations
 
 import importlib
@@ -31,7 +33,7 @@ class Compiled(NamedTuple):
     note: str
 
 
-class Unresolved(AttributeError):
+class Unresolved(AttributeError):  # noqa: N818 - it names a state of the release
     """No historical path of this triton leads to the function."""
 
 
@@ -54,13 +56,13 @@ def find_libdevice(function: str) -> Tuple[str, Any]:
 
 
 def int8_matrix_instruction(ptx: str) -> str:
-    """Return the first int8 tensor-core instruction in the PTX, without operands; ``""`` if none."""
+    """Return the first int8 tensor-core instruction of the PTX, without operands, or ``""``."""
     found = INT8_MATRIX_INSTRUCTION.search(ptx)
     return found.group(0) if found else ""
 
 
 def compile_ahead(
-    kernel: Any,  # noqa: ANN401 - a triton.JITFunction
+    kernel: Any,
     types: Dict[str, str],
     constants: Dict[str, Any],
     sm: str,
@@ -99,7 +101,7 @@ def _words(action: Callable[[], Any]) -> List[str]:
 
 
 def _compile(
-    kernel: Any,  # noqa: ANN401
+    kernel: Any,
     types: Dict[str, str],
     constants: Dict[str, Any],
     sm: str,
@@ -118,7 +120,7 @@ def _compile(
     return _by_functions(kernel, types, constants, arch, options)
 
 
-def _source(kind: Any, kernel: Any, types: Dict[str, str], constants: Dict[str, Any]) -> Any:  # noqa: ANN401
+def _source(kind: Any, kernel: Any, types: Dict[str, str], constants: Dict[str, Any]) -> Any:
     """Build an ASTSource. Since the argument is called constexprs, the types list them as well."""
     if "constexprs" not in inspect.signature(kind.__init__).parameters:
         return kind(kernel, signature=_keyed(kind, types), constants=constants)
@@ -126,15 +128,15 @@ def _source(kind: Any, kernel: Any, types: Dict[str, str], constants: Dict[str, 
     return kind(kernel, signature=signature, constexprs=constants)
 
 
-def _keyed(kind: Any, types: Dict[str, str]) -> Dict[Any, str]:  # noqa: ANN401
+def _keyed(kind: Any, types: Dict[str, str]) -> Dict[Any, str]:
     """Types by name where the release checks for names, else by position."""
     if "keys must be string" in inspect.getsource(kind):
         return dict(types)
     return dict(enumerate(types.values()))
 
 
-def _by_backend(source: Any, arch: int, options: Dict[str, int]) -> Compiled:  # noqa: ANN401
-    """Triton 2.3: its ``compile`` builds a launcher against libcuda; the backend's stages do not."""
+def _by_backend(source: Any, arch: int, options: Dict[str, int]) -> Compiled:
+    """Triton 2.3: ``compile`` builds a launcher against libcuda; the backend's stages do not."""
     module = importlib.import_module("triton.compiler.backends.cuda")
     backend = module.CUDABackend(("cuda", arch))
     chosen = backend.parse_options(dict(options))
@@ -150,7 +152,7 @@ def _by_backend(source: Any, arch: int, options: Dict[str, int]) -> Compiled:  #
 
 
 def _by_functions(
-    kernel: Any,  # noqa: ANN401
+    kernel: Any,
     types: Dict[str, str],
     constants: Dict[str, Any],
     arch: int,
@@ -182,7 +184,7 @@ def _by_functions(
     return _chain(compiler, known)
 
 
-def _stage_functions() -> Any:  # noqa: ANN401 - a module
+def _stage_functions() -> Any:
     try:
         return importlib.import_module("triton.compiler.compiler")
     except ImportError:  # 2.0: one file, not yet a package
@@ -198,7 +200,7 @@ _STAGES = (
 )
 
 
-def _chain(compiler: Any, known: Dict[str, Any]) -> Compiled:  # noqa: ANN401
+def _chain(compiler: Any, known: Dict[str, Any]) -> Compiled:
     asm: Dict[str, Any] = {}
     value: Any = None
     for stage, names in _STAGES:
@@ -210,8 +212,8 @@ def _chain(compiler: Any, known: Dict[str, Any]) -> Compiled:  # noqa: ANN401
     return Compiled("cubin", asm, "compiled stage by stage, launcher not built")
 
 
-def _call(function: Callable[..., Any], value: Any, known: Dict[str, Any]) -> Any:  # noqa: ANN401
-    """Call a stage with the arguments that its release's signature names; the first is the input."""
+def _call(function: Callable[..., Any], value: Any, known: Dict[str, Any]) -> Any:
+    """Call a stage with the arguments that its signature names; the first is its input."""
     names = [
         name
         for name, parameter in inspect.signature(function).parameters.items()
@@ -221,7 +223,7 @@ def _call(function: Callable[..., Any], value: Any, known: Dict[str, Any]) -> An
     return function(first, *[known[name] for name in names[1:]])
 
 
-def _add_descriptors(compiler: Any, known: Dict[str, Any], arch: int) -> None:  # noqa: ANN401
+def _add_descriptors(compiler: Any, known: Dict[str, Any], arch: int) -> None:
     """Triton 2.2 describes the target, its clusters and its tensor maps by objects."""
     if hasattr(compiler, "CudaTargetDescriptor"):
         known["target"] = compiler.CudaTargetDescriptor(

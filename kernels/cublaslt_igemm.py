@@ -5,6 +5,10 @@ COL32_2R_4R4 (Ampere) are the ones that bitsandbytes' ``igemmlt`` used. Every la
 same C[m, n] = sum over k of A[m, k] B[n, k], bit for bit. No torch: driver and library by ctypes.
 """
 
+# ruff: noqa: ANN401, B905, BLE001 - examined modules have no types, any error is an answer,
+# and Python 3.8 knows no strict zip
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import array
@@ -14,9 +18,10 @@ import random
 import re
 import sys
 import time
+from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-PROBE = {
+PROBE = {  # type: Dict[str, Any]
     "name": "cublaslt_igemm",
     "title": "cuBLASLt int8 product (igemmlt)",
     "needs": ["gpu"],
@@ -29,8 +34,8 @@ PROBE = {
 }
 
 M, N, K = 64, 96, 160
-"""Not square, so that a swapped operand shows; every |sum| stays below 2**24 (K * 128 * 128);
-N and K are whole panels of 32 columns, so that no layout needs more than rows * columns elements."""
+"""Not square, so that a swapped operand shows; every |sum| is below 2**24 (K * 128 * 128); N and K
+are whole panels of 32 columns, so that no layout needs more than rows * columns elements."""
 WORKSPACE = 4 << 20
 TILE_ROWS = {"col32": 1, "col4_4r2_8c": 8, "col32_2r_4r4": 32}
 """Rows that one composite tile of a 32-column panel spans: its leading dimension is 32 * rows."""
@@ -41,7 +46,7 @@ def phase(text: str) -> None:
 
 
 def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
-    """Yield one outcome a layout. Request: device, torch_cuda, and library to use that very file."""
+    """Yield one outcome a layout. Request: device, torch_cuda, library (the very file to use)."""
     api, made = _beside("_cublaslt"), _beside("_outcomes")
     index = int(request.get("device") or 0)
     fields: Dict[str, Any] = {"device": "cuda:{}".format(index)}
@@ -51,7 +56,7 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
         phase("loading libcublasLt")
         library = api.Library(choose(api, made, request))
         fields["evidence"].append("{}, version {}".format(library.place, library.version))
-    except Exception as error:  # noqa: BLE001 - one answer for every layout
+    except Exception as error:
         for variant in PROBE["variants"]:
             yield made.from_error(_plain(api, made, error), variant=variant, **fields)
         return
@@ -64,7 +69,8 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
 def operands() -> Tuple[List[int], List[int]]:
     """Return A (M x K) and B (N x K), row by row, over the whole range of int8; always the same."""
     draw = random.Random(8)  # noqa: S311 - reproducible, not secret
-    return tuple([draw.randrange(-128, 128) for _ in range(rows * K)] for rows in (M, N))  # type: ignore[return-value]
+    a, b = ([draw.randrange(-128, 128) for _ in range(rows * K)] for rows in (M, N))
+    return a, b
 
 
 def reference(a: Sequence[int], b: Sequence[int]) -> List[int]:
@@ -74,17 +80,17 @@ def reference(a: Sequence[int], b: Sequence[int]) -> List[int]:
     return [sum(x * y for x, y in zip(row, other)) for row in rows_a for other in rows_b]
 
 
-def choose(api: Any, made: Any, request: Dict[str, Any]) -> str:  # noqa: ANN401
+def choose(api: Any, made: Any, request: Dict[str, Any]) -> str:
     """Find the libcublasLt that the examined interpreter would load: its wheels, then the loader.
 
     Raises Refused: library-missing, or wrong-major when there are only others than torch's CUDA
     (else what bitsandbytes' own files) ask for.
     """
     if request.get("library"):
-        if not os.path.exists(request["library"]):
+        if not Path(request["library"]).exists():
             raise made.Refused("library-missing", "no such file: " + request["library"])
         return str(request["library"])
-    folders = [path or os.getcwd() for path in request.get("search", sys.path)]
+    folders = [path or os.curdir for path in request.get("search", sys.path)]
     wanted, why = wanted_majors(request, folders)
     shipped = api.in_packages(folders)
     newest = sorted((found.major or 0 for found in shipped), reverse=True)
@@ -113,9 +119,8 @@ def wanted_majors(request: Dict[str, Any], folders: Sequence[str]) -> Tuple[List
         )
     majors: List[int] = []
     for folder in folders:
-        place = os.path.join(folder, "bitsandbytes")
-        for name in os.listdir(place) if os.path.isdir(place) else ():
-            match = re.match(r"libbitsandbytes_cuda(\d+)\d(_nocublaslt)?\.", name)
+        for path in Path(folder, "bitsandbytes").glob("libbitsandbytes_cuda*"):
+            match = re.match(r"libbitsandbytes_cuda(\d+)\d(_nocublaslt)?\.", path.name)
             majors += [int(match.group(1))] if match else []
     ordered = sorted(set(majors), reverse=True)
     words = " of CUDA {} (bitsandbytes' libraries)".format(" or ".join(map(str, ordered)))
@@ -126,8 +131,7 @@ def _torch_cuda(folders: Sequence[str]) -> Optional[str]:
     """Read torch's CUDA from torch/version.py, without importing torch; ``""``: a CPU build."""
     for folder in folders:
         try:
-            with open(os.path.join(folder, "torch", "version.py"), encoding="utf-8") as file:
-                text = file.read()
+            text = Path(folder, "torch", "version.py").read_text(encoding="utf-8")
         except OSError:
             continue
         match = re.search(r"^cuda\b[^=]*= *['\"]([\d.]+)['\"]", text, re.MULTILINE)
@@ -135,7 +139,7 @@ def _torch_cuda(folders: Sequence[str]) -> Optional[str]:
     return None
 
 
-def _device(api: Any, made: Any, index: int) -> Any:  # noqa: ANN401
+def _device(api: Any, made: Any, index: int) -> Any:
     phase("loading the CUDA driver")
     try:
         driver = api.open_driver()
@@ -151,8 +155,8 @@ def _device(api: Any, made: Any, index: int) -> Any:  # noqa: ANN401
 
 
 def _one(
-    api: Any,  # noqa: ANN401
-    made: Any,  # noqa: ANN401
+    api: Any,
+    made: Any,
     place: Tuple[Any, Any],
     case: Tuple[str, Tuple[List[int], List[int]], List[int]],
     fields: Dict[str, Any],
@@ -163,7 +167,7 @@ def _one(
     try:
         phase("multiplying " + variant)
         got, path, seconds = _multiply(api, made, (device, library), variant, data)
-    except Exception as error:  # noqa: BLE001 - whatever stops it is the answer
+    except Exception as error:
         return made.from_error(_plain(api, made, error), **fields)
     finally:
         device.free()
@@ -185,8 +189,8 @@ def _one(
 
 
 def _multiply(
-    api: Any,  # noqa: ANN401
-    made: Any,  # noqa: ANN401
+    api: Any,
+    made: Any,
     place: Tuple[Any, Any],
     variant: str,
     data: Tuple[List[int], List[int]],
@@ -203,7 +207,7 @@ def _multiply(
     else:
         left = _tiled(api, place, "col32", M, blocks[0])
         right = _tiled(api, place, variant, N, blocks[1])
-        result = (_layout(api, library, "col32", api.R_32I, (M, N)), device.empty(4 * M * N))
+        result = (_layout(library, "col32", api.R_32I, (M, N)), device.empty(4 * M * N))
         product = library.product(api.OP_N, api.OP_T)
     operands = {"a": left, "b": right, "c": result}
     layouts = [left[0], right[0], result[0]]
@@ -227,37 +231,37 @@ def _multiply(
     return got, path, seconds
 
 
-def _tiled(api: Any, place: Tuple[Any, Any], order: str, rows: int, plain: Any) -> Tuple[Any, Any]:  # noqa: ANN401
+def _tiled(api: Any, place: Tuple[Any, Any], order: str, rows: int, plain: Any) -> Tuple[Any, Any]:
     """Copy a plain row-major rows x K matrix into a tiled order: (layout, block)."""
     device, library = place
-    layout = _layout(api, library, order, api.R_8I, (rows, K))
+    layout = _layout(library, order, api.R_8I, (rows, K))
     span = -(-rows // TILE_ROWS[order]) * TILE_ROWS[order]
     block = device.empty(span * -(-K // 32) * 32)
     library.transform((library.layout(api.R_8I, "row", rows, K, K), plain), (layout, block))
     return layout, block
 
 
-def _layout(api: Any, library: Any, order: str, kind: int, shape: Tuple[int, int]) -> Any:  # noqa: ANN401
+def _layout(library: Any, order: str, kind: int, shape: Tuple[int, int]) -> Any:
     span = -(-shape[0] // TILE_ROWS[order]) * TILE_ROWS[order]
     return library.layout(kind, order, shape[0], shape[1], 32 * span)
 
 
-def _plain(api: Any, made: Any, error: BaseException) -> BaseException:  # noqa: ANN401
+def _plain(api: Any, made: Any, error: BaseException) -> BaseException:
     """Name the refusals and shortages of memory that hide in status codes."""
     status = getattr(error, "status", None)
     if isinstance(error, api.LibraryError) and status == api.NOT_SUPPORTED:
-        return made.Refused("no-algorithm", str(error))  # type: ignore[no-any-return]
+        return made.Refused("no-algorithm", str(error))
     starved = (api.DriverError, api.OUT_OF_MEMORY), (api.LibraryError, api.ALLOC_FAILED)
     if any(isinstance(error, kind) and status == code for kind, code in starved):
         return MemoryError(str(error))
     return error
 
 
-def _beside(name: str) -> Any:  # noqa: ANN401 - a module of this folder, which is on no path
+def _beside(name: str) -> Any:
     module = sys.modules.get("qdoctor_kernel_" + name)
     if module is None:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, path)
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
         sys.modules[spec.name] = module  # type: ignore[union-attr]
         spec.loader.exec_module(module)  # type: ignore[union-attr]
@@ -265,4 +269,4 @@ def _beside(name: str) -> Any:  # noqa: ANN401 - a module of this folder, which 
 
 
 if __name__ == "__main__":
-    raise SystemExit(_beside("_harness").by_hand(os.path.abspath(__file__)))
+    raise SystemExit(_beside("_harness").by_hand(__file__))

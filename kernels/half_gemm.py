@@ -4,17 +4,20 @@ bfloat16 where the GPU has it in hardware, else float16; on a machine without a 
 product runs on the CPU and says so. Reference: float64 from the very operands.
 """
 
+# ruff: noqa: ANN401, BLE001 - examined modules have no types, and any error is an answer
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
 import time
 import warnings
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-PROBE = {
+PROBE = {  # type: Dict[str, Any]
     "name": "half_gemm",
     "title": "Half-precision matrix product (the baseline)",
     "needs": ["torch"],
@@ -52,26 +55,18 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
             yield _judged(made, torch, device, torch.bfloat16, fields)
             return
         with torch.cuda.device(device):
-            dtype = torch.bfloat16 if has_bf16(torch) else torch.float16
+            dtype = torch.bfloat16 if _beside("_torch").has_bf16(torch) else torch.float16
             yield _judged(made, torch, device, dtype, fields)
-    except Exception as error:  # noqa: BLE001 - whatever stops it is the answer
+    except Exception as error:
         yield made.from_error(error, **fields)
 
 
-def reference(a: Any, b: Any) -> Any:  # noqa: ANN401 - torch.Tensor
+def reference(a: Any, b: Any) -> Any:
     """Compute a times b transposed in float64."""
     return a.double() @ b.double().t()
 
 
-def has_bf16(torch: Any) -> bool:  # noqa: ANN401
-    """Ask torch whether the current GPU has bfloat16 in hardware (newer releases count emulation)."""
-    try:
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    except TypeError:  # releases that do not emulate do not know the argument
-        return bool(torch.cuda.is_bf16_supported())
-
-
-def _device(torch: Any, index: int) -> Tuple[str, List[str]]:  # noqa: ANN401
+def _device(torch: Any, index: int) -> Tuple[str, List[str]]:
     """Name the device to use, and why it is not a GPU where it is none."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -84,7 +79,7 @@ def _device(torch: Any, index: int) -> Tuple[str, List[str]]:  # noqa: ANN401
 
 
 def _judged(
-    made: Any, torch: Any, device: str, dtype: Any, fields: Dict[str, Any]  # noqa: ANN401
+    made: Any, torch: Any, device: str, dtype: Any, fields: Dict[str, Any]
 ) -> Dict[str, Any]:
     phase("multiplying on " + device)
     rows, depth, columns = TIMED_ON_CPU if device == "cpu" else TIMED
@@ -94,13 +89,16 @@ def _judged(
     got = (a @ b.t())[:CHECKED_ROWS]
     if got.dtype != dtype or str(got.device) != device:
         text = "the result is {} on {}, not {} on {}".format(got.dtype, got.device, dtype, device)
-        return made.outcome("wrong", text, code="silent-slow-path", **fields)  # type: ignore[no-any-return]
+        return made.outcome("wrong", text, code="silent-slow-path", **fields)
     wanted = reference(a[:CHECKED_ROWS], b)
     error = float((got.double() - wanted).norm() / wanted.norm())
     name = str(dtype).split(".")[-1]
     phase("timing on " + device)
     action = lambda: a @ b.t()  # noqa: E731 - it is timed, and nothing else
-    taken = _milliseconds_on_cpu(action) if device == "cpu" else _milliseconds(torch, action)
+    if device == "cpu":
+        taken = _milliseconds_on_cpu(action)
+    else:
+        taken = _beside("_torch").milliseconds(torch, action)
     fields["numbers"] = {
         "rel_error": error, "max_rel_error": error, "tolerance": TOLERANCE[name],
         "milliseconds": taken, "rows": rows, "depth": depth, "columns": columns,
@@ -110,23 +108,8 @@ def _judged(
         error, TOLERANCE[name]
     )
     if error <= TOLERANCE[name]:  # False for NaN
-        return made.outcome("passed", detail, **fields)  # type: ignore[no-any-return]
-    return made.outcome("wrong", detail, code="wrong-value", **fields)  # type: ignore[no-any-return]
-
-
-def _milliseconds(torch: Any, action: Callable[[], Any], repeats: int = 20) -> float:  # noqa: ANN401
-    """Time an action on the current stream by events: the median of ``repeats`` after 3 warm-ups."""
-    for _ in range(3):
-        action()
-    times = []
-    for _ in range(repeats):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        action()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end))
-    return float(sorted(times)[repeats // 2])
+        return made.outcome("passed", detail, **fields)
+    return made.outcome("wrong", detail, code="wrong-value", **fields)
 
 
 def _milliseconds_on_cpu(action: Callable[[], Any], repeats: int = 5) -> float:
@@ -139,11 +122,11 @@ def _milliseconds_on_cpu(action: Callable[[], Any], repeats: int = 5) -> float:
     return sorted(times)[repeats // 2]
 
 
-def _beside(name: str) -> Any:  # noqa: ANN401 - a module of this folder, which is on no path
+def _beside(name: str) -> Any:
     module = sys.modules.get("qdoctor_kernel_" + name)
     if module is None:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, path)
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
         sys.modules[spec.name] = module  # type: ignore[union-attr]
         spec.loader.exec_module(module)  # type: ignore[union-attr]
@@ -151,4 +134,4 @@ def _beside(name: str) -> Any:  # noqa: ANN401 - a module of this folder, which 
 
 
 if __name__ == "__main__":
-    raise SystemExit(_beside("_harness").by_hand(os.path.abspath(__file__)))
+    raise SystemExit(_beside("_harness").by_hand(__file__))

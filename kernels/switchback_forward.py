@@ -5,17 +5,21 @@ only together with the path: the product must be exact where float32 could not b
 kernel must hold int8 tensor-core instructions.
 """
 
+# ruff: noqa: ANN401, BLE001 - examined modules have no types, and any error is an answer
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import ast
 import importlib
 import importlib.util
-import os
+import math
 import sys
 import types
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-PROBE = {
+PROBE = {  # type: Dict[str, Any]
     "name": "switchback_forward",
     "title": "SwitchBack forward (int8 linear layer)",
     "needs": ["torch", "triton", "gpu"],
@@ -30,8 +34,8 @@ PROBE = {
 }
 
 TOLERANCE = 0.015
-"""Relative error on Gaussian data. Rounding a row to 127 steps of its largest value (3 to 4 standard
-deviations) errs by about 3.5 / 127 / sqrt(12) = 0.008 an operand, so 0.011 to 0.013 for two."""
+"""Relative error on Gaussian data. Rounding a row to 127 steps of its largest value (3 to 4
+standard deviations) errs by about 3.5 / 127 / sqrt(12) = 0.008 an operand, 0.012 for two."""
 SHAPES = ((256, 1024, 768), (1, 1280, 512), (17, 1000, 300), (33, 77, 65))
 """Rows, depth, columns: plain; one row; a depth that is no multiple of 16; odd everywhere."""
 TIMED = (4096, 1280, 5120)
@@ -62,12 +66,12 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     yield _guarded(made, "qdoctor", device, _run_ours)
 
 
-def reference(x: Any, weight: Any, bias: Any) -> Any:  # noqa: ANN401 - torch.Tensor
+def reference(x: Any, weight: Any, bias: Any) -> Any:
     """Compute the layer in float64 from the very operands the kernel gets."""
     return x.double() @ weight.double().t() + bias.double()
 
 
-def relative_error(got: Any, wanted: Any) -> float:  # noqa: ANN401
+def relative_error(got: Any, wanted: Any) -> float:
     """Return ||got - wanted||F / ||wanted||F in float64."""
     return float((got.double() - wanted).norm() / wanted.norm())
 
@@ -76,14 +80,14 @@ def relative_error(got: Any, wanted: Any) -> float:  # noqa: ANN401
 
 
 def _compile(
-    made: Any, variant: str, build: Callable[[Any, List[str]], Any], sms: List[str]  # noqa: ANN401
+    made: Any, variant: str, build: Callable[[Any, List[str]], Any], sms: List[str]
 ) -> Iterator[Dict[str, Any]]:
     """Yield an outcome for each SM, or a single one when it fails before any SM matters."""
     notes: List[str] = []
     try:
         phase("importing what {} compiles".format(variant))
         job = build(made, notes)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - importing third-party code
+    except (Exception, SystemExit) as error:
         yield made.from_error(error, variant=variant, ran=False, evidence=notes)
         return
     for sm in sms:
@@ -91,11 +95,11 @@ def _compile(
         phase("compiling {} for {}".format(variant, fields["device"]))
         try:
             yield dict(job(sm), **fields)
-        except Exception as error:  # noqa: BLE001 - a compiler may raise anything
+        except Exception as error:
             yield made.from_error(error, evidence=notes, **fields)
 
 
-def _our_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[str, Any]]:  # noqa: ANN401
+def _our_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[str, Any]]:
     api, ours = _beside("_triton"), _beside("_switchback_triton")
     kernels = ours.jitted()
     tiles = ours.TILES[-1]  # fits every device's shared memory
@@ -126,14 +130,14 @@ PRODUCT_TYPES = {
 }  # fmt: skip
 
 
-def _product_constants(tiles: Any) -> Dict[str, Any]:  # noqa: ANN401
+def _product_constants(tiles: Any) -> Dict[str, Any]:
     return {
         "RAW": False, "BIAS": True, "EVEN": False, "GROUP": 8,
         "BLOCK_M": tiles.m, "BLOCK_N": tiles.n, "BLOCK_K": tiles.k,
     }  # fmt: skip
 
 
-def _bitsandbytes_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[str, Any]]:  # noqa: ANN401
+def _bitsandbytes_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[str, Any]]:
     """Import the installed package's own Triton files, in the order in which it does.
 
     Its top level would load native libraries first, which is not what is asked here: an empty
@@ -143,7 +147,7 @@ def _bitsandbytes_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[st
     folder = _bitsandbytes_folder(made)
     importlib.import_module("triton")  # without it their kernels turn into functions giving None
     stand_in = types.ModuleType("bitsandbytes")
-    stand_in.__path__ = [folder]  # type: ignore[attr-defined]
+    stand_in.__path__ = [str(folder)]
     sys.modules["bitsandbytes"] = stand_in
     module = _import_all(_imported_by_layers(folder), notes)["bitsandbytes.triton." + BNB_KERNEL]
     kernel = getattr(module, "_" + BNB_KERNEL)
@@ -153,44 +157,43 @@ def _bitsandbytes_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[st
         result = api.compile_ahead(kernel, BNB_TYPES, BNB_CONSTANTS, sm, num_warps=4)
         evidence = [*notes, result.note] if result.note else notes
         detail = "its {} kernel: compiled, not run".format(BNB_KERNEL)
-        path = os.path.join(folder, "triton", BNB_KERNEL + ".py")
-        return made.outcome("passed", detail, path_taken=path, evidence=evidence)
+        path = folder / "triton" / (BNB_KERNEL + ".py")
+        return made.outcome("passed", detail, path_taken=str(path), evidence=evidence)
 
     return job
 
 
-def _bitsandbytes_folder(made: Any) -> str:  # noqa: ANN401
-    """Find the folder of the bitsandbytes that would be imported, if it holds SwitchBack's kernels."""
+def _bitsandbytes_folder(made: Any) -> Path:
+    """Find the folder of the bitsandbytes that would be imported, if it has SwitchBack."""
     spec = importlib.util.find_spec("bitsandbytes")
     if spec is None or not spec.origin:
         raise made.Skipped("not-installed", "bitsandbytes is not installed")
-    folder = os.path.dirname(spec.origin)
-    if not os.path.exists(os.path.join(folder, "triton", BNB_KERNEL + ".py")):
+    folder = Path(spec.origin).parent
+    if not (folder / "triton" / (BNB_KERNEL + ".py")).exists():
         raise made.Skipped("not-shipped", "the bitsandbytes in {} has no SwitchBack".format(folder))
     return folder
 
 
-def _imported_by_layers(folder: str) -> List[str]:
+def _imported_by_layers(folder: Path) -> List[str]:
     """List the Triton files of bitsandbytes in the order in which its layers import them."""
     wanted = "bitsandbytes.triton." + BNB_KERNEL
-    path = os.path.join(folder, "nn", "triton_based_modules.py")
-    if not os.path.exists(path):
+    path = folder / "nn" / "triton_based_modules.py"
+    if not path.exists():
         return [wanted]
-    with open(path, encoding="utf-8") as file:
-        tree = ast.parse(file.read())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     named = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     ordered = [name for name in dict.fromkeys(named) if name.startswith("bitsandbytes.triton.")]
     return ordered if wanted in ordered else [*ordered, wanted]
 
 
 def _import_all(names: List[str], notes: List[str]) -> Dict[str, Any]:
-    """Import each; what fails later than the first failure goes into the notes. Raises the first."""
+    """Import each; what fails later than the first failure is noted. Raises the first."""
     modules: Dict[str, Any] = {}
     first: Optional[Exception] = None
     for name in names:
         try:
             modules[name] = importlib.import_module(name)
-        except Exception as error:  # noqa: BLE001, PERF203 - importing third-party code
+        except Exception as error:  # noqa: PERF203 - importing third-party code
             first = first or error
             notes.append("import {}: {}: {}".format(name, type(error).__name__, error))
     if first is not None:
@@ -202,28 +205,32 @@ def _import_all(names: List[str], notes: List[str]) -> Dict[str, Any]:
 
 
 def _guarded(
-    made: Any, variant: str, index: int, body: Callable[..., Dict[str, Any]]  # noqa: ANN401
+    made: Any, variant: str, index: int, body: Callable[..., Dict[str, Any]]
 ) -> Dict[str, Any]:
     fields = {"variant": variant, "device": "cuda:{}".format(index)}
     try:
         phase("importing torch")
         torch = importlib.import_module("torch")
-        if not torch.cuda.is_available():
-            raise made.Skipped("no-gpu", "torch.cuda.is_available() is False")
+        _require_gpu(made, torch)
         with torch.cuda.device(index):
             torch.manual_seed(8)
             return dict(body(made, torch, fields["device"]), **fields)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever stops it is the answer
+    except (Exception, SystemExit) as error:
         return made.from_error(error, **fields)
 
 
-def _run_bitsandbytes(made: Any, torch: Any, device: str) -> Dict[str, Any]:  # noqa: ANN401
+def _require_gpu(made: Any, torch: Any) -> None:
+    if not torch.cuda.is_available():
+        raise made.Skipped("no-gpu", "torch.cuda.is_available() is False")
+
+
+def _run_bitsandbytes(made: Any, torch: Any, device: str) -> Dict[str, Any]:
     _bitsandbytes_folder(made)
     phase("importing bitsandbytes")
     layers = importlib.import_module("bitsandbytes.nn")
     made_layers: Dict[Tuple[int, int], Any] = {}
 
-    def forward(x: Any, weight: Any, bias: Any) -> Any:  # noqa: ANN401
+    def forward(x: Any, weight: Any, bias: Any) -> Any:
         layer = made_layers.get((x.shape[1], weight.shape[0]))
         if layer is None:
             layer = layers.SwitchBackLinear(
@@ -242,7 +249,7 @@ def _run_bitsandbytes(made: Any, torch: Any, device: str) -> Dict[str, Any]:  # 
     return _judged(made, numbers, path, [])
 
 
-def _run_ours(made: Any, torch: Any, device: str) -> Dict[str, Any]:  # noqa: ANN401
+def _run_ours(made: Any, torch: Any, device: str) -> Dict[str, Any]:
     api, ours = _beside("_triton"), _beside("_switchback_triton")
     dtype = _half(torch)
     phase("compiling and checking the int8 product")
@@ -259,11 +266,13 @@ def _run_ours(made: Any, torch: Any, device: str) -> Dict[str, Any]:  # noqa: AN
         return made.outcome("wrong", text, code="inexact-product", numbers=numbers, path_taken=path)
     if not instruction:
         text = "right numbers, but the compiled product uses no int8 tensor-core instruction"
-        return made.outcome("wrong", text, code="silent-slow-path", numbers=numbers, path_taken=path)
+        return made.outcome(
+            "wrong", text, code="silent-slow-path", numbers=numbers, path_taken=path
+        )
     return _judged(made, numbers, path, ["int32 sums past 2**24 are exact"])
 
 
-def _judged(made: Any, numbers: Dict[str, float], path: str, notes: List[str]) -> Dict[str, Any]:  # noqa: ANN401
+def _judged(made: Any, numbers: Dict[str, float], path: str, notes: List[str]) -> Dict[str, Any]:
     fields = {"numbers": numbers, "path_taken": path, "evidence": notes}
     worst = numbers["max_rel_error"]
     detail = "relative error {:.4f} against float64, at most {} allowed".format(worst, TOLERANCE)
@@ -272,8 +281,8 @@ def _judged(made: Any, numbers: Dict[str, float], path: str, notes: List[str]) -
     return made.outcome("wrong", detail, code="wrong-value", **fields)
 
 
-def _product_path(torch: Any, device: str, api: Any, ours: Any) -> Tuple[str, int]:  # noqa: ANN401
-    """Return the int8 instruction in the compiled product, and how many of its sums are not exact."""
+def _product_path(torch: Any, device: str, api: Any, ours: Any) -> Tuple[str, int]:
+    """Return the int8 instruction of the compiled product, and how many sums are not exact."""
     rows, depth, columns = EXACT
     a = torch.randint(100, 128, (rows, depth), dtype=torch.int8, device=device)
     b = torch.randint(-128, 128, (columns, depth), dtype=torch.int8, device=device)
@@ -283,7 +292,7 @@ def _product_path(torch: Any, device: str, api: Any, ours: Any) -> Tuple[str, in
     return api.int8_matrix_instruction(compiled.asm["ptx"]), int((c.double() != exact).sum())
 
 
-def _errors(torch: Any, device: str, dtype: Any, forward: Callable[..., Any]) -> Dict[str, float]:  # noqa: ANN401
+def _errors(torch: Any, device: str, dtype: Any, forward: Callable[..., Any]) -> Dict[str, float]:
     """Relative errors over SHAPES on Gaussian data: the plain shape's, and the worst."""
     errors = []
     for rows, depth, columns in SHAPES:
@@ -291,26 +300,25 @@ def _errors(torch: Any, device: str, dtype: Any, forward: Callable[..., Any]) ->
         errors.append(relative_error(forward(x, weight, bias), reference(x, weight, bias)))
     return {
         "rel_error": errors[0],
-        "max_rel_error": max(errors, key=lambda error: (error != error, error)),  # NaN is worst
+        "max_rel_error": max(errors, key=lambda error: (math.isnan(error), error)),
         "tolerance": TOLERANCE,
     }
 
 
-def _times(torch: Any, device: str, dtype: Any, ours: Any) -> Dict[str, float]:  # noqa: ANN401
-    """Time the forward on TIMED, the weight quantized beforehand and every time; check the result."""
+def _times(torch: Any, device: str, dtype: Any, ours: Any) -> Dict[str, float]:
+    """Time the forward on TIMED, the weight quantized beforehand and each time; check it too."""
     x, weight, bias = _operands(torch, TIMED, device, dtype)
     quantized = ours.quantize_rows(weight)
 
-    def forward() -> Any:  # noqa: ANN401
+    def forward() -> Any:
         return ours.rescaled_product(ours.quantize_rows(x), quantized, bias, dtype)[0]
 
     some = slice(0, CHECKED_ROWS)
     error = relative_error(forward()[some], reference(x[some], weight, bias))
+    timed = _beside("_torch").milliseconds
     return {
-        "milliseconds": median_milliseconds(torch, forward),
-        "milliseconds_quantizing_weight": median_milliseconds(
-            torch, lambda: ours.forward(x, weight, bias)
-        ),
+        "milliseconds": timed(torch, forward),
+        "milliseconds_quantizing_weight": timed(torch, lambda: ours.forward(x, weight, bias)),
         "timed_rel_error": error,
         "rows": TIMED[0],
         "depth": TIMED[1],
@@ -318,37 +326,22 @@ def _times(torch: Any, device: str, dtype: Any, ours: Any) -> Dict[str, float]: 
     }
 
 
-def median_milliseconds(torch: Any, action: Callable[[], Any], repeats: int = 20) -> float:  # noqa: ANN401
-    """Time an action on the current stream by events: the median of ``repeats`` after 3 warm-ups."""
-    for _ in range(3):
-        action()
-    times = []
-    for _ in range(repeats):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        action()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end))
-    return float(sorted(times)[repeats // 2])
-
-
-def _operands(torch: Any, shape: Tuple[int, int, int], device: str, dtype: Any) -> Tuple[Any, ...]:  # noqa: ANN401
+def _operands(torch: Any, shape: Tuple[int, int, int], device: str, dtype: Any) -> Tuple[Any, ...]:
     rows, depth, columns = shape
     sizes = ((rows, depth), (columns, depth), (columns,))
     return tuple(torch.randn(size, device=device, dtype=dtype) for size in sizes)
 
 
-def _half(torch: Any) -> Any:  # noqa: ANN401
+def _half(torch: Any) -> Any:
     """bfloat16 where this GPU has it in hardware, else float16."""
-    return torch.bfloat16 if _beside("half_gemm").has_bf16(torch) else torch.float16
+    return torch.bfloat16 if _beside("_torch").has_bf16(torch) else torch.float16
 
 
-def _beside(name: str) -> Any:  # noqa: ANN401 - a module of this folder, which is on no path
+def _beside(name: str) -> Any:
     module = sys.modules.get("qdoctor_kernel_" + name)
     if module is None:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, path)
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
         sys.modules[spec.name] = module  # type: ignore[union-attr]
         spec.loader.exec_module(module)  # type: ignore[union-attr]
@@ -356,4 +349,4 @@ def _beside(name: str) -> Any:  # noqa: ANN401 - a module of this folder, which 
 
 
 if __name__ == "__main__":
-    raise SystemExit(_beside("_harness").by_hand(os.path.abspath(__file__)))
+    raise SystemExit(_beside("_harness").by_hand(__file__))

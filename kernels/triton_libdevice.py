@@ -5,17 +5,21 @@ round half to even, which ``llrint`` does in the default rounding mode (CUDA Mat
 which Python's ``round`` does for floats.
 """
 
+# ruff: noqa: ANN401, B905, BLE001, F821 - examined modules have no types, any error is an answer,
+# and Python 3.8 knows no strict zip
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import re
 import struct
 import sys
+from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
-PROBE = {
+PROBE = {  # type: Dict[str, Any]
     "name": "triton_libdevice",
     "title": "Triton libdevice op (llrint)",
     "needs": ["triton", "torch", "gpu"],
@@ -41,13 +45,17 @@ VALUES = [
 """Ties, signs, numbers around the int8 limits, and numbers at and past float32's last half."""
 
 
+tl: Any  # triton.language
+llrint: Any  # what find_libdevice found; both are bound before the kernel is compiled
+
+
 def phase(text: str) -> None:
     """Say what is under way; the harness puts its own in this place."""
 
 
-def _llrint_kernel(source, target, BLOCK: "tl.constexpr"):  # noqa: ANN001, ANN202, F821, N803
-    at = tl.arange(0, BLOCK)  # noqa: F821 - tl and llrint are bound before it is compiled
-    tl.store(target + at, llrint(tl.load(source + at)))  # noqa: F821
+def _llrint_kernel(source, target, BLOCK: "tl.constexpr"):  # type: ignore # noqa: ANN001, ANN202, N803, PGH003
+    at = tl.arange(0, BLOCK)
+    tl.store(target + at, llrint(tl.load(source + at)))
 
 
 def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
@@ -67,7 +75,7 @@ def reference(values: List[float]) -> List[int]:
     return [round(struct.unpack("<f", struct.pack("<f", value))[0]) for value in values]
 
 
-def _kernel(api: Any) -> Any:  # noqa: ANN401 - (path, triton.JITFunction)
+def _kernel(api: Any) -> Any:
     """Jit the kernel with ``llrint`` bound to what was found."""
     triton = importlib.import_module("triton")
     path, function = api.find_libdevice("llrint")
@@ -75,13 +83,17 @@ def _kernel(api: Any) -> Any:  # noqa: ANN401 - (path, triton.JITFunction)
     return "triton.language." + path, triton.jit(_llrint_kernel)
 
 
-def _compiled(api: Any, made: Any, kernel: Any, path: str, sm: str) -> Dict[str, Any]:  # noqa: ANN401
-    fields = {"variant": "llrint", "device": "sm_" + sm.replace(".", ""), "ran": False}
+def _compiled(api: Any, made: Any, kernel: Any, path: str, sm: str) -> Dict[str, Any]:
+    fields: Dict[str, Any] = {
+        "variant": "llrint",
+        "device": "sm_" + sm.replace(".", ""),
+        "ran": False,
+    }
     phase("compiling for " + fields["device"])
     types = {"source": "*fp32", "target": "*i64"}
     try:
         result = api.compile_ahead(kernel, types, {"BLOCK": BLOCK}, sm, num_warps=1)
-    except Exception as error:  # noqa: BLE001 - a compiler may raise anything; it is the answer
+    except Exception as error:
         return made.from_error(error, path_taken=path, **fields)
     if not ROUNDING.search(result.asm["ptx"]):
         detail = "compiled, but without cvt.rni.s64.f32: llrint became something else"
@@ -93,13 +105,12 @@ def _compiled(api: Any, made: Any, kernel: Any, path: str, sm: str) -> Dict[str,
     )
 
 
-def _ran(made: Any, kernel: Any, path: str, device: int) -> Dict[str, Any]:  # noqa: ANN401
+def _ran(made: Any, kernel: Any, path: str, device: int) -> Dict[str, Any]:
     fields = {"variant": "llrint", "device": "cuda:{}".format(device), "path_taken": path}
     try:
         phase("importing torch")
         torch = importlib.import_module("torch")
-        if not torch.cuda.is_available():
-            raise made.Skipped("no-gpu", "torch.cuda.is_available() is False")
+        _require_gpu(made, torch)
         values = VALUES + [0.0] * (BLOCK - len(VALUES))
         source = torch.tensor(values, dtype=torch.float32, device=fields["device"])
         target = torch.full((BLOCK,), -7, dtype=torch.int64, device=fields["device"])
@@ -107,7 +118,7 @@ def _ran(made: Any, kernel: Any, path: str, device: int) -> Dict[str, Any]:  # n
         with torch.cuda.device(device):
             kernel[(1,)](source, target, BLOCK=BLOCK, num_warps=1)
         got = target.tolist()
-    except Exception as error:  # noqa: BLE001 - whatever stops it is the answer
+    except Exception as error:
         return made.from_error(error, **fields)
     wanted = reference(values)
     worst = max(abs(a - b) for a, b in zip(got, wanted))
@@ -120,11 +131,16 @@ def _ran(made: Any, kernel: Any, path: str, device: int) -> Dict[str, Any]:  # n
     return made.outcome("passed", detail, numbers=numbers, **fields)
 
 
-def _beside(name: str) -> Any:  # noqa: ANN401 - a module of this folder, which is on no path
+def _require_gpu(made: Any, torch: Any) -> None:
+    if not torch.cuda.is_available():
+        raise made.Skipped("no-gpu", "torch.cuda.is_available() is False")
+
+
+def _beside(name: str) -> Any:
     module = sys.modules.get("qdoctor_kernel_" + name)
     if module is None:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, path)
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
         sys.modules[spec.name] = module  # type: ignore[union-attr]
         spec.loader.exec_module(module)  # type: ignore[union-attr]
@@ -132,4 +148,4 @@ def _beside(name: str) -> Any:  # noqa: ANN401 - a module of this folder, which 
 
 
 if __name__ == "__main__":
-    raise SystemExit(_beside("_harness").by_hand(os.path.abspath(__file__)))
+    raise SystemExit(_beside("_harness").by_hand(__file__))
