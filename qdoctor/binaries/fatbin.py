@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from qdoctor.binaries.window import Window
 
 MAGIC = 0xBA55ED50
-SECTIONS = (".nv_fatbin", ".nv_fatb", "__nv_relfatbin")
+# Linked code, and code still to be linked: from the PTX there, the driver links for newer GPUs.
+SECTIONS = (".nv_fatbin", "__nv_relfatbin")
 PTX, CUBIN = 1, 2
 _HEADER = struct.Struct("<IHHQ")
 _ENTRY = struct.Struct("<HHIQ12xI")

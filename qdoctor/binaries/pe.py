@@ -19,6 +19,7 @@ _SECTION = struct.Struct("<8sIIII16x")  # name, virtual size, virtual address, s
 _IMPORT = struct.Struct("<12xII")  # of an import descriptor: name, first thunk
 _DIRECTORIES = {0x10B: 96, 0x20B: 112}  # optional header magic -> offset of its data directories
 _MOST = 4096
+_FATBINS = tuple(name[:8] for name in SECTIONS)  # PE cuts section names to 8 characters
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def read_pe(source: Source) -> Pe:
         return Pe(
             machine=_MACHINES.get(machine, f"{machine:#06x}"),
             needs=tuple(_imports(file, header, optional, sections)),
-            fatbins=tuple((s.offset, s.size) for s in sections if s.name in SECTIONS),
+            fatbins=tuple((s.offset, s.size) for s in sections if s.name in _FATBINS),
         )
 
 
