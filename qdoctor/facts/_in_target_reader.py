@@ -40,7 +40,10 @@ MODULES = {
 }
 REQUIRES_OF = ("torch", "triton", "bitsandbytes")
 TORCH_PYTHON = ("libtorch_python.so", "torch_python.dll", "libtorch_python.dylib")
-FLAG_WORD = re.compile(rb"(sm|compute)_\d+[a-z]?|gfx[0-9a-f]+(:[a-z]+[+-])*")
+FLAGS = re.compile(
+    rb"((?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)*"
+    rb"|gfx[0-9a-f]+(?::[a-z]+[+-])*(?:[ ;]gfx[0-9a-f]+(?::[a-z]+[+-])*)*)\0"
+)
 
 
 def read() -> "dict[str, object]":
@@ -302,7 +305,7 @@ def arch_list(folder: str) -> "list[str] | None":
         if not os.path.isfile(path) or not os.path.getsize(path):
             continue
         with open(path, "rb") as library, mapped(library.fileno()) as data:
-            for prefix in (b"\0sm_", b"\0compute_", b"\0gfx"):
+            for prefix in (b"sm_", b"gfx"):
                 best = max(best, longest_flags(data, prefix), key=len)
     return best or None
 
@@ -312,14 +315,17 @@ def mapped(number: int) -> mmap.mmap:
     return mmap.mmap(number, 0, access=mmap.ACCESS_READ)
 
 
-def longest_flags(data: "mmap.mmap", prefix: bytes) -> "list[str]":
-    """Find the NUL-ended constant that starts with ``prefix`` and lists most architectures."""
+def longest_flags(data: mmap.mmap, prefix: bytes) -> "list[str]":
+    """Find the NUL-ended constant from ``prefix`` on that lists most architectures.
+
+    What stands before it need not end in NUL (torch 2.9.0); only a single name must stand alone.
+    """
     best: list[str] = []
     at = data.find(prefix)
     while at >= 0:
-        end = data.find(b"\0", at + 1, at + 4096)
-        words = re.split(rb"[ ;]+", data[at + 1 : end].strip()) if end > 0 else []
-        if len(words) > len(best) and all(FLAG_WORD.fullmatch(word) for word in words):
-            best = [word.decode("ascii") for word in words]
-        at = data.find(prefix, at + 1)
+        found = FLAGS.match(data, at)
+        words = re.split("[ ;]", found.group(1).decode("ascii")) if found else []
+        if len(words) > max(1, len(best)) or (words and not best and data[at - 1 : at] == b"\0"):
+            best = words
+        at = data.find(prefix, found.end() if found else at + 1)
     return best

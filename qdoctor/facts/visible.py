@@ -2,7 +2,8 @@
 
 Source: CUDA C++ Programming Guide, "CUDA Environment Variables"; for MIG the Multi-Instance GPU
 User Guide, "CUDA Device Enumeration": a process sees a single compute instance, and no whole GPU
-beside it.
+beside it. What the guides leave open (numbers followed by text, repeated and mixed entries, letter
+case) is as libcuda of driver 580 answered to it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 
 _ORDINAL = re.compile(r"\s*\+?(\d+)")
+_UUID = re.compile(r"\s*(GPU|MIG)-\w")  # the words in capitals, and at least one digit
 _OLD_MIG = re.compile(r"MIG-(GPU-[^/]+)/(\d+)/(\d+)")
 
 
@@ -70,10 +72,15 @@ def units_of(device: Device) -> list[Unit]:
 
 
 def _listed(devices: list[Device], value: str) -> list[Unit] | None:
+    """Resolve entry by entry; the first one decides whether ordinals or UUIDs are expected."""
     chosen: list[Unit] = []
-    for entry in value.split(","):
-        if not _ORDINAL.match(entry) and any(device.uuid is None for device in devices):
-            return None if entry.strip().startswith(("GPU-", "MIG-")) else chosen
+    entries = value.split(",")
+    by_ordinal = _ORDINAL.match(entries[0]) is not None
+    for entry in entries:
+        if (_ORDINAL.match(entry) is not None) != by_ordinal:
+            return chosen
+        if not by_ordinal and _UUID.match(entry) and any(d.uuid is None for d in devices):
+            return None
         unit = _unit(devices, entry.strip())
         if unit is None:
             return chosen
@@ -89,16 +96,19 @@ def _unit(devices: list[Device], entry: str) -> Unit | None:
     if ordinal:
         number = int(ordinal.group(1))
         return units_of(devices[number])[0] if number < len(devices) else None
-    units = [unit for device in devices for unit in units_of(device)]
-    if entry.startswith("MIG-"):
-        fitting = [unit for unit in units if unit.part and _is_slice(unit, unit.part, entry)]
-    elif entry.startswith("GPU-"):
-        fitting = [
-            units_of(device)[0] for device in devices if (device.uuid or "").startswith(entry)
-        ]
-    else:
+    if not _UUID.match(entry):
         return None
+    if entry.startswith("MIG-"):
+        units = [unit for device in devices for unit in units_of(device)]
+        fitting = [unit for unit in units if unit.part and _is_slice(unit, unit.part, entry)]
+    else:
+        fitting = [units_of(device)[0] for device in devices if _begins(device.uuid, entry)]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def _begins(uuid: str | None, entry: str) -> bool:
+    """Whether a UUID begins with ``entry``; its digits may be written in either case."""
+    return (uuid or "").lower().startswith(entry.lower())
 
 
 def _is_slice(unit: Unit, part: Slice, entry: str) -> bool:
@@ -106,4 +116,4 @@ def _is_slice(unit: Unit, part: Slice, entry: str) -> bool:
     if old:
         place = (unit.device.uuid, str(part.gi), str(part.ci))
         return place == old.groups()
-    return (part.uuid or "").startswith(entry)
+    return _begins(part.uuid, entry)

@@ -6,7 +6,7 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 

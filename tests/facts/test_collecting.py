@@ -7,13 +7,13 @@ import io
 import json
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from qdoctor.facts import collect, described, find_target
 from qdoctor.facts.target import interpreter_in
 from qdoctor.model import BadInput, Target, to_json
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

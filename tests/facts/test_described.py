@@ -5,12 +5,12 @@ from __future__ import annotations
 import codecs
 import io
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from qdoctor.facts import described
 from qdoctor.model import BadInput, Facts, Gpu, Observation, Report, Target, to_json
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,11 +10,10 @@ from qdoctor.facts import elsewhere
 from qdoctor.facts.driver import Asked, Told
 from qdoctor.facts.visible import Device
 from qdoctor.model import Driver
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 ADAPTERS = ["NVIDIA GeForce RTX 4070", "Intel(R) UHD Graphics 770", "Microsoft Remote Display"]
 

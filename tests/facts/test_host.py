@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
+from typing import TYPE_CHECKING
 
 import pytest
 
 from qdoctor.facts import host
 from qdoctor.facts.toolkit import cuda_version, read_toolkit
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +80,8 @@ def test_only_relevant_variables_are_told_and_never_a_secret() -> None:
         "PYTHONPATH": "/z",
         "HF_TOKEN": "hf_1",
         "NVIDIA_API_KEY": "nvapi-1",
+        "NVIDIA_REQUIRE_CUDA": "cuda>=13.0 brand=unknown,driver>=535,driver<536",
+        "CUDA_REGISTRY_PASSWORD": "p",
         "TORCH_HUB_TOKEN": "t",
         "AWS_SECRET_ACCESS_KEY": "s",
         "HOME": "/home/me",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from qdoctor.facts import libcuda
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

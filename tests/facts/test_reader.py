@@ -101,18 +101,26 @@ def test_a_module_without_any_version_is_installed_all_the_same(
     assert packages()[0]["bitsandbytes"] == "?"
 
 
-def test_a_cuda_build_tells_its_cuda_and_architectures(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "archs"),
+    [
+        (b"\0" + ARCHS + b"\0", ARCHS.decode().split()),
+        (b"std::string ipc_h" + ARCHS + b"\0", ARCHS.decode().split()),
+        (b"\0sm_120\0", ["sm_120"]),
+    ],
+)
+def test_a_cuda_build_tells_its_cuda_and_architectures(
+    flags: bytes, archs: list[str], tmp_path: Path
+) -> None:
     (tmp_path / "version.py").write_text(
         "from typing import Optional\n__version__ = '2.5.1+cu124'\n"
         "cuda: Optional[str] = '12.4'\nhip: Optional[str] = None\n"
     )
     (tmp_path / "lib").mkdir()
-    content = b"\0" * 5000 + b"\0sm_90\0 xsm_1 sm_2\0sm_80 or newer\0" + ARCHS + b"\0rest\0"
+    content = b"\0" * 5000 + b" sm_90\0 asm_1 sm_x\0sm_80 or newer\0sm_" + flags + b"rest\0 sm_1\0"
     (tmp_path / "lib" / "libtorch_python.so").write_bytes(content)
     unread: dict[str, str] = {}
-    cuda, archs = reader.torch_build(str(tmp_path), unread)
-    assert cuda == "12.4"
-    assert archs == ARCHS.decode().split()
+    assert reader.torch_build(str(tmp_path), unread) == ("12.4", archs)
     assert unread == {}
 
 

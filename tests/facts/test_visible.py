@@ -34,6 +34,15 @@ M = Device(name="M", uuid="GPU-cc44", mig=True, slices=[S1, S2])
         ("GPU-bb,GPU-zz,GPU-aa11", "C"),
         ("GPU-aa11,GPU-aa11-1", ""),
         ("gpu-bb33-3", ""),
+        ("GPU-BB33-3", "C"),
+        ("GPU-", ""),
+        ("GPU-bb33-3,0", "C"),
+        ("0,GPU-bb33-3", "A"),
+        (",0", ""),
+        ("0,,1", "A"),
+        ("00", "A"),
+        ("+1", "B"),
+        ("1.5", "B"),
     ],
 )
 def test_entries_are_read_as_cuda_reads_them(value: str | None, names: str) -> None:
