@@ -20,8 +20,8 @@ MINORS = range(8, 15)
 def interpreter(minor: int) -> str:
     """Find CPython 3.``minor`` on PATH or among pyenv's; skips where there is none that starts."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    named = [str(path) for path in sorted(pyenv.glob(f"3.{minor}.*/bin/python"))]
-    for candidate in [shutil.which(f"python3.{minor}"), *named]:
+    found = sorted(pyenv.glob(f"3.{minor}.*/bin/python")) if os.access(pyenv, os.R_OK) else []
+    for candidate in [shutil.which(f"python3.{minor}"), *map(str, found)]:
         if candidate and _is(candidate, minor):
             return candidate
     pytest.skip(f"no Python 3.{minor} here")
