@@ -11,6 +11,7 @@ torch when called. Loaded by path, by the kernel that checks it and by whoever o
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
@@ -44,7 +45,7 @@ FEW_ROWS = Tiles(64, 128, 128, 4, 3)
 FEW_ROWS_LIMIT = 64
 
 
-def _quantize_rows(x, q, scale, K, stride_x, BLOCK: "tl.constexpr"):
+def _quantize_rows(x, q, scale, K, stride_x, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     largest = tl.zeros([BLOCK], dtype=tl.float32)
@@ -53,7 +54,7 @@ def _quantize_rows(x, q, scale, K, stride_x, BLOCK: "tl.constexpr"):
         value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0)
         largest = tl.maximum(largest, tl.abs(value.to(tl.float32)))
     absmax = tl.max(largest, axis=0)
-    inverse = tl.where(absmax > 0.0, 127.0 / absmax, 0.0)
+    inverse = 127.0 / tl.where(absmax > 0.0, absmax, 1.0)  # a row of zeros stays one
     for start in range(0, K, BLOCK):
         inside = start + at < K
         value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0)
@@ -67,9 +68,9 @@ def _quantize_rows(x, q, scale, K, stride_x, BLOCK: "tl.constexpr"):
 def _int8_product(
     a, b, c, scale_a, scale_b, bias,
     M, N, K, stride_c,
-    RAW: "tl.constexpr", BIAS: "tl.constexpr", EVEN: "tl.constexpr",
-    BLOCK_M: "tl.constexpr", BLOCK_N: "tl.constexpr", BLOCK_K: "tl.constexpr",
-    GROUP: "tl.constexpr",
+    RAW: tl.constexpr, BIAS: tl.constexpr, EVEN: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
 ):  # fmt: skip
     # Neighbouring programs share rows of B: they walk down GROUP blocks of A before moving on.
     pid = tl.program_id(0)
@@ -137,7 +138,7 @@ def quantize_rows(x: Any) -> Tuple[Any, Any]:
         x = x.contiguous()
     q = torch.empty((rows, columns), dtype=torch.int8, device=x.device)
     scale = torch.empty((rows,), dtype=torch.float32, device=x.device)
-    with torch.cuda.device(x.device):
+    with _current(torch, x):
         jitted()["quantize_rows"][(rows,)](
             x, q, scale, columns, x.stride(0), BLOCK=ROW_BLOCK, num_warps=4
         )
@@ -177,10 +178,10 @@ def choose_tiles(rows: int, shared_limit: int) -> Tiles:
 def _launch(a: Any, b: Any, c: Any, scales: Any, bias: Any) -> Any:
     torch = importlib.import_module("torch")
     (rows, depth), columns = a.shape, b.shape[0]
-    tiles = choose_tiles(rows, _shared_limit(torch.cuda.get_device_properties(a.device)))
+    tiles = choose_tiles(rows, _shared_limit(torch, a))
     blocks = -(-rows // tiles.m) * -(-columns // tiles.n)
     left, right = scales or (a, a)  # a stands for pointers that are not read
-    with torch.cuda.device(a.device):
+    with _current(torch, a):
         return jitted()["int8_product"][(blocks,)](
             a, b, c, left, right, a if bias is None else bias,
             rows, columns, depth, c.stride(0),
@@ -190,6 +191,12 @@ def _launch(a: Any, b: Any, c: Any, scales: Any, bias: Any) -> Any:
         )  # fmt: skip
 
 
-def _shared_limit(properties: Any) -> int:
+def _current(torch: Any, tensor: Any) -> Any:
+    """Make the tensor's GPU current; on the CPU, where Triton's interpreter runs, do nothing."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
+
+
+def _shared_limit(torch: Any, tensor: Any) -> int:
     """Shared memory a block may take, in bytes; where torch is silent, the 48 KiB all have."""
+    properties = torch.cuda.get_device_properties(tensor.device) if tensor.is_cuda else None
     return int(getattr(properties, "shared_memory_per_block_optin", 48 * 1024))

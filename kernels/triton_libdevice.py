@@ -53,7 +53,7 @@ def phase(text: str) -> None:
     """Say what is under way; the harness puts its own in this place."""
 
 
-def _llrint_kernel(source, target, BLOCK: "tl.constexpr"):  # type: ignore # noqa: ANN001, ANN202, N803, PGH003
+def _llrint_kernel(source, target, BLOCK: tl.constexpr):  # type: ignore # noqa: ANN001, ANN202, N803, PGH003
     at = tl.arange(0, BLOCK)
     tl.store(target + at, llrint(tl.load(source + at)))
 
