@@ -50,11 +50,11 @@ def entries(file: Window, start: int, length: int) -> list[Entry]:
     if start < 0 or end > file.length:
         raise UnreadableBinary(f"the fatbin section ends at {end}, the file at {file.length}")
     found: list[Entry] = []
-    at = _next_fatbin(file, start, end)
+    at = _next_fatbin(file, start, start, end)
     while at is not None:
         body, after = _fatbin(file, at, end)
         _walk(file, body, after, found)
-        at = _next_fatbin(file, after, end)
+        at = _next_fatbin(file, start, after, end)
     return found
 
 
@@ -80,14 +80,14 @@ def _walk(file: Window, at: int, end: int, found: list[Entry]) -> None:
         at += header + size
 
 
-def _next_fatbin(file: Window, at: int, end: int) -> int | None:
+def _next_fatbin(file: Window, start: int, at: int, end: int) -> int | None:
     """Skip the zero bytes between two fat binaries; None at the end of the section."""
-    at += -at % _ALIGNMENT
+    at += (start - at) % _ALIGNMENT
     gap = file.read_at(at, min(_LONGEST_GAP, end - at), "a gap") if at < end else b""
     filled = gap.lstrip(b"\0")
     if filled:
         at += len(gap) - len(filled)
-        return at - at % _ALIGNMENT
+        return at - (at - start) % _ALIGNMENT
     if end - at > len(gap):
         raise UnreadableBinary(f"{_LONGEST_GAP} zero bytes in the fatbin section at offset {at}")
     return None
