@@ -31,16 +31,13 @@ def collect(target: Target, environ: Mapping[str, str]) -> Facts:
     leaves its facts unknown, with the reason in ``Facts.unread["python"]``.
     """
     hardware = _Beside(lambda: read_hardware(environ))
-    answer = ask(target.python or "", environ)
-    reading = answer if isinstance(answer, Reading) else None
-    if isinstance(answer, NoAnswer) and target.chosen_by == NAMED:
-        hardware.result()
-        raise BadInput(
-            f"--python: {target.python} is no interpreter that can be examined: {answer.reason}; "
-            "give one that starts, or leave the option out"
-        )
-    native, unread_native = _native(reading)
-    toolkit, no_toolkit = read_toolkit(environ)
+    try:
+        answer = _answer(target, environ)
+        reading = answer if isinstance(answer, Reading) else None
+        native, unread_native = _native(reading)
+        toolkit, no_toolkit = read_toolkit(environ)
+    finally:
+        hardware.join()  # also on Ctrl-C: it has a child of its own, which would outlive us
     machine = hardware.result()
     unread = {
         **({"python": answer.reason} if isinstance(answer, NoAnswer) else answer.unread),
@@ -68,6 +65,16 @@ def collect(target: Target, environ: Mapping[str, str]) -> Facts:
         native=native,
         unread=unread or None,
     )
+
+
+def _answer(target: Target, environ: Mapping[str, str]) -> Reading | NoAnswer:
+    answer = ask(target.python or "", environ)
+    if isinstance(answer, NoAnswer) and target.chosen_by == NAMED:
+        raise BadInput(
+            f"--python: {target.python} is no interpreter that can be examined: {answer.reason}; "
+            "give one that starts, or leave the option out"
+        )
+    return answer
 
 
 def read_hardware(environ: Mapping[str, str]) -> Hardware:
