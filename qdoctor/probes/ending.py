@@ -121,7 +121,8 @@ def _lines(stderr: bytes) -> list[str]:
 
 
 def _evidence(lines: list[str]) -> list[str]:
-    """The innermost Python frame of a crash, then the last lines of stderr."""
+    """The innermost Python frame of a crash, then the last lines of stderr beside the dump."""
     frame = next((found for line in lines if (found := _FRAME.match(line))), None)
     where = [f"{frame['file']}:{frame['line']} in {frame['name']}"] if frame else []
-    return [printable(text)[:400] for text in [*where, *lines[-_LINES:]]]
+    said = [line for line in lines if not _DUMP.match(line) and not _FRAME.match(line)]
+    return [printable(text)[:400] for text in [*where, *said[-_LINES:]]]

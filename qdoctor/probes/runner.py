@@ -163,7 +163,7 @@ def _from_fate(step: Step, end: Fate, reached: Sequence[str | None]) -> Observat
         detail=end.detail,
         code=end.code,
         ran=step.mode == "run",
-        evidence=end.evidence,
+        evidence=[*end.evidence, *filter(None, [step.note])],
     )
 
 

@@ -22,7 +22,14 @@ def test_a_crash_has_its_signal_its_phase_and_its_place() -> None:
     assert found.detail == (
         "SIGSEGV (segmentation fault) while importing torch: Fatal Python error: Segmentation fault"
     )
-    assert found.evidence[0] == "/venv/lib/torch/cuda/__init__.py:412 in _lazy_init"
+    assert found.evidence == ["/venv/lib/torch/cuda/__init__.py:412 in _lazy_init"]
+
+
+def test_the_last_words_are_evidence_and_the_dump_around_them_is_not() -> None:
+    words = b"".join(b"line %d\n" % number for number in range(20))
+    found = fate(Ended(signal=6, stderr=words + DUMP), "", answered=False)
+    assert found is not None
+    assert found.evidence[1:] == [f"line {number}" for number in range(12, 20)]
 
 
 def test_what_a_library_said_counts_more_than_the_dump() -> None:
