@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +91,19 @@ def carry_out(
 
 
 def _carry_out_one(step: Step | Skip, patient: Patient) -> list[Observation]:
+    """What became of one step.
+
+    A compiler that crashes for one SM says nothing about the others: each is then asked alone.
+    """
     if isinstance(step, Skip):
         return [_skipped(step)]
+    seen = _child(step, patient)
+    if len(step.sms) > 1 and any(one.outcome == "crashed" for one in seen):
+        return [one for sm in step.sms for one in _child(replace(step, sms=(sm,)), patient)]
+    return seen
+
+
+def _child(step: Step, patient: Patient) -> list[Observation]:
     try:
         with tempfile.TemporaryDirectory(prefix="qdoctor-", ignore_cleanup_errors=True) as name:
             control = Path(name)

@@ -92,6 +92,22 @@ def test_what_a_probe_finds_around_it(
     assert seen.device == "sm_70"
 
 
+def test_a_compiler_that_crashes_for_one_sm_is_asked_for_each_alone(
+    patients: Path, clean_world: str
+) -> None:
+    assert clean_world
+    one = step(patients, "aborts_for_one_sm")
+    sms = one.kernel.header.sms
+    seen = carry_out([Step(one.kernel, "compile", sms=sms, note="not run: why")], me(), quiet)
+    assert [(each.device, each.outcome, each.ran) for each in seen] == [
+        ("sm_70", "passed", False),
+        ("sm_80", "crashed", False),
+        ("sm_90", "passed", False),
+    ]
+    assert "LLVM ERROR: Cannot select" in seen[1].detail
+    assert all("not run: why" in each.evidence for each in seen)
+
+
 def test_progress_is_told_before_each_child_and_not_for_what_is_skipped(patients: Path) -> None:
     told: list[str] = []
     passes = step(patients, "passes")
