@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from qdoctor import evidence
+from qdoctor import citation
 from qdoctor import shipped as _shipped
 from qdoctor.gpu_names import Catalog, GpuRow
 from qdoctor.model import BadInput, Because
@@ -78,7 +78,7 @@ class Matrix:
         known = self._packages.get(_normal(package), [])
         if version in known:
             return (version,)
-        if version.endswith((".x", ".*")):
+        if version.endswith((".x", ".X", ".*")):
             stem = version[:-1]
             return tuple(one for one in known if one.startswith(stem) or one == stem[:-1])
         public = self._public(version)
@@ -132,7 +132,7 @@ class Matrix:
     def strength(self, package: str, version: str, key: str) -> Strength | None:
         """Return how strongly a fact is known: its weakest piece of evidence. None: not known."""
         found = self.release(package, version)
-        return evidence.weakest(found.evidence.get(key, [])) if found else None
+        return citation.weakest(found.evidence.get(key, [])) if found else None
 
     def because(self, package: str, version: str, key: str, text: str = "") -> Because:
         """Return a fact's evidence as a reason; ``text`` says the fact in words, if given.
@@ -141,12 +141,12 @@ class Matrix:
         """
         found = self.release(package, version)
         items = found.evidence.get(key, []) if found else []
-        strength = evidence.weakest(items)
+        strength = citation.weakest(items)
         if found is None or strength is None:
             raise KeyError(f"the matrix does not know {key} of {package} {version}")
-        value = evidence.shown(found.facts.get(key))
+        value = citation.shown(found.facts.get(key))
         said = text or f"{found.package} {found.version}: {key} is {value}"
-        return Because(text=said, source=evidence.cited(items), strength=strength)
+        return Because(text=said, source=citation.cited(items), strength=strength)
 
     def because_row(self, table: str, key: str, text: str) -> Because:
         """Return a table row's source as a reason. Raises KeyError for an unknown row."""

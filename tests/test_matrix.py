@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qdoctor import matrix
 from qdoctor.model import BadInput
@@ -79,6 +81,9 @@ def small(folder: Path) -> Matrix:
         ("2.1.x", "2.1.1"),
         ("2.x", "2.1.1"),
         ("2.1.*", "2.1.1"),
+        ("2.1.X", "2.1.1"),
+        (" 2.1.0 ", "2.1.0"),
+        ("v2.1.0", "2.1.0"),
         ("2.1.0+git7416ffcb", None),
         ("2.1.0.dev20240330+cu121", None),
         ("2.1.0a0", None),
@@ -96,6 +101,12 @@ def small(folder: Path) -> Matrix:
 def test_a_version_is_the_release_or_unknown(small: Matrix, said: str, release: str | None) -> None:
     found = small.release("triton", said)
     assert (found.version if found else None) == release
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_known_release_or_unknown(said: str) -> None:
+    known = {str(version) for version in matrix.shipped().versions("triton")}
+    assert set(matrix.shipped().matching("triton", said)) <= known
 
 
 def test_a_prefix_says_all_that_it_may_mean(small: Matrix) -> None:
