@@ -43,12 +43,18 @@ from qdoctor.layers.host import (
     triton_fits_libc,
     triton_fits_python,
 )
-from qdoctor.layers.int8 import bnb_int8_on_this_sm
+from qdoctor.layers.int8 import (
+    bnb_int8_on_this_sm,
+    igemm_col4_4r2_8c,
+    igemm_col32_2r_4r4,
+    igemm_row_major,
+)
 from qdoctor.layers.switchback import bnb_has_switchback, switchback_triton_names_resolve
 from qdoctor.layers.torch import torch_has_cuda, torch_has_sm, torch_installed
 from qdoctor.layers.triton import (
     triton_can_compile,
     triton_installed,
+    triton_int8_on_sm,
     triton_knows_sm,
     triton_libdevice_found,
     triton_matches_pin,
@@ -78,6 +84,9 @@ __all__ = [
     "fp8_supported",
     "fp8_tensor_cores",
     "gpu_present",
+    "igemm_col4_4r2_8c",
+    "igemm_col32_2r_4r4",
+    "igemm_row_major",
     "int8_tensor_cores",
     "libc_new_enough",
     "python_supported",
@@ -95,6 +104,7 @@ __all__ = [
     "triton_fits_libc",
     "triton_fits_python",
     "triton_installed",
+    "triton_int8_on_sm",
     "triton_knows_sm",
     "triton_libdevice_found",
     "triton_matches_pin",

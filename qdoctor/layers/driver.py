@@ -41,16 +41,19 @@ def _compared(machine: Machine, matrix: Matrix, wanted: str, ceiling: str) -> An
     if minimum is None:
         return unknown(f"the oldest driver for CUDA {wanted} is not known")
     row = matrix.because_row("cuda", wanted, f"CUDA {wanted} needs driver {minimum} or newer")
-    if any(
-        (one := parsed(text)) and one >= parsed(minimum)
-        for text in _drivers(machine, matrix, ceiling)
-    ):  # type: ignore[operator]
+    if _any_reaches(_drivers(machine, matrix, ceiling), minimum):
         text = f"CUDA {wanted} runs on this driver by minor-version compatibility"
         return yes(text, row, because)
     version = machine.driver_version.value
     said = f"driver {version}" if version else "the driver"
     text = f"{said} serves CUDA {ceiling}, torch is built for {wanted} (driver {minimum} or newer)"
     return no(_TOO_OLD, text, because, row, machine.torch_cuda.because)
+
+
+def _any_reaches(versions: list[str], minimum: str) -> bool:
+    floor = parsed(minimum)
+    known = [one for text in versions if (one := parsed(text))]
+    return floor is not None and any(one >= floor for one in known)
 
 
 def _minimum(machine: Machine, matrix: Matrix, wanted: str) -> str | None:

@@ -94,18 +94,17 @@ def package_fits_libc(machine: Machine, matrix: Matrix, package: str) -> Answer:
         return unknown(need.reason)
     if machine.libc.value is None:
         return _tagged_floor(matrix, package, version.value, need)
-    kind, _, have = machine.libc.value.partition(" ")
-    text = (
-        f"{package} {version.value} needs glibc {need.value}, this machine has {machine.libc.value}"
-    )
+    return _compared(machine, f"{package} {version.value}", need)
+
+
+def _compared(machine: Machine, who: str, need: Known[str]) -> Answer:
+    libc = machine.libc.value or ""
+    kind, _, have = libc.partition(" ")
     held, wanted = parsed(have), parsed(need.value)
-    if kind != "glibc":
-        return no("glibc-too-old", text, need.because, machine.libc.because)
-    if held is None or wanted is None:
-        return unknown(
-            f"this machine's {machine.libc.value!r} cannot be compared with {need.value!r}"
-        )
-    if held < wanted:
+    text = f"{who} needs glibc {need.value}, this machine has {libc}"
+    if kind == "glibc" and (held is None or wanted is None):
+        return unknown(f"this machine's {libc!r} cannot be compared with {need.value!r}")
+    if kind != "glibc" or (held and wanted and held < wanted):
         return no("glibc-too-old", text, need.because, machine.libc.because)
     return yes(text, need.because)
 

@@ -62,3 +62,46 @@ def _order(sm: str, orders: list[list[str]]) -> str | None:
     """Return the first order whose SM floor this SM reaches."""
     own = parsed(sm)
     return next((order for floor, order in orders if own and own >= parsed(floor)), None)  # type: ignore[operator]
+
+
+def igemm_row_major(machine: Machine, matrix: Matrix) -> Answer:
+    """Does cuBLASLt multiply row-major int8 on this GPU? Without int8 matrix units: not known."""
+    units = int8_tensor_cores(machine, matrix)
+    if units.value == "no":
+        return unknown(f"{units.reason}; whether cuBLASLt multiplies int8 elsewhere is not known")
+    return units
+
+
+def igemm_col4_4r2_8c(machine: Machine, matrix: Matrix) -> Answer:
+    """Does cuBLASLt take int8 weights in Turing's order on this GPU?"""
+    return _takes_order(machine, matrix, "COL4_4R2_8C")
+
+
+def igemm_col32_2r_4r4(machine: Machine, matrix: Matrix) -> Answer:
+    """Does cuBLASLt take int8 weights in Ampere's order on this GPU?"""
+    return _takes_order(machine, matrix, "COL32_2R_4R4")
+
+
+def igemm_variant(machine: Machine, matrix: Matrix) -> str | None:
+    """Return the variant of the probe cublaslt_igemm that this bitsandbytes' int8 path takes."""
+    version, sm = machine.bitsandbytes.value, machine.sm.value
+    rows = matrix.table("bnb_int8")["rows"]
+    row = released.row_for(matrix, rows, PACKAGE, version) if version else None
+    if row is None or sm is None:
+        return None
+    order = _order(sm, row["orders"])
+    return order.lower() if order else "row-major"
+
+
+def _takes_order(machine: Machine, matrix: Matrix, order: str) -> Answer:
+    sm = machine.sm
+    if sm.value is None:
+        return unknown(sm.reason)
+    row = matrix.row("sm", sm.value)
+    accepted = row["cublaslt_int8_legacy_layouts"] if row else None
+    if accepted is None:
+        return unknown(f"whether cuBLASLt takes the order {order} on SM {sm.value} is not known")
+    taken = order in accepted
+    text = f"cuBLASLt {'takes' if taken else 'refuses'} the order {order} on SM {sm.value}"
+    because = matrix.because_row("sm", sm.value, text)
+    return yes(text, because) if taken else no("bnb-hopper-int8-unsupported", text, because)

@@ -36,7 +36,8 @@ def triton_matches_pin(machine: Machine, matrix: Matrix) -> Answer:
         inside = None
     if inside is None:
         return unknown(f"whether triton {version.value} is {pin.value} cannot be told")
-    text = f"torch {machine.torch.value or ''} requires triton {pin.value}, installed is {version.value}"
+    who = f"torch {machine.torch.value or ''}"
+    text = f"{who} requires triton {pin.value}, installed is {version.value}"
     if inside:
         return yes(text, pin.because)
     return no("triton-pin-mismatch", text, pin.because, version.because)
@@ -103,6 +104,25 @@ def triton_supports_sm(machine: Machine, matrix: Matrix) -> Answer:
     text = f"triton {version.value} serves SM {row['minimum_sm']} and newer, this is SM {sm.value}"
     because = released.cited(table, row, text)
     return yes(text, because) if own >= floor else no("triton-min-sm", text, because, sm.because)
+
+
+def triton_int8_on_sm(machine: Machine, matrix: Matrix) -> Answer:
+    """Does this triton compile an int8 product for this GPU (table ``triton_int8``)?"""
+    sm, version = machine.sm, machine.triton
+    if sm.value is None or not version.value:
+        return unknown(sm.reason or version.reason or "triton is not installed")
+    table = matrix.table("triton_int8")
+    row = released.row_for(matrix, table["rows"], "triton", version.value)
+    own = parsed(sm.value)
+    if row is None or own is None:
+        return unknown(f"for which GPUs triton {version.value} compiles int8 products is not known")
+    floor = parsed(row["minimum_sm"])
+    because = released.cited(table, row, f"triton {version.value} compiles int8 from {floor} on")
+    if sm.value in row["not_on"] or (floor and own < floor):
+        rule = "ptxas-too-old-for-sm" if sm.value in row["not_on"] else "triton-min-sm"
+        text = f"triton {version.value} compiles no int8 product for SM {sm.value}"
+        return no(rule, text, because, sm.because)
+    return yes(f"triton {version.value} compiles int8 products for SM {sm.value}", because)
 
 
 def triton_can_compile(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001

@@ -1,0 +1,131 @@
+"""What probes showed of this very machine, laid over what the matrix says of its layers.
+
+An observation speaks for a machine only if it was made on the device that is judged; one that only
+compiled, for the SM that is judged, and then only against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qdoctor import layers
+from qdoctor.layers import Answer
+from qdoctor.layers.int8 import igemm_variant
+from qdoctor.model import Because, Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+
+_BY_PATH = "by-int8-path"
+_SPEAKS_AGAINST = ("wrong", "failed", "crashed")
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """One machine, what ran on it, and the matrix."""
+
+    machine: Machine
+    observations: tuple[Observation, ...]
+    matrix: Matrix
+
+    def of_backend(self, row: dict[str, Any]) -> Observation | None:
+        """Return the observation that shows a backend itself, the one that decides most.
+
+        A pass outranks a failure of another variant; what only compiled counts if it failed.
+        """
+        own = [probe for probe in row["probes"] if "layers" not in probe]
+        seen = [one for probe in own for one in self._seen(probe)]
+        ran = [one for one in seen if one.ran]
+        for outcomes in (("passed",), _SPEAKS_AGAINST, ("timed-out",)):
+            for one in ran:
+                if one.outcome in outcomes:
+                    return one
+        return next((one for one in seen if not one.ran and one.outcome in _SPEAKS_AGAINST), None)
+
+    def ask(self, layer: str) -> Answer:
+        """Ask one layer by its name: what ran here outranks what the matrix says."""
+        asked: layers.Layer = getattr(layers, layer)
+        return self._observed(layer) or asked(self.machine, self.matrix)
+
+    def where(self, seen: Observation) -> str:
+        """Name the device that an observation was made on."""
+        if seen.device == "cpu":
+            return "the CPU"
+        return f"{self.gpu_named} ({seen.device})" if seen.device else self.gpu_named
+
+    @property
+    def gpu_named(self) -> str:
+        """The judged GPU as a person would name it."""
+        gpu = self.machine.gpu
+        name = gpu.name if gpu and gpu.name else "this GPU"
+        return (
+            f"{name} (SM {gpu.sm})"
+            if gpu and gpu.sm and not (gpu.name or "").startswith("sm_")
+            else name
+        )
+
+    def _observed(self, layer: str) -> Answer | None:
+        """Return what a probe showed of a layer: yes if it passed, no if what it needs failed."""
+        for one in self._showing(layer):
+            source = f"probe {one.probe}" + (f" ({one.variant})" if one.variant else "")
+            text = f"{source} {one.outcome} on {self.where(one)}"
+            because = Because(f"{text}: {one.detail}" if one.detail else text, source, "observed")
+            if one.outcome == "passed" and one.ran:
+                return Answer("yes", text, (because,))
+            if one.outcome in _SPEAKS_AGAINST:
+                return Answer("no", because.text, (because,), self._rule(layer))
+        return None
+
+    def _showing(self, layer: str) -> Iterator[Observation]:
+        """Yield the observations that speak of a layer."""
+        table = self.matrix.table("backends")
+        for proof in table["proofs"]:
+            if layer in proof["layers"]:
+                yield from (one for one in self._seen(proof) if one.outcome == "passed" and one.ran)
+            if layer in proof["denies"]:
+                yield from (
+                    one for one in self._seen(proof) if one.outcome in ("failed", "crashed")
+                )
+        for row in table["rows"].values():
+            for probe in row["probes"]:
+                if layer in probe.get("layers", ()):
+                    yield from self._seen(probe)
+
+    def _seen(self, probe: dict[str, Any]) -> Iterator[Observation]:
+        variant = probe["variant"]
+        if variant == _BY_PATH:
+            variant = igemm_variant(self.machine, self.matrix)
+            if variant is None:
+                return
+        for one in self.observations:
+            if (
+                one.probe == probe["probe"]
+                and variant in (None, one.variant)
+                and self._is_here(one)
+            ):
+                yield one
+
+    def _is_here(self, seen: Observation) -> bool:
+        """Say whether an observation was made on what is judged here."""
+        gpu = self.machine.gpu
+        if not seen.ran:
+            compiled_for = (
+                None if gpu is None or gpu.sm is None else f"sm_{gpu.sm.replace('.', '')}"
+            )
+            return seen.device in (None, compiled_for) and (gpu is not None or seen.device is None)
+        if seen.device == "cpu":
+            return layers.gpu_present(self.machine, self.matrix).value == "no"
+        if gpu is None:
+            return self.machine.gpus.value is None and seen.device == "cuda:0"
+        position = self.machine.usable_gpus.index(gpu)
+        return seen.device in (None, f"cuda:{position}")
+
+    def _rule(self, layer: str) -> str | None:
+        """Name the problem as the matrix does where it agrees; else the probe contradicts it."""
+        asked: layers.Layer = getattr(layers, layer)
+        answer = asked(self.machine, self.matrix)
+        return answer.rule if answer.value == "no" else "probe-contradicts-matrix"
