@@ -53,7 +53,7 @@ def read() -> "dict[str, object]":
     packages, copies = packages_and_copies(found, unread)
     folders = {name: os.path.dirname(files[0][1]) for name, files in copies.items() if files}
     cuda, arch_list = torch_build(folders.get("torch"), unread)
-    return {
+    answer = {
         "python": python(),
         "c_compiler": c_compiler(folders.get("triton")),
         "libc": libc(),
@@ -69,6 +69,16 @@ def read() -> "dict[str, object]":
         "folders": folders,
         "unread": unread,
     }
+    return {name: writable(value) for name, value in answer.items()}
+
+
+def writable(value: object) -> object:
+    """Replace bytes of paths that are no UTF-8, which JSON cannot hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {writable(name): writable(item) for name, item in value.items()}
+    return [writable(item) for item in value] if isinstance(value, list) else value
 
 
 def python() -> "dict[str, object]":

@@ -46,6 +46,13 @@ def ask_driver(
     environ: Mapping[str, str], libraries: Sequence[str], *, seconds: float = _SECONDS
 ) -> Asked:
     """Ask NVML and the named libcudas; whatever goes wrong is in ``Asked.nvml.error``."""
+    try:
+        return _ask(environ, libraries, seconds)
+    except OSError as error:
+        return Asked(Told(error=f"no temporary folder for the driver's answer: {error}"))
+
+
+def _ask(environ: Mapping[str, str], libraries: Sequence[str], seconds: float) -> Asked:
     with tempfile.TemporaryDirectory(prefix="qdoctor-driver-") as folder:
         control = Path(folder)
         request = {"pynvml": _pynvml_folder(), "libcuda": list(libraries)}

@@ -135,9 +135,12 @@ def container(environ: Mapping[str, str], root: Path = Path("/")) -> str:
 
 
 def relevant(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that can change how CUDA code is found, built or run; never a secret."""
+    """The variables that can change how CUDA code is found, built or run; never a secret.
+
+    Bytes that are no UTF-8 are replaced: JSON cannot hold them.
+    """
     return {
-        name: value
+        name: value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         for name, value in sorted(environ.items())
         if (name in _VARIABLES or name.startswith(_PREFIXES)) and not _SECRET.search(name)
     }

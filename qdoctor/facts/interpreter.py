@@ -67,14 +67,17 @@ def ask(
     python: str, environ: Mapping[str, str], *, seconds: float = _SECONDS
 ) -> Reading | NoAnswer:
     """Start ``python`` once with our script. Never raises for what the interpreter does."""
-    with tempfile.TemporaryDirectory(prefix="qdoctor-facts-") as folder:
-        ended = process.run(
-            [python, "-B", str(_SCRIPT), folder],
-            seconds=seconds,
-            env=environ,
-            watch_folder=Path(folder),
-        )
-        return _read(Path(folder, "answer.json"), ended)
+    try:
+        with tempfile.TemporaryDirectory(prefix="qdoctor-facts-") as folder:
+            ended = process.run(
+                [python, "-B", str(_SCRIPT), folder],
+                seconds=seconds,
+                env=environ,
+                watch_folder=Path(folder),
+            )
+            return _read(Path(folder, "answer.json"), ended)
+    except OSError as error:
+        return NoAnswer(f"no temporary folder for its answer: {error}; set TMPDIR to one")
 
 
 def _read(answer: Path, ended: Ended) -> Reading | NoAnswer:

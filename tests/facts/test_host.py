@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,11 @@ def test_only_relevant_variables_are_told_and_never_a_secret() -> None:
         "PYTHONPATH",
         "TRITON_PTXAS_PATH",
     ]
+
+
+def test_a_value_that_is_no_text_can_still_be_written() -> None:
+    found = host.relevant({"LD_LIBRARY_PATH": os.fsdecode(b"/caf\xe9")})
+    assert json.loads(json.dumps(found))["LD_LIBRARY_PATH"] == "/caf\ufffd"
 
 
 def test_a_toolkit_tells_its_version_by_its_files(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
+import os
 import re
 import sys
 import time
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qdoctor.facts import interpreter
 from qdoctor.facts.interpreter import NoAnswer, Reading, ask
 from qdoctor.facts.target import interpreter_in
 
@@ -87,6 +90,60 @@ def test_a_shadowing_copy_is_found_in_import_order(
     ]
     assert answer.packages["triton"] == "9.9"
     assert "triton" not in answer.requires, "the pins of a copy that is not imported"
+
+
+def test_a_path_that_is_no_text_is_answered(
+    tmp_path: Path, environ: dict[str, str], lay: Callable[..., Path]
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    lay(folder, "triton", "2.1.0")
+    answer = read(sys.executable, {**environ, "PYTHONPATH": str(folder)})
+    assert answer.packages["triton"] == "2.1.0"
+    assert any("caf\ufffd" in copy.file for copy in answer.packages_found)
+
+
+def test_a_copy_that_an_editable_install_redirects_to_comes_first(
+    tmp_path: Path, environ: dict[str, str], lay_bare: Callable[[Path, str, str], Path]
+) -> None:
+    lay_bare(tmp_path / "site", "triton", "__version__ = '1'\n")
+    source = lay_bare(tmp_path / "checkout", "triton", "__version__ = '2'\n")
+    hook = f"""
+import importlib.util, sys
+
+class Finder:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == "triton":
+            return importlib.util.spec_from_file_location(name, {str(source / "__init__.py")!r})
+
+sys.meta_path.insert(0, Finder)
+"""
+    (tmp_path / "site" / "sitecustomize.py").write_text(hook)
+    answer = read(sys.executable, {**environ, "PYTHONPATH": str(tmp_path / "site")})
+    assert [copy.version for copy in answer.packages_found if copy.name == "triton"][:2] == [
+        "2",
+        "1",
+    ]
+    assert answer.packages["triton"] == "2"
+
+
+def test_no_temporary_folder_is_said(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    answer = ask(sys.executable, environ)
+    assert isinstance(answer, NoAnswer)
+    assert "TMPDIR" in answer.reason
+
+
+def test_the_scripts_that_cross_keep_to_old_syntax() -> None:
+    folder = Path(interpreter.__file__).parent
+    for name in ("_in_target.py", "_in_target_reader.py"):
+        ast.parse((folder / name).read_text(encoding="utf-8"), feature_version=(3, 7))
 
 
 def test_the_pins_of_what_is_imported_are_read(
