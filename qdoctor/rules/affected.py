@@ -5,23 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qdoctor import layers
+from qdoctor.layers.int8 import igemm_variant
 
 if TYPE_CHECKING:
     from qdoctor.model import Observation
     from qdoctor.rules.case import Case
 
+_BY_PATH = "by-int8-path"
+
 
 def needing(case: Case, layer: str) -> list[str]:
-    """Return the backends that need a layer, by its name."""
-    return [name for name, row in _rows(case).items() if layer in row["layers"]]
+    """Return the backends that need a layer on this machine, by its name."""
+    return [name for name, row in _rows(case).items() if layer in (_layers(case, row) or ())]
+
+
+def needing_gpu(case: Case) -> list[str]:
+    """Return the backends that have no path without a GPU, in the releases installed here."""
+    return [name for name, row in _rows(case).items() if not _runs_on_cpu(case, row)]
 
 
 def stands_up(case: Case, backend: str) -> bool:
-    """Say whether none of a backend's layers is known to fail on this machine."""
+    """Say whether a backend has a path on this machine, and none of its layers is known to fail."""
     row = _rows(case).get(backend)
-    if row is None:
-        return False
-    return all(case.ask(getattr(layers, name)).value != "no" for name in row["layers"])
+    asked = _layers(case, row) if row else None
+    return asked is not None and all(_ask(case, name) != "no" for name in asked)
 
 
 def launches_kernels(case: Case, rule: str) -> bool:
@@ -32,9 +39,36 @@ def launches_kernels(case: Case, rule: str) -> bool:
 
 
 def resting_on(case: Case, seen: Observation) -> list[str]:
-    """Return the backends for which a probe stands, by its name and variant."""
-    probes = {seen.probe, f"{seen.probe}/{seen.variant}"}
-    return [name for name, row in _rows(case).items() if probes & set(row.get("probes", ()))]
+    """Return the backends that a probe was run for, by its name and variant."""
+    return [
+        name
+        for name, row in _rows(case).items()
+        if any(_is_of(case, probe, seen) for probe in row["probes"])
+    ]
+
+
+def _is_of(case: Case, probe: dict[str, Any], seen: Observation) -> bool:
+    variant = probe["variant"]
+    if variant == _BY_PATH:
+        variant = igemm_variant(case.machine, case.matrix)
+    return bool(probe["probe"] == seen.probe and variant in {None, seen.variant})
+
+
+def _runs_on_cpu(case: Case, row: dict[str, Any]) -> bool:
+    asked = row["cpu_layers"]
+    return asked is not None and all(_ask(case, name) != "no" for name in asked)
+
+
+def _layers(case: Case, row: dict[str, Any]) -> list[str] | None:
+    """Return the layers that count here: those of the CPU path where there is no GPU."""
+    without = case.ask(layers.gpu_present).value == "no"
+    asked: list[str] | None = row["cpu_layers"] if without else row["layers"]
+    return asked
+
+
+def _ask(case: Case, layer: str) -> str:
+    asked: layers.Layer = getattr(layers, layer)
+    return case.ask(asked).value
 
 
 def _rows(case: Case) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from qdoctor.layers import bnb_has_cuda_binary, gpu_present
 from qdoctor.machine import complete
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
-from qdoctor.rules.bnb_releases import serving
+from qdoctor.rules.bnb_releases import serving, settled
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.torch_builds import offers
 
@@ -77,7 +77,7 @@ def _fixes(case: Case) -> list[Fix]:
     why = "it has a library for this CUDA version"
     releases = serving(case, [bnb_has_cuda_binary], why, verify=NAME)
     why = "this bitsandbytes has a library for its CUDA version"
-    return releases + offers(case, why, verify=NAME, kept=[bnb_has_cuda_binary])
+    return releases + offers(settled(case), why, verify=NAME, also=[bnb_has_cuda_binary])
 
 
 RULE = rule(NAME, __doc__, find, symptom_of=("torch-cpu-only", "bnb-override-wrong"))

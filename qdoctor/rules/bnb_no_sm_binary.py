@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import bnb_binary_has_sm
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
-from qdoctor.rules.bnb_releases import serving
+from qdoctor.rules.bnb_releases import serving, settled
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.torch_builds import offers
 
@@ -44,7 +44,7 @@ def find(case: Case) -> Iterator[Finding]:
     why = "its library holds kernels for this GPU"
     releases = serving(case, [bnb_binary_has_sm], why, verify=NAME)
     why = "for its CUDA version bitsandbytes has kernels for this GPU"
-    builds = offers(case, why, verify=NAME, kept=[bnb_binary_has_sm])
+    builds = offers(settled(case), why, verify=NAME, also=[bnb_binary_has_sm])
     yield Finding(
         rule=NAME,
         severity="warning",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import (
@@ -11,7 +12,7 @@ from qdoctor.layers import (
     bnb_has_cuda_binary,
     bnb_imports,
 )
-from qdoctor.rules.what_if import all_yes, offer
+from qdoctor.rules.what_if import all_yes, offer, with_package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,3 +44,12 @@ def serving(
     Only a release that accepts the installed torch is offered: no fix may replace torch unsaid.
     """
     return offer(case, BNB, all_yes(case, wanted, guards), why, verify=verify)
+
+
+def settled(case: Case) -> Case:
+    """Return the case with the newest bitsandbytes, where the installed release is not known."""
+    version = case.machine.bitsandbytes.value
+    if version and case.matrix.matching(BNB, version):
+        return case
+    newest = str(case.matrix.versions(BNB)[-1])
+    return replace(case, machine=with_package(case.machine, case.matrix, BNB, newest))

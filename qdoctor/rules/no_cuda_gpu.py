@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers import gpu_present
 from qdoctor.model import Finding, Fix, Gpu
-from qdoctor.rules.affected import needing
+from qdoctor.rules.affected import needing_gpu, stands_up
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand, unset, use
 
@@ -50,7 +50,7 @@ def find(case: Case) -> Iterator[Finding]:
         title=_title(case),
         because=suspicion.because,
         fixes=list(_fixes(case)),
-        affects=["gpu", *needing(case, "gpu_present")],
+        affects=["gpu", *needing_gpu(case)],
         undecided=suspicion.undecided,
     )
 
@@ -68,7 +68,9 @@ def _fixes(case: Case) -> Iterator[Fix]:
         return
     why = "kernels of this kind run on NVIDIA GPUs only"
     yield by_hand("change-hardware", why, verify=NAME)
-    yield use("half", "unquantized weights run everywhere", verify="half_gemm")
+    for backend in ("bnb-int8", "half"):
+        if stands_up(case, backend):
+            yield use(backend, "it runs on the CPU of this machine", verify=backend)
 
 
 def _hidden(case: Case) -> bool:

@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 _KEPT = (driver_serves_torch, torch_fits_python, torch_fits_libc)
 
 
-def offers(case: Case, why: str, *, verify: str, kept: Sequence[Layer] = ()) -> list[Fix]:
+def offers(case: Case, why: str, *, verify: str, also: Sequence[Layer] = ()) -> list[Fix]:
     """Offer the build nearest to the installed torch that works here; [] where none is known.
 
     The same release is left only if none of its builds works. Of several builds of one release the
     newest CUDA version is taken; of several ways to another release the one that reaches furthest.
-    ``kept`` are layers that must not say no with the build.
+    ``also`` are further layers that must say yes with the build.
     """
     version = parsed(case.machine.torch.value)
     if version is not None:
         own = version.public
-        same = [tag for tag in _tags(case, own) if _works(case, own, tag, kept)]
+        same = [tag for tag in _tags(case, own) if _works(case, own, tag, also)]
         if same:
             return [torch_build(f"=={own}", same[-1], why, verify=verify)]
-    return _other_release(case, version, why, verify, kept)
+    return _other_release(case, version, why, verify, also)
 
 
 def _other_release(
-    case: Case, version: Version | None, why: str, verify: str, kept: Sequence[Layer]
+    case: Case, version: Version | None, why: str, verify: str, also: Sequence[Layer]
 ) -> list[Fix]:
     ways: list[tuple[Span, str]] = []
-    for tag, found in _spans_of_tags(case, kept).items():
+    for tag, found in _spans_of_tags(case, also).items():
         if chosen := nearest(found, str(version.public) if version else None):
             ways.append((chosen[1], tag))
     if not ways:
@@ -70,11 +70,11 @@ def _best(ways: list[tuple[Span, str]], version: Version | None) -> tuple[Span, 
     return max(ways, key=lambda way: (way[0].last, -_number(way[1])))
 
 
-def _spans_of_tags(case: Case, kept: Sequence[Layer]) -> dict[str, list[Span]]:
+def _spans_of_tags(case: Case, also: Sequence[Layer]) -> dict[str, list[Span]]:
     known = [one for one in case.matrix.versions("torch") if not one.is_prerelease]
     tags = {one: _tags(case, str(one)) for one in known}
     return {
-        tag: runs(known, [tag in tags[one] and _works(case, str(one), tag, kept) for one in known])
+        tag: runs(known, [tag in tags[one] and _works(case, str(one), tag, also) for one in known])
         for tag in sorted({tag for some in tags.values() for tag in some}, key=_number)
     }
 
@@ -90,12 +90,12 @@ def _tags(case: Case, version: str) -> list[str]:
     return sorted(tags, key=_number)
 
 
-def _works(case: Case, version: str, tag: str, kept: Sequence[Layer]) -> bool:
+def _works(case: Case, version: str, tag: str, also: Sequence[Layer]) -> bool:
     """Say whether a build is known to fit: its kernels must, the driver must not be refuted."""
     machine = with_package(case.machine, case.matrix, "torch", f"{version}+{tag}")
     sms_decide = case.machine.gpu is not None and case.machine.sm.value is not None
     wanted = [torch_has_cuda, torch_has_sm] if sms_decide else [torch_has_cuda]
-    return all_yes(case, wanted, [*_KEPT, *kept])(machine)
+    return all_yes(case, [*wanted, *also], _KEPT)(machine)
 
 
 def _number(tag: str) -> int:

@@ -38,7 +38,8 @@ NAME = "torch-cpu-only"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a CPU build of torch beside a CUDA GPU."""
-    if case.ask(gpu_present).value == "no":
+    gpu = case.ask(gpu_present).value
+    if gpu == "no" or (gpu == "unknown" and not case.signals_of(NAME)):
         return
     suspicion = suspect(case, NAME, case.ask(torch_has_cuda))
     if suspicion is None:

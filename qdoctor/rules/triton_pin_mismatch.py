@@ -22,9 +22,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import triton_matches_pin
+from qdoctor.layers import Answer, triton_matches_pin
 from qdoctor.model import Finding
-from qdoctor.released import release
+from qdoctor.released import parsed, release
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import pip
 
@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "triton-pin-mismatch"
+_DISTRIBUTIONS = ("triton", "pytorch-triton", "triton-windows")
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a triton that torch's own requirement excludes."""
-    suspicion = suspect(case, NAME, case.ask(triton_matches_pin))
+    suspicion = suspect(case, NAME, _matches(case))
     if suspicion is None:
         return
     torch, triton = case.machine.torch.value, case.machine.triton.value
@@ -54,28 +55,51 @@ def find(case: Case) -> Iterator[Finding]:
     )
 
 
+def _matches(case: Case) -> Answer:
+    """Ask the layer; a triton that is only implied, or is not required, refutes no error text."""
+    answer = case.ask(triton_matches_pin)
+    stated = any(name in (case.machine.facts.packages or {}) for name in _DISTRIBUTIONS)
+    if answer.value == "yes" and not (stated and case.machine.triton_pin.value):
+        return Answer("unknown", "which triton is installed, and which torch needs, is not stated")
+    return answer
+
+
 def _fixes(case: Case) -> list[Fix]:
-    pin = case.machine.triton_pin.value or _pin_in_text(case)
-    if pin:
-        why = f"torch {case.machine.torch.value or ''} requires triton{pin}".replace("  ", " ")
-        return [pip("install-matching", "triton", pin, why, verify=NAME)]
-    return _matching_torch(case)
+    pin, why = _wanted(case)
+    if pin is None:
+        return _matching_torch(case)
+    if case.machine.os.value == "windows":
+        minor = pin.removeprefix("==").rpartition(".")[0]
+        return [pip("downgrade", "triton-windows", f"=={minor}.*", why, verify=NAME)]
+    return [pip("install-matching", "triton", pin, why, verify=NAME)]
 
 
-def _pin_in_text(case: Case) -> str | None:
-    said = case.said(NAME, "pin")
-    return f"=={said}" if said else None
+def _wanted(case: Case) -> tuple[str | None, str]:
+    """Return the triton that this torch is made for, and who says so."""
+    torch = case.machine.torch.value or ""
+    if pin := case.machine.triton_pin.value:
+        return pin, f"torch {torch} requires triton{pin}"
+    if said := case.said(NAME, "pin"):
+        return f"=={said}", f"the error text says that torch requires triton {said}"
+    version = parsed(torch)
+    found = release(case.matrix, "torch", version.base_version) if version else None
+    if version and found and (pin := found.facts.get("triton_pin")):
+        return (
+            pin,
+            f"torch {version.base_version}, which this is a build of, is made for triton{pin}",
+        )
+    return None, ""
 
 
 def _matching_torch(case: Case) -> list[Fix]:
-    """Without a known torch: name the torch releases that require the installed triton."""
+    """Without a known torch: name the torch releases that are made for the installed triton."""
     triton = case.machine.triton.value
     pins = [str(one) for one in case.matrix.versions("torch") if _pins(case, str(one), triton)]
     if not pins:
         return []
     spec = f"=={pins[0]}" if len(pins) == 1 else f">={pins[0]},<={pins[-1]}"
-    why = f"these releases of torch require triton {triton}"
-    return [pip("install-matching", "torch", spec, why, verify=NAME, applicability="unsafe")]
+    why = f"triton {triton} is the one that these releases of torch are made for"
+    return [pip("upgrade", "torch", spec, why, verify=NAME, applicability="unsafe")]
 
 
 def _pins(case: Case, torch: str, triton: str | None) -> bool:

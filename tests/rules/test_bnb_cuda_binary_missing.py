@@ -1,0 +1,48 @@
+"""bnb-cuda-binary-missing: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "bnb-cuda-binary-missing"
+
+TOO_NEW = {"packages": {"torch": "2.4.0+cu124", "triton": "3.0.0", "bitsandbytes": "0.43.0"}}
+
+
+def test_fires_on_a_cuda_version_without_a_library(ask: Ask) -> None:
+    found = ask("a100", torch_cuda="12.4", **TOO_NEW)[NAME]
+    assert found.severity == "error"
+    fix = found.fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("upgrade", "bitsandbytes", ">=0.43.1")
+
+
+def test_is_a_note_without_a_gpu(ask: Ask) -> None:
+    found = ask("a100", torch_cuda="12.4", gpus=[], **TOO_NEW)[NAME]
+    assert found.severity == "note"
+
+
+def test_is_silent_where_the_library_is_there(ask: Ask) -> None:
+    assert NAME not in ask("a100")
+
+
+def test_is_silent_where_torchs_cuda_is_unknown(ask: Ask) -> None:
+    packages = {"torch": None, "triton": None, "bitsandbytes": "0.43.0"}
+    assert NAME not in ask("a100", torch_cuda=None, packages=packages)
+
+
+def test_the_name_of_the_library_tells_the_cuda_version(ask: Ask) -> None:
+    text = "CUDA SETUP: Required library version not found: libbitsandbytes_cuda122.so."
+    packages = {"torch": None, "triton": None, "bitsandbytes": "0.39.1"}
+    found = ask("a100", error=text, torch_cuda=None, packages=packages)[NAME]
+    assert found.explains_error
+    assert found.fixes[0].spec is not None
+    assert found.fixes[0].spec.startswith(">=0.4")
+
+
+def test_a_text_does_not_overrule_a_library_that_is_there(ask: Ask) -> None:
+    text = "Required library version not found: libbitsandbytes_cuda121.so"
+    assert NAME not in ask("a100", error=text)

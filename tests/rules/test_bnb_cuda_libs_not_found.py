@@ -1,0 +1,44 @@
+"""bnb-cuda-libs-not-found: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding, Observation
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "bnb-cuda-libs-not-found"
+
+MISSING = Observation(
+    probe="cublaslt_igemm", outcome="failed", code="library-missing", detail="no libcublasLt.so.13"
+)
+OTHER = Observation(probe="cublaslt_igemm", outcome="failed", code="wrong-major", expected="pass")
+FOUND = Observation(probe="cublaslt_igemm", outcome="passed", variant="plain", expected="pass")
+TEXT = "libcusparse.so.11: cannot open shared object file: No such file or directory"
+
+
+def test_tells_a_missing_library(ask: Ask) -> None:
+    found = ask("h100", observations=(MISSING,))
+    assert found[NAME].title == "the CUDA libraries are not found"
+    assert "probe-failed" not in found
+
+
+def test_tells_another_major(ask: Ask) -> None:
+    found = ask("h100", observations=(OTHER,))
+    assert "another CUDA major" in found[NAME].title
+    assert "probe-contradicts-matrix" not in found
+
+
+def test_is_silent_where_the_library_was_loaded(ask: Ask) -> None:
+    assert NAME not in ask("h100", observations=(FOUND,))
+
+
+def test_is_silent_where_nothing_ran(ask: Ask) -> None:
+    assert NAME not in ask("h100")
+
+
+def test_a_text_accuses_where_nothing_ran(ask: Ask) -> None:
+    found = ask("h100", error=TEXT)[NAME]
+    assert found.explains_error
+    assert "libcusparse.so.11" in found.title

@@ -1,0 +1,41 @@
+"""bnb-no-sm-binary: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "bnb-no-sm-binary"
+
+WITHOUT = [
+    {"package": "bitsandbytes", "file": "libbitsandbytes_cuda130.so", "sm": ["sm_75"], "ptx": []}
+]
+WITH = [{**WITHOUT[0], "sm": ["sm_75", "sm_90"]}]
+UNREAD = [{"package": "bitsandbytes", "file": "libbitsandbytes_cuda130.so"}]
+
+
+def test_fires_on_a_library_without_kernels_for_the_gpu(ask: Ask) -> None:
+    found = ask("h100", native=WITHOUT)[NAME]
+    assert found.severity == "warning"
+    assert "bnb-nf4" in found.affects
+
+
+def test_the_released_wheel_is_better_than_this_copy(ask: Ask) -> None:
+    fix = ask("h100", native=WITHOUT)[NAME].fixes[0]
+    assert (fix.action, fix.spec) == ("reinstall", "==0.50.2")
+
+
+def test_is_silent_where_the_kernels_are_there(ask: Ask) -> None:
+    assert NAME not in ask("h100", native=WITH)
+
+
+def test_is_silent_where_the_library_was_not_read(ask: Ask) -> None:
+    assert NAME not in ask("h100", native=UNREAD)
+
+
+def test_a_text_of_its_source_file_accuses(ask: Ask) -> None:
+    text = "no kernel image is available for execution on the device at line 479 in file ops.cu"
+    assert ask("h100", error=text, native=UNREAD)[NAME].explains_error

@@ -1,0 +1,41 @@
+"""driver-too-old: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "driver-too-old"
+
+OLD = {"version": "470.141.03", "cuda": "11.4"}
+
+
+def test_fires_on_an_older_driver(ask: Ask) -> None:
+    found = ask("a100", driver=OLD)[NAME]
+    assert found.severity == "error"
+    assert "gpu" in found.affects
+    driver = next(fix for fix in found.fixes if fix.action == "upgrade-driver")
+    assert driver.spec == ">=525.60.13"
+
+
+def test_offers_a_build_that_the_driver_serves(ask: Ask) -> None:
+    fix = ask("a100", driver=OLD)[NAME].fixes[0]
+    assert (fix.action, fix.spec, fix.index) == ("install-build", "==2.1.2", "cu118")
+
+
+def test_minor_version_compatibility_counts(ask: Ask) -> None:
+    assert NAME not in ask("a100", driver={"version": "525.60.13", "cuda": "12.0"})
+
+
+def test_is_silent_where_the_driver_is_unknown(ask: Ask) -> None:
+    assert NAME not in ask("a100", driver=None)
+
+
+def test_a_text_accuses_where_torch_is_unknown(ask: Ask) -> None:
+    text = "RuntimeError: The NVIDIA driver on your system is too old (found version 11060)."
+    found = ask("a100", error=text, packages={"torch": None}, torch_cuda=None)[NAME]
+    assert found.explains_error
+    assert found.fixes[-1].action == "upgrade-driver"

@@ -1,0 +1,50 @@
+"""no-cuda-gpu: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "no-cuda-gpu"
+
+
+def test_fires_without_a_gpu(ask: Ask) -> None:
+    found = ask("cpu")[NAME]
+    assert found.severity == "note"
+    assert "gpu" in found.affects
+    assert found.fixes[0].action == "change-hardware"
+
+
+def test_is_an_error_where_a_gpu_is_needed(ask: Ask) -> None:
+    assert ask("cpu", need=("gpu",))[NAME].severity == "error"
+
+
+def test_names_what_hides_the_gpu(ask: Ask) -> None:
+    hidden = [{"index": 0, "name": "NVIDIA A100", "vendor": "nvidia", "visible": False}]
+    found = ask("h100", gpus=hidden)[NAME]
+    assert (found.fixes[0].action, found.fixes[0].name) == ("unset-env", "CUDA_VISIBLE_DEVICES")
+
+
+def test_names_another_vendors_gpu(ask: Ask) -> None:
+    gpus = [{"index": 0, "name": "AMD Radeon RX 7800 XT", "vendor": "amd", "arch": "gfx1101"}]
+    assert "AMD Radeon RX 7800 XT" in ask("h100", gpus=gpus)[NAME].title
+
+
+def test_is_silent_with_a_gpu(ask: Ask) -> None:
+    assert NAME not in ask("h100")
+
+
+def test_is_silent_where_the_gpus_are_unknown(ask: Ask) -> None:
+    assert NAME not in ask("h100", gpus=None)
+
+
+def test_a_text_accuses_where_the_gpus_are_unknown(ask: Ask) -> None:
+    text = "RuntimeError: Found no NVIDIA driver on your system."
+    assert ask("h100", error=text, gpus=None, driver=None)[NAME].explains_error
+
+
+def test_a_text_does_not_overrule_a_gpu_that_is_there(ask: Ask) -> None:
+    assert NAME not in ask("h100", error="RuntimeError: Found no NVIDIA driver on your system.")

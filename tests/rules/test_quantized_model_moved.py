@@ -1,0 +1,30 @@
+"""quantized-model-moved: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "quantized-model-moved"
+
+TEXT = (
+    "The module 'FluxTransformer2DModel' has been loaded in `bitsandbytes` "
+    "8bit and moving it to cpu via `.to()` is not supported."
+)
+
+
+def test_says_what_the_text_means_and_what_is_not_covered(ask: Ask) -> None:
+    first = next(iter(ask("s4-diffusers-moved", error=TEXT).values()))
+    assert (first.rule, first.explains_error, first.severity) == (NAME, True, "note")
+    assert "not covered yet" in (first.undecided or "")
+
+
+def test_is_silent_on_another_text(ask: Ask) -> None:
+    assert NAME not in ask("s4-diffusers-moved", error="TypeError: something else")
+
+
+def test_is_silent_without_a_text(ask: Ask) -> None:
+    assert NAME not in ask("s4-diffusers-moved")

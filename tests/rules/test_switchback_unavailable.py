@@ -1,0 +1,31 @@
+"""switchback-unavailable: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "switchback-unavailable"
+
+NO_TRITON = {"triton": ""}
+
+
+def test_fires_without_triton(ask: Ask) -> None:
+    found = ask("a100", packages=NO_TRITON)[NAME]
+    assert (found.severity, found.affects) == ("note", ["bnb-switchback"])
+    assert (found.fixes[0].package, found.fixes[0].spec) == ("triton", "==2.1.0")
+
+
+def test_is_silent_with_triton(ask: Ask) -> None:
+    assert NAME not in ask("a100")
+
+
+def test_is_silent_on_a_release_without_the_layers(ask: Ask) -> None:
+    assert NAME not in ask("h100", packages=NO_TRITON)
+
+
+def test_is_silent_where_triton_is_unknown(ask: Ask) -> None:
+    assert NAME not in ask("a100", packages={"torch": None, "triton": None}, torch_cuda=None)

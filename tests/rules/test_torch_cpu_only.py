@@ -1,0 +1,51 @@
+"""torch-cpu-only: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "torch-cpu-only"
+
+CPU_BUILD = {"torch": "2.11.0+cpu"}
+
+
+def test_fires_on_a_cpu_build_beside_a_gpu(ask: Ask) -> None:
+    found = ask("h100", packages=CPU_BUILD, torch_cuda="")[NAME]
+    assert found.severity == "error"
+    fix = found.fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("install-build", "torch", "==2.11.0")
+    assert fix.index is not None
+    assert f"download.pytorch.org/whl/{fix.index}" in (fix.command or "")
+
+
+def test_the_build_that_is_offered_suits_the_driver(ask: Ask) -> None:
+    old = {"version": "525.60.13", "cuda": "12.0"}
+    found = ask("h100", packages=CPU_BUILD, torch_cuda="", driver=old)[NAME]
+    assert [fix.index for fix in found.fixes if fix.index and fix.index.startswith("cu13")] == []
+
+
+def test_is_silent_without_a_gpu(ask: Ask) -> None:
+    assert NAME not in ask("cpu")
+
+
+def test_is_silent_on_a_cuda_build(ask: Ask) -> None:
+    assert NAME not in ask("h100")
+
+
+def test_is_silent_where_the_build_is_unknown(ask: Ask) -> None:
+    assert NAME not in ask("h100", packages={"torch": None}, torch_cuda=None)
+
+
+def test_is_silent_where_the_gpus_are_unknown(ask: Ask) -> None:
+    assert NAME not in ask("cpu", gpus=None, driver=None)
+
+
+def test_a_text_accuses_where_the_build_is_unknown(ask: Ask) -> None:
+    text = "AssertionError: Torch not compiled with CUDA enabled"
+    found = ask("h100", error=text, packages={"torch": None}, torch_cuda=None)[NAME]
+    assert found.explains_error
+    assert found.severity == "error"

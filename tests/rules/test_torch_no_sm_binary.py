@@ -1,0 +1,47 @@
+"""torch-no-sm-binary: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "torch-no-sm-binary"
+
+BLACKWELL = [{"index": 0, "name": "NVIDIA GeForce RTX 5090", "sm": "12.0", "vendor": "nvidia"}]
+VOLTA = [{"index": 0, "name": "Tesla V100-SXM2-16GB", "sm": "7.0", "vendor": "nvidia"}]
+
+
+def test_fires_on_a_gpu_that_is_too_new(ask: Ask) -> None:
+    found = ask("a100", gpus=BLACKWELL)[NAME]
+    assert found.severity == "error"
+    fix = found.fixes[0]
+    assert (fix.action, fix.package, fix.index) == ("install-build", "torch", "cu128")
+    assert fix.spec is not None
+    assert fix.spec.startswith(">=2.7")
+
+
+def test_fires_on_a_gpu_that_was_dropped(ask: Ask) -> None:
+    fix = ask("h100", gpus=VOLTA)[NAME].fixes[0]
+    assert fix.action == "install-build"
+    assert fix.index in {"cu126", "cu128"}
+
+
+def test_is_silent_where_the_kernels_are_there(ask: Ask) -> None:
+    assert NAME not in ask("h100")
+
+
+def test_is_silent_where_the_sm_is_unknown(ask: Ask) -> None:
+    assert NAME not in ask("h100", gpus=[{"index": 0, "name": "NVIDIA Graphics Device"}])
+
+
+def test_a_text_accuses_where_torch_is_unknown(ask: Ask) -> None:
+    text = (
+        "NVIDIA GeForce RTX 5090 with CUDA capability sm_120 is not compatible with the current "
+        "PyTorch installation."
+    )
+    found = ask("a100", error=text, gpus=BLACKWELL, packages={"torch": None}, torch_cuda=None)[NAME]
+    assert found.explains_error
+    assert found.fixes[0].action == "install-build"

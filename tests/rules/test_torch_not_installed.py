@@ -1,0 +1,30 @@
+"""torch-not-installed: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "torch-not-installed"
+
+
+def test_fires_without_torch(ask: Ask) -> None:
+    found = ask("cpu", packages={"torch": ""}, torch_cuda=None)[NAME]
+    assert found.severity == "note"
+    assert found.fixes[0].command == "python -m pip install torch"
+
+
+def test_is_an_error_where_a_backend_is_needed(ask: Ask) -> None:
+    found = ask("cpu", packages={"torch": ""}, torch_cuda=None, need=("half",))
+    assert found[NAME].severity == "error"
+
+
+def test_is_silent_with_torch(ask: Ask) -> None:
+    assert NAME not in ask("cpu")
+
+
+def test_is_silent_where_torch_is_unknown(ask: Ask) -> None:
+    assert NAME not in ask("cpu", packages={"torch": None}, torch_cuda=None)

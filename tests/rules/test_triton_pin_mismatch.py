@@ -1,0 +1,46 @@
+"""triton-pin-mismatch: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "triton-pin-mismatch"
+
+
+def test_fires_on_another_triton(ask: Ask) -> None:
+    found = ask("h100", packages={"triton": "3.4.0"})[NAME]
+    assert found.severity == "warning"
+    fix = found.fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("install-matching", "triton", "==3.6.0")
+    assert fix.command == 'python -m pip install "triton==3.6.0"'
+
+
+def test_is_silent_on_the_triton_that_torch_requires(ask: Ask) -> None:
+    assert NAME not in ask("h100")
+
+
+def test_is_silent_where_torch_is_unknown(ask: Ask) -> None:
+    assert NAME not in ask("h100", packages={"torch": None}, torch_cuda=None)
+
+
+def test_the_text_of_a_resolver_brings_its_own_versions(ask: Ask) -> None:
+    text = "torch 2.5.1 requires triton==3.1.0, but you have triton 3.0.0 which is incompatible."
+    found = ask("h100", error=text, packages={"torch": None, "triton": None}, torch_cuda=None)[NAME]
+    assert found.explains_error
+    assert found.fixes[0].spec == "==3.1.0"
+
+
+def test_a_triton_that_is_only_implied_refutes_no_text(ask: Ask) -> None:
+    text = "ImportError: cannot import name 'triton_key' from 'triton.compiler.compiler'"
+    assert ask("h100", error=text, packages={"triton": None})[NAME].explains_error
+
+
+def test_on_windows_the_package_has_another_name(ask: Ask) -> None:
+    text = "ImportError: cannot import name 'triton_key' from 'triton.compiler.compiler'"
+    packages = {"torch": "2.8.0+cu129", "triton": "3.5.0"}
+    found = ask("h100", error=text, host={"os": "windows", "libc": None}, packages=packages)[NAME]
+    assert (found.fixes[0].package, found.fixes[0].spec) == ("triton-windows", "==3.4.*")
