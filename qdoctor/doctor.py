@@ -115,7 +115,8 @@ def look(
 def _named(gpu: Gpu | None) -> list[str]:
     if gpu is None:
         return []
-    return [f"the GPU {gpu.name or 'named'} (SM {gpu.sm}), whatever is in this machine"]
+    named = f"{gpu.name} (SM {gpu.sm})" if gpu.name else f"a GPU of SM {gpu.sm}"
+    return [f"{named} as the only GPU, whatever is in this machine"]
 
 
 def _present(

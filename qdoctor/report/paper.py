@@ -55,7 +55,7 @@ class Paper:
         for label, style, columns in labels:
             shown = visible(label)
             head.append(shown, style)
-            head.append(" " * max(columns - cell_len(shown), 1))
+            head.append(" " * max(columns - cell_len(shown), min(columns, 1)))
         left = indent + cell_len(head.plain)
         wrapped = self._text(parts).wrap(
             self._console, max(self._width - left, 20), overflow="fold"

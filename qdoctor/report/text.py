@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from qdoctor.report import machine_text
@@ -88,38 +88,46 @@ def _fix(paper: Paper, fix: Fix) -> None:
 def _probes(paper: Paper, report: Report) -> None:
     paper.heading("Probes")
     if not report.observations:
-        paper.line(
-            ("none were run: what follows is what files and the matrix say", "dim"), indent=2
-        )
-    width = max((len(_probe_name(seen)) for seen in report.observations), default=0) + 2
-    for seen in report.observations:
+        paper.line(("none ran: what is said here comes from files and the matrix", "dim"), indent=2)
+    for devices, seen in _grouped(report.observations):
         colour = _OUTCOMES.get(seen.outcome, "dim" if seen.expected == "fail" else "red")
-        labels = [(seen.outcome, colour, 10), (_probe_name(seen), "", width)]
-        paper.row(labels, *_joined([(text, "dim") for text in _observed(seen)]))
+        name: Part = (f"{seen.probe}/{seen.variant}" if seen.variant else seen.probe, "bold")
+        told: list[Part] = [(text, "dim") for text in _observed(devices, seen)]
+        paper.row([(seen.outcome, colour, 10)], *_joined([name, *told]))
 
 
-def _probe_name(seen: Observation) -> str:
-    return f"{seen.probe}/{seen.variant}" if seen.variant else seen.probe
+def _grouped(observations: Sequence[Observation]) -> list[tuple[list[str], Observation]]:
+    """Observations that differ in the device alone, told as one."""
+    groups: dict[str, tuple[list[str], Observation]] = {}
+    for seen in observations:
+        alike = (seen.probe, seen.variant, seen.outcome, seen.expected, seen.ran, _result(seen))
+        devices, _ = groups.setdefault(repr(alike), ([], seen))
+        devices += [seen.device] if seen.device else []
+    return list(groups.values())
 
 
-def _observed(seen: Observation) -> list[str]:
+def _result(seen: Observation) -> list[str]:
+    """What came out: figures and the path taken of what passed, the reason of all else."""
     numbers = seen.numbers
     error, tolerance = numbers.get("max_rel_error"), numbers.get("tolerance")
-    compared = "" if error is None else f"rel. error {error:.2g}"
+    bound = f" (tolerance {tolerance:.2g})" if tolerance is not None else ""
     return [
         text
         for text in (
-            seen.device or "",
-            "" if seen.ran or seen.outcome == "skipped" else "compiled, not run",
-            "as expected" if seen.outcome == "failed" and seen.expected == "fail" else "",
-            compared
-            and compared + (f" (tolerance {tolerance:.2g})" if tolerance is not None else ""),
+            f"rel. error {error:.2g}{bound}" if error is not None else "",
             f"{numbers['milliseconds']:.3g} ms" if "milliseconds" in numbers else "",
             seen.path_taken or "",
-            seen.detail,
+            seen.detail if seen.outcome != "passed" else "",
         )
         if text
     ]
+
+
+def _observed(devices: list[str], seen: Observation) -> list[str]:
+    compiled = "" if seen.ran or seen.outcome == "skipped" else "compiled, not run"
+    expected = "as expected" if seen.outcome == "failed" and seen.expected == "fail" else ""
+    places = [", ".join(devices), compiled, expected]
+    return [text for text in (*places, *_result(seen)) if text]
 
 
 def _backends(paper: Paper, report: Report) -> None:
@@ -142,7 +150,7 @@ def _judged(verdict: Verdict) -> list[str]:
         f"{size:.3g} bytes/weight" if size is not None else "",
     ]
     shown = ", ".join(text for text in figures if text) if verdict.usable == "yes" else ""
-    return [text for text in (verdict.reason, shown) if text]
+    return [text for text in (shown, verdict.reason) if text]
 
 
 def _selected(paper: Paper, report: Report) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
+from pathlib import Path
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -15,6 +18,11 @@ def test_a_report_can_be_read_back(report: Report) -> None:
     text = render(report, "json")
     assert model.from_json(text, Report, "report") == redact(report)
     assert json.loads(text)["schema"] == "qdoctor/report/1"
+
+
+def test_the_report_fits_its_schema(report: Report) -> None:
+    schema = json.loads(Path(str(files("qdoctor.schema") / "report.json")).read_text("utf-8"))
+    jsonschema.validate(json.loads(render(report, "json")), schema)
 
 
 def test_the_contracts_keys_are_there(report: Report) -> None:
