@@ -37,7 +37,9 @@ class Index:
         for name, body in wheels.items():
             self.files[f"/files/{name}"] = (body, "application/octet-stream")
             digest = hashlib.sha256(body).hexdigest()
-            rows.append({"filename": name, "url": f"../../files/{name}", "hashes": {"sha256": digest}})
+            rows.append(
+                {"filename": name, "url": f"../../files/{name}", "hashes": {"sha256": digest}}
+            )
         if html:
             links = (f'<a href="{r["url"]}#sha256={r["hashes"]["sha256"]}">x</a>' for r in rows)
             page, kind = "".join(links).encode(), "text/html"
@@ -51,7 +53,7 @@ def index() -> Iterator[Index]:
     served = Index()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the base class's name
+        def do_GET(self) -> None:
             _answer(self, served)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -97,9 +99,7 @@ def transport() -> Transport:
 def make_wheel() -> Callable[..., bytes]:
     """Give a maker of a wheel: members by name, and lines added to its METADATA."""
 
-    def make(
-        package: str, version: str, members: dict[str, bytes | str], *metadata: str
-    ) -> bytes:
+    def make(package: str, version: str, members: dict[str, bytes | str], *metadata: str) -> bytes:
         target = io.BytesIO()
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, body in members.items():

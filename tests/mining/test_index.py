@@ -55,7 +55,9 @@ def test_of_two_builds_of_a_file_installers_take_the_highest(
 
 
 def test_what_is_no_wheel_of_the_package_is_left_out(index: Index, transport: Transport) -> None:
-    index.add("torch", {"torch-2.5.1.tar.gz": b"", "torch-x.whl": b"", "other-1-py3-none-any.whl": b""})
+    index.add(
+        "torch", {"torch-2.5.1.tar.gz": b"", "torch-x.whl": b"", "other-1-py3-none-any.whl": b""}
+    )
     assert names(index, transport) == []
 
 
