@@ -7,10 +7,12 @@ stronger is kept and the contradiction remembered.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from qdoctor import implied_devices as devices
 from qdoctor import implied_packages as packages
+from qdoctor.implied_torch import torch_cuda, torch_sm
+from qdoctor.implied_triton import triton, triton_pin
 from qdoctor.model import Because, Driver, Facts, Gpu, Host, Python
 from qdoctor.released import Known, unknown
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from qdoctor.model import YesNo
 
 __all__ = ["Known", "Machine", "complete"]
+
+Value = TypeVar("Value", str, bool)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def complete(facts: Facts, matrix: Matrix, *, assume_driver: bool = False) -> Ma
     disagreed: list[Contradiction] = []
     system = packages.os_of(facts, matrix)
     torch = packages.stated(facts, "torch")
-    cuda = packages.torch_cuda(facts, matrix, system, disagreed)
+    cuda = torch_cuda(facts, matrix, system, disagreed)
     assumed = assume_driver and driver.version is None and driver.cuda is None
     return Machine(
         facts=facts,
@@ -97,11 +101,11 @@ def complete(facts: Facts, matrix: Matrix, *, assume_driver: bool = False) -> Ma
         libc=_read(host.libc, "host.libc"),
         python=_read(python.version, "python.version"),
         torch=torch,
-        triton=packages.triton(facts, matrix, system),
+        triton=triton(facts, matrix, system),
         bitsandbytes=packages.stated(facts, "bitsandbytes"),
         torch_cuda=cuda,
-        torch_sm=packages.torch_sm(facts, matrix, cuda, disagreed),
-        triton_pin=packages.triton_pin(facts, matrix, system),
+        torch_sm=torch_sm(facts, matrix, cuda, disagreed),
+        triton_pin=triton_pin(facts, matrix, system),
         driver_version=_read(driver.version, "driver.version"),
         driver_cuda=devices.driver_cuda(driver, matrix, disagreed, assumed=assumed),
         gpus=devices.gpus(facts, matrix),
@@ -112,7 +116,7 @@ def complete(facts: Facts, matrix: Matrix, *, assume_driver: bool = False) -> Ma
     )
 
 
-def _read(value: packages.Value | None, key: str) -> Known[packages.Value]:
+def _read(value: Value | None, key: str) -> Known[Value]:
     """Take a stated fact as it is; ``key`` names it."""
     if value is None:
         return unknown(f"{key} is not known")

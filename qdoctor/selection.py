@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qdoctor.witnesses import Witnesses
 from qdoctor.layers import Answer, together
 from qdoctor.matrix import shipped
 from qdoctor.model import Finding, Observation, Verdict
+from qdoctor.witnesses import Witnesses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def judge(
     """Return a verdict on every backend of the contract, in its order.
 
     A backend is usable if its own probe passed on this machine, else if every layer it needs fits.
-    ``unknown`` is never ``yes``; a probe that only compiled shows what does not work, not what does.
+    ``unknown`` is never ``yes``; a probe that only compiled can show what fails, not what works.
     """
     witnesses = Witnesses(machine, tuple(observations), matrix)
     rows = matrix.table("backends")["rows"]

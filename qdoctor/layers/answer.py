@@ -43,7 +43,7 @@ def unknown(reason: str) -> Answer:
 
 
 def together(answers: Iterable[Answer]) -> Answer:
-    """Join answers of layers that are all needed: the first no, else the first unknown, else yes."""
+    """Join answers of layers that are all needed: the first no, else unknown, else yes."""
     asked = list(answers)
     for value in ("no", "unknown"):
         for answer in asked:

@@ -88,7 +88,7 @@ def _by_rule(
         text = f"bitsandbytes {version} loads {binary.file} with torch's CUDA {cuda}"
         return binary, yes(text, because, released.cited(table, row, text))
     if row["choice"] == "system-runtime":
-        text = f"bitsandbytes {version} chooses its library by the libcudart it finds, which is not known"
+        text = f"bitsandbytes {version} goes by the libcudart it finds, which is not known"
         return None, unknown(text)
     held = ", ".join(sorted({one.cuda for one in fitting})) or "none"
     text = f"bitsandbytes {version} has no library for CUDA {cuda}, torch's (it has {held})"

@@ -13,6 +13,7 @@ from qdoctor.released import fact
 if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
+    from qdoctor.released import Known
 
 
 def bnb_imports(machine: Machine, matrix: Matrix) -> Answer:
@@ -28,9 +29,8 @@ def bnb_imports(machine: Machine, matrix: Matrix) -> Answer:
         return together([_decorators(machine, matrix), _names(machine, matrix, "import_needs")])
     answer = _names(machine, matrix, "import_needs_always")
     guarded = fact(matrix, PACKAGE, version.value, "import_needs")
-    if present == "unknown" and answer.value == "yes" and guarded.value != []:
-        return unknown(machine.triton.reason)
-    return answer
+    undecided = present == "unknown" and answer.value == "yes" and guarded.value != []
+    return unknown(machine.triton.reason) if undecided else answer
 
 
 def _names(machine: Machine, matrix: Matrix, key: str) -> Answer:
@@ -60,17 +60,22 @@ def _decorators(machine: Machine, matrix: Matrix) -> Answer:
         )
     if machine.triton.value is None:
         return unknown(machine.triton.reason)
-    ask = fact(matrix, "triton", machine.triton.value, "decorators_need_driver")
+    return _asked_for_a_gpu(machine, matrix, run)
+
+
+def _asked_for_a_gpu(machine: Machine, matrix: Matrix, run: Known[list[str]]) -> Answer:
+    """Say whether the decorators that importing runs ask for a GPU that is not there."""
+    triton = machine.triton.value or ""
+    ask = fact(matrix, "triton", triton, "decorators_need_driver")
     if ask.value is None:
         return unknown(ask.reason)
     if not ask.value:
-        return yes(f"triton {machine.triton.value}'s decorators ask for no GPU", ask.because)
+        return yes(f"triton {triton}'s decorators ask for no GPU", ask.because)
     gpu = gpu_present(machine, matrix)
-    if gpu.value == "no":
-        text = f"importing {PACKAGE} {version} runs triton {machine.triton.value}'s autotune, which asks for a GPU"
-        return no("triton-import-needs-gpu", text, run.because, ask.because, *gpu.because)
-    return (
-        unknown(gpu.reason)
-        if gpu.value == "unknown"
-        else yes("triton finds the GPU it asks for", ask.because)
-    )
+    if gpu.value == "unknown":
+        return gpu
+    if gpu.value == "yes":
+        return yes(f"triton {triton}'s decorators find the GPU they ask for", ask.because)
+    who = f"importing {PACKAGE} {machine.bitsandbytes.value}"
+    text = f"{who} runs triton {triton}'s autotune decorator, which asks for a GPU"
+    return no("triton-import-needs-gpu", text, run.because, ask.because, *gpu.because)

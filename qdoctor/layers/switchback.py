@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers.answer import Answer, no, unknown, yes
 from qdoctor.layers.bnb_binaries import PACKAGE
 from qdoctor.layers.triton_names import resolve
-from qdoctor.released import fact
+from qdoctor.released import fact, parsed
 
 if TYPE_CHECKING:
     from qdoctor.machine import Machine
@@ -23,8 +23,11 @@ def bnb_has_switchback(machine: Machine, matrix: Matrix) -> Answer:
     if known.value is None:
         return unknown(known.reason)
     if not known.value:
-        text = f"{PACKAGE} {version.value} has no SwitchBack layers any more"
-        return no("bnb-triton-modules-removed", text, known.because)
+        removed = _had_before(matrix, version.value)
+        rule = "bnb-triton-modules-removed" if removed else "switchback-unavailable"
+        when = "any more" if removed else "yet"
+        text = f"{PACKAGE} {version.value} has no SwitchBack layers {when}"
+        return no(rule, text, known.because)
     return yes(f"{PACKAGE} {version.value} has SwitchBack layers", known.because)
 
 
@@ -38,3 +41,10 @@ def switchback_triton_names_resolve(machine: Machine, matrix: Matrix) -> Answer:
     if used.value is None:
         return unknown(used.reason)
     return resolve(machine, matrix, used, f"SwitchBack of {PACKAGE} {version}")
+
+
+def _had_before(matrix: Matrix, version: str) -> bool:
+    """Say whether an older release had SwitchBack layers."""
+    own = parsed(version)
+    older = [one for one in matrix.versions(PACKAGE) if own is None or one < own]
+    return any(fact(matrix, PACKAGE, str(one), "switchback").value for one in older)
