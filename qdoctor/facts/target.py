@@ -62,12 +62,13 @@ def is_tool_environment(prefix: Path) -> bool:
     """Whether an environment was made by pipx, ``uv tool`` or uvx to hold one tool.
 
     pipx writes pipx_metadata.json and ``uv tool install`` uv-receipt.toml into it; uvx and
-    ``pipx run`` keep theirs in their caches.
+    ``pipx run`` keep theirs in their caches. What ``uv run`` builds there for a script or a project
+    is the user's own and lies in other folders of that cache.
     """
     if any((prefix / name).exists() for name in ("pipx_metadata.json", "uv-receipt.toml")):
         return True
     parts = prefix.parts
-    in_uv_cache = any(part.startswith(("archive-v", "environments-v")) for part in parts)
+    in_uv_cache = any(part.startswith("archive-v") for part in parts)
     pairs = set(pairwise(parts))
     in_pipx_cache = not pairs.isdisjoint({("pipx", ".cache"), (".cache", "pipx")})
     return in_uv_cache or in_pipx_cache

@@ -101,7 +101,8 @@ def test_a_tools_own_environment_falls_through_to_path(
     ("prefix", "is_tool"),
     [
         ("/home/me/.cache/uv/archive-v0/Zk3", True),
-        ("/home/me/.cache/uv/environments-v2/qdoctor-1f", True),
+        ("/home/me/.cache/uv/environments-v2/script-1f", False),
+        ("/home/me/.cache/uv/builds-v0/.tmpZg", False),
         ("/home/me/.cache/pipx/0a1b2c3d4e5f6a7", True),
         ("/home/me/.local/share/pipx/.cache/0a1b2c", True),
         ("/home/me/project/.venv", False),
