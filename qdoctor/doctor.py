@@ -16,8 +16,6 @@ from qdoctor.facts import collect, described, find_target
 from qdoctor.facts.plan import overlay
 from qdoctor.machine import complete
 from qdoctor.model import Diagnosis, Facts, Observation, Report, Target, from_plain
-from qdoctor.probes import observe
-from qdoctor.probes.catalog import names as probe_names
 from qdoctor.question import Question, check_names, known_name, named_driver, named_gpu
 from qdoctor.rules import RULES
 
@@ -55,6 +53,12 @@ def _silent(_: str) -> None:
     pass
 
 
+def _probe_names() -> tuple[str, ...]:
+    from qdoctor.probes.catalog import names  # noqa: PLC0415 - read the kernels where asked for
+
+    return names()
+
+
 def examine(
     question: Question,
     *,
@@ -84,7 +88,7 @@ def examine_fully(
     """
     env = os.environ if environ is None else environ
     known = matrix or matrices.shipped()
-    check_names(question, [rule.name for rule in RULES], probe_names)
+    check_names(question, [rule.name for rule in RULES], _probe_names)
     patient = look(question, environ=env, stdin=stdin, matrix=known)
     return _judged(_probed(patient, question, env, progress), question, known)
 
@@ -138,6 +142,8 @@ def _probed(
         return patient
     if patient.facts.packages != patient.present.packages:
         return _with(patient, [], _PLANNED)
+    from qdoctor.probes import observe  # noqa: PLC0415 - a check of files alone needs no engine
+
     facts, environ = _without_foreign_gpus(patient, environ)
     compile_for = [patient.gpu.sm] if patient.gpu is not None and patient.gpu.sm else []
     seen = observe(
@@ -227,7 +233,7 @@ def diagnose(
         BadInput: ``facts`` or an observation does not have the shape of the contract, or a need
             does not exist.
     """
-    check_names(Question(need=tuple(need)), (), probe_names)
+    check_names(Question(need=tuple(need)), (), _probe_names)
     plain = facts if isinstance(facts, Facts) else from_plain(dict(facts), Facts, "facts")
     read = described.checked(plain, "facts")
     seen = [
