@@ -59,9 +59,9 @@ def read() -> "dict[str, object]":
         "libc": libc(),
         "packages": packages,
         "packages_found": [
-            {"name": name, "version": version, "file": path}
-            for name in MODULES
-            for version, path in copies[name]
+            {"name": names[0], "version": version, "file": path}
+            for module, names in MODULES.items()
+            for version, path in copies[module]
         ],
         "requires": requires(found, packages),
         "torch_cuda": cuda,

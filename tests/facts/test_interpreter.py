@@ -146,6 +146,16 @@ def test_the_scripts_that_cross_keep_to_old_syntax() -> None:
         ast.parse((folder / name).read_text(encoding="utf-8"), feature_version=(3, 7))
 
 
+def test_copies_are_named_after_their_distribution(
+    tmp_path: Path, environ: dict[str, str], lay_bare: Callable[[Path, str, str], Path]
+) -> None:
+    lay_bare(tmp_path, "open_clip", "__version__ = '2.24.0'\n")
+    answer = read(sys.executable, {**environ, "PYTHONPATH": str(tmp_path)})
+    names = [copy.name for copy in answer.packages_found]
+    assert "open-clip-torch" in names
+    assert set(names) <= set(answer.packages)
+
+
 def test_the_pins_of_what_is_imported_are_read(
     tmp_path: Path, environ: dict[str, str], lay: Callable[..., Path]
 ) -> None:
