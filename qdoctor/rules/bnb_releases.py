@@ -12,7 +12,8 @@ from qdoctor.layers import (
     bnb_has_cuda_binary,
     bnb_imports,
 )
-from qdoctor.rules.what_if import all_yes, offer, with_package
+from qdoctor.model import Gpu
+from qdoctor.rules.what_if import all_yes, offer, with_gpu, with_package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,19 @@ _GUARDS = (*_INSTALLABLE, bnb_imports, bnb_has_cuda_binary)
 
 
 def importable(case: Case, why: str, *, verify: str) -> list[Fix]:
-    """Offer the nearest release that can be imported here; [] for none."""
-    return serving(case, [bnb_imports], why, verify=verify, guards=_INSTALLABLE)
+    """Offer the nearest release that can be imported here; [] for none.
+
+    Where triton is not known it is taken to be the newest, where GPUs are not known one is taken
+    to be there: such a release is then not refused for what nobody stated.
+    """
+    machine = case.machine
+    if machine.installed("triton") == "unknown":
+        newest = str(case.matrix.versions("triton")[-1])
+        machine = with_package(machine, case.matrix, "triton", newest)
+    if machine.gpus.value is None:
+        machine = with_gpu(machine, case.matrix, Gpu(index=0, vendor="nvidia"))
+    told = replace(case, machine=machine)
+    return serving(told, [bnb_imports], why, verify=verify, guards=_INSTALLABLE)
 
 
 def serving(

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import libc_new_enough
+from qdoctor.layers import Answer, libc_new_enough
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import serving
@@ -40,8 +40,7 @@ NAME = "glibc-too-old"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a C library below the floor of an installed package."""
-    answer = case.ask(libc_new_enough)
-    suspicion = suspect(case, NAME, answer)
+    suspicion = suspect(case, NAME, _new_enough(case))
     if suspicion is None:
         return
     libc = case.machine.libc.value or "this system's C library"
@@ -56,6 +55,14 @@ def find(case: Case) -> Iterator[Finding]:
         affects=needing(case, "libc_new_enough"),
         undecided=suspicion.undecided,
     )
+
+
+def _new_enough(case: Case) -> Answer:
+    """Ask the layer; that an installer accepted a wheel refutes no error text."""
+    answer, libc = case.ask(libc_new_enough), case.machine.libc
+    if answer.value == "yes" and libc.value is None:
+        return Answer("unknown", libc.reason)
+    return answer
 
 
 def _fixes(case: Case) -> list[Fix]:

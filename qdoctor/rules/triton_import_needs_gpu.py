@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import bnb_imports
+from qdoctor.layers import Answer, bnb_imports, gpu_present
 from qdoctor.model import Because, Finding, Gpu
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import importable
@@ -40,7 +40,7 @@ NAME = "triton-import-needs-gpu"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a bitsandbytes whose import makes triton look for a GPU that is not there."""
-    suspicion = suspect(case, NAME, case.ask(bnb_imports))
+    suspicion = suspect(case, NAME, _imports(case))
     if suspicion is None:
         return
     bnb = case.machine.bitsandbytes.value
@@ -53,6 +53,14 @@ def find(case: Case) -> Iterator[Finding]:
         affects=needing(case, "bnb_imports"),
         undecided=suspicion.undecided,
     )
+
+
+def _imports(case: Case) -> Answer:
+    """Ask the layer; what else is in the way does not refute a text where the GPUs are unknown."""
+    answer, gpu = case.ask(bnb_imports), case.ask(gpu_present)
+    if gpu.value == "unknown" and answer.rule != NAME:
+        return Answer("unknown", gpu.reason)
+    return answer
 
 
 def _what_comes_next(case: Case) -> list[Because]:

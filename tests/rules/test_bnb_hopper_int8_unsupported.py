@@ -1,4 +1,4 @@
-"""bnb-hopper-int8-unsupported: where it fires, where not, and where the deciding fact is unknown."""
+"""bnb-hopper-int8-unsupported: where it fires, where not, and where it cannot be told."""
 
 from __future__ import annotations
 

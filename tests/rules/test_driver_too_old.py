@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from packaging.specifiers import SpecifierSet
+
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -21,9 +23,12 @@ def test_fires_on_an_older_driver(ask: Ask) -> None:
     assert driver.spec == ">=525.60.13"
 
 
-def test_offers_a_build_that_the_driver_serves(ask: Ask) -> None:
+def test_the_build_that_is_offered_needs_no_newer_driver(ask: Ask) -> None:
     fix = ask("a100", driver=OLD)[NAME].fixes[0]
-    assert (fix.action, fix.spec, fix.index) == ("install-build", "==2.1.2", "cu118")
+    release = max(one.version for one in SpecifierSet(fix.spec or "") if "=" in one.operator)
+    packages = {"torch": f"{release}+{fix.index}", "triton": None}
+    assert fix.action == "install-build"
+    assert NAME not in ask("a100", driver=OLD, packages=packages, torch_cuda=None)
 
 
 def test_minor_version_compatibility_counts(ask: Ask) -> None:

@@ -41,5 +41,5 @@ def test_is_silent_where_the_gpus_are_unknown(ask: Ask) -> None:
 
 def test_a_text_accuses_where_the_gpus_are_unknown(ask: Ask) -> None:
     text = "RuntimeError: 0 active drivers ([]). There should only be one."
-    found = ask("cpu", error=text, packages=PACKAGES, gpus=None, driver=None)
+    found = ask("h100", error=text, packages=PACKAGES, gpus=None, driver=None)
     assert found[NAME].explains_error
