@@ -7,6 +7,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import msgspec
+
 from qdoctor.facts.elsewhere import read_macos, read_windows
 from qdoctor.facts.hardware import read_linux
 from qdoctor.facts.host import read_host, relevant
@@ -33,37 +35,50 @@ def collect(target: Target, environ: Mapping[str, str]) -> Facts:
     hardware = _Beside(lambda: read_hardware(environ))
     try:
         answer = _answer(target, environ)
-        reading = answer if isinstance(answer, Reading) else None
-        native, unread_native = _native(reading)
-        toolkit, no_toolkit = read_toolkit(environ)
+        facts = _of_python(target, answer, environ)
     finally:
         hardware.join()  # also on Ctrl-C: it has a child of its own, which would outlive us
     machine = hardware.result()
+    toolkit, why_not = read_toolkit(environ)
     unread = {
-        **({"python": answer.reason} if isinstance(answer, NoAnswer) else answer.unread),
-        **({"toolkit_cuda": no_toolkit} if no_toolkit else {}),
+        **(facts.unread or {}),
+        **({"toolkit_cuda": why_not} if why_not else {}),
         **machine.unread,
-        **unread_native,
     }
-    return Facts(
-        schema="qdoctor/facts/1",
-        host=read_host(
-            environ,
-            libc=reading.libc if reading else None,
-            c_compiler=reading.c_compiler if reading else None,
-        ),
-        python=_python(target, answer),
-        packages=reading.packages if reading else None,
-        packages_found=_found(reading),
-        requires=reading.requires if reading else None,
-        torch_cuda=reading.torch_cuda if reading else None,
-        torch_arch_list=reading.torch_arch_list if reading else None,
+    return msgspec.structs.replace(
+        facts,
         toolkit_cuda=toolkit,
         driver=machine.driver,
         gpus=machine.gpus,
         env=relevant(environ),
-        native=native,
         unread=unread or None,
+    )
+
+
+def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str, str]) -> Facts:
+    """Take the facts that the interpreter tells, all unknown where it did not answer."""
+    if isinstance(answer, NoAnswer):
+        return Facts(
+            schema="qdoctor/facts/1",
+            host=read_host(environ),
+            python=Python(version=answer.version, executable=target.python),
+            unread={"python": answer.reason},
+        )
+    told = answer.python
+    native, unread = _native(answer)
+    return Facts(
+        schema="qdoctor/facts/1",
+        host=read_host(environ, libc=answer.libc, c_compiler=answer.c_compiler),
+        python=Python(told.version, told.executable, told.prefix, told.base_prefix, told.headers),
+        packages=answer.packages,
+        packages_found=[
+            FoundPackage(copy.name, copy.version, copy.file) for copy in answer.packages_found
+        ],
+        requires=answer.requires,
+        torch_cuda=answer.torch_cuda,
+        torch_arch_list=answer.torch_arch_list,
+        native=native,
+        unread={**answer.unread, **unread},
     )
 
 
@@ -85,23 +100,8 @@ def read_hardware(environ: Mapping[str, str]) -> Hardware:
     return read_macos() if system == "Darwin" else read_linux(environ)
 
 
-def _python(target: Target, answer: Reading | NoAnswer) -> Python:
-    if isinstance(answer, NoAnswer):
-        return Python(version=answer.version, executable=target.python)
-    told = answer.python
-    return Python(told.version, told.executable, told.prefix, told.base_prefix, told.headers)
-
-
-def _found(reading: Reading | None) -> list[FoundPackage] | None:
-    if reading is None:
-        return None
-    return [FoundPackage(copy.name, copy.version, copy.file) for copy in reading.packages_found]
-
-
-def _native(reading: Reading | None) -> tuple[list[NativeLibrary] | None, dict[str, str]]:
-    if reading is None:
-        return None, {}
-    folder = reading.folders.get(PACKAGE)
+def _native(answer: Reading) -> tuple[list[NativeLibrary], dict[str, str]]:
+    folder = answer.folders.get(PACKAGE)
     return read_native(Path(folder)) if folder else ([], {})
 
 
