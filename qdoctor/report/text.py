@@ -132,33 +132,36 @@ def _observed(devices: list[str], seen: Observation) -> list[str]:
 
 def _backends(paper: Paper, report: Report) -> None:
     paper.heading("Backends")
-    width = max((len(verdict.backend) for verdict in report.verdicts), default=0) + 2
     for verdict in report.verdicts:
-        chosen = verdict.backend == report.selected
-        labels = [
-            (verdict.usable, _ANSWERS[verdict.usable], 9),
-            (verdict.backend, "bold" if chosen else "", width),
-        ]
-        paper.row(labels, *_joined([(text, "") for text in _judged(verdict)]))
+        chosen = "bold green" if verdict.backend == report.selected else "bold"
+        told: list[Part] = [(text, "") for text in (_figures(verdict), verdict.reason) if text]
+        labels = [(verdict.usable, _ANSWERS[verdict.usable], 9)]
+        paper.row(labels, *_joined([(verdict.backend, chosen), *told]))
 
 
-def _judged(verdict: Verdict) -> list[str]:
+def _figures(verdict: Verdict) -> str:
+    if verdict.usable != "yes":
+        return ""
     speed, error, size = verdict.speedup_vs_half, verdict.rel_error, verdict.weight_bytes_per_param
+    about = "" if verdict.measured_on else "near "
     figures = [
         f"{speed:.2g}x the speed of half" if speed is not None else "",
-        f"rel. error {error:.2g}" if error is not None else "",
-        f"{size:.3g} bytes/weight" if size is not None else "",
+        f"rel. error {about}{error:.2g}" if error is not None else "",
+        f"{size:.3g} bytes a weight" if size is not None else "",
     ]
-    shown = ", ".join(text for text in figures if text) if verdict.usable == "yes" else ""
-    return [text for text in (shown, verdict.reason) if text]
+    return ", ".join(text for text in figures if text)
 
 
 def _selected(paper: Paper, report: Report) -> None:
     paper.line()
+    open_question = next((one for one in report.verdicts if one.usable == "unknown"), None)
     if report.selected:
         paper.line(("Selected: ", "bold"), (report.selected, "bold green"))
+    elif open_question is not None:
+        why = f" - whether {open_question.backend} works is not known: "
+        paper.line(("Selected: none", "bold yellow"), (why, ""), (open_question.reason, ""))
     else:
-        paper.line(("Selected: none", "bold yellow"), (" - no backend is known to work here", ""))
+        paper.line(("Selected: none", "bold yellow"), (" - no backend works here", ""))
 
 
 def _closing(paper: Paper, report: Report) -> None:
@@ -177,6 +180,6 @@ def _joined(parts: list[Part]) -> list[Part]:
 _Section = Callable[[Paper, "Report"], None]
 _VIEWS: dict[str, tuple[_Section, ...]] = {
     "check": (machine_text.machine, _findings, _probes, _backends, _selected, _closing),
-    "select": (_selected, _backends, _findings, _closing),
+    "select": (_selected, _backends, _closing),
     "explain": (_causes, _selected, _closing),
 }

@@ -26,7 +26,7 @@ def test_everything_that_decides_is_on_the_page(report: Report) -> None:
         *("triton-libdevice-removed", "explains the error", "[mined: triton-2.1.0.whl]"),
         *("unsafe: read before running", "follows from triton-libdevice-removed", "python.headers"),
         *("compiled, not run", "cublaslt_igemm/col32", "as expected", "0.19 ms"),
-        *("bnb-int8", "no int8 tensor cores", "2 bytes/weight", "Selected: half"),
+        *("bnb-int8", "no int8 tensor cores", "2 bytes a weight", "Selected: half"),
         *("2>&1 | qdoctor explain -", "qdoctor 0.1.0, matrix 2026.11.22"),
     ):
         assert part in text
@@ -76,6 +76,17 @@ def test_unknown_is_said_and_none_is_said(report: Report) -> None:
         render(msgspec.structs.replace(report, facts=Facts()), "text"),
         re.MULTILINE,
     )
+
+
+def test_a_typical_figure_is_not_shown_as_a_measured_one(report: Report) -> None:
+    typical = msgspec.structs.replace(report.verdicts[0], rel_error=0.0029)
+    measured = msgspec.structs.replace(typical, measured_on="Tesla V100")
+    shown = [
+        render(msgspec.structs.replace(report, verdicts=[one]), "text")
+        for one in (typical, measured)
+    ]
+    assert "rel. error near 0.0029" in shown[0]
+    assert "rel. error 0.0029" in shown[1]
 
 
 def test_explain_puts_the_cause_first(report: Report) -> None:
