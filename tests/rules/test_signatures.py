@@ -1,0 +1,69 @@
+"""Known error texts are recognized by the data, unknown ones by nothing."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+
+from qdoctor.matrix import shipped
+from qdoctor.rules.signatures import recognize
+
+ROWS: list[dict[str, Any]] = shipped().table("signatures")["rows"]
+EXAMPLES = [(row["id"], text) for row in ROWS for text in row["examples"]]
+
+
+def ids(text: str) -> list[str]:
+    return [signal.signature for signal in recognize(text, shipped())]
+
+
+@pytest.mark.parametrize(("row", "text"), EXAMPLES)
+def test_an_example_is_recognized_as_its_own_row(row: str, text: str) -> None:
+    assert ids(text)[0] == row
+
+
+def test_rows_have_names_of_their_own() -> None:
+    assert len({row["id"] for row in ROWS}) == len(ROWS)
+
+
+def test_an_unknown_text_is_recognized_as_nothing() -> None:
+    assert ids("ValueError: the cat sat on the keyboard") == []
+    assert ids("") == []
+
+
+def test_the_last_text_of_a_log_comes_first() -> None:
+    log = (
+        "The installed version of bitsandbytes was compiled without GPU support.\n"
+        "Traceback (most recent call last):\n"
+        "ModuleNotFoundError: No module named 'triton.ops'\n"
+    )
+    assert ids(log) == ["triton-ops-missing", "bnb-cpu-library"]
+
+
+def test_a_special_text_outranks_a_general_one_on_its_line() -> None:
+    text = (
+        "Error no kernel image is available for execution on the device at line 479 in file ops.cu"
+    )
+    assert ids(text) == ["bnb-no-kernel-image"]
+
+
+def test_what_a_text_states_is_kept() -> None:
+    text = "CUDA SETUP: Required library version not found: libbitsandbytes_cuda122.so."
+    assert recognize(text, shipped())[0].said == {"cuda": "122"}
+
+
+def test_only_the_end_of_a_huge_log_is_read() -> None:
+    log = "x\n" * 3_000_000 + "ModuleNotFoundError: No module named 'triton.ops'"
+    assert ids(log) == ["triton-ops-missing"]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
+def test_no_pattern_runs_away(row: dict[str, Any]) -> None:
+    """A hostile text must not take longer than its length: tested with the pattern's own words."""
+    words = re.sub(r"\\.|\(\?[^)]*\)|[^\w .']+", "", row["pattern"])
+    text = (words * 40 + "\n") * 200
+    began = time.perf_counter()
+    re.compile(row["pattern"], re.MULTILINE).findall(text)
+    assert time.perf_counter() - began < 20  # seconds: a pattern that runs away takes hours
