@@ -22,7 +22,7 @@ import importlib.util  # noqa: E402
 import json  # noqa: E402
 import time  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any, Callable, Dict, List  # noqa: E402
+from typing import Any, Callable, Dict, List, Optional  # noqa: E402
 
 
 def load(path: str) -> Any:
@@ -48,6 +48,7 @@ def run_kernel(
 ) -> List[Dict[str, Any]]:
     """Every outcome of the kernel at ``path``; what it raises becomes its last one."""
     reached: List[Dict[str, Any]] = []
+    kernel: Any = None
     try:
         phase("loading " + Path(path).name)
         kernel = load(path)
@@ -56,8 +57,17 @@ def run_kernel(
             reached.append(one)
             keep(reached)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is the answer
-        reached.append(outcomes.from_error(error, ran=request.get("mode") != "compile"))
+        ran = request.get("mode") != "compile"
+        variant = _only_one_left(getattr(kernel, "PROBE", {}), reached)
+        reached.append(outcomes.from_error(error, ran=ran, variant=variant))
     return reached
+
+
+def _only_one_left(header: Dict[str, Any], reached: List[Dict[str, Any]]) -> Optional[str]:
+    """Name the variant that an error belongs to, where only one has not answered yet."""
+    answered = [one.get("variant") for one in reached]
+    left = [name for name in header.get("variants", ()) if name not in answered]
+    return left[0] if len(left) == 1 else None
 
 
 def write(path: Path, value: Any) -> None:

@@ -63,6 +63,14 @@ def test_what_is_raised_decides_the_outcome(
     assert (one["outcome"], one["code"]) == (outcome, code)
 
 
+def test_an_error_names_the_variant_that_had_not_answered(start: Start, kernel: Path) -> None:
+    kernel.write_text(
+        "PROBE = {'variants': ['a', 'b']}\ndef phase(text): pass\n"
+        "def run(request):\n    yield {'outcome': 'passed', 'variant': 'a'}\n    raise OSError('b')\n"
+    )
+    assert start(kernel).one("b")["detail"] == "OSError: b"
+
+
 def test_a_kernel_that_cannot_be_loaded_is_an_answer_too(start: Start, kernel: Path) -> None:
     kernel.write_text("def run(:\n")
     one = start(kernel).one()
