@@ -30,7 +30,7 @@ PROBE = {  # type: Dict[str, Any]
     "quick": False,
     "variants": ["bitsandbytes", "qdoctor"],
     "tolerance": 0.015,
-    "sms": ["8.0", "8.6", "8.9", "9.0"],
+    "sms": ["8.0", "9.0"],
 }
 
 TOLERANCE = 0.015

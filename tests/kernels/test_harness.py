@@ -66,7 +66,8 @@ def test_what_is_raised_decides_the_outcome(
 def test_an_error_names_the_variant_that_had_not_answered(start: Start, kernel: Path) -> None:
     kernel.write_text(
         "PROBE = {'variants': ['a', 'b']}\ndef phase(text): pass\n"
-        "def run(request):\n    yield {'outcome': 'passed', 'variant': 'a'}\n    raise OSError('b')\n"
+        "def run(request):\n    yield {'outcome': 'passed', 'variant': 'a'}\n"
+        "    raise OSError('b')\n"
     )
     assert start(kernel).one("b")["detail"] == "OSError: b"
 
