@@ -18,6 +18,7 @@ V100: dict[str, Any] = {
     "python": {"version": "3.10.12", "headers": True},
     "packages": {"torch": "2.5.1+cu121", "triton": "3.1.0", "bitsandbytes": "0.44.1"},
     "torch_cuda": "12.1",
+    "torch_arch_list": ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"],
     "driver": {"version": "535.104.05", "cuda": "12.2"},
     "gpus": [{"index": 0, "name": "Tesla V100-SXM2-16GB", "sm": "7.0"}],
 }
@@ -151,7 +152,12 @@ def test_a_question_about_another_gpu_hides_those_that_are_here() -> None:
 
 
 def test_without_torch_nothing_is_selected_and_nothing_fails() -> None:
-    bare = {**V100, "packages": {"torch": "", "triton": "", "bitsandbytes": ""}, "torch_cuda": None}
+    bare = {
+        **V100,
+        "packages": {"torch": "", "triton": "", "bitsandbytes": ""},
+        "torch_cuda": None,
+        "torch_arch_list": None,
+    }
     report = described(bare)
     assert report.selected is None
     assert {one.usable for one in report.verdicts} == {"no"}

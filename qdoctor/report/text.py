@@ -145,7 +145,7 @@ def _figures(verdict: Verdict) -> str:
     speed, error, size = verdict.speedup_vs_half, verdict.rel_error, verdict.weight_bytes_per_param
     about = "" if verdict.measured_on else "near "
     figures = [
-        f"{speed:.2g}x the speed of half" if speed is not None else "",
+        f"{speed:.2g}x the speed of half" if speed and verdict.backend != "half" else "",
         f"rel. error {about}{error:.2g}" if error is not None else "",
         f"{size:.3g} bytes a weight" if size is not None else "",
     ]
