@@ -13,6 +13,7 @@ from qdoctor.mining.errors import UnreadableRelease
 from qdoctor.mining.every_wheel import default_wheel, say_metadata, say_platforms, say_pythons
 from qdoctor.mining.shard import Shard, seen
 from qdoctor.mining.sources import parsed
+from qdoctor.mining.torch_builds import say_builds
 from qdoctor.mining.wheel import Wheel, open_wheel
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def read(shard: Shard, files: Sequence[WheelFile], transport: Transport) -> None
         _say_triton_pin(shard, wheel)
         say_cuda(shard, wheel)
         say_bindings(shard, wheel)
+    say_builds(shard)
     say_platforms(shard, files)
     say_pythons(shard, files)
 

@@ -10,7 +10,7 @@ import threading
 import zipfile
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,7 +33,7 @@ class Index:
 
     def add(self, package: str, wheels: dict[str, bytes], *, html: bool = False) -> None:
         """Serve wheels and the index page that lists them."""
-        rows = []
+        rows: list[dict[str, Any]] = []
         for name, body in wheels.items():
             self.files[f"/files/{name}"] = (body, "application/octet-stream")
             digest = hashlib.sha256(body).hexdigest()
