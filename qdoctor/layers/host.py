@@ -114,7 +114,8 @@ def _has_wheel(matrix: Matrix, package: str, version: str, python: str, spec: Kn
     exact = [match for tag in tags.value or () if (match := _TAG.fullmatch(tag))]
     own = parsed(python)
     named = own and f"{own.major}.{own.minor}"
-    if tags.value and len(exact) == len(tags.value) and named:
+    generic = any(tag.startswith("py") for tag in tags.value or ())
+    if exact and not generic and named:
         if named not in [f"{match[1]}.{match[2]}" for match in exact]:
             text = f"{package} {version} has no wheel for Python {named}"
             return no(_python_rule(package), text, tags.because)

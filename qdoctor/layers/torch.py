@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def torch_installed(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
     """Is torch installed?"""
-    return installed(machine, "torch", None)
+    return installed(machine, "torch", "torch-not-installed")
 
 
 def torch_has_cuda(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
