@@ -17,6 +17,7 @@ from qdoctor.model import BadInput
 from qdoctor.terminal import Progress, in_colour, width, write_file, write_stream
 
 if TYPE_CHECKING:
+    from qdoctor.doctor import Examination
     from qdoctor.model import Report
     from qdoctor.question import Question
 
@@ -68,9 +69,10 @@ def check(format_: str, output: str | None, color: str, **asked: Any) -> int:  #
     SPECs such as bitsandbytes==0.42.0 are planned changes, laid over what is installed.
     """
     question = _question(**asked)
-    report = _examined(question)
-    _show(report, format_, output, color, view="check")
-    return report.exit_code
+    done = _examined(question)
+    _show(done.report, format_, output, color, view="check")
+    _say_why(done)
+    return done.report.exit_code
 
 
 @cli.command()
@@ -80,7 +82,7 @@ def check(format_: str, output: str | None, color: str, **asked: Any) -> int:  #
 @options.output
 def select(format_: str, output: str | None, color: str, **asked: Any) -> int:  # noqa: ANN401
     """Name the backend to use, and why each other one loses."""
-    report = _examined(_question(**asked), quietly=True)
+    report = _examined(_question(**asked)).report
     open_question = any(verdict.usable == "unknown" for verdict in report.verdicts)
     unknown = report.selected is None and open_question
     report = _ending(report, could_tell=not unknown)
@@ -110,7 +112,7 @@ def explain(
     text = _log() if question == "-" else question
     if not text.strip():
         raise BadInput("the error text is empty: pipe the program's output, 2>&1 included")
-    report = _examined(_question(**asked, error=text), quietly=True)
+    report = _examined(_question(**asked, error=text)).report
     causes = [finding for finding in report.findings if finding.explains_error]
     decided = bool(causes) and causes[0].undecided is None
     report = _ending(report, could_tell=decided)
@@ -164,18 +166,20 @@ def _question(**asked: Any) -> Question:  # noqa: ANN401 - click's options, by n
     return Question(**{name: value for name, value in asked.items() if value is not None})
 
 
-def _examined(question: Question, *, quietly: bool = False) -> Report:
-    """Examine; what keeps the exit code from being 0 without a finding is said on stderr."""
+def _examined(question: Question) -> Examination:
     from qdoctor import doctor
 
     with Progress(sys.stderr) as progress:
-        done = doctor.examine_fully(question, stdin=_stdin(), progress=progress)
-    if not quietly:
-        for need in done.needs:
-            if need.met != "yes":
-                answer = "not met" if need.met == "no" else "unknown"
-                _say(f"need {need.name}: {answer}: {need.reason}")
-    return done.report
+        return doctor.examine_fully(question, stdin=_stdin(), progress=progress)
+
+
+def _say_why(done: Examination) -> None:
+    """Say what keeps the exit code from being 0 where no finding says it."""
+    for need in done.needs:
+        if need.met == "no":
+            _say(f"need {need.name}: not met: {need.reason}")
+    for doubt in exit_code.could_not_tell(done.report.observations, done.needs):
+        _say(f"could not tell: {doubt}")
 
 
 def _ending(report: Report, *, could_tell: bool) -> Report:

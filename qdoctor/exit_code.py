@@ -74,7 +74,7 @@ def exit_code(
 
 def could_not_tell(observations: Sequence[Observation], wanted: Sequence[Need]) -> list[str]:
     """Every question that stayed open, in words; empty when all are answered."""
-    open_needs = [f"{need.name}: {need.reason}" for need in wanted if need.met == "unknown"]
+    open_needs = [f"need {need.name}: {need.reason}" for need in wanted if need.met == "unknown"]
     silent = [
         f"{seen.probe} gave no answer: {seen.detail}" for seen in observations if _silent(seen)
     ]
