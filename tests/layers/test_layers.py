@@ -1,4 +1,4 @@
-"""Every layer, on a machine where it fits, one where it does not and one where it cannot be told."""
+"""Every layer, on a machine where it fits, where it does not and where it cannot be told."""
 
 from __future__ import annotations
 
@@ -61,7 +61,12 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("driver_serves_torch", "no", "driver-too-old", {"driver": {"version": "470.82.01"}}),
     ("driver_serves_torch", "unknown", None, {"driver": None}),
     ("driver_knows_gpu", "yes", None, {"gpus": V100}),
-    ("driver_knows_gpu", "no", "driver-dropped-gpu", {"gpus": V100, "driver": {"version": "610.43"}}),
+    (
+        "driver_knows_gpu",
+        "no",
+        "driver-dropped-gpu",
+        {"gpus": V100, "driver": {"version": "610.43"}},
+    ),
     ("driver_knows_gpu", "unknown", None, {"gpus": V100, "driver": None}),
     ("gpu_present", "yes", None, {}),
     ("gpu_present", "no", "no-cuda-gpu", {"gpus": []}),
@@ -138,8 +143,18 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("bnb_has_cuda_binary", "yes", None, {}),
     ("bnb_has_cuda_binary", "no", "bnb-cuda-binary-missing", {"torch_cuda": "12.4"}),
     ("bnb_has_cuda_binary", "no", "bnb-override-wrong", {"env": {"BNB_CUDA_VERSION": "999"}}),
-    ("bnb_has_cuda_binary", "no", "bnb-windows-unsupported", {"host": {"os": "windows"}, "torch_cuda": "12.1"}),
-    ("bnb_has_cuda_binary", "no", "bnb-platform-unsupported", {"host": {"os": "linux", "machine": "aarch64"}, "torch_cuda": "12.1"}),
+    (
+        "bnb_has_cuda_binary",
+        "no",
+        "bnb-windows-unsupported",
+        {"host": {"os": "windows"}, "torch_cuda": "12.1"},
+    ),
+    (
+        "bnb_has_cuda_binary",
+        "no",
+        "bnb-platform-unsupported",
+        {"host": {"os": "linux", "machine": "aarch64"}, "torch_cuda": "12.1"},
+    ),
     ("bnb_has_cuda_binary", "unknown", None, UNKNOWN_BNB),
     ("bnb_binary_has_sm", "yes", None, {}),
     ("bnb_binary_has_sm", "no", "bnb-no-sm-binary", {"gpus": B200}),

@@ -1,0 +1,87 @@
+"""What the matrix expects of a probe, from the layers its variant needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from qdoctor import layers
+from qdoctor.expectation import annotate, expect
+from qdoctor.machine import complete
+from qdoctor.matrix import shipped
+from qdoctor.model import Observation
+from tests.layers.conftest import facts_with
+
+H100 = [{"index": 0, "name": "NVIDIA H100 80GB HBM3"}]
+B200 = [{"index": 0, "sm": "10.0", "vendor": "nvidia"}]
+
+
+def expected(probe: str, variant: str | None, device: str | None, **changes: Any) -> str:  # noqa: ANN401
+    ran = device is not None and not device.startswith("sm_")
+    seen = Observation(probe=probe, outcome="passed", variant=variant, device=device, ran=ran)
+    return annotate([seen], complete(facts_with(**changes), shipped()), shipped())[0].expected
+
+
+def test_half_multiplies_wherever_torch_does() -> None:
+    assert expected("half_gemm", "half", "cuda:0") == "pass"
+    assert expected("half_gemm", "half", "cpu", gpus=[]) == "pass"
+    assert expected("half_gemm", "half", "cuda:0", gpus=B200) == "fail"
+    assert expected("half_gemm", "half", "cuda:0", packages={"torch": "9.9.9"}) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "row_major", "turing", "ampere"),
+    [
+        ("Tesla T4", "pass", "pass", "fail"),
+        ("NVIDIA A100-SXM4-80GB", "pass", "pass", "pass"),
+        ("NVIDIA H100 80GB HBM3", "pass", "fail", "fail"),
+        ("Tesla V100-SXM2-16GB", "unknown", "fail", "fail"),
+    ],
+)
+def test_each_int8_layout_by_generation(gpu: str, row_major: str, turing: str, ampere: str) -> None:
+    gpus = [{"index": 0, "name": gpu}]
+    variants = ("row-major", "col4_4r2_8c", "col32_2r_4r4")
+    found = [expected("cublaslt_igemm", one, "cuda:0", gpus=gpus) for one in variants]
+    assert found == [row_major, turing, ampere]
+
+
+def test_a_compiled_probe_is_judged_for_the_sm_it_compiled_for() -> None:
+    assert expected("triton_libdevice", "llrint", "sm_70", gpus=H100) == "pass"
+    assert expected("triton_libdevice", "llrint", "sm_100", gpus=[]) == "fail"
+
+
+def test_switchback_by_its_triton_names() -> None:
+    old = {"packages": {"torch": "2.0.1", "triton": "2.0.0"}}
+    assert expected("switchback_forward", "bitsandbytes", "cuda:0", **old) == "pass"
+    assert expected("switchback_forward", "bitsandbytes", "cuda:0") == "fail"
+    assert expected("switchback_forward", "bitsandbytes", None) == "fail"
+    assert (
+        expected("switchback_forward", "bitsandbytes", "sm_80", packages={"triton": "9.9.9"})
+        == "unknown"
+    )
+
+
+def test_our_switchback_by_what_triton_compiles() -> None:
+    new = {"packages": {"torch": "2.5.1", "triton": "3.1.0"}}
+    assert expected("switchback_forward", "qdoctor", "sm_75", **new) == "pass"
+    assert (
+        expected("switchback_forward", "qdoctor", "sm_75", packages={"triton": "3.7.1"}) == "fail"
+    )
+    assert expected("switchback_forward", "qdoctor", "sm_70", **new) == "fail"
+
+
+def test_nothing_is_expected_of_an_unknown_probe() -> None:
+    assert expected("some_probe", None, "cuda:0") == "unknown"
+
+
+def test_names_only_layers_that_exist() -> None:
+    rows = shipped().table("expectations")["rows"]
+    assert rows
+    assert not [name for row in rows for name in row["needs"] if name not in layers.__all__]
+
+
+def test_says_why() -> None:
+    seen = Observation(probe="half_gemm", outcome="failed", device="cuda:0")
+    machine = complete(facts_with(gpus=B200), shipped())
+    assert expect(seen, machine, shipped()).rule == "torch-no-sm-binary"

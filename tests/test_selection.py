@@ -1,0 +1,213 @@
+"""Verdicts on the eight backends: by the matrix, by what ran here, and the one that is selected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from qdoctor import layers
+from qdoctor.machine import complete
+from qdoctor.matrix import shipped
+from qdoctor.model import Finding, Observation, Verdict
+from qdoctor.selection import judge, select
+from tests.layers.conftest import facts_with
+
+BACKENDS = [
+    *("half", "bnb-int8", "bnb-nf4", "bnb-fp4", "bnb-switchback", "qdoctor-switchback"),
+    *("torch-fp8", "torchao-int8"),
+]
+SHAPE = {"rows": 4096.0, "depth": 1280.0, "columns": 5120.0}
+CURRENT = {"torch": "2.11.0", "triton": "3.6.0", "bitsandbytes": "0.50.2", "torchao": ""}
+H200: dict[str, Any] = {
+    "packages": CURRENT,
+    "driver": {"version": "580.95.05"},
+    "gpus": [{"index": 0, "name": "NVIDIA H200"}],
+}
+V100 = {"gpus": [{"index": 0, "name": "Tesla V100-SXM2-16GB"}]}
+CPU = {"packages": {**CURRENT, "torch": "2.13.0+cpu"}, "gpus": []}
+
+
+def seen(probe: str, outcome: str = "passed", **more: Any) -> Observation:  # noqa: ANN401
+    fields = {"device": "cuda:0", **more}
+    return msgspec.convert({"probe": probe, "outcome": outcome, **fields}, Observation)
+
+
+HALF = seen(
+    "half_gemm", variant="half", numbers={"rel_error": 0.003, "milliseconds": 0.08, **SHAPE}
+)
+OURS = seen(
+    "switchback_forward",
+    variant="qdoctor",
+    numbers={"max_rel_error": 0.013, "timed_rel_error": 0.012, "milliseconds": 0.04, **SHAPE},
+)
+
+
+def verdicts(
+    changes: dict[str, Any], *observations: Observation, findings: tuple[Finding, ...] = ()
+) -> dict[str, Verdict]:
+    machine = complete(facts_with(**changes), shipped())
+    found = judge(machine, observations, findings, shipped())
+    return {one.backend: one for one in found}
+
+
+def usable(found: dict[str, Verdict]) -> list[str]:
+    return [name for name, one in found.items() if one.usable == "yes"]
+
+
+def test_all_eight_in_the_contracts_order_each_with_a_reason() -> None:
+    found = verdicts({})
+    assert list(found) == BACKENDS
+    assert all(one.reason for one in found.values())
+
+
+def test_a_v100_is_offered_four_bit() -> None:
+    found = verdicts(V100)
+    assert usable(found) == ["half", "bnb-nf4", "bnb-fp4"]
+    assert found["bnb-int8"].rule == "sm-lacks-int8-tensor-cores"
+    assert "merging" in found["bnb-int8"].reason
+    assert select(list(found.values())) == "bnb-nf4"
+
+
+def test_openclips_switchback_is_answered_with_linear8bitlt() -> None:
+    found = verdicts({})
+    assert found["bnb-switchback"].rule == "triton-libdevice-removed"
+    assert select(list(found.values())) == "bnb-int8"
+
+
+def test_a_current_h200_by_the_matrix_alone_claims_no_numbers_of_speed() -> None:
+    found = verdicts(H200)
+    assert usable(found) == [
+        "half",
+        "bnb-int8",
+        "bnb-nf4",
+        "bnb-fp4",
+        "qdoctor-switchback",
+        "torch-fp8",
+    ]
+    assert {one.milliseconds for one in found.values()} == {None}
+    assert {one.measured_on for one in found.values()} == {None}
+    assert all("not run here" in found[name].reason for name in usable(found))
+
+
+def test_without_a_gpu_the_cpu_is_judged() -> None:
+    found = verdicts(CPU)
+    assert usable(found) == ["half", "bnb-int8", "bnb-nf4", "bnb-fp4", "torch-fp8"]
+    assert found["qdoctor-switchback"].rule == "no-cuda-gpu"
+
+
+def test_without_torch_nothing_works() -> None:
+    found = verdicts({"packages": {"torch": ""}, "gpus": []})
+    assert {one.usable for one in found.values()} == {"no"}
+    assert select(list(found.values())) is None
+
+
+def test_an_unknown_gpu_is_never_green() -> None:
+    found = verdicts({"gpus": None})
+    assert usable(found) == []
+    assert found["half"].usable == "unknown"
+
+
+def test_what_fails_with_and_without_a_gpu_fails_where_the_gpu_is_unknown() -> None:
+    found = verdicts({"gpus": None, "packages": {"bitsandbytes": ""}})
+    assert (found["bnb-nf4"].usable, found["half"].usable) == ("no", "unknown")
+
+
+def test_a_passed_probe_brings_numbers_and_where_they_were_measured() -> None:
+    found = verdicts(H200, HALF, OURS)
+    ours = found["qdoctor-switchback"]
+    assert (ours.usable, ours.rel_error, ours.milliseconds) == ("yes", 0.012, 0.04)
+    assert ours.speedup_vs_half == pytest.approx(2.0)
+    assert ours.measured_on is not None
+    assert "H200" in ours.measured_on
+
+
+def test_no_speedup_between_different_shapes() -> None:
+    other = msgspec.structs.replace(HALF, numbers={**HALF.numbers, "rows": 1.0})
+    assert verdicts(H200, other, OURS)["qdoctor-switchback"].speedup_vs_half is None
+
+
+def test_what_ran_outranks_the_matrix_both_ways() -> None:
+    unread = {**H200, "packages": {**CURRENT, "torch": "9.9.9"}}
+    assert verdicts(unread)["half"].usable == "unknown"
+    assert verdicts(unread, HALF)["half"].usable == "yes"
+    wrong = seen("switchback_forward", "wrong", variant="qdoctor", detail="error 0.5")
+    found = verdicts(H200, HALF, wrong)["qdoctor-switchback"]
+    assert (found.usable, found.rule) == ("no", "probe-contradicts-matrix")
+    assert "switchback_forward" in found.reason
+    assert found.rel_error is None
+
+
+def test_a_slow_path_is_named_as_such() -> None:
+    slow = seen("switchback_forward", "wrong", variant="qdoctor", code="silent-slow-path")
+    assert verdicts(H200, slow)["qdoctor-switchback"].rule == "silent-slow-path"
+
+
+@pytest.mark.parametrize(
+    ("version", "variant"), [("0.50.2", "row-major"), ("0.42.0", "col32_2r_4r4")]
+)
+def test_int8_stands_with_the_layout_that_its_release_uses(version: str, variant: str) -> None:
+    changes = {"packages": {"torch": "2.4.0", "triton": "3.0.0", "bitsandbytes": version}}
+    failed = seen("cublaslt_igemm", "failed", variant=variant, code="not-supported")
+    assert verdicts(changes)["bnb-int8"].usable == "yes"
+    assert verdicts(changes, failed)["bnb-int8"].usable == "no"
+    other = "col4_4r2_8c"
+    assert (
+        verdicts(changes, msgspec.structs.replace(failed, variant=other))["bnb-int8"].usable
+        == "yes"
+    )
+
+
+def test_torch_failing_on_the_gpu_takes_every_backend_of_torch_with_it() -> None:
+    found = verdicts(H200, seen("half_gemm", "crashed", variant="half", detail="SIGSEGV"))
+    assert usable(found) == []
+    assert "half_gemm" in found["bnb-nf4"].reason
+
+
+def test_a_timeout_tells_nothing() -> None:
+    slow = seen("switchback_forward", "timed-out", variant="qdoctor")
+    assert verdicts(H200, slow)["qdoctor-switchback"].usable == "unknown"
+
+
+def test_a_skipped_probe_changes_nothing() -> None:
+    skipped = seen("switchback_forward", "skipped", variant="qdoctor", code="no-gpu")
+    assert verdicts(H200, skipped) == verdicts(H200)
+
+
+def test_compiling_proves_a_failure_but_no_success() -> None:
+    compiled: dict[str, Any] = {"variant": "qdoctor", "device": "sm_90", "ran": False}
+    assert verdicts(H200, seen("switchback_forward", **compiled)) == verdicts(H200)
+    failed = seen("switchback_forward", "failed", **compiled)
+    assert verdicts(H200, failed)["qdoctor-switchback"].usable == "no"
+    elsewhere = msgspec.structs.replace(failed, device="sm_70")
+    assert verdicts(H200, elsewhere) == verdicts(H200)
+
+
+def test_another_device_proves_nothing_here() -> None:
+    assert verdicts(H200, msgspec.structs.replace(OURS, device="cuda:1")) == verdicts(H200)
+
+
+def test_a_sure_finding_takes_away_what_it_affects() -> None:
+    finding = Finding(rule="some-rule", severity="error", title="it is broken", affects=["bnb-nf4"])
+    found = verdicts(H200, findings=(finding,))["bnb-nf4"]
+    assert (found.usable, found.rule, found.reason) == ("no", "some-rule", "it is broken")
+    open_one = msgspec.structs.replace(finding, undecided="the driver's version")
+    assert verdicts(H200, findings=(open_one,))["bnb-nf4"].usable == "yes"
+
+
+def test_only_what_is_usable_is_selected() -> None:
+    no = Verdict(backend="bnb-int8", usable="no", reason="")
+    unknown = Verdict(backend="bnb-nf4", usable="unknown", reason="")
+    half = Verdict(backend="half", usable="yes", reason="")
+    assert select([no, unknown, half]) == "half"
+    assert select([no, unknown]) is None
+
+
+def test_the_table_names_layers_that_exist_and_ranks_each_backend_once() -> None:
+    table = shipped().table("backends")
+    rows = table["rows"].values()
+    named = [name for row in rows for name in [*row["layers"], *(row["cpu_layers"] or ())]]
+    named += [name for proof in table["proofs"] for name in [*proof["layers"], *proof["denies"]]]
+    assert not [name for name in named if name not in layers.__all__]
+    assert sorted(row["preference"] for row in rows) == list(range(1, len(BACKENDS) + 1))
