@@ -140,6 +140,8 @@ def _probed(
     """Let the probes run, unless the machine is described or its packages are only planned."""
     if question.probe == "none" or patient.target.kind == "described":
         return patient
+    if "python" in (patient.present.unread or {}):
+        return patient  # an interpreter that does not answer runs no probe: one finding says so
     if patient.facts.packages != patient.present.packages:
         return _with(patient, [], _PLANNED)
     from qdoctor.probes import observe  # noqa: PLC0415 - a check of files alone needs no engine

@@ -132,6 +132,20 @@ def test_packages_that_are_only_planned_are_not_probed() -> None:
     assert report.facts.packages["bitsandbytes"] == "0.0.1"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a POSIX virtual environment")
+def test_an_interpreter_that_does_not_start_is_one_finding_and_runs_no_probe(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to("/nowhere/python")
+    report = doctor.examine(Question(), environ={"VIRTUAL_ENV": str(tmp_path)})
+    assert report.observations == []
+    assert report.findings[0].severity == "error"
+    assert report.exit_code == 1
+    with pytest.raises(BadInput, match="leads to /nowhere/python"):
+        doctor.examine(Question(python=str(tmp_path)))
+
+
 def test_a_check_without_probes_reads_this_interpreter() -> None:
     report = doctor.examine(Question(python=sys.executable, probe="none"))
     assert report.observations == []

@@ -27,8 +27,10 @@ def render(report: Report, *, color: bool, width: int, view: str) -> str:
 
 def _findings(paper: Paper, report: Report) -> None:
     paper.heading("Findings")
-    if not report.findings:
+    if not report.findings and report.selected:
         paper.line(("nothing is wrong with what was examined", "green"), indent=2)
+    elif not report.findings:
+        paper.line(("nothing is known to be wrong; what is unknown decides", "yellow"), indent=2)
     for finding in report.findings:
         _finding(paper, finding)
 
@@ -45,18 +47,17 @@ def _causes(paper: Paper, report: Report) -> None:
     if others:
         paper.heading("Also found, not said to explain it")
     for finding in others:
-        paper.row([(finding.severity, _COLOURS[finding.severity], 9), (finding.rule, "bold", 0)])
+        paper.row([(finding.severity, _COLOURS[finding.severity], 9)], (finding.rule, "bold"))
         paper.line((finding.title, ""), indent=4)
 
 
 def _finding(paper: Paper, finding: Finding) -> None:
-    relation: list[Part] = []
+    heading: list[Part] = [(finding.rule, "bold")]
     if finding.explains_error:
-        relation.append(("explains the error", "bold"))
+        heading.append(("explains the error", "bold"))
     if finding.symptom_of:
-        relation.append((f"follows from {finding.symptom_of}", "dim"))
-    labels = [(finding.severity, _COLOURS[finding.severity], 9), (finding.rule, "bold", 0)]
-    paper.row(labels, *(piece for part in relation for piece in ((" - ", "dim"), part)))
+        heading.append((f"follows from {finding.symptom_of}", "dim"))
+    paper.row([(finding.severity, _COLOURS[finding.severity], 9)], *_joined(heading))
     paper.line((finding.title, ""), indent=4)
     for reason in finding.because:
         source: Part = (f" [{reason.strength}: {reason.source}]", "dim")
@@ -124,7 +125,7 @@ def _result(seen: Observation) -> list[str]:
 
 
 def _observed(devices: list[str], seen: Observation) -> list[str]:
-    compiled = "" if seen.ran or seen.outcome == "skipped" else "compiled, not run"
+    compiled = "compiled, not run" if seen.outcome == "passed" and not seen.ran else ""
     expected = "as expected" if seen.outcome == "failed" and seen.expected == "fail" else ""
     places = [", ".join(devices), compiled, expected]
     return [text for text in (*places, *_result(seen)) if text]

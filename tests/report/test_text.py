@@ -78,6 +78,13 @@ def test_unknown_is_said_and_none_is_said(report: Report) -> None:
     )
 
 
+def test_nothing_found_is_green_only_where_something_works(report: Report) -> None:
+    clean = msgspec.structs.replace(report, findings=[])
+    assert "nothing is wrong with what was examined" in render(clean, "text")
+    unknown = msgspec.structs.replace(clean, selected=None)
+    assert "what is unknown decides" in render(unknown, "text")
+
+
 def test_a_typical_figure_is_not_shown_as_a_measured_one(report: Report) -> None:
     typical = msgspec.structs.replace(report.verdicts[0], rel_error=0.0029)
     measured = msgspec.structs.replace(typical, measured_on="Tesla V100")
