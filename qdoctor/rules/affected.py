@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from qdoctor import layers
 from qdoctor.layers.int8 import igemm_variant
+from qdoctor.rules.remedies import use
 
 if TYPE_CHECKING:
-    from qdoctor.model import Observation
+    from qdoctor.model import Fix, Observation
     from qdoctor.rules.case import Case
 
 _BY_PATH = "by-int8-path"
@@ -29,6 +30,11 @@ def stands_up(case: Case, backend: str) -> bool:
     row = _rows(case).get(backend)
     asked = _layers(case, row) if row else None
     return asked is not None and all(_ask(case, name) != "no" for name in asked)
+
+
+def running(case: Case, why: str, *backends: str) -> list[Fix]:
+    """Offer those of ``backends`` that nothing known speaks against here."""
+    return [use(name, why, verify=name) for name in backends if stands_up(case, name)]
 
 
 def launches_kernels(case: Case, rule: str) -> bool:

@@ -61,11 +61,13 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _weighed(case: Case, hardware: Answer, library: Answer) -> Answer:
     """The library decides where it is known to fail; else the hardware, if it is asked for."""
-    if hardware.value == "yes" or (library.value == "no" and library.rule == NAME):
-        return library if hardware.value != "yes" else hardware
+    if hardware.value == "yes" or hardware.rule not in {None, NAME}:
+        return Answer("yes", hardware.reason)
+    if library.value == "no" and library.rule == NAME:
+        return library
     wanted = bool(case.signals_of(NAME)) or bool(needing(case, "int8_tensor_cores"))
     if hardware.value == "no" and wanted:
-        return Answer("no", hardware.reason, hardware.because, NAME)
+        return hardware
     return Answer("unknown", hardware.reason or library.reason)
 
 

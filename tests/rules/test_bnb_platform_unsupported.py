@@ -1,0 +1,34 @@
+"""bnb-platform-unsupported: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "bnb-platform-unsupported"
+
+MAC = {"host": {"os": "macos", "machine": "arm64", "libc": None}, "gpus": []}
+
+
+def test_fires_on_a_platform_without_a_library(ask: Ask) -> None:
+    found = ask("a100", host={"machine": "aarch64"})[NAME]
+    assert found.severity == "note"
+    assert "bnb-int8" in found.affects
+
+
+def test_explains_a_library_of_another_platform(ask: Ask) -> None:
+    text = "OSError: '/x/libbitsandbytes_cpu.so' (not a mach-o file)"
+    found = ask("cpu", error=text, packages={"bitsandbytes": None}, torch_cuda=None, **MAC)[NAME]
+    assert found.explains_error
+    assert found.fixes[-1].action == "change-hardware"
+
+
+def test_is_silent_on_linux(ask: Ask) -> None:
+    assert NAME not in ask("h100")
+
+
+def test_is_silent_where_bitsandbytes_is_unknown(ask: Ask) -> None:
+    assert NAME not in ask("cpu", packages={"bitsandbytes": None}, torch_cuda=None, **MAC)

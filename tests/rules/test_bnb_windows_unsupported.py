@@ -1,0 +1,33 @@
+"""bnb-windows-unsupported: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "bnb-windows-unsupported"
+
+WINDOWS = {"os": "windows", "libc": None}
+OLD = {"torch": "2.1.2+cu121", "triton": "", "bitsandbytes": "0.41.1"}
+
+
+def test_fires_on_a_release_without_windows_libraries(ask: Ask) -> None:
+    found = ask("a100", host=WINDOWS, packages=OLD)[NAME]
+    assert found.severity == "warning"
+    assert found.fixes[0].action == "upgrade"
+    assert (found.fixes[0].spec or "").startswith(">=0.43.0")
+
+
+def test_is_silent_on_a_release_with_them(ask: Ask) -> None:
+    assert NAME not in ask("a100", host=WINDOWS, packages={**OLD, "bitsandbytes": "0.43.1"})
+
+
+def test_is_silent_on_linux(ask: Ask) -> None:
+    assert NAME not in ask("a100", packages=OLD)
+
+
+def test_is_silent_where_the_system_is_unknown(ask: Ask) -> None:
+    assert NAME not in ask("a100", host={"os": None, "libc": None, "wsl": None}, packages=OLD)

@@ -1,0 +1,36 @@
+"""fp8-needs-sm89: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "fp8-needs-sm89"
+
+TEXT = "ValueError: type fp8e4nv not supported in this architecture."
+
+
+def test_fires_on_an_older_gpu(ask: Ask) -> None:
+    found = ask("a100")[NAME]
+    assert (found.severity, found.affects) == ("note", ["torch-fp8"])
+
+
+def test_is_an_error_where_fp8_is_needed(ask: Ask) -> None:
+    assert ask("a100", need=("torch-fp8",))[NAME].severity == "error"
+
+
+def test_explains_the_text(ask: Ask) -> None:
+    found = ask("a100", error=TEXT)[NAME]
+    assert found.explains_error
+    assert "torch-fp8" not in [fix.backend for fix in found.fixes]
+
+
+def test_is_silent_on_a_gpu_that_can(ask: Ask) -> None:
+    assert NAME not in ask("h100")
+
+
+def test_is_silent_where_the_sm_is_unknown(ask: Ask) -> None:
+    assert NAME not in ask("a100", gpus=[{"index": 0, "name": "NVIDIA Graphics Device"}])

@@ -1,0 +1,35 @@
+"""ptxas-too-old-for-sm: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "ptxas-too-old-for-sm"
+
+BLACKWELL = [{"index": 0, "name": "NVIDIA GeForce RTX 5090", "sm": "12.0", "vendor": "nvidia"}]
+OLD = {"torch": "2.1.2+cu121", "triton": "2.1.0"}
+
+
+def test_fires_on_a_gpu_that_is_too_new(ask: Ask) -> None:
+    found = ask("h100", gpus=BLACKWELL, packages=OLD, torch_cuda="12.1")[NAME]
+    assert (found.fixes[0].action, found.fixes[0].name) == ("set-env", "TRITON_PTXAS_PATH")
+
+
+def test_a_text_accuses_where_triton_is_unknown(ask: Ask) -> None:
+    text = "ptxas fatal   : Value 'sm_121a' is not defined for option 'gpu-name'"
+    packages = {"torch": None, "triton": None}
+    found = ask("h100", error=text, gpus=BLACKWELL, packages=packages, torch_cuda=None)
+    assert found[NAME].explains_error
+
+
+def test_is_silent_on_a_gpu_that_is_known(ask: Ask) -> None:
+    assert NAME not in ask("h100")
+
+
+def test_is_silent_where_triton_is_unknown(ask: Ask) -> None:
+    packages = {"torch": None, "triton": None}
+    assert NAME not in ask("h100", gpus=BLACKWELL, packages=packages, torch_cuda=None)
