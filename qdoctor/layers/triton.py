@@ -119,7 +119,7 @@ def triton_int8_on_sm(machine: Machine, matrix: Matrix) -> Answer:
     floor = parsed(row["minimum_sm"])
     because = released.cited(table, row, f"triton {version.value} compiles int8 from {floor} on")
     if sm.value in row["not_on"] or (floor and own < floor):
-        rule = "ptxas-too-old-for-sm" if sm.value in row["not_on"] else "triton-min-sm"
+        rule = "no-sm-binary" if sm.value in row["not_on"] else "sm-lacks-int8-tensor-cores"
         text = f"triton {version.value} compiles no int8 product for SM {sm.value}"
         return no(rule, text, because, sm.because)
     return yes(f"triton {version.value} compiles int8 products for SM {sm.value}", because)
