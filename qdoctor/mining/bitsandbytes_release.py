@@ -26,6 +26,7 @@ FIRST = "0.37.0"
 _SWITCHBACK = ("bitsandbytes.nn.triton_based_modules", "SwitchBackLinear")
 _LEGACY_LAYOUTS = {"col32", "col_turing", "col_ampere"}
 _PLAIN_PRODUCT = "int8_linear_matmul"
+_GUARD = "is_triton_available"
 _FUNCTIONAL = "bitsandbytes.functional"
 
 
@@ -54,6 +55,7 @@ def say_sources(shard: Shard, file: WheelFile, sources: Sources) -> None:
     _say_uses(shard, file, "triton_names_used", Uses(sources, "triton").everywhere())
     _say_switchback(shard, file, sources)
     _say_import(shard, file, sources)
+    _say_guard(shard, file, sources)
     _say_int8_path(shard, file, sources)
 
 
@@ -84,9 +86,9 @@ def _say_switchback(shard: Shard, file: WheelFile, sources: Sources) -> None:
 def _say_import(shard: Shard, file: WheelFile, sources: Sources) -> None:
     """State what importing needs of triton where it is installed, and where it is not.
 
-    ``import_needs``: names that must exist when triton is installed; ``import_needs_always``: those
-    asked for even without it; what a ``try`` catches is in neither. ``decorates_at_import``: the
-    triton decorators that importing runs.
+    ``import_needs``: names that must exist when triton is available, in the sense of
+    ``triton_guard``; ``import_needs_always``: those asked for even without it; what a ``try``
+    catches is in neither. ``decorates_at_import``: the triton decorators that importing runs.
     """
     uses = Uses(sources, "triton")
     steps = [step for step in executed(sources) if not step.caught]
@@ -97,6 +99,21 @@ def _say_import(shard: Shard, file: WheelFile, sources: Sources) -> None:
     always = [use for use, asked in needs.items() if not asked]
     _say_uses(shard, file, "import_needs_always", always)
     _say_uses(shard, file, "decorates_at_import", list(_decorators(uses, steps)))
+
+
+def _say_guard(shard: Shard, file: WheelFile, sources: Sources) -> None:
+    """State what a release means by triton being available, as ``triton_guard``.
+
+    ``installed``: that triton is found; ``device``: torch's ``has_triton``, which also wants a GPU
+    that triton supports, so that without one nothing of ``import_needs`` is asked for.
+    """
+    for module in sources.modules.values():
+        for node in module.tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name == _GUARD:
+                asked = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+                place = seen(file, module.member, line=node.lineno, symbol=_GUARD)
+                wants_device = "has_triton" in asked
+                shard.say("triton_guard", "device" if wants_device else "installed", place)
 
 
 def _decorators(uses: Uses, steps: Iterable[Executed]) -> Iterable[Use]:

@@ -13,9 +13,8 @@ from qdoctor.mining.index import by_release, configured, wheels
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Index
-
     from qdoctor.mining.http import Transport
+    from tests.mining.conftest import Index
 
 LINUX = "manylinux_2_28_x86_64"
 

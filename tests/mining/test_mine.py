@@ -7,17 +7,21 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.version import Version
 
 from qdoctor.mining import __main__ as program
+from qdoctor.mining import bitsandbytes_release
+from qdoctor.mining.index import WheelFile
 from qdoctor.mining.mine import Mined, Wanted, mine
+from qdoctor.mining.shard import Shard
+from qdoctor.mining.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Index
-
     from qdoctor.mining.http import Transport
+    from tests.mining.conftest import Index
 
 PTXAS = b"\0Cuda compilation tools, release 12.8, V12.8.93\nBuild\0"
 AUTOTUNER = """
@@ -51,6 +55,8 @@ BITSANDBYTES = {
         "class SwitchBackLinear:\n    def forward(self, x): return quantize(x)\n"
     ),
     "bitsandbytes/kernels.py": (
+        "import importlib\n"
+        "def is_triton_available():\n    return importlib.util.find_spec('triton') is not None\n"
         "if is_triton_available():\n    import triton\n    import triton.language as tl\n"
         "    @triton.jit\n    def _kernel(x): return tl.libdevice.llrint(x)\n"
         "    def quantize(x): return _kernel(x)\n"
@@ -88,7 +94,7 @@ def run(
     return once
 
 
-def shard(folder: Path, package: str, version: str) -> dict[str, Any]:
+def shard_of(folder: Path, package: str, version: str) -> dict[str, Any]:
     path = folder / "out" / "releases" / package / f"{version}.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
@@ -97,7 +103,7 @@ def shard(folder: Path, package: str, version: str) -> dict[str, Any]:
 def test_triton_is_read(run: Callable[..., Any], tmp_path: Path) -> None:
     mined, _said = run(Wanted(package="triton"))
     assert sorted(mined.written) == ["triton==3.2.0", "triton==3.4.0"]
-    facts = shard(tmp_path, "triton", "3.2.0")["facts"]
+    facts = shard_of(tmp_path, "triton", "3.2.0")["facts"]
     assert facts["libdevice_paths"] == [
         "triton.language.extra.libdevice.llrint",
         "triton.language.extra.cuda.libdevice.llrint",
@@ -109,23 +115,34 @@ def test_triton_is_read(run: Callable[..., Any], tmp_path: Path) -> None:
     assert "triton.language.math.exp" in facts["names"]
     assert "triton.language.math.llrint" not in facts["names"]
     assert facts["decorators_need_driver"] is True
-    assert shard(tmp_path, "triton", "3.4.0")["facts"]["decorators_need_driver"] is False
-    (place,) = shard(tmp_path, "triton", "3.2.0")["evidence"]["decorators_need_driver"]
+    assert shard_of(tmp_path, "triton", "3.4.0")["facts"]["decorators_need_driver"] is False
+    (place,) = shard_of(tmp_path, "triton", "3.2.0")["evidence"]["decorators_need_driver"]
     assert (place["member"], place["line"]) == ("triton/runtime/autotuner.py", 5)
 
 
 def test_bitsandbytes_is_read(run: Callable[..., Any], tmp_path: Path) -> None:
     run(Wanted(package="bitsandbytes"))
-    facts = shard(tmp_path, "bitsandbytes", "0.42.0")["facts"]
+    facts = shard_of(tmp_path, "bitsandbytes", "0.42.0")["facts"]
     assert facts["switchback"] is True
     assert "triton.language.libdevice.llrint" in facts["switchback_names_used"]
     assert "triton.jit" in facts["import_needs"]
     assert "triton.language.libdevice.llrint" not in facts["import_needs"]
     assert facts["import_needs_always"] == []
     assert facts["decorates_at_import"] == ["triton.jit"]
+    assert facts["triton_guard"] == "installed"
     assert (facts["int8_path"], facts["int8_layouts"]) == ("legacy-layouts", ["col_turing"])
     assert facts["requires_dist"] == ["scipy"]
     assert "native" not in facts
+
+
+def test_a_guard_that_asks_torch_wants_a_device() -> None:
+    guard = "def is_triton_available():\n    return has_triton_package() and has_triton()\n"
+    file = WheelFile("x.whl", "", "0" * 64, Version("1"), (), frozenset(), "", yanked=False)
+    shard = Shard("bitsandbytes", "0.48.0")
+    members = {**BITSANDBYTES, "bitsandbytes/triton_utils.py": guard}
+    del members["bitsandbytes/kernels.py"]
+    bitsandbytes_release.say_sources(shard, file, Sources("bitsandbytes", members))
+    assert shard.facts["triton_guard"] == "device"
 
 
 def test_every_fact_has_evidence(run: Callable[..., Any], tmp_path: Path) -> None:

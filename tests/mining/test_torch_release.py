@@ -16,9 +16,8 @@ from qdoctor.mining.torch_builds import say_builds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Index
-
     from qdoctor.mining.http import Transport
+    from tests.mining.conftest import Index
 
 ELF = "libbitsandbytes_cpu.so"
 PIN = 'Requires-Dist: triton==3.1.0; platform_system == "Linux" and python_version < "3.13"'

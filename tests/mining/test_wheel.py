@@ -17,9 +17,8 @@ from qdoctor.mining.wheel import Wheel, open_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Index
-
     from qdoctor.mining.http import Transport
+    from tests.mining.conftest import Index
 
 NAME = "demo-1.0-py3-none-any.whl"
 
