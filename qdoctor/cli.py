@@ -14,7 +14,14 @@ import click
 import qdoctor
 from qdoctor import exit_code, options
 from qdoctor.model import BadInput
-from qdoctor.terminal import Progress, in_colour, width, write_file, write_stream
+from qdoctor.terminal import (
+    Progress,
+    in_colour,
+    refuse_unwritable,
+    width,
+    write_file,
+    write_stream,
+)
 
 if TYPE_CHECKING:
     from qdoctor.doctor import Examination
@@ -69,7 +76,7 @@ def check(format_: str, output: str | None, color: str, **asked: Any) -> int:  #
     SPECs such as bitsandbytes==0.42.0 are planned changes, laid over what is installed.
     """
     question = _question(**asked)
-    done = _examined(question)
+    done = _examined(question, output)
     _show(done.report, format_, output, color, view="check")
     _say_why(done)
     return done.report.exit_code
@@ -82,7 +89,7 @@ def check(format_: str, output: str | None, color: str, **asked: Any) -> int:  #
 @options.output
 def select(format_: str, output: str | None, color: str, **asked: Any) -> int:  # noqa: ANN401
     """Name the backend to use, and why each other one loses."""
-    report = _examined(_question(**asked)).report
+    report = _examined(_question(**asked), output).report
     open_question = any(verdict.usable == "unknown" for verdict in report.verdicts)
     unknown = report.selected is None and open_question
     report = _ending(report, could_tell=not unknown)
@@ -112,7 +119,7 @@ def explain(
     text = _log() if question == "-" else question
     if not text.strip():
         raise BadInput("the error text is empty: pipe the program's output, 2>&1 included")
-    report = _examined(_question(**asked, error=text)).report
+    report = _examined(_question(**asked, error=text), output).report
     causes = [finding for finding in report.findings if finding.explains_error]
     decided = bool(causes) and causes[0].undecided is None
     report = _ending(report, could_tell=decided)
@@ -166,9 +173,11 @@ def _question(**asked: Any) -> Question:  # noqa: ANN401 - click's options, by n
     return Question(**{name: value for name, value in asked.items() if value is not None})
 
 
-def _examined(question: Question) -> Examination:
+def _examined(question: Question, output: str | None) -> Examination:
     from qdoctor import doctor
 
+    if output is not None:
+        refuse_unwritable(Path(output))
     with Progress(sys.stderr) as progress:
         return doctor.examine_fully(question, stdin=_stdin(), progress=progress)
 

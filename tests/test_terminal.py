@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from qdoctor.model import BadInput
-from qdoctor.terminal import Progress, in_colour, width, write_file, write_stream
+from qdoctor.terminal import (
+    Progress,
+    in_colour,
+    refuse_unwritable,
+    width,
+    write_file,
+    write_stream,
+)
 
 
 class Terminal(io.StringIO):
@@ -51,6 +58,11 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["report.txt"]
 
 
+def test_what_can_be_written_is_not_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "new", Path("new"), Path(os.devnull)):
+        refuse_unwritable(path)
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
@@ -67,6 +79,8 @@ def test_a_device_is_written_to_not_replaced() -> None:
 @pytest.mark.parametrize("name", ["missing/report.txt", "folder"])
 def test_what_cannot_be_written_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
+    with pytest.raises(BadInput, match="cannot be written"):
+        refuse_unwritable(tmp_path / name)
     with pytest.raises(BadInput, match="cannot be written"):
         write_file("x", tmp_path / name)
     assert [one.name for one in tmp_path.iterdir()] == ["folder"]
