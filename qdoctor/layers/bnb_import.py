@@ -13,6 +13,7 @@ from qdoctor.released import fact
 if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
+    from qdoctor.model import YesNo
     from qdoctor.released import Known
 
 
@@ -25,12 +26,29 @@ def bnb_imports(machine: Machine, matrix: Matrix) -> Answer:
     if not version.value:
         return unknown(version.reason or f"{PACKAGE} is not installed")
     present = machine.installed("triton")
-    if present == "yes":
+    if present == "yes" and _guard_opens(machine, matrix) == "yes":
         return together([_decorators(machine, matrix), _names(machine, matrix, "import_needs")])
+    if present == "yes" and _guard_opens(machine, matrix) == "unknown":
+        return _behind_a_guard(machine, matrix)
     answer = _names(machine, matrix, "import_needs_always")
     guarded = fact(matrix, PACKAGE, version.value, "import_needs")
     undecided = present == "unknown" and answer.value == "yes" and guarded.value != []
     return unknown(machine.triton.reason) if undecided else answer
+
+
+def _guard_opens(machine: Machine, matrix: Matrix) -> YesNo:
+    """Does this release take the installed triton for available? Some ask for a GPU as well."""
+    guard = fact(matrix, PACKAGE, machine.bitsandbytes.value or "", "triton_guard")
+    return gpu_present(machine, matrix).value if guard.value == "device" else "yes"
+
+
+def _behind_a_guard(machine: Machine, matrix: Matrix) -> Answer:
+    """Whether a GPU opens the guard is unknown: yes only where importing works either way."""
+    shut = _names(machine, matrix, "import_needs_always")
+    opened = _names(machine, matrix, "import_needs")
+    if shut.value != "yes" or opened.value == "yes":
+        return shut
+    return unknown(f"whether there is a GPU is unknown; with one, {opened.reason}")
 
 
 def _names(machine: Machine, matrix: Matrix, key: str) -> Answer:
