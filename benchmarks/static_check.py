@@ -35,9 +35,7 @@ def main() -> None:
     commands = {"check": CHECK, "collect_env": COLLECT_ENV, "import": IMPORT, "empty": EMPTY}
     for command in commands.values():
         seconds(command)  # warm the page cache
-    times = {
-        name: [] for name in commands
-    }  # type: dict[str, list[float]]
+    times = {name: [] for name in commands}  # type: dict[str, list[float]]
     for _ in range(runs):
         for name, command in commands.items():
             times[name].append(seconds(command))

@@ -94,7 +94,7 @@ class Gpu(Noun, frozen=True):
     """One device, in the order in which the examined process would number it.
 
     ``sm`` is the compute capability, ``"8.6"``; ``memory_mib`` its total memory in MiB; ``mig`` the
-    profile of a MIG slice, or whether MIG is on; ``visible`` is False when CUDA_VISIBLE_DEVICES hides it;
+    profile of a MIG slice, or whether MIG is on; ``visible`` is False when it cannot be used here;
     ``arch`` names the architecture of other vendors (``gfx1101``).
     """
 
@@ -137,7 +137,7 @@ class Facts(Noun, frozen=True):
     packages: dict[str, str] | None = None
     packages_found: list[FoundPackage] | None = None
     requires: dict[str, list[str]] | None = None
-    """Requires-Dist of the installed torch, triton and bitsandbytes, as their METADATA states it."""
+    """Requires-Dist of the installed torch, triton and bitsandbytes, as METADATA states it."""
     torch_cuda: str | None = None
     torch_arch_list: list[str] | None = None
     toolkit_cuda: str | None = None
@@ -156,7 +156,7 @@ class Target(Noun, frozen=True, omit_defaults=False):
     chosen_by: str
     python: str | None = None
     assumptions: list[str] = []
-    """Said in the report: a GPU that is only named, a driver taken to be new enough, planned packages."""
+    """Said in the report: a GPU only named, a driver taken to be new enough, planned packages."""
 
 
 class Observation(Noun, frozen=True, omit_defaults=False):
@@ -164,7 +164,8 @@ class Observation(Noun, frozen=True, omit_defaults=False):
 
     ``outcome`` is closed; ``code`` is a short machine-readable reason beside a non-passed outcome
     (``library-missing``, ``not-supported`` ...); ``ran`` is False when code was only compiled;
-    ``numbers`` holds max_rel_error, tolerance, milliseconds, ... ; ``device`` is ``cuda:0``, ``cpu`` or ``sm_70``.
+    ``numbers`` holds max_rel_error, tolerance, milliseconds, ... ; ``device`` is ``cuda:0``,
+    ``cpu`` or ``sm_70``.
     """
 
     probe: str
@@ -189,7 +190,7 @@ class Because(Noun, frozen=True):
 
 
 class Fix(Noun, frozen=True):
-    """What to change, the command that does it, and how to verify it. Absent where not applicable."""
+    """What to change, the command that does it, how to verify it; absent where not applicable."""
 
     action: Action
     why: str

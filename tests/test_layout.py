@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Stage -> what of ours it may import. doctor sees every stage; cli sees doctor and report.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -53,10 +56,18 @@ def _imported(path: Path) -> Iterator[str]:
 CASES = [pytest.param(stage, path, id=str(path.relative_to(PACKAGE))) for stage, path in _modules()]
 
 
-@pytest.mark.parametrize(("stage", "path"), [case for case in CASES if case.values[0] in MAY_IMPORT])
+@pytest.mark.parametrize(
+    ("stage", "path"), [case for case in CASES if case.values[0] in MAY_IMPORT]
+)
 def test_a_stage_imports_only_what_lies_upstream(stage: str, path: Path) -> None:
-    ours = {parts[1] for name in _imported(path) if (parts := name.split("."))[0] == "qdoctor" and parts[1:]}
-    strangers = {name for name in ours if name != stage and (name in MAY_IMPORT or name in {"doctor", "cli"})}
+    ours = {
+        parts[1]
+        for name in _imported(path)
+        if (parts := name.split("."))[0] == "qdoctor" and parts[1:]
+    }
+    strangers = {
+        name for name in ours if name != stage and (name in MAY_IMPORT or name in {"doctor", "cli"})
+    }
     assert strangers <= MAY_IMPORT[stage]
 
 
@@ -73,7 +84,9 @@ def test_only_process_starts_processes(stage: str, path: Path) -> None:
         assert "subprocess" not in {name.split(".")[0] for name in _imported(path)}
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "kernels").glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE.parent / "kernels").glob("*.py")), ids=lambda p: p.name
+)
 def test_kernels_need_only_the_standard_library_to_start(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
     names: set[str] = set()

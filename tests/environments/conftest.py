@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import subprocess
 import sys
@@ -44,16 +45,18 @@ def _share(distribution: str, folder: Path) -> None:
             link.symlink_to(source)
 
 
+def _installed(distribution: str) -> bool:
+    return any(True for _ in importlib.metadata.distributions(name=distribution))
+
+
 @pytest.fixture(scope="session")
 def shared_torch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with torch and what it imports, linked to the running interpreter's copies."""
     folder = tmp_path_factory.mktemp("shared-torch")
-    for distribution in TORCH_AND_ITS_NEEDS:
-        try:
-            _share(distribution, folder)
-        except importlib.metadata.PackageNotFoundError:
-            if distribution == "torch":
-                pytest.skip("torch is not installed beside the tests")
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed beside the tests")
+    for distribution in filter(_installed, TORCH_AND_ITS_NEEDS):
+        _share(distribution, folder)
     return folder
 
 

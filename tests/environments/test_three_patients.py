@@ -8,13 +8,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytestmark = [pytest.mark.environments, pytest.mark.skipif(sys.platform != "linux", reason="triton's wheels")]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.environments,
+    pytest.mark.skipif(sys.platform != "linux", reason="triton's wheels"),
+]
 
 
 def _import_error(python: Path, environ: dict[str, str]) -> str:
@@ -24,7 +29,9 @@ def _import_error(python: Path, environ: dict[str, str]) -> str:
 
 def _examine(python: Path, environ: dict[str, str], *options: str) -> tuple[int, dict[str, Any]]:
     check = [sys.executable, "-m", "qdoctor", "check", "--python", str(python), "--format", "json"]
-    ended = subprocess.run([*check, *options], env=environ, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [*check, *options], env=environ, capture_output=True, text=True, check=False
+    )
     return ended.returncode, json.loads(ended.stdout)
 
 
@@ -41,7 +48,9 @@ def test_switchback_of_an_old_bitsandbytes_on_triton_21(
     assert code == 1
     assert findings["triton-libdevice-removed"]["severity"] == "error"
     assert "no-cuda-gpu" in findings
-    compiled = [o for o in report["observations"] if o["variant"] == "bitsandbytes" and not o["ran"]]
+    compiled = [
+        o for o in report["observations"] if o["variant"] == "bitsandbytes" and not o["ran"]
+    ]
     assert any("has no attribute 'libdevice'" in observation["detail"] for observation in compiled)
 
 
