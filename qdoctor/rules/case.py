@@ -99,7 +99,7 @@ def suspect(case: Case, name: str, answer: Answer) -> Suspicion | None:
     """
     texts = [_quoted(signal) for signal in case.signals_of(name)]
     if answer.value == "no" and answer.rule in (None, name):
-        return Suspicion([*answer.because, *texts])
+        return Suspicion([*_in_words(answer), *texts])
     if answer.value == "unknown" and texts:
         return Suspicion(texts, undecided=answer.reason)
     return None
@@ -109,6 +109,12 @@ def accused(case: Case, name: str, undecided: str) -> Suspicion | None:
     """Suspect a problem that only an error text can show; ``undecided`` says what is not known."""
     texts = [_quoted(signal) for signal in case.signals_of(name)]
     return Suspicion(texts, undecided) if texts else None
+
+
+def _in_words(answer: Answer) -> list[Because]:
+    """Say the layer's reason in its own words, at the place of its first piece of evidence."""
+    first, rest = answer.because[:1], answer.because[1:]
+    return [*(Because(answer.reason, one.source, one.strength) for one in first), *rest]
 
 
 def _quoted(signal: Signal) -> Because:

@@ -1,8 +1,8 @@
 """What a kernel did here is not what the compatibility data says it should do.
 
 ## What it finds
-A probe that failed, crashed or computed wrong numbers where all known facts say it should pass; or
-one that passed where it should fail.
+A probe that failed, crashed or computed wrong numbers where all known facts say it should pass; one
+that passed where it should fail; a fact read on this machine that the data has otherwise.
 
 ## Why it hurts
 Either something is broken here that no fact shows, or the data is wrong. In the first case
@@ -33,6 +33,7 @@ from qdoctor.rules.remedies import by_hand
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.implied_packages import Contradiction
     from qdoctor.model import Observation
     from qdoctor.rules.case import Case
 
@@ -42,7 +43,8 @@ OWN_RULE = ("silent-slow-path", "library-missing", "wrong-major")
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report every observation that is not what was expected of it."""
+    """Report every observation, and every fact read here, that is not what was expected."""
+    yield from (_disagreed(one) for one in case.machine.contradictions)
     for seen in case.observations:
         if seen.code in OWN_RULE:
             continue
@@ -61,6 +63,11 @@ def _failed(case: Case, seen: Observation) -> Finding:
         fixes=[by_hand("reinstall", "an installation is damaged more often", verify=seen.probe)],
         affects=[seen.probe, *resting_on(case, seen)],
     )
+
+
+def _disagreed(one: Contradiction) -> Finding:
+    title = f"{one.subject} is not what the compatibility data says; what was read here counts"
+    return Finding(rule=NAME, severity="note", title=title, because=[one.kept, one.dropped])
 
 
 def _passed(seen: Observation) -> Finding:

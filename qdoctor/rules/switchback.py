@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import switchback_triton_names_resolve
+from qdoctor.layers import (
+    driver_serves_torch,
+    gpu_present,
+    int8_tensor_cores,
+    switchback_triton_names_resolve,
+    torch_fits_python,
+    torch_has_sm,
+    triton_fits_python,
+)
 from qdoctor.released import release
 from qdoctor.rules.affected import stands_up
+from qdoctor.rules.bnb_releases import BNB
 from qdoctor.rules.remedies import listed, pip, use
-from qdoctor.rules.what_if import all_yes, spans
+from qdoctor.rules.what_if import all_yes, spans, with_package
 
 if TYPE_CHECKING:
-    from qdoctor.model import Fix
+    from qdoctor.model import Because, Fix
     from qdoctor.rules.case import Case
     from qdoctor.rules.what_if import Span
 
+_INSTALLING = (torch_fits_python, triton_fits_python)
+_LAYERS = (*_INSTALLING, driver_serves_torch, torch_has_sm, int8_tensor_cores)
+"""What an older torch must not fail for: otherwise going back to it helps nobody. Where there is no
+GPU it can only be meant for another machine, so that it can be installed has to do."""
 _CHOICES = {
     "bnb-int8": "Linear8bitLt is bitsandbytes' maintained int8 layer and needs no triton",
     "qdoctor-switchback": "qdoctor's SwitchBack does the same and runs on current triton",
@@ -31,22 +45,42 @@ def instead(case: Case) -> list[Fix]:
     ]
 
 
-def working_triton(case: Case, *, verify: str) -> list[Fix]:
-    """Name the triton releases that the installed SwitchBack works with, and their torch releases.
+@dataclass(frozen=True)
+class Working:
+    """The triton releases that a SwitchBack works with, and the torches that require them."""
 
-    Nothing is offered for a bitsandbytes that is not known: releases differ.
-    """
+    tritons: list[Span]
+    torches: list[str]
+    because: Because
+
+
+def working(case: Case) -> Working | None:
+    """Work out what the installed SwitchBack works with; None for one that is not known."""
+    version = case.machine.bitsandbytes.value
     found = spans(case, "triton", all_yes(case, [switchback_triton_names_resolve]))
     torches = _torches(case, found)
-    if not found or not torches:
-        return []
+    if not version or not torches:
+        return None
     tritons = listed([str(span) for span in found])
-    why = (
-        f"the SwitchBack of bitsandbytes {case.machine.bitsandbytes.value} works with triton "
-        f"{tritons} only, which torch {listed(torches)} requires; triton alone cannot be changed"
+    text = (
+        f"the SwitchBack of bitsandbytes {version} works with triton {tritons} only, which is "
+        f"required by torch {listed(torches)}"
     )
-    spec = f"=={torches[-1]}"
-    return [pip("downgrade", "torch", spec, why, verify=verify, applicability="unsafe")]
+    return Working(found, torches, case.matrix.because(BNB, version, "switchback_names_used", text))
+
+
+def older_torch(case: Case, known: Working | None, *, verify: str) -> list[Fix]:
+    """Offer the torch that brings a working triton along, unless that fails here too."""
+    if known is None:
+        return []
+    torch, triton = known.torches[-1], str(known.tritons[-1].last)
+    machine = with_package(case.machine, case.matrix, "torch", torch)
+    machine = with_package(machine, case.matrix, "triton", triton)
+    elsewhere = case.ask(gpu_present).value == "no"
+    if not all_yes(case, [], _INSTALLING if elsewhere else _LAYERS)(machine):
+        return []
+    why = f"it requires triton {triton}, which SwitchBack works with; triton alone cannot change"
+    return [pip("downgrade", "torch", f"=={torch}", why, verify=verify, applicability="unsafe")]
 
 
 def _torches(case: Case, found: list[Span]) -> list[str]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import switchback_triton_names_resolve
 from qdoctor.model import Finding
 from qdoctor.rules.case import rule, suspect
-from qdoctor.rules.switchback import instead, working_triton
+from qdoctor.rules.switchback import instead, older_torch, working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +42,13 @@ def find(case: Case) -> Iterator[Finding]:
     suspicion = suspect(case, NAME, case.ask(switchback_triton_names_resolve))
     if suspicion is None:
         return
-    triton = case.machine.triton.value
+    triton, known = case.machine.triton.value, working(case)
     yield Finding(
         rule=NAME,
         severity="note",
         title=f"bitsandbytes' SwitchBack needs a name that triton {triton or '?'} does not have",
-        because=suspicion.because,
-        fixes=[*instead(case), *working_triton(case, verify=NAME)],
+        because=[*suspicion.because, *([known.because] if known else [])],
+        fixes=[*instead(case), *older_torch(case, known, verify=NAME)],
         affects=["bnb-switchback"],
         undecided=suspicion.undecided,
     )

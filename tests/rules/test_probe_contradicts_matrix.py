@@ -27,6 +27,12 @@ def test_a_pass_against_expectation_is_a_note(ask: Ask) -> None:
     assert ask("h100", observations=(LUCKY,))[NAME].severity == "note"
 
 
+def test_a_fact_that_the_data_has_otherwise_is_a_note(ask: Ask) -> None:
+    found = ask("h100", torch_arch_list=["sm_90"])[NAME]
+    assert found.severity == "note"
+    assert {one.strength for one in found.because} == {"inspected", "mined"}
+
+
 def test_is_silent_where_a_probe_did_what_was_expected(ask: Ask) -> None:
     refused = Observation(probe="cublaslt_igemm", outcome="failed", expected="fail")
     assert NAME not in ask("h100", observations=(PASSED, refused))

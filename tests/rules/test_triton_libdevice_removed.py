@@ -28,10 +28,17 @@ def test_never_offers_triton_alone(ask: Ask) -> None:
 
 
 def test_names_the_triton_and_the_torch_that_work(ask: Ask) -> None:
-    torch = next(fix for fix in ask("a100")[NAME].fixes if fix.package == "torch")
+    found = ask("a100")[NAME]
+    torch = next(fix for fix in found.fixes if fix.package == "torch")
     assert torch.spec == "==2.0.1"
-    assert "triton 2.0.0" in torch.why
-    assert "2.0.0 and 2.0.1" in torch.why
+    told = found.because[-1].text
+    assert "triton 2.0.0 only" in told
+    assert "torch 2.0.0 and 2.0.1" in told
+
+
+def test_an_older_torch_is_not_offered_where_it_cannot_work(ask: Ask) -> None:
+    found = [ask("v100")[NAME], ask("a100", python={"version": "3.12.1"})[NAME]]
+    assert not any(fix.package == "torch" for one in found for fix in one.fixes)
 
 
 def test_is_silent_on_the_triton_that_has_it(ask: Ask) -> None:
