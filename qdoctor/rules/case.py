@@ -112,9 +112,13 @@ def accused(case: Case, name: str, undecided: str) -> Suspicion | None:
 
 
 def _in_words(answer: Answer) -> list[Because]:
-    """Say the layer's reason in its own words, at the place of its first piece of evidence."""
+    """Say the layer's reason at the place of its first evidence, where that does not say it."""
     first, rest = answer.because[:1], answer.because[1:]
-    return [*(Because(answer.reason, one.source, one.strength) for one in first), *rest]
+    told = [
+        one if one.text in answer.reason else Because(answer.reason, one.source, one.strength)
+        for one in first
+    ]
+    return [*told, *rest]
 
 
 def _quoted(signal: Signal) -> Because:
