@@ -1,0 +1,61 @@
+"""Put qdoctor's SwitchBackLinear where unchanged code looks for bitsandbytes'."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+import warnings
+
+import torch  # noqa: TID253 - the layers' own package
+
+from qdoctor.nn import switchback
+
+_WHERE = "bitsandbytes.nn.triton_based_modules"
+_NAMES = (
+    "SwitchBackLinear",
+    "SwitchBackLinearGlobal",
+    "SwitchBackLinearGlobalMemEfficient",
+    "SwitchBackLinearVectorwise",
+)
+
+
+def install() -> None:
+    """Make ``bitsandbytes.nn.triton_based_modules`` resolve to qdoctor's layers in this process.
+
+    That module's import works from then on, whether bitsandbytes is installed or not, and if it is,
+    ``bitsandbytes.nn`` gains the same names. To call once, before the code that needs it; a second
+    call does nothing new. Warns when an installed bitsandbytes cannot be imported.
+    """
+    module = _module()
+    sys.modules[_WHERE] = module
+    if not _installed("bitsandbytes"):
+        return
+    try:
+        package = importlib.import_module("bitsandbytes.nn")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - its import may fail in any way
+        warnings.warn(
+            f"qdoctor.nn.compat: {_WHERE} is qdoctor's now, but bitsandbytes itself cannot be "
+            f"imported ({type(error).__name__}: {error}); `qdoctor check` says why",
+            stacklevel=2,
+        )
+        return
+    package.triton_based_modules = module  # type: ignore[attr-defined]
+    for name in _NAMES:
+        setattr(package, name, getattr(module, name))
+
+
+def _installed(name: str) -> bool:
+    try:
+        return name in sys.modules or importlib.util.find_spec(name) is not None
+    except ValueError:  # something without a spec stands in its place
+        return True
+
+
+def _module() -> types.ModuleType:
+    module = types.ModuleType(_WHERE, "qdoctor's SwitchBack layers under bitsandbytes' old name.")
+    for name in _NAMES:
+        setattr(module, name, getattr(switchback, name))
+    module.StandardLinear = torch.nn.Linear  # type: ignore[attr-defined]
+    return module

@@ -1,0 +1,255 @@
+"""The int8 product that a device really has: tried once on sums that only int32 holds, then used.
+
+On a GPU Triton's product first, if it compiles to int8 tensor-core instructions there, then
+cuBLASLt's through ``torch._int_mm``; on the CPU ``torch._int_mm``, then float64, which holds every
+sum of int8 products exactly. Nothing here knows releases or GPU models: what works is found out.
+"""
+
+# ruff: noqa: ANN401 - torch is untyped here
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch  # noqa: TID253 - the layers' own package
+
+from qdoctor.shipped import kernels_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+Quantized: TypeAlias = tuple[Any, Any]
+"""int8 rows (M x K) and the float32 scale of each (M): a row is about q * scale."""
+
+
+class NoInt8ProductError(RuntimeError):
+    """No int8 matrix product works on this device; the text says what was tried and why not."""
+
+
+class _NotHereError(Exception):
+    """A way to multiply that does not serve here; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to quantize rows and to multiply; ``prove`` raises where it does not serve."""
+
+    name: str
+    prove: Callable[[Any], None]
+    quantize: Callable[[Any], Quantized]
+    multiply: Callable[[Quantized, Quantized, Any, Any], Any]
+
+
+def way_on(device: Any) -> Way:
+    """Return the first way that proved itself on the device (a torch.device), trying them once.
+
+    Raises NoInt8ProductError naming every reason; running out of memory is raised as it is.
+    """
+    known = _proved.get(str(device))
+    if isinstance(known, str):
+        raise NoInt8ProductError(known)
+    return known or _try_all(device)
+
+
+def has_int8_product(device: Any) -> bool:
+    """Say whether SwitchBackLinear can multiply int8 matrices on the device (name or object)."""
+    try:
+        way_on(_full(torch.device(device)))
+    except NoInt8ProductError:
+        return False
+    return True
+
+
+def _full(device: Any) -> Any:
+    if device.type != "cuda" or device.index is not None or not torch.cuda.is_available():
+        return device
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+_proved: dict[str, Way | str] = {}
+"""By device: what works there, or the text of the error that says that nothing does."""
+
+
+def _try_all(device: Any) -> Way:
+    reasons = []
+    for way in WAYS:
+        reason = _why_not(way, device)
+        if not reason:
+            _proved[str(device)] = way
+            return way
+        reasons.append(f"{way.name}: {reason}")
+    text = (
+        f"qdoctor.nn.SwitchBackLinear: no int8 matrix product works on {_named(device)} "
+        f"({'; '.join(reasons)}). To work in the input's own precision there, construct the layer "
+        'with fallback="half"; `qdoctor check` says which backends this machine has.'
+    )
+    _proved[str(device)] = text
+    raise NoInt8ProductError(text)
+
+
+def _why_not(way: Way, device: Any) -> str:
+    """Return why the way does not serve on the device, or ``""``."""
+    try:
+        way.prove(device)
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise  # says nothing about the way
+    except Exception as error:  # noqa: BLE001 - whatever a library raises is its answer
+        return _first_line(error)
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return text if isinstance(error, _NotHereError) else f"{type(error).__name__}: {text}"
+
+
+def _named(device: Any) -> str:
+    if device.type != "cuda":
+        return str(device)
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"{device} ({torch.cuda.get_device_name(device)}, SM {major}.{minor})"
+
+
+# Triton
+
+
+def kernel(name: str) -> ModuleType:
+    """Load kernels/<name>.py by its path, once; that folder is on nobody's import path."""
+    full = "qdoctor_kernel_" + name
+    if full not in sys.modules:
+        path = kernels_folder() / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(full, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"no such kernel: {path}")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
+    return sys.modules[full]
+
+
+def _prove_triton(device: Any) -> None:
+    if device.type != "cuda":
+        raise _NotHereError(f"no kernels for {device.type}")
+    a, b, exact = _demanding(device)
+    with _quiet():
+        sums, compiled = kernel("_switchback_triton").int8_product(a, b)
+    _must_equal(sums, exact)
+    if not kernel("_triton").int8_matrix_instruction(compiled.asm.get("ptx", "")):
+        raise _NotHereError("compiles, but not to int8 tensor-core instructions")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what native code writes to stderr; let it through unless an error says it better.
+
+    A compiler that refuses an SM prints its whole module there.
+    """
+    try:
+        saved = os.dup(2)
+    except OSError:  # a process without stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            kept.truncate(0)
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            kept.seek(0)
+            os.write(2, kept.read())
+
+
+def _quantize_triton(x: Any) -> Quantized:
+    q, scale = kernel("_switchback_triton").quantize_rows(x)
+    return q, scale
+
+
+def _multiply_triton(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
+    return kernel("_switchback_triton").rescaled_product(a, b, bias, dtype)[0]
+
+
+# Plain torch
+
+
+def quantize_plain(x: Any) -> Quantized:
+    """Quantize the rows of x (M x K, floating) to int8 by torch operations: (q, float32 scales).
+
+    A row is divided by its largest magnitude / 127; a row of zeros has scale 0. What is not finite
+    makes the scale, and so every result of that row, not finite.
+    """
+    absmax = x.abs().amax(dim=1).float()
+    inverse = 127.0 / torch.where(absmax > 0.0, absmax, 1.0)
+    q = (x.float() * inverse[:, None]).round_().to(torch.int8)
+    return q.contiguous(), absmax / 127.0
+
+
+def _prove_int_mm(device: Any) -> None:
+    a, b, exact = _demanding(device)
+    _must_equal(_int_mm(a, b), exact)
+
+
+def _int_mm(a: Any, b: Any) -> Any:
+    """int8 M x K by N x K transposed: int32. cuBLASLt wants more than 16 rows and whole eights."""
+    (rows, depth), columns = a.shape, b.shape[0]
+    more = -depth % _UNIT
+    return torch._int_mm(  # noqa: SLF001 - the only way torch offers to cuBLASLt's int8 product
+        _padded(a, max(0, _UNIT + 1 - rows), more), _padded(b, -columns % _UNIT, more).t()
+    )[:rows, :columns]
+
+
+_UNIT = 16
+
+
+def _padded(x: Any, rows: int, columns: int) -> Any:
+    return torch.nn.functional.pad(x, (0, columns, 0, rows)) if rows or columns else x
+
+
+def _multiply_int_mm(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
+    return _rescaled(_int_mm(a[0], b[0]), a[1], b[1], bias, dtype)
+
+
+def _prove_float64(device: Any) -> None:
+    if device.type != "cpu":
+        raise _NotHereError("a way for the CPU")
+
+
+def _multiply_float64(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
+    return _rescaled(a[0].double() @ b[0].double().t(), a[1], b[1], bias, dtype)
+
+
+def _rescaled(sums: Any, scale_a: Any, scale_b: Any, bias: Any, dtype: Any) -> Any:
+    y = sums.float() * scale_a[:, None] * scale_b
+    return (y if bias is None else y + bias.float()).to(dtype)
+
+
+def _demanding(device: Any) -> tuple[Any, Any, Any]:
+    """int8 operands and their exact product; most sums pass 2**24, where float32 loses count."""
+    a = (torch.arange(33 * 2048, device=device) % 28 + 100).to(torch.int8).view(33, 2048)
+    b = (torch.arange(40 * 2048, device=device) % 9 + 119).to(torch.int8).view(40, 2048)
+    b[::3] *= -1
+    return a, b, a.cpu().double() @ b.cpu().double().t()
+
+
+def _must_equal(sums: Any, exact: Any) -> None:
+    differing = int((sums.cpu().double() != exact).sum())
+    if differing:
+        raise _NotHereError(f"{differing} of {exact.numel()} sums are not exact")
+
+
+WAYS = (
+    Way("triton", _prove_triton, _quantize_triton, _multiply_triton),
+    Way("torch._int_mm", _prove_int_mm, quantize_plain, _multiply_int_mm),
+    Way("float64", _prove_float64, quantize_plain, _multiply_float64),
+)
+"""In order of preference."""

@@ -1,0 +1,196 @@
+"""SwitchBackLinear: ``torch.nn.Linear`` whose products run in int8."""
+
+# ruff: noqa: ANN401, N803, N815 - torch is untyped here; buffers keep old names
+# mypy: disable-error-code="misc"
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch  # noqa: TID253 - the layers' own package
+
+from qdoctor.nn.gradients import How, Prepared, Trained, quantize_weight
+from qdoctor.nn.products import has_int8_product
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_has_int8_product = torch.compiler.assume_constant_result(has_int8_product)
+
+
+class SwitchBackLinear(torch.nn.Linear):
+    """Linear layer with int8 forward and input gradient, and 16-bit weight gradient.
+
+    Activations are quantized by row; the weight as a whole, or by row with
+    ``vector_wise_quantization`` (more exact). ``mem_efficient`` keeps int8 activations for the
+    backward pass (whole-weight quantization only). ``fallback="half"``: where the device has no
+    int8 product, work like torch.nn.Linear instead of raising NoInt8ProductError.
+
+    Takes fp16, bf16, fp32 or fp64 of shape (..., in_features), whatever the weight's dtype; the
+    output has the input's dtype, under autocast autocast's. Same constructor, buffers and behaviour
+    as bitsandbytes 0.42's layer. Errors: RuntimeError, TypeError, NoInt8ProductError. Method:
+    arXiv:2304.13013.
+    """
+
+    W_int8: Any
+    state_W: Any
+
+    def __init__(  # noqa: PLR0913, PLR0917 - bitsandbytes' constructor
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,  # noqa: FBT001, FBT002
+        device: Any = None,
+        dtype: Any = None,
+        vector_wise_quantization: bool = False,  # noqa: FBT001, FBT002
+        mem_efficient: bool = False,  # noqa: FBT001, FBT002
+        *,
+        fallback: Literal["half"] | None = None,
+    ) -> None:
+        """Make the layer with an initialised weight (out_features x in_features)."""
+        if vector_wise_quantization and mem_efficient:
+            raise ValueError(
+                "qdoctor.nn.SwitchBackLinear: mem_efficient keeps a weight with a single scale; "
+                "it does not go with vector_wise_quantization"
+            )
+        if fallback not in {None, "half"}:
+            raise ValueError(
+                f'qdoctor.nn.SwitchBackLinear: fallback is None or "half", not {fallback!r}'
+            )
+        super().__init__(in_features, out_features, bias, device, dtype)
+        self.vector_wise_quantization = vector_wise_quantization
+        self.mem_efficient = mem_efficient
+        self.fallback = fallback
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the weight has been replaced by its int8 form."""
+        return "W_int8" in self._buffers
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def prepare_for_eval(self) -> None:
+        """Replace the weight by buffers W_int8 (int8, N x K) and state_W (float32 absmax, N or 1).
+
+        Halves the memory of a 16-bit weight and spares each forward quantizing it. Not undone but
+        by loading a state_dict that holds a weight. A second call does nothing.
+        """
+        if not self.prepared:
+            q, scale = quantize_weight(self.weight, vector_wise=self.vector_wise_quantization)
+            self._become_prepared(q, scale * 127.0)
+
+    def forward(self, x: Any) -> Any:
+        """Apply the layer to x (..., in_features)."""
+        x = self._checked(x)
+        if x.dim() == 1:
+            return self._apply_to(x[None])[0]
+        return self._apply_to(x)
+
+    def _apply_to(self, x: Any) -> Any:
+        if self.fallback and not _has_int8_product(x.device):
+            return torch.nn.functional.linear(x, self._dense(x.dtype), _to(self.bias, x.dtype))
+        if self.prepared:
+            scale = self.state_W.float() / 127.0
+            return Prepared.apply(x, self.W_int8, scale, self.bias)
+        how = How(self.vector_wise_quantization, self.mem_efficient)
+        return Trained.apply(x, self.weight, self.bias, how)
+
+    def _checked(self, x: Any) -> Any:
+        """Return x, cast as autocast would; raise what torch.nn.Linear could not do either."""
+        if self.prepared and self.training:
+            raise RuntimeError(
+                f"{self._get_name()} was prepared for eval: there is no weight left to train. "
+                "Call .eval(), or load a state_dict that holds the weight."
+            )
+        place = (self.W_int8 if self.prepared else self.weight).device
+        if x.device != place:
+            raise RuntimeError(f"{self._get_name()} is on {place}, its input on {x.device}")
+        if x.dtype not in _FLOATING:
+            raise TypeError(f"{self._get_name()} takes floating-point input, not {x.dtype}")
+        if x.dim() == 0 or x.shape[-1] != self.in_features:
+            raise RuntimeError(
+                f"{self._get_name()} takes (..., {self.in_features}), not {tuple(x.shape)}"
+            )
+        return _autocast(x)
+
+    def _dense(self, dtype: Any) -> Any:
+        if self.prepared:
+            return (self.W_int8 * (self.state_W.float() / 127.0)[:, None]).to(dtype)
+        return self.weight.to(dtype)
+
+    # What torch.nn.Module asks of a layer that changes its parameters
+
+    def _become_prepared(self, W_int8: Any, state_W: Any) -> None:
+        del self.weight
+        self.register_buffer("W_int8", W_int8)
+        self.register_buffer("state_W", state_W)
+
+    def _become_trainable(self, weight: Any) -> None:
+        del self.W_int8, self.state_W
+        self.weight = torch.nn.Parameter(weight)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Take the form, prepared or not, of what is loaded."""
+        given = state_dict.get(prefix + "weight")
+        if prefix + "W_int8" in state_dict and not self.prepared:
+            old = self.weight
+            states = self.out_features if self.vector_wise_quantization else 1
+            self._become_prepared(
+                torch.empty(old.shape, dtype=torch.int8, device=old.device),
+                torch.empty(states, dtype=torch.float32, device=old.device),
+            )
+        elif given is not None and self.prepared:
+            old = self.W_int8
+            self._become_trainable(torch.empty(old.shape, dtype=given.dtype, device=old.device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
+        """Keep the scales float32 when the module is cast."""
+        before = self.state_W if self.prepared else None
+        super()._apply(fn, *rest, **more)
+        if before is not None and self.state_W.dtype != before.dtype:
+            self.state_W = before.to(self.state_W.device)
+        return self
+
+    def _get_name(self) -> str:
+        return "qdoctor.nn.SwitchBackLinear"
+
+    def extra_repr(self) -> str:
+        """Say what torch.nn.Linear says, how the layer quantizes and whether it is prepared."""
+        words = [
+            super().extra_repr(),
+            f"vector_wise_quantization={self.vector_wise_quantization}",
+            f"mem_efficient={self.mem_efficient}",
+            *([f"fallback={self.fallback!r}"] if self.fallback else []),
+            *(["prepared for eval"] if self.prepared else []),
+        ]
+        return ", ".join(words)
+
+
+def _to(tensor: Any, dtype: Any) -> Any:
+    return None if tensor is None else tensor.to(dtype)
+
+
+def _autocast(x: Any) -> Any:
+    """Cast x as autocast casts the input of a linear layer: never from float64."""
+    dtype = None if x.dtype == torch.float64 else _autocast_dtype(x.device.type)
+    return x if dtype is None else x.to(dtype)
+
+
+def _autocast_dtype(kind: str) -> Any:
+    """Return what autocast casts to on this kind of device, None where it is off."""
+    if hasattr(torch, "get_autocast_dtype"):
+        known = torch.amp.is_autocast_available(kind)  # not of "meta"
+        on = known and torch.is_autocast_enabled(kind)
+        return torch.get_autocast_dtype(kind) if on else None
+    if kind == "cpu":  # earlier releases ask for each kind by another name
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+
+SwitchBackLinearGlobal = functools.partial(SwitchBackLinear, vector_wise_quantization=False)
+SwitchBackLinearGlobalMemEfficient = functools.partial(
+    SwitchBackLinear, vector_wise_quantization=False, mem_efficient=True
+)
+SwitchBackLinearVectorwise = functools.partial(SwitchBackLinear, vector_wise_quantization=True)
