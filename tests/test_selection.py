@@ -211,3 +211,17 @@ def test_the_table_names_layers_that_exist_and_ranks_each_backend_once() -> None
     named += [name for proof in table["proofs"] for name in [*proof["layers"], *proof["denies"]]]
     assert not [name for name in named if name not in layers.__all__]
     assert sorted(row["preference"] for row in rows) == list(range(1, len(BACKENDS) + 1))
+
+
+def test_a_product_on_the_cpu_opens_no_layer_of_the_gpu() -> None:
+    on_cpu = seen("half_gemm", variant="half", device="cpu", numbers={"rel_error": 0.0017})
+    found = verdicts(CPU, on_cpu)
+    assert found["half"].measured_on == "the CPU"
+    assert found["bnb-int8"].usable == "yes"
+    assert found["qdoctor-switchback"].reason == "there is no NVIDIA GPU"
+    assert found["qdoctor-switchback"].usable == "no"
+
+
+def test_an_absent_torch_is_not_called_a_cpu_build() -> None:
+    found = verdicts({"packages": {**CURRENT, "torch": ""}})
+    assert {one.rule for one in found.values()} == {"torch-not-installed"}

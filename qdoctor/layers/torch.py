@@ -17,21 +17,25 @@ def torch_installed(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
     return installed(machine, "torch", "torch-not-installed")
 
 
-def torch_has_cuda(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
+def torch_has_cuda(machine: Machine, matrix: Matrix) -> Answer:
     """Is torch built for CUDA?"""
     known = machine.torch_cuda
     if known.value is None:
         return unknown(known.reason)
+    if machine.installed("torch") == "no":
+        return torch_installed(machine, matrix)
     if known.value == "":
         return no("torch-cpu-only", "torch is a build without CUDA", known.because)
     return yes(f"torch is built for CUDA {known.value}", known.because)
 
 
-def torch_has_sm(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
+def torch_has_sm(machine: Machine, matrix: Matrix) -> Answer:
     """Does torch hold code that this GPU runs?"""
     sm, archs = machine.sm, machine.torch_sm
     if sm.value is None:
         return unknown(sm.reason)
+    if machine.installed("torch") == "no":
+        return torch_installed(machine, matrix)
     if machine.torch_cuda.value == "":
         return no("torch-cpu-only", "torch is a build without CUDA", machine.torch_cuda.because)
     if archs.value is None:
