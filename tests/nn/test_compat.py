@@ -1,0 +1,88 @@
+"""bitsandbytes' old name for the layers, with bitsandbytes there, broken and absent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("torch")
+
+from qdoctor import nn
+from qdoctor.nn import compat
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLD_CODE = """
+import sys
+import qdoctor.nn.compat
+assert "bitsandbytes" not in sys.modules
+qdoctor.nn.compat.install()
+from bitsandbytes.nn.triton_based_modules import SwitchBackLinear, SwitchBackLinearVectorwise
+from bitsandbytes.nn.triton_based_modules import StandardLinear
+print(SwitchBackLinear(8, 4))
+"""
+NEW_PACKAGE = """
+import bitsandbytes as bnb
+import torch
+layer = getattr(bnb.nn, "SwitchBackLinearGlobalMemEfficient")(8, 4)
+assert layer(torch.ones(2, 8)).shape == (2, 4)
+assert bnb.nn.triton_based_modules.SwitchBackLinear is SwitchBackLinear
+print(bnb.nn.Linear8bitLt.__module__)
+"""
+
+
+def run(code: str, *folders: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=env, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+
+
+def test_beside_a_bitsandbytes_without_the_layer(checkout: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    done = run(OLD_CODE + NEW_PACKAGE, checkout)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("qdoctor.nn.SwitchBackLinear(in_features=8")
+    assert done.stdout.splitlines()[-1] == "bitsandbytes.nn.modules"
+
+
+def test_beside_a_bitsandbytes_that_cannot_be_imported(checkout: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "bitsandbytes"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise RuntimeError('CUDA Setup failed')\n")
+    done = run(OLD_CODE, tmp_path, checkout)
+    assert done.stdout.startswith("qdoctor.nn.SwitchBackLinear(")
+    assert "bitsandbytes itself cannot be imported (RuntimeError: CUDA Setup failed)" in done.stderr
+
+
+def test_before_a_bitsandbytes_that_has_the_layer_and_cannot_load_it(
+    checkout: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "bitsandbytes" / "nn"
+    old.mkdir(parents=True)
+    (old.parent / "__init__.py").write_text("from . import nn\n")
+    (old / "__init__.py").write_text("from .triton_based_modules import SwitchBackLinear\n")
+    (old / "triton_based_modules.py").write_text("import triton.ops\n")
+    done = run(OLD_CODE + "import bitsandbytes as b; print(b.nn.SwitchBackLinear(2, 2))", tmp_path,
+               checkout)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("qdoctor.nn.SwitchBackLinear(") == 2
+
+
+def test_without_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "bitsandbytes"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(compat, "_installed", lambda _name: False)
+    monkeypatch.setitem(sys.modules, compat._WHERE, compat._module())  # to be put back
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compat.install()
+    assert sys.modules[compat._WHERE].SwitchBackLinear is nn.SwitchBackLinear
+    assert "bitsandbytes" not in sys.modules
