@@ -120,7 +120,7 @@ class Matrix:
 
     def gpus_named(self, name: str) -> list[GpuRow]:
         """Return every model that a GPU's name fits; [] when none does, or another vendor's."""
-        return self._catalog.named(name)
+        return list(self._named(name))
 
     def parse_gpu(self, text: str) -> list[Gpu]:
         """Read ``sm_70``, ``7.0``, ``sm_90a`` or a GPU's name: the candidates it may mean.
@@ -134,13 +134,17 @@ class Matrix:
         found = self.release(package, version)
         return citation.weakest(found.evidence.get(key, [])) if found else None
 
-    def because(self, package: str, version: str, key: str, text: str = "") -> Because:
+    def because(
+        self, package: str, version: str, key: str, text: str = "", symbol: str = ""
+    ) -> Because:
         """Return a fact's evidence as a reason; ``text`` says the fact in words, if given.
 
+        ``symbol`` narrows it to the places of one name, where the evidence tells them apart.
         Raises KeyError for a fact that the matrix does not know.
         """
         found = self.release(package, version)
         items = found.evidence.get(key, []) if found else []
+        items = [item for item in items if symbol and item.get("symbol") == symbol] or items
         strength = citation.weakest(items)
         if found is None or strength is None:
             raise KeyError(f"the matrix does not know {key} of {package} {version}")
@@ -154,6 +158,10 @@ class Matrix:
         if row is None:
             raise KeyError(f"the matrix table {table} has no row {key}")
         return Because(text=text, source=row["source"], strength=row["strength"])
+
+    @lru_cache(maxsize=256)  # noqa: B019 - as _names; a check asks the same few names many times
+    def _named(self, name: str) -> tuple[GpuRow, ...]:
+        return tuple(self._catalog.named(name))
 
     @cached_property
     def _catalog(self) -> Catalog:
