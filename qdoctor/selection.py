@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qdoctor.matrix import Matrix
 
 _CONTRADICTED = "probe-contradicts-matrix"
+_BASELINE = "half"
 _CPU = "the CPU"
 _CPU_ONLY_PROBLEMS = ("no-cuda-gpu", "torch-cpu-only")
 
@@ -37,18 +38,25 @@ def judge(
     """
     witnesses = Witnesses(machine, tuple(observations), matrix)
     rows = matrix.table("backends")["rows"]
-    half = witnesses.of_backend(rows["half"])
+    half = witnesses.of_backend(rows[_BASELINE])
     return [_verdict(name, row, witnesses, findings, half) for name, row in rows.items()]
 
 
 def select(verdicts: Sequence[Verdict], matrix: Matrix | None = None) -> str | None:
     """Return the backend to use: the usable one that is preferred; None where none is usable.
 
-    The order of preference, with its reasons, is that of the table ``backends``.
+    One that ran here faster than half comes before all that was not measured; among the others the
+    order of preference, with its reasons, is that of the table ``backends``.
     """
     rows = (matrix or shipped()).table("backends")["rows"]
-    usable = [one.backend for one in verdicts if one.usable == "yes" and one.backend in rows]
-    return min(usable, key=lambda name: float(rows[name]["preference"]), default=None)
+    usable = [one for one in verdicts if one.usable == "yes" and one.backend in rows]
+
+    def order(verdict: Verdict) -> tuple[bool, float]:
+        faster = (verdict.speedup_vs_half or 0.0) > 1.0 and verdict.backend != _BASELINE
+        return not faster, float(rows[verdict.backend]["preference"])
+
+    best = min(usable, key=order, default=None)
+    return best.backend if best else None
 
 
 def _verdict(

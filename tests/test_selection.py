@@ -225,3 +225,15 @@ def test_a_product_on_the_cpu_opens_no_layer_of_the_gpu() -> None:
 def test_an_absent_torch_is_not_called_a_cpu_build() -> None:
     found = verdicts({"packages": {**CURRENT, "torch": ""}})
     assert {one.rule for one in found.values()} == {"torch-not-installed"}
+
+
+def test_what_ran_faster_than_half_is_selected_before_what_was_not_measured() -> None:
+    slow = msgspec.structs.replace(OURS, numbers={**OURS.numbers, "milliseconds": 0.16})
+    faster, slower, unmeasured = (
+        verdicts(H200, HALF, OURS),
+        verdicts(H200, HALF, slow),
+        verdicts(H200),
+    )
+    assert select(list(faster.values())) == "qdoctor-switchback"
+    assert select(list(slower.values())) == "bnb-int8"
+    assert select(list(unmeasured.values())) == "bnb-int8"

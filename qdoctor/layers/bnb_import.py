@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers.answer import Answer, no, together, unknown, yes
 from qdoctor.layers.bnb_binaries import PACKAGE
 from qdoctor.layers.gpu import gpu_present
-from qdoctor.layers.triton_names import resolve
+from qdoctor.layers.triton_names import Asking, resolve
 from qdoctor.released import fact
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def _names(machine: Machine, matrix: Matrix, key: str) -> Answer:
     if machine.installed("triton") == "no":
         text = f"importing {PACKAGE} {version} needs triton, which is not installed"
         return no("triton-api-moved-other", text, needed.because, machine.triton.because)
-    return resolve(machine, matrix, needed, f"importing {PACKAGE} {version}")
+    asking = Asking(f"importing {PACKAGE} {version}", PACKAGE, version, key)
+    return resolve(machine, matrix, needed, asking)
 
 
 def _decorators(machine: Machine, matrix: Matrix) -> Answer:

@@ -72,14 +72,19 @@ def package_fits_python(machine: Machine, matrix: Matrix, package: str) -> Answe
     version = machine.package(package)
     if not version.value:
         return unknown(version.reason or f"{package} is not installed")
-    spec = fact(matrix, package, version.value, "requires_python")
+    return release_fits_python(machine, matrix, package, version.value)
+
+
+def release_fits_python(machine: Machine, matrix: Matrix, package: str, version: str) -> Answer:
+    """Does this release accept the machine's Python, whatever is installed?"""
+    spec = fact(matrix, package, version, "requires_python")
     python = machine.python.value
     if python is None or parsed(python) is None:
-        return _checked_by_installer(spec, package, version.value)
+        return _checked_by_installer(spec, package, version)
     if spec.value and fits(matrix, "python", python, spec.value) is False:
-        text = f"{package} {version.value} requires Python {spec.value}, this is {python}"
+        text = f"{package} {version} requires Python {spec.value}, this is {python}"
         return no(_python_rule(package), text, spec.because, machine.python.because)
-    return _has_wheel(matrix, package, version.value, python, spec)
+    return _has_wheel(matrix, package, version, python, spec)
 
 
 def package_fits_libc(machine: Machine, matrix: Matrix, package: str) -> Answer:
@@ -142,7 +147,7 @@ def _glibc_needed(machine: Machine, matrix: Matrix, package: str, version: str) 
 def _tagged_floor(matrix: Matrix, package: str, version: str, need: Known[str]) -> Answer:
     """Compare with the wheel's tag where glibc is not stated: the installer checked the tag."""
     tags = fact(matrix, package, version, "platforms")
-    floors = [floor for tag in tags.value or () if (floor := _floor(tag))]
+    floors = [floor for tag in tags.value or () if (floor := glibc_of_tag(tag))]
     wanted, oldest = parsed(need.value), matrix.row("host_floors", "linux")
     if wanted and floors and min(floors) >= wanted:
         return yes(
@@ -157,7 +162,8 @@ def _tagged_floor(matrix: Matrix, package: str, version: str, need: Known[str]) 
     return unknown(f"{package} {version} needs glibc {need.value}; this machine's is not known")
 
 
-def _floor(tag: str) -> Version | None:
+def glibc_of_tag(tag: str) -> Version | None:
+    """Return the oldest glibc that a wheel's platform tag promises to run on; None for no Linux."""
     if found := _MANYLINUX.match(tag):
         return parsed(f"{found[1]}.{found[2]}")
     return parsed(_NAMED.get(tag.split("_", 1)[0]))

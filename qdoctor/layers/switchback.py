@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers.answer import Answer, no, unknown, yes
 from qdoctor.layers.bnb_binaries import PACKAGE
-from qdoctor.layers.triton_names import resolve
+from qdoctor.layers.triton_names import Asking, resolve
 from qdoctor.released import fact, parsed
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def switchback_triton_names_resolve(machine: Machine, matrix: Matrix) -> Answer:
     used = fact(matrix, PACKAGE, version, "switchback_names_used")
     if used.value is None:
         return unknown(used.reason)
-    return resolve(machine, matrix, used, f"SwitchBack of {PACKAGE} {version}")
+    asking = Asking(f"SwitchBack of {PACKAGE} {version}", PACKAGE, version, "switchback_names_used")
+    return resolve(machine, matrix, used, asking)
 
 
 def _had_before(matrix: Matrix, version: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qdoctor.layers.answer import Answer, no, unknown, yes
@@ -14,18 +15,36 @@ if TYPE_CHECKING:
     from qdoctor.released import Known
 
 
-def resolve(machine: Machine, matrix: Matrix, needed: Known[list[str]], who: str) -> Answer:
-    """Look every name of ``needed`` up in the installed triton; ``who`` asks for them."""
-    version = machine.triton
+@dataclass(frozen=True)
+class Asking:
+    """Who asks triton for names: a release and the fact that lists them, as a sentence's subject."""
+
+    who: str
+    package: str
+    version: str
+    fact: str
+
+    def because(self, matrix: Matrix, name: str) -> Because | None:
+        """Return the place that asks for one name; None for a release the matrix does not know."""
+        found = matrix.matching(self.package, self.version)
+        if not found:
+            return None
+        return matrix.because(
+            self.package, found[-1], self.fact, f"{self.who} uses {name}", symbol=name
+        )
+
+
+def resolve(machine: Machine, matrix: Matrix, needed: Known[list[str]], asking: Asking) -> Answer:
+    """Look every name of ``needed`` up in the installed triton; ``asking`` says who needs them."""
+    version, who = machine.triton, asking.who
     if not version.value:
         return unknown(version.reason or "triton is not installed")
     answers = {name: has(matrix, "triton", version.value, name) for name in needed.value or ()}
     missing = [name for name, answer in answers.items() if answer == "no"]
     if missing:
         text = f"{who} asks for {_short(missing)}, which triton {version.value} does not have"
-        return no(
-            rule_of(missing[0], matrix), text, needed.because, _listing(matrix, version.value)
-        )
+        because = asking.because(matrix, missing[0])
+        return no(rule_of(missing[0], matrix), text, because, _listing(matrix, version.value))
     open_ones = [name for name, answer in answers.items() if answer == "unknown"]
     if open_ones:
         return unknown(f"whether triton {version.value} has {_short(open_ones)} is not known")

@@ -51,12 +51,10 @@ _SECRET_KEY = re.compile(_NAME_OF_A_CREDENTIAL, re.IGNORECASE)
 _ALWAYS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(GPU|MIG)-(?:GPU-)?[0-9a-fA-F]{8}\b(?:[-/][0-9a-fA-F]+)*"), r"\1-<redacted>"),
     (re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@'\"]+@", re.IGNORECASE), r"\1<redacted>@"),
-    (
-        re.compile(
-            r"\b(?:hf|api_org|ghp|gho|ghu|ghs|ghr|glpat|sk|npm|pypi|xox[abp])[_-][\w-]{10,}"
-        ),
-        "<token>",
-    ),
+    # Heads as their issuers write them: ``hf_``, never ``hf-``, which begins package names.
+    (re.compile(r"\b(?:hf|api_org|ghp|gho|ghu|ghs|ghr|npm)_\w{10,}"), "<token>"),
+    (re.compile(r"\b(?:glpat|xox[abp])-[\w-]{10,}"), "<token>"),
+    (re.compile(r"\b(?:sk|pypi)-(?=[\w-]*\d)[\w-]{16,}"), "<token>"),
     (re.compile(r"\bgithub_pat_\w{10,}"), "<token>"),
     (re.compile(r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"), "<token>"),
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), r"\1 <token>"),

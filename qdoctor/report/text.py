@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _ANSWERS = {"yes": "green", "no": "red", "unknown": "yellow"}
 _OUTCOMES = {"passed": "green", "skipped": "dim"}
+_LONGEST_DETAIL = 200
+"""Characters of a compiler's words that people read; JSON has all of them."""
+_WHEEL = re.compile(r"([A-Za-z0-9_.]+-\d[^-\s]*)-\S+\.whl")
+"""A wheel's file name; its release says enough to people."""
 
 
 def render(report: Report, *, color: bool, width: int, view: str) -> str:
@@ -31,8 +36,15 @@ def _findings(paper: Paper, report: Report) -> None:
         paper.line(("nothing is wrong with what was examined", "green"), indent=2)
     elif not report.findings:
         paper.line(("nothing is known to be wrong; what is unknown decides", "yellow"), indent=2)
-    for finding in report.findings:
+    told = [finding for finding in report.findings if finding.severity != "note"]
+    for finding in told:
         _finding(paper, finding)
+    for finding in report.findings:
+        if finding not in told:
+            _briefly(paper, finding)
+    if len(told) < len(report.findings):
+        hint = "what a note means, its evidence and what to do: qdoctor explain NAME"
+        paper.line((hint, "dim"), indent=2)
 
 
 def _causes(paper: Paper, report: Report) -> None:
@@ -47,8 +59,16 @@ def _causes(paper: Paper, report: Report) -> None:
     if others:
         paper.heading("Also found, not said to explain it")
     for finding in others:
-        paper.row([(finding.severity, _COLOURS[finding.severity], 9)], (finding.rule, "bold"))
-        paper.line((finding.title, ""), indent=4)
+        _briefly(paper, finding)
+
+
+def _briefly(paper: Paper, finding: Finding) -> None:
+    """One line for what takes away only what nobody asked for."""
+    labels = [(finding.severity, _COLOURS[finding.severity], 9)]
+    parts: list[Part] = [(finding.rule, "bold"), (finding.title, "")]
+    if finding.symptom_of:
+        parts.append((f"follows from {finding.symptom_of}", "dim"))
+    paper.row(labels, *_joined(parts))
 
 
 def _finding(paper: Paper, finding: Finding) -> None:
@@ -60,8 +80,9 @@ def _finding(paper: Paper, finding: Finding) -> None:
     paper.row([(finding.severity, _COLOURS[finding.severity], 9)], *_joined(heading))
     paper.line((finding.title, ""), indent=4)
     for reason in finding.because:
-        source: Part = (f" [{reason.strength}: {reason.source}]", "dim")
-        paper.row([("because", "dim", 9)], (reason.text, ""), source, indent=4)
+        place = _WHEEL.sub(r"\1 wheel", reason.source)
+        source: Part = (f" [{reason.strength}: {place}]", "dim")
+        paper.row([("because", "dim", 9)], (_shortened(reason.text), ""), source, indent=4)
     if finding.undecided:
         paper.row([("unknown", "yellow", 9)], (finding.undecided, ""), indent=4)
     for fix in finding.fixes:
@@ -83,7 +104,7 @@ def _fix(paper: Paper, fix: Fix) -> None:
     if fix.command:
         paper.command(fix.command, indent=13)
     if fix.verify:
-        paper.line((f"then: {fix.verify}", "dim"), indent=13)
+        paper.line((f"verify: {fix.verify}", "dim"), indent=13)
 
 
 def _probes(paper: Paper, report: Report) -> None:
@@ -118,10 +139,17 @@ def _result(seen: Observation) -> list[str]:
             f"rel. error {error:.2g}{bound}" if error is not None else "",
             f"{numbers['milliseconds']:.3g} ms" if "milliseconds" in numbers else "",
             seen.path_taken or "",
-            seen.detail if seen.outcome != "passed" else "",
+            _shortened(seen.detail) if seen.outcome != "passed" else "",
         )
         if text
     ]
+
+
+def _shortened(text: str) -> str:
+    """The beginning of a text, cut at a word."""
+    if len(text) <= _LONGEST_DETAIL:
+        return text
+    return text[:_LONGEST_DETAIL].rsplit(" ", 1)[0] + " …"
 
 
 def _observed(devices: list[str], seen: Observation) -> list[str]:
@@ -135,7 +163,9 @@ def _backends(paper: Paper, report: Report) -> None:
     paper.heading("Backends")
     for verdict in report.verdicts:
         chosen = "bold green" if verdict.backend == report.selected else "bold"
-        told: list[Part] = [(text, "") for text in (_figures(verdict), verdict.reason) if text]
+        told: list[Part] = [
+            (text, "") for text in (_figures(verdict), _shortened(verdict.reason)) if text
+        ]
         labels = [(verdict.usable, _ANSWERS[verdict.usable], 9)]
         paper.row(labels, *_joined([(verdict.backend, chosen), *told]))
 
@@ -157,12 +187,22 @@ def _selected(paper: Paper, report: Report) -> None:
     paper.line()
     open_question = next((one for one in report.verdicts if one.usable == "unknown"), None)
     if report.selected:
-        paper.line(("Selected: ", "bold"), (report.selected, "bold green"))
+        paper.line(("Selected: ", "bold"), (report.selected, "bold green"), (_grounds(report), ""))
     elif open_question is not None:
         why = f" - whether {open_question.backend} works is not known: "
         paper.line(("Selected: none", "bold yellow"), (why, ""), (open_question.reason, ""))
     else:
         paper.line(("Selected: none", "bold yellow"), (" - no backend works here", ""))
+
+
+def _grounds(report: Report) -> str:
+    """What the selection rests on: a measurement, or files alone."""
+    chosen = next((one for one in report.verdicts if one.backend == report.selected), None)
+    if chosen is None or not chosen.measured_on:
+        return " - by the files and the matrix; its speed was not measured here"
+    if chosen.speedup_vs_half and chosen.backend != "half":
+        return f" - it ran here, at {chosen.speedup_vs_half:.2g}x the speed of half"
+    return " - it ran here"
 
 
 def _closing(paper: Paper, report: Report) -> None:

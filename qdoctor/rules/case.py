@@ -47,8 +47,15 @@ class Case:
         return layer(self.machine, self.matrix)
 
     def signals_of(self, rule: str) -> tuple[Signal, ...]:
-        """Return the recognized error texts that may come from ``rule``."""
-        return tuple(signal for signal in self.signals if rule in signal.rules)
+        """Return the recognized error texts that may come from ``rule``, one of each kind.
+
+        A traceback holds a text twice: in the source line that raises it, and as what was raised.
+        """
+        kinds: dict[tuple[str, ...], Signal] = {}
+        for signal in self.signals:
+            if rule in signal.rules:
+                kinds.setdefault((signal.signature, *signal.said.values()), signal)
+        return tuple(kinds.values())
 
     def said(self, rule: str, name: str) -> str | None:
         """Return what an error text of ``rule`` states under ``name``; None where it does not."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "probe-failed"
+BASELINE = "half"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -44,13 +45,15 @@ def find(case: Case) -> Iterator[Finding]:
         if not silent and not unexpected:
             continue
         what = "gave no answer" if silent else f"did not pass: {seen.outcome}"
+        lost = resting_on(case, seen)
         yield Finding(
             rule=NAME,
-            severity="warning",
+            # Without the baseline nothing built on torch works, whoever asks.
+            severity="error" if unexpected and BASELINE in lost else "warning",
             title=f"the probe {named(seen)} {what}",
             because=[what_happened(seen)],
             fixes=[by_hand("run", "a second run tells chance from cause", verify=seen.probe)],
-            affects=[seen.probe, *resting_on(case, seen)],
+            affects=[seen.probe, *lost],
         )
 
 

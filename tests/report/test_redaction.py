@@ -36,6 +36,7 @@ def clean(text: str) -> str:
         ("HF_TOKEN=abc123 python x.py", "HF_TOKEN=<redacted> python x.py"),
         ("WANDB_API_KEY: 'a b c'", "WANDB_API_KEY: <redacted>"),
         ("mail ada@lovelace.example now", "mail <e-mail> now"),
+        ("key sk-proj-0123456789abcdef", "key <token>"),
         ("key AKIAIOSFODNN7EXAMPLE", "key <token>"),
         ("Authorization: Bearer abcdef.ghijkl", "Authorization: Bearer <token>"),
         ("MIG-GPU-1a2b3c4d-0000-1111-2222-333344445555/7/0", "MIG-<redacted>"),
@@ -56,6 +57,8 @@ def test_personal_data_goes(text: str, expected: str) -> None:
         "cublasLtMatmul@libcublasLt.so.12 returned 15",
         "the tokenizer has 32000 tokens: fine",
         "GPU-less machines compile",
+        'hf-doc-builder==0.5.0; extra == "docs"',
+        "scikit-learn, sk-learn-contrib and npm-run-all are packages",
     ],
 )
 def test_what_is_not_personal_stays(text: str) -> None:

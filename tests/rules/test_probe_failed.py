@@ -24,8 +24,13 @@ def test_is_an_error_where_the_probe_is_needed(ask: Ask) -> None:
     assert ask("h100", observations=(SILENT,), need=("half_gemm",))[NAME].severity == "error"
 
 
-def test_a_failure_that_nothing_was_expected_of_is_a_warning(ask: Ask) -> None:
-    assert ask("h100", observations=(UNEXPECTED,))[NAME].severity == "warning"
+def test_a_failing_baseline_is_an_error_for_everyone(ask: Ask) -> None:
+    assert ask("h100", observations=(UNEXPECTED,))[NAME].severity == "error"
+
+
+def test_another_failure_that_nothing_was_expected_of_is_a_warning(ask: Ask) -> None:
+    other = Observation(probe="triton_libdevice", outcome="crashed", expected="unknown")
+    assert ask("h100", observations=(other,))[NAME].severity == "warning"
 
 
 def test_is_silent_where_probes_passed_or_were_skipped(ask: Ask) -> None:
