@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asking:
-    """Who asks triton for names: a release and the fact that lists them, as a sentence's subject."""
+    """Who asks triton for names: a sentence's subject, and the release's fact that lists them."""
 
     who: str
     package: str
