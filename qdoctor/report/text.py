@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from qdoctor.report import machine_text
+from qdoctor.report import machine_text, plan_text
 from qdoctor.report.paper import Paper, Part
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def _briefly(paper: Paper, finding: Finding) -> None:
     parts: list[Part] = [(finding.rule, "bold"), (finding.title, "")]
     if finding.symptom_of:
         parts.append((f"follows from {finding.symptom_of}", "dim"))
+    if finding.undecided:
+        parts.append((f"unknown: {finding.undecided}", "yellow"))
     paper.row(labels, *_joined(parts))
 
 
@@ -220,7 +222,7 @@ def _joined(parts: list[Part]) -> list[Part]:
 
 _Section = Callable[[Paper, "Report"], None]
 _VIEWS: dict[str, tuple[_Section, ...]] = {
-    "check": (machine_text.machine, _findings, _probes, _backends, _selected, _closing),
+    "check": (machine_text.machine, plan_text.plan, _findings, _probes, _backends, _selected, _closing),
     "select": (_selected, _backends, _closing),
     "explain": (_causes, _selected, _closing),
 }
