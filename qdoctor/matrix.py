@@ -9,6 +9,9 @@ How a version is understood: a local part names a build of the same release (``2
 PEP 440 refuses but ends in ``.x`` or ``.*`` is a prefix and stands for the newest release it fits
 (``matching`` gives all of them, for callers to whom the difference matters). Everything else that
 the index does not hold is unknown: None.
+
+A user's own data may be laid over it: it adds releases that the shipped data lacks, and never
+replaces one (``qdoctor.local_data``).
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ Content = TypeVar("Content")
 
 _REPAIR = "reinstall qdoctor, or name the folder of a whole matrix"
 _NAME_FACTS = ("names", "public_names")
+_LOCAL = "+local"
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -57,15 +61,26 @@ class _Index(msgspec.Struct, frozen=True):
 
 
 class Matrix:
-    """The data of one folder, read when asked for."""
+    """The data of one folder, read when asked for; ``local`` adds releases of the user's own."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` holds index.json, releases/ and tables/. Raises BadInput where it does not."""
+    def __init__(self, folder: Path, local: Path | None = None) -> None:
+        """``folder`` holds index.json, releases/ and tables/; ``local`` need not hold tables/.
+
+        Raises BadInput where they do not. ``version`` ends in ``+local`` where ``local`` adds any.
+        """
         self._folder = folder
         self._bytes: dict[str, bytes] = {}
+        self._homes: dict[str, Path] = {}
         index = self._read("index.json", _Index)
         self.version: str = index.version
         self._packages = index.packages
+        if local is not None and self._lay_over(local):
+            self.version += _LOCAL
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages of which any release is known, sorted."""
+        return tuple(sorted(self._packages))
 
     def versions(self, package: str) -> tuple[Version, ...]:
         """Return the releases that the matrix knows, ascending; () for an unknown package."""
@@ -191,23 +206,48 @@ class Matrix:
         names = frozenset(name for key in _NAME_FACTS for name in facts.get(key, ()))
         return names, frozenset(facts.get("closed_modules", ()))
 
+    def _lay_over(self, local: Path) -> bool:
+        """Add the releases that ``local`` knows beyond ours, each read once: False for none."""
+        path, repair = local / "index.json", _delete(local)
+        index = _decoded(_loaded(path, repair), path, _Index, repair)
+        added = [
+            (package, version)
+            for package, versions in index.packages.items()
+            for version in versions
+            if version not in self._packages.get(package, ())
+        ]
+        for package, version in added:
+            member = f"releases/{package}/{version}.json"
+            self._homes[member] = local
+            shard = self._read(member, Release)
+            if (shard.package, shard.version) != (package, version):
+                raise BadInput(f"the file {local / member} is of another release; {_delete(local)}")
+        self._add(added, local)
+        return bool(added)
+
+    def _add(self, added: list[tuple[str, str]], local: Path) -> None:
+        from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - as above
+
+        for package in {package for package, _ in added}:
+            own = [version for one, version in added if one == package]
+            known = [*self._packages.get(package, ()), *own]
+            try:
+                self._packages[package] = sorted(known, key=Version)
+            except InvalidVersion as error:
+                raise BadInput(f"{local / 'index.json'}: {error}; {_delete(local)}") from error
+
     def _read(self, member: str, kind: type[Content]) -> Content:
-        path = self._folder / member
-        try:
-            if member not in self._bytes:
-                self._bytes[member] = path.read_bytes()
-            return msgspec.json.decode(self._bytes[member], type=kind)
-        except OSError as error:
-            raise BadInput(
-                f"cannot read the matrix: {path}: {error.strerror}; {_REPAIR}"
-            ) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadInput(f"the matrix file {path} is broken: {error}; {_REPAIR}") from error
+        home = self._homes.get(member)
+        repair = _REPAIR if home is None else _delete(home)
+        path = (home or self._folder) / member
+        if member not in self._bytes:
+            self._bytes[member] = _loaded(path, repair)
+        return _decoded(self._bytes[member], path, kind, repair)
 
 
-def load(folder: Path) -> Matrix:
+def load(folder: Path, local: Path | None = None) -> Matrix:
     """Open the matrix in ``folder``. Raises BadInput for a folder that holds none."""
-    return Matrix(Path(folder))
+    return Matrix(Path(folder), local)
 
 
 @lru_cache(maxsize=1)
@@ -229,6 +269,25 @@ def query(package: str, version: str) -> Release:
 def has(package: str, version: str, dotted: str) -> YesNo:
     """Say whether a release has a public dotted name; unknown where the matrix cannot tell."""
     return shipped().has(package, version, dotted)
+
+
+def _loaded(path: Path, repair: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read the matrix: {path}: {error.strerror}; {repair}") from error
+
+
+def _decoded(text: bytes, path: Path, kind: type[Content], repair: str) -> Content:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"the matrix file {path} is broken: {error}; {repair}") from error
+
+
+def _delete(local: Path) -> str:
+    """Say what to do about a user's own data that cannot be used."""
+    return f"delete your own data, the folder {local}, and mine it again"
 
 
 def _normal(package: str) -> str:
