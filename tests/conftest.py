@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ENVIRONMENTS = "--environments"
 
@@ -36,3 +40,11 @@ def checkout() -> Path:
 def machines() -> Path:
     """Recorded real machines: whole reports, replayed by the tests."""
     return Path(__file__).resolve().parent / "machines"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the cache of whoever runs the tests out of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QDOCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("cache") / "qdoctor"))
+        yield

@@ -65,7 +65,7 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
             unread={"python": answer.reason},
         )
     told = answer.python
-    native, unread = _native(answer)
+    native, unread = _native(answer, environ)
     return Facts(
         schema="qdoctor/facts/1",
         host=read_host(environ, libc=answer.libc, c_compiler=answer.c_compiler),
@@ -100,9 +100,11 @@ def read_hardware(environ: Mapping[str, str]) -> Hardware:
     return read_macos() if system == "Darwin" else read_linux(environ)
 
 
-def _native(answer: Reading) -> tuple[list[NativeLibrary], dict[str, str]]:
+def _native(
+    answer: Reading, environ: Mapping[str, str]
+) -> tuple[list[NativeLibrary], dict[str, str]]:
     folder = answer.folders.get(PACKAGE)
-    return read_native(Path(folder)) if folder else ([], {})
+    return read_native(Path(folder), environ) if folder else ([], {})
 
 
 class _Beside(Thread, Generic[_T]):

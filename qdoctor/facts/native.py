@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.binaries import UnreadableBinary, read_library
+from qdoctor.facts.inspected import Inspections
 from qdoctor.model import NativeLibrary
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 PACKAGE = "bitsandbytes"
@@ -19,12 +20,19 @@ _SUFFIXES = {".so", ".dll", ".dylib"}
 _OTHER_VENDORS = ("_rocm", "_hip", "_xpu", "_mps", "_hpu")
 
 
-def read_native(folder: Path) -> tuple[list[NativeLibrary], dict[str, str]]:
+class Unreadable(Exception):  # noqa: N818 - it names the file's state, not a failure of ours
+    """A library whose headers cannot be read; says why."""
+
+
+def read_native(
+    folder: Path, environ: Mapping[str, str]
+) -> tuple[list[NativeLibrary], dict[str, str]]:
     """Read the libraries in bitsandbytes' folder; those that cannot be read come with a reason.
 
     ``sm`` and ``ptx`` hold names such as ``sm_80``. Headers only: no code of them runs.
     """
     libraries, unread = [], {}
+    inspections = Inspections(_read, environ)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix not in _SUFFIXES:
             continue
@@ -32,15 +40,22 @@ def read_native(folder: Path) -> tuple[list[NativeLibrary], dict[str, str]]:
             libraries.append(NativeLibrary(package=PACKAGE, file=path.name))
             continue
         try:
-            libraries.append(_read(path))
-        except (UnreadableBinary, OSError) as error:
+            libraries.append(inspections.read(path))
+        except (Unreadable, OSError) as error:
             libraries.append(NativeLibrary(package=PACKAGE, file=path.name))
             unread[f"native.{path.name}"] = str(error)
+    inspections.keep()
     return libraries, unread
 
 
 def _read(path: Path) -> NativeLibrary:
-    library = read_library(path)
+    # Here, because the readers take longer to import than all that is remembered to load.
+    from qdoctor.binaries import UnreadableBinary, read_library  # noqa: PLC0415
+
+    try:
+        library = read_library(path)
+    except UnreadableBinary as error:
+        raise Unreadable(str(error)) from error
     return NativeLibrary(
         package=PACKAGE,
         file=path.name,
