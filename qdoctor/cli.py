@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import qdoctor
-from qdoctor import exit_code, options
+from qdoctor import cli_matrix, exit_code, options
 from qdoctor.model import BadInput
 from qdoctor.terminal import (
     Progress,
+    emit,
     in_colour,
     refuse_unwritable,
+    say,
     width,
-    write_file,
     write_stream,
 )
 
@@ -61,6 +62,7 @@ def cli() -> None:
     "-r", "--requirement", "requirements", multiple=True, metavar="FILE", help="Planned packages."
 )
 @options.target
+@options.planning
 @options.probe("full")
 @options.judging
 @options.output
@@ -112,7 +114,7 @@ def explain(
 ) -> int:
     """Explain a rule, or which cause an error text or a whole log (-) has on this machine."""
     if _RULE_NAME.fullmatch(question):
-        _emit(_documentation(question, format_), output)
+        emit(_documentation(question, format_), output)
         return exit_code.NOTHING_FOUND
     if question == "-" and asked["facts_file"] == "-":
         raise BadInput("the log and the facts cannot both come from standard input")
@@ -136,7 +138,7 @@ def facts(output: str | None, **asked: Any) -> int:  # noqa: ANN401
     from qdoctor.report import json_, redaction
 
     patient = doctor.look(_question(**asked), environ=os.environ, stdin=_stdin())
-    _emit(json_.write(redaction.redact(patient.facts)), output)
+    emit(json_.write(redaction.redact(patient.facts)), output)
     return exit_code.NOTHING_FOUND
 
 
@@ -150,7 +152,7 @@ def cache_path() -> int:
     """Print where the cache lies."""
     from qdoctor import cache as folder
 
-    _emit(f"{folder.folder(os.environ)}\n", None)
+    emit(f"{folder.folder(os.environ)}\n", None)
     return exit_code.NOTHING_FOUND
 
 
@@ -160,8 +162,11 @@ def cache_clear() -> int:
     from qdoctor import cache as folder
 
     gone = folder.clear(os.environ)
-    _say(f"deleted {gone}" if gone else "there is no cache to delete")
+    say(f"deleted {gone}" if gone else "there is no cache to delete")
     return exit_code.NOTHING_FOUND
+
+
+cli.add_command(cli_matrix.matrix)
 
 
 def _question(**asked: Any) -> Question:  # noqa: ANN401 - click's options, by name
@@ -186,9 +191,9 @@ def _say_why(done: Examination) -> None:
     """Say what keeps the exit code from being 0 where no finding says it."""
     for need in done.needs:
         if need.met == "no":
-            _say(f"need {need.name}: not met: {need.reason}")
+            say(f"need {need.name}: not met: {need.reason}")
     for doubt in exit_code.could_not_tell(done.report.observations, done.needs):
-        _say(f"could not tell: {doubt}")
+        say(f"could not tell: {doubt}")
 
 
 def _ending(report: Report, *, could_tell: bool) -> Report:
@@ -216,21 +221,7 @@ def _show(report: Report, format_: str, output: str | None, color: str, *, view:
     from qdoctor.report import render
 
     coloured = in_colour(color, sys.stdout, os.environ, to_file=output is not None)
-    _emit(render(report, format_, color=coloured, width=width(sys.stdout), view=view), output)
-
-
-def _emit(text: str, output: str | None) -> None:
-    if output is None:
-        write_stream(text, sys.stdout)
-    else:
-        write_file(text, Path(output))
-
-
-def _say(text: str) -> None:
-    """One line to stderr."""
-    from qdoctor.report.visible import visible
-
-    write_stream(f"qdoctor: {visible(text)}\n", sys.stderr)
+    emit(render(report, format_, color=coloured, width=width(sys.stdout), view=view), output)
 
 
 def _stdin() -> Any:  # noqa: ANN401 - IO[bytes], or None where there is no standard input
@@ -255,13 +246,13 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         return int(cli.main(arguments, prog_name="qdoctor", standalone_mode=False) or 0)
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted, so nothing can be told")
+        say("interrupted, so nothing can be told")
         return exit_code.COULD_NOT_TELL
     except click.ClickException as error:
         error.show()
         return exit_code.BAD_INPUT
     except BadInput as error:
-        _say(str(error))
+        say(str(error))
         return exit_code.BAD_INPUT
     except Exception as error:  # noqa: BLE001 - any other exception is a bug of ours
         return _our_bug(error)
@@ -275,5 +266,5 @@ def _our_bug(error: Exception) -> int:
     from qdoctor.report.redaction import identity_here, redact_text
 
     what = redact_text(f"{type(error).__name__}: {error}", identity_here())
-    _say(f"this is a bug in qdoctor, not on your machine ({what}); {_ISSUES}")
+    say(f"this is a bug in qdoctor, not on your machine ({what}); {_ISSUES}")
     return exit_code.OUR_BUG

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
     from qdoctor.model import Facts, Observation
+    from qdoctor.planned import Problem
 
 RULE_FAILED = "qdoctor-rule-failed"
 _WEIGHT: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
@@ -35,6 +36,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract
     need: Sequence[str] = (),
     matrix: Matrix | None = None,
     rules: Sequence[Rule] = RULES,
+    refused: Sequence[Problem] = (),
 ) -> tuple[Machine, list[Finding]]:
     """Judge one machine.
 
@@ -45,6 +47,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract
         need: backends, ``gpu`` or probes that have to work: what takes one away is an error.
         matrix: the compatibility data, the shipped one by default.
         rules: what is looked for.
+        refused: why an installer would refuse the planned packages.
 
     Returns:
         The machine with its facts completed, and the findings: what explains the error first, a
@@ -53,7 +56,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract
     matrix = matrix or shipped()
     machine = complete(facts, matrix)
     signals = recognize(error, matrix) if error else ()
-    case = Case(machine, tuple(observations), matrix, signals)
+    case = Case(machine, tuple(observations), matrix, signals, tuple(refused))
     found = [finding for rule in rules for finding in _run(rule, case)]
     marked = [_weigh(one, need) for one in _fold(_explain(found, case, rules), rules)]
     return machine, _ordered(marked, signals)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 import qdoctor
-from qdoctor import diagnosis, exit_code, expectation, planned, selection
+from qdoctor import diagnosis, exit_code, expectation, plan_verdict, planned, platforms, selection
 from qdoctor import matrix as matrices
 from qdoctor.facts import collect, described, find_target
 from qdoctor.facts.plan import overlay
 from qdoctor.machine import complete
 from qdoctor.model import Diagnosis, Facts, Observation, Report, Target, from_plain
+from qdoctor.planned import Plan
 from qdoctor.question import Question, check_names, known_name, named_driver, named_gpu
 from qdoctor.rules import RULES
 
 if TYPE_CHECKING:
     from qdoctor.exit_code import Need
+    from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
     from qdoctor.model import Finding, Gpu
+    from qdoctor.planned import Problem
 
 Progress = Callable[[str], None]
 
@@ -47,6 +50,7 @@ class _Patient:
     present: Facts
     observations: tuple[Observation, ...] = ()
     gpu: Gpu | None = None
+    plan: Plan = field(default_factory=Plan)
 
 
 def _silent(_: str) -> None:
@@ -105,15 +109,21 @@ def look(
     gpu = named_gpu(question.gpu, known) if question.gpu is not None else None
     driver, assumed = named_driver(question, known)
     target, present, observations = _present(question, environ, stdin)
-    plan = planned.read(question.specs, question.requirements, present, known)
+    there, elsewhere = platforms.laid_over(present, question)
+    plan = planned.read(question.specs, question.requirements, there, known)
     facts = overlay(
-        present, packages=plan.packages, gpus=None if gpu is None else [gpu], driver=driver
+        there, packages=plan.packages, gpus=None if gpu is None else [gpu], driver=driver
     )
-    said = [*target.assumptions, *_named(gpu), *assumed, *plan.assumptions]
-    if observations and (facts.packages, facts.gpus) != (present.packages, present.gpus):
+    said = [*target.assumptions, *elsewhere, *_named(gpu), *assumed, *plan.assumptions]
+    if observations and (_environment(facts), facts.gpus) != (_environment(present), present.gpus):
         observations, said = [], [*said, _NOT_REPLAYED]
     target = msgspec.structs.replace(target, assumptions=said)
-    return _Patient(target, facts, present, tuple(observations), gpu)
+    return _Patient(target, facts, present, tuple(observations), gpu, plan)
+
+
+def _environment(facts: Facts) -> tuple[object, ...]:
+    """What a plan and the options that name a machine replace."""
+    return facts.packages, facts.host, facts.python
 
 
 def _named(gpu: Gpu | None) -> list[str]:
@@ -142,7 +152,7 @@ def _probed(
         return patient
     if "python" in (patient.present.unread or {}):
         return patient  # an interpreter that does not answer runs no probe: one finding says so
-    if patient.facts.packages != patient.present.packages:
+    if _environment(patient.facts) != _environment(patient.present):
         return _with(patient, [], _PLANNED)
     from qdoctor.probes import observe  # noqa: PLC0415 - a check of files alone needs no engine
 
@@ -173,15 +183,22 @@ def _without_foreign_gpus(
 def _with(patient: _Patient, seen: Sequence[Observation], *said: str) -> _Patient:
     assumptions = [*patient.target.assumptions, *said]
     target = msgspec.structs.replace(patient.target, assumptions=assumptions)
-    return _Patient(target, patient.facts, patient.present, tuple(seen), patient.gpu)
+    return replace(patient, target=target, observations=tuple(seen))
 
 
 def _judged(patient: _Patient, question: Question, matrix: Matrix) -> Examination:
-    answer, seen = _diagnosed(
-        patient.facts, patient.observations, question.error, question.need, matrix
+    answer, seen, machine = _diagnosed(
+        patient.facts,
+        patient.observations,
+        question.error,
+        question.need,
+        matrix,
+        refused=patient.plan.problems,
     )
     findings = [one for one in answer.findings if one.rule not in question.ignore]
+    plan = plan_verdict.judge(patient.plan, machine, answer.verdicts, matrix)
     wanted = exit_code.needs(question.need, patient.facts, seen, answer.verdicts)
+    wanted += plan_verdict.needs(plan)
     code = exit_code.exit_code(findings, seen, wanted, question.fail_on)
     if any(one.rule == diagnosis.RULE_FAILED for one in answer.findings):
         code = exit_code.OUR_BUG
@@ -195,21 +212,24 @@ def _judged(patient: _Patient, question: Question, matrix: Matrix) -> Examinatio
         verdicts=answer.verdicts,
         selected=answer.selected,
         exit_code=code,
+        plan=plan,
     )
     return Examination(report, tuple(wanted))
 
 
-def _diagnosed(
+def _diagnosed(  # noqa: PLR0913 - the question has these parts
     facts: Facts,
     observations: Sequence[Observation],
     error: str | None,
     need: Sequence[str],
     matrix: Matrix,
-) -> tuple[Diagnosis, list[Observation]]:
+    *,
+    refused: Sequence[Problem] = (),
+) -> tuple[Diagnosis, list[Observation], Machine]:
     seen = expectation.annotate(list(observations), complete(facts, matrix), matrix)
-    machine, findings = diagnosis.diagnose(facts, seen, error, need, matrix)
+    machine, findings = diagnosis.diagnose(facts, seen, error, need, matrix, refused=refused)
     verdicts = selection.judge(machine, seen, findings, matrix)
-    return Diagnosis(findings, verdicts, selection.select(verdicts)), seen
+    return Diagnosis(findings, verdicts, selection.select(verdicts)), seen, machine
 
 
 def diagnose(

@@ -242,6 +242,27 @@ class Diagnosis(Noun, frozen=True, omit_defaults=False):
     selected: str | None = None
 
 
+class PlanStep(Noun, frozen=True, omit_defaults=False):
+    """One question about a plan: whether it would install, import or run."""
+
+    answer: YesNo
+    reason: str
+
+
+class PlanVerdict(Noun, frozen=True, omit_defaults=False):
+    """What planned packages would do: ``backends`` are those that they would make run.
+
+    ``packages`` holds the resolved versions, those that they bring along included; ``"?"`` for one
+    that the matrix does not know.
+    """
+
+    packages: dict[str, str]
+    installs: PlanStep
+    imports: PlanStep
+    runs: PlanStep
+    backends: list[str] = []
+
+
 class Report(Noun, frozen=True, omit_defaults=False):
     """Everything one examination learned (``qdoctor/report/1``); a complete replay."""
 
@@ -255,6 +276,8 @@ class Report(Noun, frozen=True, omit_defaults=False):
     selected: str | None
     exit_code: int
     schema: Literal["qdoctor/report/1"] = "qdoctor/report/1"
+    plan: PlanVerdict | None = None
+    """Only where packages were planned."""
 
 
 class BadInput(Exception):  # noqa: N818 - it names what the user gave, not a failure of ours

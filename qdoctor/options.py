@@ -59,6 +59,18 @@ target = _stacked(
     click.option("--gpu", metavar="NAME|sm_XX", help="Judge for this GPU, whatever is here."),
     click.option("--driver", metavar="VERSION", help="Judge for this driver version."),
 )
+planning = _stacked(
+    click.option("--bare", is_flag=True, help="Judge as if no package were installed yet."),
+    click.option(
+        "--python-version", metavar="3.X", help="Judge for this Python, in a new environment."
+    ),
+    click.option(
+        "--platform",
+        metavar="NAME",
+        help="Judge for this platform: linux_x86_64, win_amd64, macos_arm64, linux_aarch64, or a "
+        "wheel's tag such as manylinux_2_28_x86_64.",
+    ),
+)
 judging = _stacked(
     click.option(
         "--need",

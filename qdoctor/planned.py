@@ -1,46 +1,60 @@
-"""The packages that somebody plans to install: ``SPEC`` arguments and requirements files.
+"""The packages that somebody plans to install, resolved as an installer would resolve them today.
 
-Nothing is downloaded: an exact pin is taken as it is, a looser specifier becomes the newest
-release that the matrix knows to fit it, and everything assumed on the way is said.
+Nothing is downloaded: the matrix says which releases there are, what each requires and where it has
+wheels. Everything assumed on the way is said; what an installer would refuse is a ``Problem``.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.markers import UndefinedEnvironmentName, default_environment
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from qdoctor.model import BadInput, Facts
+from qdoctor import requirement_lines
+from qdoctor.implied_packages import SOME_VERSION
+from qdoctor.installer import Installer, Want
+from qdoctor.machine import complete
+from qdoctor.model import BadInput, Because, Facts
+from qdoctor.released import parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from packaging.requirements import Requirement
+
+    from qdoctor.installer import Conflict
     from qdoctor.matrix import Matrix
+    from qdoctor.requirement_lines import Asked
 
-_LARGEST = 4 * 1024 * 1024
-_INCLUDE = re.compile(r"(?:-r|--requirement)(?:\s+|=)?(?P<file>.+)")
-_COMMENT = re.compile(r"(?:^|\s)#.*$")
-_HASHES = re.compile(r"\s--(?:hash|config-settings?|global-option)\b.*$")
 _PLATFORMS = {"linux": "linux", "windows": "win32", "macos": "darwin"}
+_BUILDS = "https://download.pytorch.org/whl"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why an installer would refuse the plan. ``nearest``: the nearest release it would take."""
+
+    package: str
+    text: str
+    because: tuple[Because, ...] = ()
+    nearest: str | None = None
 
 
 @dataclass
 class Plan:
-    """Planned package versions by canonical name, and what was assumed to arrive at them."""
+    """Planned versions by canonical name, and what was assumed to arrive at them.
+
+    ``problems`` keep it from installing; ``doubts`` keep that from being known; ``unjudged`` are
+    packages that the matrix does not hold.
+    """
 
     packages: dict[str, str] = field(default_factory=dict)
     assumptions: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Line:
-    text: str
-    origin: str
+    problems: list[Problem] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
 
 
 def read(specs: Sequence[str], files: Sequence[str], facts: Facts, matrix: Matrix) -> Plan:
@@ -49,72 +63,21 @@ def read(specs: Sequence[str], files: Sequence[str], facts: Facts, matrix: Matri
     Raises ``BadInput`` for what is no requirement, contradicts another one, or has no release.
     """
     plan = Plan()
+    if not specs and not files:
+        return plan
+    lines = requirement_lines.read(specs, files)
+    plan.assumptions += lines.remarks
     environment = _environment(facts)
-    for requirement, origin in _requirements(_lines(specs, files), plan):
-        if not _applies(requirement, environment, origin):
-            plan.assumptions.append(f"{origin}: not for this machine (marker {requirement.marker})")
-            continue
-        _add(plan, requirement, _version(requirement, origin, matrix, plan), origin)
+    wanted = [one for one in lines.asked if _applies(one, environment, plan)]
+    installer = Installer(
+        complete(facts, matrix),
+        matrix,
+        environment,
+        facts.packages or {},
+        _build(wanted, lines.build),
+    )
+    _resolve(plan, [one for one in _wants(wanted, plan, matrix) if one], installer)
     return plan
-
-
-def _lines(specs: Sequence[str], files: Sequence[str]) -> Iterator[_Line]:
-    for spec in specs:
-        yield _Line(spec, spec)
-    for name in files:
-        yield from _file_lines(Path(name), seen=())
-
-
-def _file_lines(path: Path, seen: tuple[Path, ...]) -> Iterator[_Line]:
-    if path.resolve() in seen:
-        raise BadInput(f"{path}: includes itself through -r")
-    for number, line in enumerate(_joined(_content(path)), start=1):
-        text = _HASHES.sub("", _COMMENT.sub("", line)).strip()
-        if found := _INCLUDE.fullmatch(text):
-            yield from _file_lines(path.parent / found["file"].strip(), (*seen, path.resolve()))
-        elif text:
-            yield _Line(text, f"{path.name}, requirement {number} ({text})")
-
-
-def _content(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise BadInput(f"{path}: larger than 4 MiB, so it is no requirements file")
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: is not UTF-8 text: {error.reason}") from error
-
-
-def _joined(text: str) -> list[str]:
-    """Lines with those that end in a backslash put together."""
-    return re.sub(r"\\\r?\n", " ", text).splitlines()
-
-
-def _requirements(lines: Iterable[_Line], plan: Plan) -> Iterator[tuple[Requirement, str]]:
-    for line in lines:
-        if line.text.startswith("-"):
-            plan.assumptions.append(f"{line.origin}: this option is not followed")
-            continue
-        yield _parsed(line), line.origin
-
-
-def _parsed(line: _Line) -> Requirement:
-    try:
-        requirement = Requirement(line.text)
-    except InvalidRequirement as error:
-        hint = "write NAME==VERSION or NAME and a specifier, such as 'bitsandbytes>=0.45'"
-        raise BadInput(
-            f"{line.origin}: is no requirement; {hint} ({str(error).splitlines()[0]})"
-        ) from error
-    if requirement.url:
-        raise BadInput(
-            f"{line.origin}: what lies at a URL cannot be judged unread; name its version"
-        )
-    return requirement
 
 
 def _environment(facts: Facts) -> dict[str, str]:
@@ -133,35 +96,51 @@ def _environment(facts: Facts) -> dict[str, str]:
     return values
 
 
-def _applies(requirement: Requirement, environment: Mapping[str, str], origin: str) -> bool:
+def _applies(asked: Asked, environment: Mapping[str, str], plan: Plan) -> bool:
+    marker = asked.requirement.marker
     try:
-        return requirement.marker is None or requirement.marker.evaluate(dict(environment))
+        applies = marker is None or marker.evaluate({**environment, "extra": ""})
     except UndefinedEnvironmentName as error:
-        raise BadInput(f"{origin}: its marker cannot be evaluated: {error}") from error
+        raise BadInput(f"{asked.origin}: its marker cannot be evaluated: {error}") from error
+    if not applies:
+        plan.assumptions.append(f"{asked.origin}: not for this machine (marker {marker})")
+    return applies
 
 
-def _version(requirement: Requirement, origin: str, matrix: Matrix, plan: Plan) -> str:
-    pinned = _pinned(requirement)
-    if pinned is not None:
-        return pinned
-    name = canonicalize_name(requirement.name)
-    known = matrix.versions(name)
-    if not known:
-        plan.assumptions.append(
-            f"{origin}: the matrix knows no release of {name}; its version stays unknown"
-        )
-        return "?"
-    fitting = list(requirement.specifier.filter(known)) if requirement.specifier else list(known)
-    if not fitting:
-        raise BadInput(
-            f"{origin}: no release of {name} that the matrix knows fits: it knows {known[0]} to "
-            f"{known[-1]}. Pin an exact version (NAME==VERSION) to have a newer one judged"
-        )
-    newest = str(max(fitting))
-    plan.assumptions.append(
-        f"{origin}: taken as {name} {newest}, the newest known release that fits"
-    )
-    return newest
+def _build(wanted: Sequence[Asked], from_index: str | None) -> str | None:
+    """Return torch's build tag: of the pin (``torch==2.9.1+cu126``), else of an index option."""
+    for one in wanted:
+        exact = _pinned(one.requirement) or ""
+        if canonicalize_name(one.requirement.name) == "torch" and "+" in exact:
+            return exact.partition("+")[2]
+    return from_index
+
+
+def _wants(wanted: Sequence[Asked], plan: Plan, matrix: Matrix) -> list[Want]:
+    """Turn what was asked for into wants; what the matrix does not hold is planned as it is."""
+    wants = []
+    for one in wanted:
+        name, exact = canonicalize_name(one.requirement.name), _pinned(one.requirement)
+        if one.requirement.extras:
+            extras = ", ".join(sorted(one.requirement.extras))
+            plan.assumptions.append(
+                f"{one.origin}: what its extras ({extras}) bring is not looked at"
+            )
+        if matrix.versions(name):
+            wants.append(Want(name, one.requirement.specifier, one.origin, exact))
+            continue
+        _refuse_twice(plan, name, exact or SOME_VERSION, one.origin)
+        plan.packages[name] = exact or SOME_VERSION
+        plan.unjudged.append(name)
+        said = "it is not judged" if exact else "its version stays unknown and it is not judged"
+        plan.assumptions.append(f"{one.origin}: the matrix knows no release of {name}; {said}")
+    return wants
+
+
+def _refuse_twice(plan: Plan, name: str, version: str, origin: str) -> None:
+    earlier = plan.packages.get(name, version)
+    if earlier != version:
+        raise BadInput(f"{origin}: {name} is planned twice, as {earlier} and as {version}")
 
 
 def _pinned(requirement: Requirement) -> str | None:
@@ -173,12 +152,111 @@ def _pinned(requirement: Requirement) -> str | None:
     return None if version.endswith(".*") else version
 
 
-def _add(plan: Plan, requirement: Requirement, version: str, origin: str) -> None:
-    name = canonicalize_name(requirement.name)
-    earlier = plan.packages.get(name, version)
-    if earlier != version:
-        raise BadInput(f"{origin}: {name} is planned twice, as {earlier} and as {version}")
-    plan.packages[name] = version
-    if requirement.extras:
-        extras = ", ".join(sorted(requirement.extras))
-        plan.assumptions.append(f"{origin}: what its extras ({extras}) bring is not looked at")
+def _resolve(plan: Plan, wants: Sequence[Want], installer: Installer) -> None:
+    names = list(dict.fromkeys(want.name for want in wants))
+    for name in names:
+        _has_release(name, [want for want in wants if want.name == name], installer)
+    plan.problems += [
+        problem for name in names if (problem := _without_wheel(name, wants, installer))
+    ]
+    resolved = installer.resolve(wants) if not plan.problems else None
+    if resolved is None or resolved.versions is None:
+        if resolved is not None and resolved.given_up:
+            plan.doubts.append("too many releases would have to be tried to resolve this plan")
+        elif resolved is not None and resolved.conflict is not None:
+            plan.problems.append(_contradiction(resolved.conflict))
+        _as_asked(plan, names, wants, installer)
+        return
+    for name, version in resolved.versions.items():
+        asked = next((want for want in wants if want.name == name), None)
+        _take(plan, name, version, asked or resolved.brought[name], installer)
+
+
+def _has_release(name: str, wants: Sequence[Want], installer: Installer) -> None:
+    """Refuse what no release can be: the matrix would otherwise judge something else."""
+    if installer.fitting(name, wants):
+        return
+    exact = {want.exact for want in wants if want.exact}
+    if len(exact) > 1:
+        raise BadInput(
+            f"{wants[-1].who}: {name} is planned twice, as {' and as '.join(sorted(exact))}"
+        )
+    known = installer.matrix.versions(name)
+    asked = ", ".join(want.who for want in wants)
+    raise BadInput(
+        f"{asked}: no release of {name} that the matrix knows fits: it knows {known[0]} to "
+        f"{known[-1]}. Pin an exact version (NAME==VERSION) to have a newer one judged"
+    )
+
+
+def _without_wheel(name: str, wants: Sequence[Want], installer: Installer) -> Problem | None:
+    """Say why no release that was asked for has a wheel here; None where one may have."""
+    fitting = installer.fitting(name, [want for want in wants if want.name == name])
+    answers = [installer.wheel(name, version) for version in fitting]
+    if any(answer.value != "no" for answer in answers):
+        return None
+    every = [str(one) for one in installer.matrix.versions(name)]
+    there = [one for one in every if installer.loads(name, one)]
+    pinned = parsed(fitting[0])
+    above = [one for one in there if pinned and (own := parsed(one)) and own > pinned]
+    nearest = above[0] if above else there[-1] if there else None
+    first = answers[0]
+    return Problem(name, first.reason, first.because, nearest)
+
+
+def _contradiction(conflict: Conflict) -> Problem:
+    wants = " and ".join(str(want) for want in dict.fromkeys(conflict.wants))
+    because = tuple(
+        Because(str(want), want.who if want.by is None else f"METADATA of {want.who}", "mined")
+        for want in conflict.wants
+        if want.by is not None
+    )
+    return Problem(conflict.name, f"no {conflict.name} is {wants}", because)
+
+
+def _as_asked(
+    plan: Plan, names: Sequence[str], wants: Sequence[Want], installer: Installer
+) -> None:
+    """Plan what was asked for all the same, so that it can be said how it would behave."""
+    plan.assumptions.append("what would not install is judged below as if it were forced in")
+    for name in names:
+        fitting = installer.fitting(name, [want for want in wants if want.name == name])
+        usable = [one for one in fitting if installer.wheel(name, one).value != "no"]
+        plan.packages[name] = installer.tagged(name, (usable or fitting)[0])
+
+
+def _take(plan: Plan, name: str, version: str, want: Want, installer: Installer) -> None:
+    kept = installer.installed.get(name) == version
+    if want.by is not None and (kept or _not_stated(name, want, installer)):
+        return
+    if kept:
+        plan.packages[name] = version
+        if want.exact is None:
+            plan.assumptions.append(f"{want.who}: {name} {version} is installed and fits: it stays")
+        return
+    tagged = want.exact is not None and "+" in want.exact
+    plan.packages[name] = (want.exact if tagged else None) or installer.tagged(name, version)
+    wheel = installer.wheel(name, plan.packages[name])
+    if wheel.value == "unknown":
+        plan.doubts.append(wheel.reason)
+    _say(plan, name, want)
+
+
+def _not_stated(name: str, want: Want, installer: Installer) -> bool:
+    """Say whether it stays open if a requirement is met already, and by which release."""
+    return name not in installer.installed and not str(want.spec).startswith("==")
+
+
+def _say(plan: Plan, name: str, want: Want) -> None:
+    version = plan.packages[name]
+    if want.by is not None:
+        pinned = str(want.spec).startswith("==")
+        which = "which it pins" if pinned else "the newest known release that fits"
+        plan.assumptions.append(f"{want.who} brings {name} {version}, {which}")
+    elif want.exact is None:
+        plan.assumptions.append(
+            f"{want.who}: taken as {name} {version}, the newest known release that fits here"
+        )
+    if name == "torch" and "+" in version:
+        tag = version.partition("+")[2]
+        plan.assumptions.append(f"torch's build {tag} comes from the index {_BUILDS}/{tag}")

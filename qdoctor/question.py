@@ -36,6 +36,9 @@ class Question:
     probe: Literal["none", "quick", "full"] = "full"
     error: str | None = None
     fail_on: Literal["error", "warning", "never"] = "error"
+    bare: bool = False
+    python_version: str | None = None
+    platform: str | None = None
 
 
 def known_name(name: str, known: Collection[str], what: str) -> str:

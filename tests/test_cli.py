@@ -225,10 +225,10 @@ def test_colour(  # noqa: PLR0913 - a table
 def test_planned_packages_are_laid_over_and_said(
     v100: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cli.run(["check", "--facts", v100, "bitsandbytes<0.43", "--format", "json"])
+    cli.run(["check", "--facts", v100, "bitsandbytes>=0.42,<0.43", "--format", "json"])
     report = json.loads(capsys.readouterr().out)
     assert report["facts"]["packages"]["bitsandbytes"].startswith("0.42")
-    assert any("bitsandbytes<0.43" in line for line in report["target"]["assumptions"])
+    assert any("bitsandbytes>=0.42,<0.43" in line for line in report["target"]["assumptions"])
 
 
 def test_a_named_gpu_is_judged_with_a_new_enough_driver(

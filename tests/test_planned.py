@@ -1,74 +1,161 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import time
+from typing import TYPE_CHECKING
 
 import pytest
-from packaging.version import Version
 
 from qdoctor import planned
+from qdoctor.matrix import shipped
 from qdoctor.model import BadInput, Facts, Host, Python
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qdoctor.matrix import Matrix
+HOST = Host(os="linux", machine="x86_64", libc="glibc 2.35")
+NOTHING = {"torch": "", "triton": "", "bitsandbytes": ""}
 
 
-class Known:
-    """A matrix that knows three releases of one package."""
-
-    def versions(self, package: str) -> tuple[Version, ...]:
-        known = {"bitsandbytes": ("0.44.1", "0.45.0", "0.50.2")}
-        return tuple(Version(text) for text in known.get(package, ()))
-
-
-MATRIX = cast("Matrix", Known())
+def here(python: str = "3.11.7", host: Host = HOST, **installed: str) -> Facts:
+    """A Linux machine with nothing installed but ``installed``."""
+    return Facts(host=host, python=Python(version=python), packages={**NOTHING, **installed})
 
 
 def read(*specs: str, files: tuple[str, ...] = (), facts: Facts | None = None) -> planned.Plan:
-    return planned.read(specs, files, facts or Facts(), MATRIX)
+    return planned.read(specs, files, facts or here(), shipped())
+
+
+def test_nothing_planned() -> None:
+    assert planned.read((), (), Facts(), shipped()) == planned.Plan()
 
 
 def test_an_exact_pin_is_taken_as_it_is_known_or_not() -> None:
-    plan = read("bitsandbytes==0.42.0", "Torch_Ao===0.1.weird", "torch == 2.5.1+cu121")
-    assert plan.packages == {
-        "bitsandbytes": "0.42.0",
-        "torch-ao": "0.1.weird",
-        "torch": "2.5.1+cu121",
-    }
-    assert plan.assumptions == []
+    plan = read("bitsandbytes==0.99.0", "Torch_Ao===0.1.weird", "torch == 2.5.1+cu121")
+    assert plan.packages["bitsandbytes"] == "0.99.0"
+    assert plan.packages["torch-ao"] == "0.1.weird"
+    assert plan.packages["torch"] == "2.5.1+cu121"
+    assert plan.doubts == ["the matrix does not know bitsandbytes 0.99.0"]
+    assert plan.unjudged == ["torch-ao"]
 
 
 @pytest.mark.parametrize(
     ("spec", "version"),
     [
-        ("bitsandbytes", "0.50.2"),
-        ("bitsandbytes<0.50", "0.45.0"),
+        ("bitsandbytes<0.46", "0.45.5"),
         ("bitsandbytes~=0.44.0", "0.44.1"),
         ("bitsandbytes==0.44.*", "0.44.1"),
-        ("bitsandbytes>=0.44,!=0.50.2", "0.45.0"),
+        ("bitsandbytes>=0.44,!=0.44.1,<0.45", "0.44.0"),
     ],
 )
 def test_a_loose_spec_becomes_the_newest_known_release_and_says_so(spec: str, version: str) -> None:
     plan = read(spec)
-    assert plan.packages == {"bitsandbytes": version}
-    assert len(plan.assumptions) == 1
-    assert version in plan.assumptions[0]
+    assert plan.packages["bitsandbytes"] == version
+    assert any(line.startswith(spec) and version in line for line in plan.assumptions)
+
+
+def test_torch_brings_the_triton_that_it_pins() -> None:
+    plan = read("torch==2.0.1")
+    assert plan.packages == {"torch": "2.0.1", "triton": "2.0.0"}
+    assert "torch 2.0.1 brings triton 2.0.0, which it pins" in plan.assumptions
+
+
+def test_torch_brings_no_triton_where_its_marker_excludes_it() -> None:
+    plan = read("torch==2.5.1", facts=here(host=Host(os="windows", machine="x86_64")))
+    assert plan.packages == {"torch": "2.5.1"}
+
+
+def test_a_release_is_chosen_that_accepts_the_other_pins() -> None:
+    """bitsandbytes requires torch>=2.2 from 0.46.0 on: 0.45.5 is the newest for torch 2.0.1."""
+    plan = read("bitsandbytes", "torch==2.0.1")
+    assert plan.packages == {"torch": "2.0.1", "triton": "2.0.0", "bitsandbytes": "0.45.5"}
+
+
+def test_a_release_without_a_wheel_for_this_python_is_passed_over() -> None:
+    """torch 2.4.1 is the last one with wheels for Python 3.8."""
+    assert read("torch", facts=here("3.8.18")).packages["torch"] == "2.4.1"
+
+
+def test_a_release_without_a_wheel_for_this_libc_is_passed_over() -> None:
+    """From 2.7.0 on torch's wheels are tagged manylinux_2_28."""
+    old = here(host=Host(os="linux", machine="x86_64", libc="glibc 2.17"))
+    assert read("torch", facts=old).packages["torch"] == "2.6.0"
+
+
+def test_a_triton_decides_which_torch_an_installer_takes() -> None:
+    """Of the releases that pin triton 2.0.0, torch 2.0.1 is the newest."""
+    assert read("torch", "triton==2.0.0").packages["torch"] == "2.0.1"
+
+
+def test_what_is_installed_and_fits_stays() -> None:
+    there = here(torch="2.7.1+cu126", triton="3.3.1", bitsandbytes="0.46.0")
+    plan = read("bitsandbytes>=0.45", facts=there)
+    assert plan.packages == {"bitsandbytes": "0.46.0"}
+    assert any("is installed and fits: it stays" in line for line in plan.assumptions)
+
+
+def test_a_triton_alone_leaves_an_installed_torch_alone() -> None:
+    """As pip does: it warns that torch requires another one, and installs it."""
+    plan = read("triton>=2.1.0,<3", facts=here(torch="2.0.1", triton="2.0.0"))
+    assert plan.packages == {"triton": "2.3.1"}
+    assert plan.problems == []
+
+
+def test_contradicting_pins_are_a_problem_and_judged_as_asked() -> None:
+    plan = read("torch==2.0.1", "triton==2.1.0")
+    assert [one.package for one in plan.problems] == ["triton"]
+    assert "triton==2.0.0 (torch 2.0.1)" in plan.problems[0].text
+    assert plan.packages == {"torch": "2.0.1", "triton": "2.1.0"}
+
+
+def test_no_wheel_is_a_problem_with_the_nearest_release() -> None:
+    (problem,) = read("torch==2.0.1", facts=here("3.12.1")).problems
+    assert problem.nearest == "2.2.0"
+
+
+@pytest.mark.parametrize("build", ["cu126", "cu128"])
+def test_a_build_of_torch_brings_what_its_release_brings(build: str) -> None:
+    """cu126 lies beside the package index, cu128 is the default of 2.9.1."""
+    plan = read(f"torch==2.9.1+{build}")
+    assert plan.packages == {"torch": f"2.9.1+{build}", "triton": "3.5.1"}
+    assert (plan.problems, plan.doubts) == ([], [])
+
+
+def test_a_build_that_is_not_known_is_not_taken_for_good() -> None:
+    plan = read("torch==2.9.1+cu999")
+    assert plan.packages["torch"] == "2.9.1+cu999"
+    assert "cu999" in plan.doubts[0]
+
+
+def test_a_build_that_is_not_published_for_this_system_is_a_problem() -> None:
+    arm = here(host=Host(os="linux", machine="aarch64", libc="glibc 2.35"))
+    assert "cu126" in read("torch==2.9.1+cu126", facts=arm).problems[0].text
+
+
+def test_an_index_in_a_file_chooses_the_build(tmp_path: Path) -> None:
+    """cu121 was published up to torch 2.5.1."""
+    path = tmp_path / "requirements.txt"
+    path.write_text("--index-url https://index.example/whl/cu121\ntorch\n")
+    plan = read(files=(str(path),))
+    assert plan.packages == {"torch": "2.5.1+cu121", "triton": "3.1.0"}
 
 
 def test_a_package_unknown_to_the_matrix_keeps_an_unknown_version() -> None:
     plan = read("leftpad>=1")
     assert plan.packages == {"leftpad": "?"}
+    assert plan.unjudged == ["leftpad"]
     assert "no release of leftpad" in plan.assumptions[0]
 
 
 @pytest.mark.parametrize(
     ("specs", "said"),
     [
-        (("bitsandbytes>=99",), r"0\.44\.1 to 0\.50\.2"),
+        (("bitsandbytes>=99",), r"0\.37\.0 to "),
+        (("torch<2", "torch>=2.1"), "no release of torch"),
         (("bitsandbytes=0.42",), "is no requirement"),
+        (("-r",), "is no requirement"),
         (("",), "is no requirement"),
         (("bitsandbytes==0.42.0", "bitsandbytes==0.43.0"), "planned twice"),
+        (("leftpad==1", "leftpad==2"), "planned twice"),
         (("x @ https://index.example/x.whl",), "URL"),
         (("x==1; nothing == '1'",), "is no requirement"),
     ],
@@ -84,41 +171,16 @@ def test_markers_apply_to_the_examined_machine() -> None:
         "a==1; sys_platform == 'win32'",
         "b==1; sys_platform == 'linux'",
         "c==1; python_version < '3.10'",
+        "d==1; extra == 'dev'",
         facts=windows,
     )
     assert plan.packages == {"a": "1", "c": "1"}
     assert "not for this machine" in plan.assumptions[0]
 
 
-def test_a_requirements_file(tmp_path: Path) -> None:
-    (tmp_path / "more.txt").write_text("torch==2.5.1\n")
-    main = tmp_path / "requirements.txt"
-    main.write_text(
-        "\ufeff# comment\n"
-        "--extra-index-url https://index.example/whl/cu121\n"
-        "bitsandbytes==0.42.0 \\\n    --hash=sha256:00\n"
-        "-r more.txt\n"
-        "-e ./mine\n"
-        "peft[dev]==0.10 # why\n"
-    )
-    plan = read(files=(str(main),))
-    assert plan.packages == {"bitsandbytes": "0.42.0", "torch": "2.5.1", "peft": "0.10"}
-    said = " ".join(plan.assumptions)
-    assert said.count("option is not followed") == 2
-    assert "extras (dev)" in said
-
-
-def test_a_file_that_includes_itself_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("-r b.txt\n")
-    (tmp_path / "b.txt").write_text("-r a.txt\n")
-    with pytest.raises(BadInput, match="includes itself"):
-        read(files=(str(tmp_path / "a.txt"),))
-
-
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"a==1\n" * 1_000_000])
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "requirements.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(BadInput, match="requirements"):
-        read(files=(str(path),))
+def test_resolving_ends_soon_where_nothing_fits_together() -> None:
+    """Every torch from 2.1 on pins another triton than 2.0.0, bitsandbytes multiplies the tries."""
+    start = time.perf_counter()
+    plan = read("torch>=2.1", "triton==2.0.0", "bitsandbytes")
+    assert plan.problems
+    assert time.perf_counter() - start < 20

@@ -24,6 +24,7 @@ from qdoctor.rules import (
     no_c_compiler,
     no_cuda_gpu,
     package_needs_newer_torch,
+    plan_does_not_install,
     probe_contradicts_matrix,
     probe_failed,
     ptxas_too_old_for_sm,
@@ -52,6 +53,7 @@ __all__ = ["RULES", "Case", "Rule", "Signal"]
 
 RULES: tuple[Rule, ...] = (
     interpreter_broken.RULE,
+    plan_does_not_install.RULE,
     torch_not_installed.RULE,
     torch_cpu_only.RULE,
     driver_dropped_gpu.RULE,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
     from qdoctor.model import Observation
+    from qdoctor.planned import Problem
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Case:
     observations: tuple[Observation, ...]
     matrix: Matrix
     signals: tuple[Signal, ...] = ()
+    refused: tuple[Problem, ...] = ()
+    """Why an installer would refuse the planned packages; empty without a plan."""
 
     def ask(self, layer: Layer) -> Answer:
         """Put one layer's question to this machine."""

@@ -1,0 +1,206 @@
+"""What an installer would take today, worked out offline from the matrix.
+
+As pip does it: the newest release that everything asked for accepts and that has a wheel here,
+what is installed if it fits, and another choice where requirements of the releases contradict each
+other. Only packages that the matrix knows are looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from qdoctor.layers.wheel import build_of, has_wheel
+from qdoctor.released import fact, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from packaging.specifiers import SpecifierSet
+
+    from qdoctor.layers import Answer
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+
+_STEPS = 2000
+"""More choices than any real plan of these packages needs: then it is given up, not hung."""
+
+
+@dataclass(frozen=True)
+class Want:
+    """One requirement on a package: ``spec`` without build tags, and who asks for it."""
+
+    name: str
+    spec: SpecifierSet
+    who: str
+    exact: str | None = None
+    """The version of an exact pin, as written; also for a release that the matrix lacks."""
+    by: str | None = None
+    """The package whose release requires it; None for what the user asked for."""
+
+    def __str__(self) -> str:
+        """Write the requirement and who has it."""
+        spec = f"=={self.exact}" if self.exact else str(self.spec)
+        return f"{self.name}{spec} ({self.who})"
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Requirements on one package that no release of it meets together."""
+
+    name: str
+    wants: tuple[Want, ...]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The versions of everything wanted and brought along; None where none fit together."""
+
+    versions: dict[str, str] | None
+    brought: dict[str, Want] = field(default_factory=dict)
+    conflict: Conflict | None = None
+    given_up: bool = False
+
+
+@dataclass
+class Installer:
+    """One machine's installer: ``installed`` is kept where it fits, ``builds`` are torch tags."""
+
+    machine: Machine
+    matrix: Matrix
+    environment: Mapping[str, str]
+    installed: Mapping[str, str]
+    build: str | None = None
+    _first: Conflict | None = None
+    _steps: int = 0
+
+    def resolve(self, wants: Sequence[Want]) -> Resolved:
+        """Choose a release for everything in ``wants`` and for what those bring along."""
+        self._first, self._steps = None, 0
+        found = self._chosen({}, list(wants))
+        if found is None:
+            return Resolved(None, conflict=self._first, given_up=self._steps > _STEPS)
+        versions, all_wants = found
+        brought = {one.name: one for one in reversed(all_wants) if one.by is not None}
+        direct = {one.name for one in all_wants if one.by is None}
+        return Resolved(versions, {n: one for n, one in brought.items() if n not in direct})
+
+    def fitting(self, name: str, wants: Sequence[Want]) -> list[str]:
+        """Return the known releases that meet ``wants``, newest first, wheel or not."""
+        exact = [one.exact for one in wants if one.exact and not self._known(name, one.exact)]
+        if exact:
+            return exact if all(self._meets(exact[0], one) for one in wants) else []
+        known = [str(one) for one in reversed(self.matrix.versions(name))]
+        return [one for one in known if all(self._meets(one, want) for want in wants)]
+
+    def wheel(self, name: str, version: str) -> Answer:
+        """Would a wheel be found for a release, of the build that was chosen?"""
+        return has_wheel(self.machine, self.matrix, name, self.tagged(name, version))
+
+    def loads(self, name: str, version: str) -> bool:
+        """Say whether a release has a wheel here whose libraries the C library is new enough for.
+
+        The two differ: some wheels need a newer glibc than their tag says.
+        """
+        need = parsed(fact(self.matrix, name, version, "glibc").value)
+        kind, _, libc = (self.machine.libc.value or "").partition(" ")
+        have = parsed(libc) if kind == "glibc" else None
+        new_enough = need is None or have is None or have >= need
+        return new_enough and self.wheel(name, version).value == "yes"
+
+    def tagged(self, name: str, version: str) -> str:
+        """Return the version with the build tag that was chosen for torch."""
+        tag = f"+{self.build}" if self.build and name == "torch" and "+" not in version else ""
+        return version + tag
+
+    def _chosen(
+        self, versions: dict[str, str], wants: list[Want]
+    ) -> tuple[dict[str, str], list[Want]] | None:
+        """Choose for the next package: exact pins first, then what was asked for, then the rest."""
+        self._steps += 1
+        open_ = [one for one in wants if one.name not in versions]
+        if not open_ or self._steps > _STEPS:
+            return None if open_ else (versions, wants)
+        name = min(open_, key=lambda one: (one.exact is None, one.by is not None)).name
+        on_it = [one for one in wants if one.name == name]
+        for version in self._candidates(name, on_it):
+            more = list(self._brings(name, version))
+            clash = self._clash(versions, wants, more)
+            if clash is not None:
+                self._first = self._first or clash
+                continue
+            found = self._chosen({**versions, name: version}, [*wants, *more])
+            if found is not None:
+                return found
+        self._first = self._first or Conflict(name, tuple(on_it))
+        return None
+
+    def _candidates(self, name: str, wants: Sequence[Want]) -> Iterator[str]:
+        kept = self.installed.get(name)
+        if kept and self._stays(kept, wants):
+            yield kept
+        pinned = any(want.exact for want in wants)
+        for version in self.fitting(name, wants):
+            built = pinned or self._built(name, version)
+            if built and self.wheel(name, version).value != "no":
+                yield version
+
+    def _stays(self, kept: str, wants: Sequence[Want]) -> bool:
+        """Say whether an installer leaves an installed version alone."""
+        if parsed(kept) is None:
+            return all(want.by is not None for want in wants)
+        return all(self._meets(kept, want) and _same_build(kept, want) for want in wants)
+
+    def _built(self, name: str, version: str) -> bool:
+        """Where an index of builds was chosen: only releases that are known to be on it."""
+        if name != "torch" or self.build is None or not self._known(name, version):
+            return True
+        return build_of(self.machine, self.matrix, version, self.build).value == "yes"
+
+    def _clash(
+        self, versions: Mapping[str, str], wants: Sequence[Want], more: Sequence[Want]
+    ) -> Conflict | None:
+        for want in more:
+            chosen = versions.get(want.name)
+            if chosen is not None and not self._meets(chosen, want):
+                return Conflict(want.name, (*(o for o in wants if o.name == want.name), want))
+        return None
+
+    def _brings(self, name: str, version: str) -> Iterator[Want]:
+        """What a release requires, of the packages that the matrix knows."""
+        lines = fact(self.matrix, name, version, "requires_dist").value or []
+        for line in lines:
+            requirement = _requirement(line)
+            if requirement is None or not self.matrix.versions(requirement.name):
+                continue
+            marker = requirement.marker
+            if marker is None or marker.evaluate({**self.environment, "extra": ""}):
+                other = canonicalize_name(requirement.name)
+                yield Want(other, requirement.specifier, f"{name} {version}", by=name)
+
+    def _known(self, name: str, version: str) -> bool:
+        return bool(self.matrix.matching(name, version))
+
+    @staticmethod
+    def _meets(version: str, want: Want) -> bool:
+        """Compare without build tags; a pre-release only where it is named."""
+        if want.exact is not None:
+            own, pin = parsed(version), parsed(want.exact)
+            return version == want.exact or bool(own and pin and own.public == pin.public)
+        own = parsed(version)
+        return own is not None and want.spec.contains(own.public)
+
+
+def _same_build(kept: str, want: Want) -> bool:
+    """Say whether a pin with a build tag, if it is one, names the installed build."""
+    return want.exact is None or "+" not in want.exact or want.exact == kept
+
+
+def _requirement(line: str) -> Requirement | None:
+    try:
+        return Requirement(line)
+    except InvalidRequirement:
+        return None

@@ -1,0 +1,116 @@
+"""Would an installer find a wheel of a release for this Python, system and C library?
+
+These questions are about releases that are not installed yet, so each takes the release it is
+about. Which Pythons and which platforms a release has wheels for is known, not each pair of them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from qdoctor.layers.answer import Answer, no, together, unknown, yes
+from qdoctor.layers.host import glibc_of_tag, release_fits_python
+from qdoctor.released import Known, fact, parsed
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+
+_EVERYWHERE = "any"
+_SYSTEMS = {"linux": ("manylinux", "linux"), "windows": ("win",), "macos": ("macosx",)}
+_MUSL = ("musllinux",)
+_MACHINES = {"amd64": "x86_64", "aarch64": "arm64"}
+"""One name for the machines that systems call differently (tags say ``aarch64`` and ``arm64``)."""
+_UNIVERSAL = "universal2"
+_CUDA = re.compile(r"cu(\d+)(\d)$")
+
+
+def has_wheel(machine: Machine, matrix: Matrix, package: str, version: str) -> Answer:
+    """Has a release a wheel that an installer takes on this machine?
+
+    ``version`` may carry a build tag (``2.9.1+cu126``): then that build is asked for. Where the C
+    library is not stated it is taken to be new enough.
+    """
+    if not matrix.matching(package, version):
+        return unknown(f"the matrix does not know {package} {version}")
+    if machine.python.value is None:
+        return unknown(machine.python.reason)
+    accepts = release_fits_python(machine, matrix, package, version)
+    return together([accepts, _for_platform(machine, matrix, package, version)])
+
+
+def build_of(machine: Machine, matrix: Matrix, version: str, tag: str) -> Answer:
+    """Is torch ``version`` published as the build ``tag`` (``cu126``) for this system?"""
+    default = fact(matrix, "torch", version, "cuda")
+    if default.value and _tag_of(default.value) == tag:
+        return yes(f"{tag} is the default build of torch {version}", default.because)
+    builds = fact(matrix, "torch", version, "builds")
+    build = (builds.value or {}).get(tag)
+    if build is None:
+        known = ", ".join(sorted(builds.value or {})) or "none"
+        return unknown(f"a build {tag} of torch {version} is not known (known: {known})")
+    here = f"{machine.os.value}_{machine.arch.value}"
+    if None in {machine.os.value, machine.arch.value}:
+        return unknown(machine.os.reason or machine.arch.reason)
+    if here not in build.get("platforms", ()):
+        text = f"torch {version}+{tag} is not published for {here}"
+        return no(None, text, builds.because)
+    return yes(f"torch {version}+{tag} is published for {here}", builds.because)
+
+
+def _tag_of(cuda: str) -> str:
+    return "cu" + cuda.replace(".", "")
+
+
+def _for_platform(machine: Machine, matrix: Matrix, package: str, version: str) -> Answer:
+    tag = version.partition("+")[2]
+    if package == "torch" and _CUDA.match(tag):
+        public = version.partition("+")[0]
+        built = build_of(machine, matrix, public, tag)
+        if built.value != "yes":
+            return built
+    return _tagged(machine, f"{package} {version}", fact(matrix, package, version, "platforms"))
+
+
+def _tagged(machine: Machine, who: str, tags: Known[Any]) -> Answer:
+    if tags.value is None:
+        return unknown(tags.reason)
+    if _EVERYWHERE in tags.value:
+        return yes(f"{who} has a wheel for every platform", tags.because)
+    system, arch = machine.os.value, machine.arch.value
+    if system is None or arch is None:
+        return unknown(machine.os.reason or machine.arch.reason)
+    musl = (machine.libc.value or "").startswith("musl")
+    fitting = [tag for tag in tags.value if _is_for(tag, system, arch, musl=musl)]
+    if not fitting:
+        here = f"{system} {arch}" + " with musl" * musl
+        held = ", ".join(tags.value)
+        return no(None, f"{who} has no wheel for {here} (it has {held})", tags.because)
+    return _libc(machine, who, fitting, tags)
+
+
+def _is_for(tag: str, system: str, arch: str, *, musl: bool) -> bool:
+    starts = _MUSL if musl else _SYSTEMS.get(system, ())
+    same = _machine(tag).endswith(f"_{_machine(arch)}")
+    return tag.startswith(starts) and (same or (system == "macos" and tag.endswith(_UNIVERSAL)))
+
+
+def _machine(text: str) -> str:
+    """Write the machine at the end of a tag the one way."""
+    for name, plain in _MACHINES.items():
+        text = text.removesuffix(name) + plain if text.endswith(name) else text
+    return text
+
+
+def _libc(machine: Machine, who: str, fitting: list[str], tags: Known[Any]) -> Answer:
+    floors = [floor for tag in fitting if (floor := glibc_of_tag(tag))]
+    libc = machine.libc.value or ""
+    have: Version | None = parsed(libc.partition(" ")[2]) if libc.startswith("glibc") else None
+    if floors and have is not None and have < min(floors):
+        text = f"{who} needs glibc {min(floors)} or newer by its wheel's tag, this is {libc}"
+        return no("glibc-too-old", text, tags.because, machine.libc.because)
+    need = f" with glibc {min(floors)} or newer" if floors and not have else ""
+    return yes(f"{who} has a wheel for {machine.os.value} {machine.arch.value}{need}", tags.because)

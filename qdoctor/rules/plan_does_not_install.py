@@ -1,0 +1,69 @@
+"""An installer would refuse the planned packages.
+
+## What it finds
+Planned releases without a wheel for the Python, the platform or the C library that is asked about,
+and planned releases whose requirements contradict each other.
+
+## Why it hurts
+`pip install` ends in `No matching distribution found` or `ResolutionImpossible`, or builds from
+source. Forced in one after the other (or with `--no-deps`) contradicting releases install with a
+warning, and fail when they are used.
+
+## How we know
+The tags of the wheels and the requirements of each release are read from the released files.
+
+## Fix
+The nearest release that has a wheel there is named; of contradicting pins the one to give up is the
+one that nothing else depends on.
+
+## When to ignore
+If you build the package from source.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers import triton_matches_pin
+from qdoctor.model import Because, Finding
+from qdoctor.rules.case import rule
+from qdoctor.rules.remedies import pip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Fix
+    from qdoctor.planned import Problem
+    from qdoctor.rules.case import Case
+
+NAME = "plan-does-not-install"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report each reason why an installer would refuse the plan."""
+    for problem in case.refused:
+        said = Because(problem.text, "the matrix's wheels and their METADATA", "mined")
+        yield Finding(
+            rule=NAME,
+            severity="error",
+            title=f"the plan would not install: {problem.text}",
+            because=list(problem.because) or [said],
+            fixes=_fixes(problem),
+            symptom_of=_cause(case, problem),
+        )
+
+
+def _cause(case: Case, problem: Problem) -> str | None:
+    """Name the rule that reports why torch and triton contradict each other, where it does."""
+    mismatch = problem.package == "triton" and case.ask(triton_matches_pin).value == "no"
+    return "triton-pin-mismatch" if mismatch else None
+
+
+def _fixes(problem: Problem) -> list[Fix]:
+    if problem.nearest is None:
+        return []
+    why = f"the nearest {problem.package} that has a wheel there"
+    return [pip("use", problem.package, f"=={problem.nearest}", why, verify=NAME)]
+
+
+RULE = rule(NAME, __doc__, find)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from qdoctor.doctor import examine
+from qdoctor.question import Question
+
+if TYPE_CHECKING:
+    from qdoctor.model import Finding, Report
+
+NAME = "plan-does-not-install"
+
+
+def report(*specs: str, **options: str) -> Report:
+    question = Question(facts_file="-", specs=specs, bare=True, gpu="sm_80", **options)  # type: ignore[arg-type]
+    return examine(question, stdin=io.BytesIO(b"{}"))
+
+
+def findings(*specs: str, python: str = "3.11", platform: str = "linux_x86_64") -> list[Finding]:
+    found = report(*specs, python_version=python, platform=platform).findings
+    return [one for one in found if one.rule == NAME]
+
+
+def test_a_plan_that_installs_is_not_reported() -> None:
+    assert findings("torch==2.9.1", "bitsandbytes==0.48.2") == []
+
+
+def test_no_wheel_for_the_python_names_the_nearest_release_that_has_one() -> None:
+    """torch 2.0.1 has wheels for Python 3.8 to 3.11; 2.2.0 is the first one with 3.12."""
+    (found,) = findings("torch==2.0.1", python="3.12")
+    assert found.severity == "error"
+    assert "has no wheel for Python 3.12" in found.title
+    assert [fix.spec for fix in found.fixes] == ["==2.2.0"]
+
+
+def test_no_wheel_for_the_platform() -> None:
+    """triton is published for Linux alone, so no release of it is near."""
+    (found,) = findings("triton==3.5.1", platform="win_amd64")
+    assert "has no wheel for windows x86_64" in found.title
+    assert found.fixes == []
+
+
+def test_a_c_library_older_than_the_wheels_tag() -> None:
+    """torch 2.9.1 is tagged manylinux_2_28; 2.6.0, tagged manylinux1, is the last one before."""
+    (found,) = findings("torch==2.9.1", platform="manylinux2014_x86_64")
+    assert "needs glibc 2.28" in found.title
+    assert [fix.spec for fix in found.fixes] == ["==2.6.0"]
+
+
+def test_contradicting_pins_are_a_symptom_of_the_pin_mismatch() -> None:
+    found = report(
+        "torch==2.0.1", "triton==2.1.0", python_version="3.11", platform="linux_x86_64"
+    ).findings
+    by_rule = {one.rule: one for one in found}
+    assert by_rule[NAME].symptom_of == "triton-pin-mismatch"
+    assert "triton==2.0.0 (torch 2.0.1)" in by_rule[NAME].title
