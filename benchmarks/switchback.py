@@ -1,11 +1,11 @@
 """What qdoctor.nn.SwitchBackLinear gains: against torch.nn.Linear in bf16 and bitsandbytes' int8.
 
 Forward with prepared weights, and forward + backward, for transformer shapes. Every contender of a
-cell runs in turn (A B C A B C ...), after a write that is larger than any cache and longer than a
-launch, so that a time is the GPU's own, operands coming from memory: CUDA events, median and the
-10th to 90th percentile. ``call`` is the wall time of a call in a queue that never runs dry or
-waits: where it is the larger, Python and launching are what takes the time. The relative error is
-that of the first 256 rows against float64.
+cell runs in turn (A B C A B C ...), after writes that are larger than any cache and take longer
+than all its launches, so that a time is the GPU's own, operands coming from memory: CUDA events,
+median and the 10th to 90th percentile. ``call`` is the wall time of one of 20 calls in a row: where
+it is the larger, Python and launching are what takes the time in eager mode. The relative error is
+that of the first 256 rows' forward against float64.
 
 Usage: ``python benchmarks/switchback.py [--rows 16 256 ...] [--shapes 1024x4096 ...]
 [--seconds 0.1] [--json FILE]``. Needs a CUDA GPU.
@@ -29,7 +29,7 @@ from typing import Any
 ROWS = (16, 256, 4096, 16384)
 SHAPES = ("1024x4096", "4096x1024", "1280x5120", "5120x1280", "4096x4096", "8192x8192")
 CHECKED_ROWS = 256
-FLUSHED_BYTES = 2 * 2**30
+FLUSHED_BYTES = 512 * 2**20
 LEAST, MOST = 10, 100
 Call = Callable[[], Any]
 
@@ -77,7 +77,8 @@ def measure(torch: Any, shape: tuple[int, int, int], passes: str, seconds: float
         except Exception as error:  # noqa: BLE001 - a peer that fails is a result
             calls.pop(name, None)
             failed[name] = f"{type(error).__name__}: {error}"[:200]
-    times = _times(torch, calls, seconds)
+    call_ms = {name: _call_milliseconds(torch, call) for name, call in calls.items()}
+    times = _times(torch, calls, call_ms, seconds)
     rows, depth, columns = shape
     return {
         "rows": rows, "depth": depth, "columns": columns, "passes": passes, "failed": failed,
@@ -86,10 +87,10 @@ def measure(torch: Any, shape: tuple[int, int, int], passes: str, seconds: float
                 "ms": statistics.median(times[name]),
                 "p10": _quantile(times[name], 0.1), "p90": _quantile(times[name], 0.9),
                 "repetitions": len(times[name]),
-                "call_ms": _call_milliseconds(torch, call),
+                "call_ms": call_ms[name],
                 "rel_error": errors[name],
             }
-            for name, call in calls.items()
+            for name in calls
         },
     }  # fmt: skip
 
@@ -164,9 +165,13 @@ def _error(torch: Any, layer: Any, linear: Any, x: Any) -> float:
         return float((layer(some).double() - wanted).norm() / wanted.norm())
 
 
-def _times(torch: Any, calls: dict[str, Call], seconds: float) -> dict[str, list[float]]:
+def _times(
+    torch: Any, calls: dict[str, Call], call_ms: dict[str, float], seconds: float
+) -> dict[str, list[float]]:
     """Milliseconds of single calls, contenders in turn until each had its seconds."""
     cache = torch.empty(FLUSHED_BYTES, dtype=torch.int8, device="cuda")
+    flush_ms = _call_milliseconds(torch, cache.zero_)
+    flushes = {name: 1 + round(2 * ms / flush_ms) for name, ms in call_ms.items()}
     events: dict[str, list[tuple[Any, Any]]] = {name: [] for name in calls}
     start = time.perf_counter()
     for repetition in range(MOST):
@@ -174,7 +179,8 @@ def _times(torch: Any, calls: dict[str, Call], seconds: float) -> dict[str, list
         if repetition >= LEAST and spent > seconds * len(calls):
             break
         for name, call in calls.items():
-            cache.fill_(repetition)
+            for _ in range(flushes[name]):
+                cache.zero_()
             before = torch.cuda.Event(enable_timing=True)
             after = torch.cuda.Event(enable_timing=True)
             before.record()

@@ -70,9 +70,7 @@ def _quantize_rows_shapes(x: Any) -> Quantized:
     )
 
 
-def _int8_linear_shape(
-    a: Any, _sa: Any, b: Any, _sb: Any, _bias: Any, dtype: str
-) -> Any:
+def _int8_linear_shape(a: Any, _sa: Any, b: Any, _sb: Any, _bias: Any, dtype: str) -> Any:
     shape = (a.shape[0], b.shape[0])
     return torch.empty(shape, dtype=getattr(torch, dtype), device=a.device)
 

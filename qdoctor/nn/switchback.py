@@ -181,8 +181,7 @@ def _autocast(x: Any) -> Any:
 def _autocast_dtype(kind: str) -> Any:
     """Return what autocast casts to on this kind of device, None where it is off."""
     if hasattr(torch, "get_autocast_dtype"):
-        known = torch.amp.is_autocast_available(kind)  # not of "meta"
-        on = known and torch.is_autocast_enabled(kind)
+        on = kind != "meta" and torch.is_autocast_enabled(kind)
         return torch.get_autocast_dtype(kind) if on else None
     if kind == "cpu":  # earlier releases ask for each kind by another name
         return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None

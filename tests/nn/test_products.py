@@ -67,6 +67,30 @@ def test_quantizing_rounds_to_the_nearest_of_255_steps(device: Any) -> None:
         assert not q[4].any()
 
 
+@pytest.mark.usefixtures("forgetful")
+@pytest.mark.parametrize("shape", [(40, 96, 50), (1, 77, 33), (300, 256, 17)], ids=str)
+def test_the_layer_is_the_same_by_every_way(
+    monkeypatch: pytest.MonkeyPatch, device: Any, shape: tuple[int, int, int]
+) -> None:
+    rows, depth, columns = shape
+    layer = nn.SwitchBackLinearVectorwise(depth, columns, device=device)
+    inputs = torch.randn(rows, depth, device=device)
+    grad = torch.randn(rows, columns, device=device)
+    results = []
+    for way in ways_here(device):
+        monkeypatch.setattr(products, "WAYS", (way,))
+        products._proved.clear()
+        x = inputs.clone().requires_grad_()
+        y = layer(x)
+        y.backward(grad)
+        results.append((y.detach(), x.grad))
+    assert len(results) >= (2 if device.type == "cpu" or torch.version.cuda else 1)
+    for y, gradient in results[1:]:
+        # The ways may round a value that lies halfway to either side.
+        torch.testing.assert_close(y, results[0][0], rtol=0, atol=0.01 * float(y.std()))
+        torch.testing.assert_close(gradient, results[0][1], rtol=0, atol=0.01 * float(grad.std()))
+
+
 def dishonest(name: str, error: Exception) -> products.Way:
     def refuse(_device: Any) -> None:
         raise error

@@ -219,7 +219,13 @@ def test_prepared_weights_of_the_other_kind_are_refused() -> None:
         nn.SwitchBackLinearGlobal(8, 4).load_state_dict(layer.state_dict())
 
 
+@pytest.fixture
+def _forgetful_dynamo() -> None:
+    torch._dynamo.reset()  # it counts what a function was compiled for across tests
+
+
 @each_kind
+@pytest.mark.usefixtures("_forgetful_dynamo")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo does
 def test_it_compiles_without_a_graph_break(device: Any, kind: str) -> None:
     backend = "inductor" if device.type == "cuda" else "aot_eager"
@@ -233,8 +239,23 @@ def test_it_compiles_without_a_graph_break(device: Any, kind: str) -> None:
     got, x.grad = x.grad, None
     layer(x).sum().backward()
     torch.testing.assert_close(got, x.grad, rtol=1e-4, atol=1e-4)
+    for rows in (6, 40, 1):
+        more = torch.randn(rows, 64, device=device)
+        torch.testing.assert_close(compiled(more), layer(more))
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        assert compiled(more).dtype == torch.bfloat16
     layer.eval().prepare_for_eval()
-    torch.testing.assert_close(compiled(x.detach()), layer(x.detach()))
+    torch.testing.assert_close(compiled(more), layer(more))
+
+
+@pytest.mark.usefixtures("_forgetful_dynamo")
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_it_compiles_with_a_fallback_too(device: Any) -> None:
+    layer = nn.SwitchBackLinear(64, 32, device=device, fallback="half")
+    x = torch.randn(5, 64, device=device)
+    torch.testing.assert_close(
+        torch.compile(layer, fullgraph=True, backend="aot_eager")(x), layer(x)
+    )
 
 
 def test_on_the_meta_device_it_has_shapes() -> None:
@@ -288,18 +309,19 @@ def test_a_model_learns_with_it_as_with_linear(device: Any, kind: str) -> None:
 # OpenCLIP's way with int8 layers: layers named c_fc and c_proj are replaced, then prepared.
 
 
-class Block(torch.nn.Module):  # type: ignore[misc] - torch is untyped here
-    """A transformer's feed-forward part, its layers named as OpenCLIP names them."""
+def feed_forward(width: int) -> Any:
+    """Make a transformer's feed-forward part, its layers named as OpenCLIP names them."""
+    part = torch.nn.Sequential()
+    part.add_module("c_fc", torch.nn.Linear(width, 4 * width))
+    part.add_module("gelu", torch.nn.GELU())
+    part.add_module("c_proj", torch.nn.Linear(4 * width, width))
+    return part
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.mlp = torch.nn.Sequential()
-        self.mlp.add_module("c_fc", torch.nn.Linear(width, 4 * width))
-        self.mlp.add_module("gelu", torch.nn.GELU())
-        self.mlp.add_module("c_proj", torch.nn.Linear(4 * width, width))
 
-    def forward(self, x: Any) -> Any:
-        return x + self.mlp(torch.nn.functional.layer_norm(x, x.shape[-1:]))
+def features(model: Any, x: Any) -> Any:
+    for part in model:
+        x = x + part(torch.nn.functional.layer_norm(x, x.shape[-1:]))
+    return x
 
 
 def replace_linear(model: Any, replacement: Any) -> None:
@@ -322,14 +344,14 @@ def convert_for_inference(model: Any) -> None:
 
 @each_kind
 def test_the_way_of_openclip(device: Any, kind: str) -> None:
-    model = torch.nn.Sequential(*(Block(64) for _ in range(4))).eval()
+    model = torch.nn.Sequential(*(feed_forward(64) for _ in range(4))).eval()
     x = torch.randn(2, 10, 64)
     with torch.no_grad():
-        wanted = model(x).to(device)
+        wanted = features(model, x).to(device)
         replace_linear(model, KINDS[kind])
         model = model.to(device).eval()
         convert_for_inference(model)
-        got = model(x.to(device))
+        got = features(model, x.to(device))
     assert sum("W_int8" in name for name in model.state_dict()) == 8
-    assert model[0].mlp.c_fc.int8_original_dtype == torch.float32
+    assert model[0].c_fc.int8_original_dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(got, wanted, dim=-1).min() >= 0.999
