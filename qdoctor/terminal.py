@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import threading
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from qdoctor.model import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
@@ -80,6 +81,21 @@ def refuse_unwritable(path: Path) -> None:
         raise BadInput(f"--output {path}: cannot be written: there is no folder {folder}")
     if not os.access(folder, os.W_OK) and not path.exists():
         raise BadInput(f"--output {path}: cannot be written: no permission in {folder}")
+
+
+def emit(text: str, output: str | None) -> None:
+    """Write data: to the file ``output``, or to stdout where none is named."""
+    if output is None:
+        write_stream(text, sys.stdout)
+    else:
+        write_file(text, Path(output))
+
+
+def say(text: str) -> None:
+    """Write one line for the person to stderr."""
+    from qdoctor.report.visible import visible  # noqa: PLC0415 - nothing to say is the common case
+
+    write_stream(f"qdoctor: {visible(text)}\n", sys.stderr)
 
 
 class Progress:

@@ -53,14 +53,20 @@ class Mined:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which releases to read: all, of one package, one release; also those that have a shard."""
+    """Which releases to read: all, of one package, one release; also those that have a shard.
+
+    ``known`` (package, version) are left out in any case: somebody else's data holds them.
+    """
 
     package: str | None = None
     version: str | None = None
     refresh: bool = False
+    known: frozenset[tuple[str, str]] = frozenset()
 
     def fits(self, kind: Kind, version: Version) -> bool:
         """Say whether a release is asked for."""
+        if (kind.package, str(version)) in self.known:
+            return False
         if self.version is not None:
             return version == Version(self.version)
         return version >= kind.first and not version.is_prerelease

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdoctor import model
 
@@ -22,4 +23,13 @@ def render(report: Report, *, color: bool, width: int, view: str) -> str:
 
 def write(noun: Noun) -> str:
     """Write any noun as indented JSON that is safe to show in a terminal."""
-    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", model.to_json(noun)) + "\n"
+    return _safe(model.to_json(noun)) + "\n"
+
+
+def of_plain(plain: dict[str, Any]) -> str:
+    """Write plain values likewise, keys in their order."""
+    return _safe(json.dumps(plain, indent=2, ensure_ascii=False)) + "\n"
+
+
+def _safe(text: str) -> str:
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
