@@ -37,6 +37,8 @@ MODULES = {
     "peft": ("peft",),
     "diffusers": ("diffusers",),
     "open_clip": ("open-clip-torch",),
+    "numpy": ("numpy",),  # these two: bitsandbytes releases import them without requiring them
+    "scipy": ("scipy",),
 }
 REQUIRES_OF = ("torch", "triton", "bitsandbytes")
 TORCH_PYTHON = ("libtorch_python.so", "torch_python.dll", "libtorch_python.dylib")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers.answer import Answer, no, together, unknown, yes
 from qdoctor.layers.bnb_binaries import PACKAGE
+from qdoctor.layers.bnb_import_others import modules_there, torch_compiler_loads
 from qdoctor.layers.gpu import gpu_present
 from qdoctor.layers.triton_names import Asking, resolve
 from qdoctor.released import fact
@@ -18,20 +19,29 @@ if TYPE_CHECKING:
 
 
 def bnb_imports(machine: Machine, matrix: Matrix) -> Answer:
-    """Can bitsandbytes be imported: are the triton names there that importing it asks for?
+    """Can bitsandbytes be imported: is all there that importing it asks for?
 
-    Its decorators run first: without a GPU they are what fails, wherever the names are.
+    Asked in the order in which importing does, so that the first ``no`` is what fails.
     """
     version = machine.bitsandbytes
     if not version.value:
         return unknown(version.reason or f"{PACKAGE} is not installed")
+    others = [modules_there(machine, matrix), torch_compiler_loads(machine, matrix)]
+    return together([*others, _asks_triton(machine, matrix)])
+
+
+def _asks_triton(machine: Machine, matrix: Matrix) -> Answer:
+    """Are the triton names there that importing asks for, and a GPU if its decorators want one?"""
+    version = machine.bitsandbytes
     present = machine.installed("triton")
     if present == "yes" and _guard_opens(machine, matrix) == "yes":
-        return together([_decorators(machine, matrix), _names(machine, matrix, "import_needs")])
+        first, names = "import_needs_first", "import_needs"
+        steps = [_names(machine, matrix, first), _decorators(machine, matrix)]
+        return together([*steps, _names(machine, matrix, names)])
     if present == "yes" and _guard_opens(machine, matrix) == "unknown":
         return _behind_a_guard(machine, matrix)
     answer = _names(machine, matrix, "import_needs_always")
-    guarded = fact(matrix, PACKAGE, version.value, "import_needs")
+    guarded = fact(matrix, PACKAGE, version.value or "", "import_needs")
     undecided = present == "unknown" and answer.value == "yes" and guarded.value != []
     return unknown(machine.triton.reason) if undecided else answer
 

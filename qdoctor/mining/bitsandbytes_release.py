@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from qdoctor.mining import at_import
 from qdoctor.mining.closure import needed_by
 from qdoctor.mining.every_wheel import default_wheel, say_metadata, say_platforms
 from qdoctor.mining.imports import Executed, executed, run_by
@@ -27,6 +28,7 @@ _SWITCHBACK = ("bitsandbytes.nn.triton_based_modules", "SwitchBackLinear")
 _LEGACY_LAYOUTS = {"col32", "col_turing", "col_ampere"}
 _PLAIN_PRODUCT = "int8_linear_matmul"
 _GUARD = "is_triton_available"
+_AUTOTUNE = "triton.autotune"
 _FUNCTIONAL = "bitsandbytes.functional"
 
 
@@ -88,7 +90,8 @@ def _say_import(shard: Shard, file: WheelFile, sources: Sources) -> None:
 
     ``import_needs``: names that must exist when triton is available, in the sense of
     ``triton_guard``; ``import_needs_always``: those asked for even without it; what a ``try``
-    catches is in neither. ``decorates_at_import``: the triton decorators that importing runs.
+    catches is in neither. ``decorates_at_import``: the triton decorators that importing runs;
+    ``import_needs_first``: the names asked for before the first autotune decorator is applied.
     """
     uses = Uses(sources, "triton")
     steps = [step for step in executed(sources) if not step.caught]
@@ -98,7 +101,21 @@ def _say_import(shard: Shard, file: WheelFile, sources: Sources) -> None:
     _say_uses(shard, file, "import_needs", list(needs))
     always = [use for use, asked in needs.items() if not asked]
     _say_uses(shard, file, "import_needs_always", always)
-    _say_uses(shard, file, "decorates_at_import", list(_decorators(uses, steps)))
+    decorators = list(_decorators(uses, steps))
+    _say_uses(shard, file, "decorates_at_import", decorators)
+    autotuned = [use for use in decorators if use.name == _AUTOTUNE]
+    _say_uses(shard, file, "import_needs_first", at_import.before(autotuned, list(needs)))
+    _say_others(shard, file, sources, steps)
+
+
+def _say_others(shard: Shard, file: WheelFile, sources: Sources, steps: Sequence[Executed]) -> None:
+    """State what importing asks of other projects, and whether it loads torch's compiler."""
+    _say_uses(shard, file, "import_needs_modules", at_import.modules_needed(sources, steps))
+    plain = [step for step in steps if not step.asked]
+    loads = at_import.torch_compiler(sources, plain, _GUARD)
+    places = [seen(file, use.member, line=use.line, symbol=use.name) for use in loads]
+    root = seen(file, f"{PACKAGE}/__init__.py")
+    shard.say("import_loads_torch_compiler", bool(loads), *(places or [root]))
 
 
 def _say_guard(shard: Shard, file: WheelFile, sources: Sources) -> None:

@@ -49,3 +49,47 @@ def test_a_guard_that_cannot_be_judged_leaves_a_failing_import_unknown(
     opened = ask(bnb_imports, packages=packages, gpus=[{"index": 0, "sm": "8.0"}])
     unsure = ask(bnb_imports, packages=packages, gpus=None)
     assert (opened.value, unsure.value) == ("no", "unknown")
+
+
+IMPORTS_SCIPY = "0.41.3"  # and does not require it
+
+
+@pytest.mark.parametrize(("scipy", "value"), [("", "no"), ("1.17.0", "yes"), (None, "yes")])
+def test_a_package_that_is_known_to_be_missing_fails_the_import(
+    ask: Callable[..., Answer], scipy: str | None, value: str
+) -> None:
+    packages = {"bitsandbytes": IMPORTS_SCIPY, "scipy": scipy}
+    answer = ask(bnb_imports, packages=packages)
+    assert answer.value == value
+    assert value == "yes" or "scipy" in answer.reason
+
+
+OLD_TRITON = "2.1.0"  # has no triton.backends, which torch's compiler imports from 2.7 on
+
+
+@pytest.mark.parametrize(
+    ("bitsandbytes", "torch", "triton", "value"),
+    [
+        ("0.48.1", "2.13.0", OLD_TRITON, "no"),
+        ("0.48.1", "2.13.0", "3.7.1", "yes"),
+        ("0.50.2", "2.13.0", OLD_TRITON, "yes"),  # loads no compiler when it is imported
+    ],
+)
+def test_torchs_compiler_may_ask_for_what_an_old_triton_lacks(
+    ask: Callable[..., Answer], bitsandbytes: str, torch: str, triton: str, value: str
+) -> None:
+    packages = {"bitsandbytes": bitsandbytes, "torch": torch, "triton": triton}
+    answer = ask(bnb_imports, packages=packages, gpus=[])
+    assert answer.value == value
+    assert value == "yes" or "triton.backends.compiler" in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("bitsandbytes", "rule"),
+    [("0.42.0", "triton-ops-removed"), ("0.44.1", "triton-import-needs-gpu")],
+)
+def test_what_importing_reaches_first_is_what_fails(
+    ask: Callable[..., Answer], bitsandbytes: str, rule: str
+) -> None:
+    answer = ask(bnb_imports, packages=_packages(bitsandbytes), gpus=[])
+    assert (answer.value, answer.rule) == ("no", rule)
