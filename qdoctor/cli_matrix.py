@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qdoctor.matrix import Matrix
     from qdoctor.report.paper import Paper
 
+_SHOWN = ("format_", "output", "color")
 _QUESTION = "ask: qdoctor matrix query PACKAGE[==VERSION] [has NAME]"
 _with_evidence = click.option("--evidence", is_flag=True, help="Also say where each was read.")
 _package = click.option("--package", metavar="NAME", help="Only this package's releases.")
@@ -53,7 +54,7 @@ def query(release: str, words: tuple[str, ...], **shown: Any) -> int:  # noqa: A
     if not words:
         found = release_question.find(data, asked)
         reason = "" if found else release_question.why_unknown(data, asked)
-        plain = views.plain(found, asked.package, asked.version)
+        plain = release_question.plain(found, asked.package, asked.version)
         views.release(paper, plain, data.version, with_evidence=shown["evidence"])
         return _answered(plain, paper, reason, **shown)
     answer = release_question.has(data, asked, words[1])
@@ -83,13 +84,49 @@ def mine(into: str | None, **asked: Any) -> int:  # noqa: ANN401
     from qdoctor.report import mined as views
 
     folder = Path(into) if into else None
-    shown = {name: asked.pop(name) for name in ("format_", "output", "color")}
+    shown = {name: asked.pop(name) for name in _SHOWN}
     order = learning.Order(folder=folder, **asked)
     with Progress(sys.stderr) as progress:
         done = learning.learn(order, os.environ, progress)
     paper = _paper(**shown)
     views.mined(paper, done)
     return _answered(done, paper, learning.what_is_missing(done), **shown)
+
+
+@matrix.command()
+@click.option(
+    "--sample",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="How many statements to read again.",
+)
+@click.option("--seed", type=int, help="Draw the same sample as a run that named this seed.")
+@_only
+@_package
+@_with_evidence
+@options.output
+def verify(**asked: Any) -> int:  # noqa: ANN401
+    """Read a random sample of the evidence again, over the network: does it still hold?
+
+    Only the named places are read, in the released wheels. Also says how old the data is.
+    """
+    from qdoctor import freshness, verifying
+    from qdoctor.report import mined as views
+
+    shown = {name: asked.pop(name) for name in (*_SHOWN, "evidence")}
+    paper, order = _paper(**shown), verifying.Order(**asked)
+    with Progress(sys.stderr) as progress:
+        done = verifying.look_again(order, _data(), freshness.today(), progress)
+    views.verified(paper, done, with_evidence=shown["evidence"])
+    if done["old"]:
+        say(done["old"])
+    if done["changed"]:
+        why, code = f"{done['changed']} statements do not hold", exit_code.FINDINGS
+    else:
+        why = f"{done['unread']} could not be read" if done["unread"] else ""
+        code = exit_code.COULD_NOT_TELL
+    return _answered(done, paper, why, code=code, **shown)
 
 
 def _data() -> Matrix:

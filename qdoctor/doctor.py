@@ -10,7 +10,17 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 import qdoctor
-from qdoctor import diagnosis, exit_code, expectation, plan_verdict, planned, platforms, selection
+from qdoctor import (
+    diagnosis,
+    exit_code,
+    expectation,
+    freshness,
+    local_data,
+    plan_verdict,
+    planned,
+    platforms,
+    selection,
+)
 from qdoctor import matrix as matrices
 from qdoctor.facts import collect, described, find_target
 from qdoctor.facts.plan import overlay
@@ -21,6 +31,8 @@ from qdoctor.question import Question, check_names, known_name, named_driver, na
 from qdoctor.rules import RULES
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from qdoctor.exit_code import Need
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
@@ -63,38 +75,43 @@ def _probe_names() -> tuple[str, ...]:
     return names()
 
 
-def examine(
+def examine(  # noqa: PLR0913 - what is asked, and what a test may hold still
     question: Question,
     *,
     environ: Mapping[str, str] | None = None,
     stdin: IO[bytes] | None = None,
     progress: Progress = _silent,
     matrix: Matrix | None = None,
+    day: date | None = None,
 ) -> Report:
     """Run the whole river for one question. See ``examine_fully``."""
     return examine_fully(
-        question, environ=environ, stdin=stdin, progress=progress, matrix=matrix
+        question, environ=environ, stdin=stdin, progress=progress, matrix=matrix, day=day
     ).report
 
 
-def examine_fully(
+def examine_fully(  # noqa: PLR0913 - likewise
     question: Question,
     *,
     environ: Mapping[str, str] | None = None,
     stdin: IO[bytes] | None = None,
     progress: Progress = _silent,
     matrix: Matrix | None = None,
+    day: date | None = None,
 ) -> Examination:
     """Run the whole river: target, facts, probes, diagnosis, selection.
 
-    ``stdin`` is read where ``facts_file`` is ``-``; ``progress`` gets one line a probe. Raises
-    ``BadInput`` for a question that cannot be asked.
+    ``stdin`` is read where ``facts_file`` is ``-``; ``progress`` gets one line a probe; ``matrix``
+    is the shipped one and the user's own data by default; ``day`` (today by default) decides
+    whether it is old. Raises ``BadInput`` for a question that cannot be asked.
     """
     env = os.environ if environ is None else environ
-    known = matrix or matrices.shipped()
+    known = matrix or local_data.current(env)
     check_names(question, [rule.name for rule in RULES], _probe_names)
     patient = look(question, environ=env, stdin=stdin, matrix=known)
-    return _judged(_probed(patient, question, env, progress), question, known)
+    probed = _probed(patient, question, env, progress)
+    old = freshness.notice(known, day or freshness.today())
+    return _judged(_with(probed, probed.observations, *filter(None, [old])), question, known)
 
 
 def look(
@@ -105,7 +122,7 @@ def look(
     matrix: Matrix | None = None,
 ) -> _Patient:
     """Read the facts that a question is about, planned and named changes laid over them."""
-    known = matrix or matrices.shipped()
+    known = matrix or local_data.current(environ)
     gpu = named_gpu(question.gpu, known) if question.gpu is not None else None
     driver, assumed = named_driver(question, known)
     target, present, observations = _present(question, environ, stdin)

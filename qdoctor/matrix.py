@@ -16,6 +16,7 @@ replaces one (``qdoctor.local_data``).
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -58,6 +59,19 @@ class Release(msgspec.Struct, frozen=True):
 class _Index(msgspec.Struct, frozen=True):
     version: str
     packages: dict[str, list[str]]
+    together: list[str] = []
+
+
+class _Together(msgspec.Struct, frozen=True):
+    """All releases of a package in one file; each is decoded when it is asked for."""
+
+    package: str
+    releases: dict[str, msgspec.Raw]
+
+
+class _Statements(msgspec.Struct, frozen=True):
+    facts: dict[str, Any]
+    evidence: dict[str, list[dict[str, Any]]]
 
 
 class Matrix:
@@ -74,6 +88,7 @@ class Matrix:
         index = self._read("index.json", _Index)
         self.version: str = index.version
         self._packages = index.packages
+        self._in_one_file = frozenset(index.together)
         if local is not None and self._lay_over(local):
             self.version += _LOCAL
 
@@ -104,7 +119,7 @@ class Matrix:
         found = self.matching(package, version)
         if not found:
             return None
-        return self._read(f"releases/{_normal(package)}/{found[-1]}.json", Release)
+        return self._release(_normal(package), found[-1])
 
     def has(self, package: str, version: str, dotted: str) -> YesNo:
         """Say whether a release has a public dotted name (``triton.language.libdevice``).
@@ -202,7 +217,7 @@ class Matrix:
     @lru_cache(maxsize=64)  # noqa: B019 - few matrices live, each as long as the process
     def _names(self, package: str, version: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return a release's public names, and those of them whose members are all listed."""
-        facts = self._read(f"releases/{package}/{version}.json", Release).facts
+        facts = self._release(package, version).facts
         names = frozenset(name for key in _NAME_FACTS for name in facts.get(key, ()))
         return names, frozenset(facts.get("closed_modules", ()))
 
@@ -236,6 +251,21 @@ class Matrix:
             except InvalidVersion as error:
                 raise BadInput(f"{local / 'index.json'}: {error}; {_delete(local)}") from error
 
+    def _release(self, package: str, version: str) -> Release:
+        """Read one release that the index names, from its own file or its package's.
+
+        A release of the user's own always has a file of its own.
+        """
+        alone = f"releases/{package}/{version}.json"
+        if package not in self._in_one_file or alone in self._homes:
+            return self._read(alone, Release)
+        member = f"dependents/{package}.json"
+        raw = self._read(member, _Together).releases.get(version)
+        if raw is None:
+            raise BadInput(f"the matrix file {member} does not hold {version}; {_REPAIR}")
+        one = msgspec.json.decode(raw, type=_Statements)
+        return Release(package, version, one.facts, one.evidence)
+
     def _read(self, member: str, kind: type[Content]) -> Content:
         home = self._homes.get(member)
         repair = _REPAIR if home is None else _delete(home)
@@ -257,10 +287,13 @@ def shipped() -> Matrix:
 
 
 def query(package: str, version: str) -> Release:
-    """Return what the shipped matrix knows of a release. Raises BadInput for an unknown one."""
-    found = shipped().release(package, version)
+    """Return what is known of a release, the user's own data included.
+
+    Raises BadInput for a release that is unknown.
+    """
+    found = _current().release(package, version)
     if found is None:
-        known = shipped().versions(package)
+        known = _current().versions(package)
         span = f"it knows {known[0]} to {known[-1]}" if known else "nor any release of it"
         raise BadInput(f"the matrix does not know {package} {version}; {span}")
     return found
@@ -268,7 +301,13 @@ def query(package: str, version: str) -> Release:
 
 def has(package: str, version: str, dotted: str) -> YesNo:
     """Say whether a release has a public dotted name; unknown where the matrix cannot tell."""
-    return shipped().has(package, version, dotted)
+    return _current().has(package, version, dotted)
+
+
+def _current() -> Matrix:
+    from qdoctor import local_data  # noqa: PLC0415 - it builds on this module
+
+    return local_data.current(os.environ)
 
 
 def _loaded(path: Path, repair: str) -> bytes:

@@ -66,6 +66,13 @@ def find(matrix: Matrix, asked: Asked) -> Release | None:
     return matrix.release(asked.package, version) if version else None
 
 
+def plain(found: Release | None, package: str, version: str | None) -> dict[str, Any]:
+    """Return a release as the contract writes it; facts are empty where it is not known."""
+    if found is None:
+        return {"package": package, "version": version, "facts": {}, "evidence": {}}
+    return {name: getattr(found, name) for name in ("package", "version", "facts", "evidence")}
+
+
 def why_unknown(matrix: Matrix, asked: Asked) -> str:
     """Say why there is no answer about a release, and how to get one."""
     known = matrix.versions(asked.package)

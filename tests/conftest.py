@@ -30,6 +30,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_data_of_ones_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the developer mined for themselves out of every answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QDOCTOR_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """The folder that holds qdoctor, kernels and matrix as they are developed."""

@@ -9,7 +9,6 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qdoctor.matrix import Release
     from qdoctor.release_question import HasAnswer
     from qdoctor.report.paper import Paper
 
@@ -18,13 +17,6 @@ _SHOWN_PLACES = 6
 _DIGEST = 12
 _LABEL = 24
 _ANSWERS = {"yes": "green", "no": "red", "unknown": "yellow"}
-
-
-def plain(found: Release | None, package: str, version: str | None) -> dict[str, Any]:
-    """Return a release as the contract writes it; facts are empty where it is not known."""
-    if found is None:
-        return {"package": package, "version": version, "facts": {}, "evidence": {}}
-    return {name: getattr(found, name) for name in ("package", "version", "facts", "evidence")}
 
 
 def release(
