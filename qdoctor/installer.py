@@ -42,9 +42,11 @@ class Want:
     """The package whose release requires it; None for what the user asked for."""
 
     def __str__(self) -> str:
-        """Write the requirement and who has it."""
-        spec = f"=={self.exact}" if self.exact else str(self.spec)
-        return f"{self.name}{spec} ({self.who})"
+        """Say who wants which versions."""
+        wanted = f"{self.name}{'==' + self.exact if self.exact else self.spec}"
+        if self.by is not None:
+            return f"{self.who} requires {wanted}"
+        return f"{wanted} is planned" + (f" ({self.who})" if self.who != wanted else "")
 
 
 @dataclass(frozen=True)

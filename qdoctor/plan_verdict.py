@@ -107,7 +107,7 @@ def _runs(plan: Plan, verdicts: Sequence[Verdict], matrix: Matrix) -> PlanStep:
     """Judge the backends of the most particular planned packages: theirs have to run."""
     own = _own(plan, matrix)
     judged = [one for one in verdicts if one.backend in own]
-    if not judged:
+    if not judged or set(plan.packages) <= set(plan.unjudged):
         return PlanStep("unknown", "no backend that is judged belongs to the planned packages")
     usable = [one.backend for one in judged if one.usable == "yes"]
     if usable:

@@ -164,7 +164,7 @@ def _resolve(plan: Plan, wants: Sequence[Want], installer: Installer) -> None:
         if resolved is not None and resolved.given_up:
             plan.doubts.append("too many releases would have to be tried to resolve this plan")
         elif resolved is not None and resolved.conflict is not None:
-            plan.problems.append(_contradiction(resolved.conflict))
+            plan.problems.append(_contradiction(resolved.conflict, installer))
         _as_asked(plan, names, wants, installer)
         return
     for name, version in resolved.versions.items():
@@ -204,14 +204,18 @@ def _without_wheel(name: str, wants: Sequence[Want], installer: Installer) -> Pr
     return Problem(name, first.reason, first.because, nearest)
 
 
-def _contradiction(conflict: Conflict) -> Problem:
-    wants = " and ".join(str(want) for want in dict.fromkeys(conflict.wants))
+def _contradiction(conflict: Conflict, installer: Installer) -> Problem:
+    """Say what stands against each other: requirements, or one of them and the wheels there are."""
+    text = ", but ".join(dict.fromkeys(str(want) for want in conflict.wants))
+    fitting = installer.fitting(conflict.name, conflict.wants)
+    if fitting:
+        text += f", but {installer.wheel(conflict.name, fitting[0]).reason}"
     because = tuple(
-        Because(str(want), want.who if want.by is None else f"METADATA of {want.who}", "mined")
+        Because(str(want), f"METADATA of {want.who}", "mined")
         for want in conflict.wants
         if want.by is not None
     )
-    return Problem(conflict.name, f"no {conflict.name} is {wants}", because)
+    return Problem(conflict.name, text, because)
 
 
 def _as_asked(

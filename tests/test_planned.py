@@ -103,7 +103,7 @@ def test_a_triton_alone_leaves_an_installed_torch_alone() -> None:
 def test_contradicting_pins_are_a_problem_and_judged_as_asked() -> None:
     plan = read("torch==2.0.1", "triton==2.1.0")
     assert [one.package for one in plan.problems] == ["triton"]
-    assert "triton==2.0.0 (torch 2.0.1)" in plan.problems[0].text
+    assert "torch 2.0.1 requires triton==2.0.0" in plan.problems[0].text
     assert plan.packages == {"torch": "2.0.1", "triton": "2.1.0"}
 
 

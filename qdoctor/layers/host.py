@@ -20,7 +20,8 @@ _PACKAGES = ("torch", "triton", "bitsandbytes")
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
 _NAMED = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
 """The glibc that the oldest tags stand for (PEP 600)."""
-_TAG = re.compile(r"cp(\d)(\d+)")
+_TAG = re.compile(r"cp(\d)(\d+)(-abi3)?")
+"""``cp312`` is for Python 3.12, ``cp312-abi3`` for it and all newer ones (PEP 384)."""
 
 
 def python_supported(machine: Machine, matrix: Matrix) -> Answer:
@@ -118,16 +119,22 @@ def _has_wheel(matrix: Matrix, package: str, version: str, python: str, spec: Kn
     tags = fact(matrix, package, version, "pythons")
     exact = [match for tag in tags.value or () if (match := _TAG.fullmatch(tag))]
     own = parsed(python)
-    named = own and f"{own.major}.{own.minor}"
     generic = any(tag.startswith("py") for tag in tags.value or ())
-    if exact and not generic and named:
-        if named not in [f"{match[1]}.{match[2]}" for match in exact]:
+    if exact and not generic and own:
+        named = f"{own.major}.{own.minor}"
+        if not any(_serves(match, (own.major, own.minor)) for match in exact):
             text = f"{package} {version} has no wheel for Python {named}"
             return no(_python_rule(package), text, tags.because)
         return yes(f"{package} {version} has a wheel for Python {named}", tags.because)
     if spec.value is None:
         return unknown(spec.reason)
     return yes(f"{package} {version} accepts Python {python}", spec.because)
+
+
+def _serves(tag: re.Match[str], python: tuple[int, int]) -> bool:
+    """Say whether a wheel with this Python tag is for CPython ``python``."""
+    built = int(tag[1]), int(tag[2])
+    return built <= python if tag[3] else built == python
 
 
 def _checked_by_installer(spec: Known[str], package: str, version: str) -> Answer:

@@ -55,11 +55,14 @@ def say_platforms(shard: Shard, files: Sequence[WheelFile]) -> None:
 
 
 def say_pythons(shard: Shard, files: Sequence[WheelFile]) -> None:
-    """State the Python tags of the release's Linux x86_64 wheels (``cp311``, ``py3``)."""
+    """State the Python tags of the release's Linux x86_64 wheels.
+
+    ``cp311``, ``cp314t`` without a GIL, ``cp312-abi3`` for 3.12 and newer, ``py3`` for any.
+    """
     found: dict[str, WheelFile] = {}
     for file in sorted(files, key=lambda each: each.name):
         if any(LINUX.fullmatch(platform) for platform in file.platforms):
             for tag in sorted(file.tags, key=str):
-                free = "t" if tag.abi.endswith("t") else ""
-                found.setdefault(tag.interpreter + free, file)
+                kind = "-abi3" if tag.abi == "abi3" else "t" if tag.abi.endswith("t") else ""
+                found.setdefault(tag.interpreter + kind, file)
     shard.say("pythons", sorted(found), *(seen(found[tag], symbol=tag) for tag in sorted(found)))

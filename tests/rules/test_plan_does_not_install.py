@@ -54,4 +54,4 @@ def test_contradicting_pins_are_a_symptom_of_the_pin_mismatch() -> None:
     ).findings
     by_rule = {one.rule: one for one in found}
     assert by_rule[NAME].symptom_of == "triton-pin-mismatch"
-    assert "triton==2.0.0 (torch 2.0.1)" in by_rule[NAME].title
+    assert "torch 2.0.1 requires triton==2.0.0" in by_rule[NAME].title
