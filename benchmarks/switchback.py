@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import statistics
 import sys
 import time
@@ -30,6 +31,8 @@ ROWS = (16, 256, 4096, 16384)
 SHAPES = ("1024x4096", "4096x1024", "1280x5120", "5120x1280", "4096x4096", "8192x8192")
 CHECKED_ROWS = 256
 FLUSHED_BYTES = 512 * 2**20
+COVER_MS = 2.0
+"""GPU work queued before each call at least: below, the first contender after a wait ran dry."""
 LEAST, MOST = 10, 100
 Call = Callable[[], Any]
 
@@ -171,7 +174,8 @@ def _times(
     """Milliseconds of single calls, contenders in turn until each had its seconds."""
     cache = torch.empty(FLUSHED_BYTES, dtype=torch.int8, device="cuda")
     flush_ms = _call_milliseconds(torch, cache.zero_)
-    flushes = {name: 1 + round(2 * ms / flush_ms) for name, ms in call_ms.items()}
+    cover = {name: max(COVER_MS, 3 * ms) for name, ms in call_ms.items()}
+    flushes = {name: math.ceil(ms / flush_ms) for name, ms in cover.items()}
     events: dict[str, list[tuple[Any, Any]]] = {name: [] for name in calls}
     start = time.perf_counter()
     for repetition in range(MOST):

@@ -8,6 +8,7 @@ import copy
 import inspect
 import io
 import pickle
+import warnings
 from typing import Any
 
 import pytest
@@ -221,7 +222,9 @@ def test_prepared_weights_of_the_other_kind_are_refused() -> None:
 
 @pytest.fixture
 def _forgetful_dynamo() -> None:
-    torch._dynamo.reset()  # it counts what a function was compiled for across tests
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about torch
+        torch._dynamo.reset()  # it counts what a function was compiled for across tests
 
 
 @each_kind
