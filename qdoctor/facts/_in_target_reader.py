@@ -37,8 +37,11 @@ MODULES = {
     "peft": ("peft",),
     "diffusers": ("diffusers",),
     "open_clip": ("open-clip-torch",),
-    "numpy": ("numpy",),  # these two: bitsandbytes releases import them without requiring them
+    # What bitsandbytes releases import, some without requiring it.
+    "numpy": ("numpy",),
     "scipy": ("scipy",),
+    "packaging": ("packaging",),
+    "typing_extensions": ("typing-extensions",),
 }
 REQUIRES_OF = ("torch", "triton", "bitsandbytes")
 TORCH_PYTHON = ("libtorch_python.so", "torch_python.dll", "libtorch_python.dylib")

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 # Names that people use for cards of different SM; nothing else may be ambiguous.
 AMBIGUOUS = {
-    "GeForce 710M", "GeForce 810M", "GeForce 820M", "GeForce GT 630", "GeForce GT 640",
-    "GeForce GT 640M LE", "GeForce GT 710", "GeForce GT 720", "GeForce GT 730",
-    "GeForce GT 730M", "GeForce GT 740M", "GeForce GTX 860M",
+    "GeForce 710A", "GeForce 710M", "GeForce 810M", "GeForce 820M", "GeForce GT 630",
+    "GeForce GT 640", "GeForce GT 640M LE", "GeForce GT 710", "GeForce GT 720", "GeForce GT 730",
+    "GeForce GT 730M", "GeForce GT 740M", "GeForce GTX 750", "GeForce GTX 860M",
     "RTX 3000", "RTX 4000", "RTX 5000", "RTX 6000", "TITAN X",
 }  # fmt: skip
 
@@ -60,6 +60,7 @@ def test_the_chip_decides_the_sm(table: dict[str, Any], matrix_folder: Path) -> 
     for row in table["rows"]:
         assert row["sm"] == table["chips"][row["chip"]]["sm"]
         assert row["sm"] in known
+    assert all(chip["source"] in table["sources"] for chip in table["chips"].values())
     assert {row["chip"] for row in table["rows"]} == set(table["chips"])
 
 
