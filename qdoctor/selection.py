@@ -111,8 +111,15 @@ def _measured(
         milliseconds=numbers.get("milliseconds"),
         speedup_vs_half=_speedup(seen, half),
         weight_bytes_per_param=row["weight_bytes_per_param"],
-        measured_on=where,
+        measured_on=where + _shape(numbers),
     )
+
+
+def _shape(numbers: dict[str, float]) -> str:
+    """Name the product that was timed: ``, 4096 rows of 1280 to 5120``."""
+    if not {"rows", "depth", "columns"} <= numbers.keys():
+        return ""
+    return ", {rows:.0f} rows of {depth:.0f} to {columns:.0f}".format_map(numbers)
 
 
 def _failed(name: str, row: dict[str, Any], seen: Observation, by_matrix: Answer) -> Verdict:

@@ -203,7 +203,8 @@ def _grounds(report: Report) -> str:
     if chosen is None or not chosen.measured_on:
         return " - by the files and the matrix; its speed was not measured here"
     if chosen.speedup_vs_half and chosen.backend != "half":
-        return f" - it ran here, at {chosen.speedup_vs_half:.2g}x the speed of half"
+        speed = f"{chosen.speedup_vs_half:.2g}x the speed of half"
+        return f" - it ran at {speed} on {chosen.measured_on}"
     return " - it ran here"
 
 
