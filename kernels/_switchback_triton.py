@@ -54,7 +54,7 @@ def _quantize_rows(x, q, scale, K, stride_x, BLOCK: tl.constexpr):
         value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0)
         magnitude = tl.abs(value.to(tl.float32))
         # A NaN loses against any number: as infinity it makes the whole row's result not finite.
-        largest = tl.maximum(largest, tl.where(magnitude == magnitude, magnitude, float("inf")))
+        largest = tl.maximum(largest, tl.where(magnitude < float("inf"), magnitude, float("inf")))
     absmax = tl.max(largest, axis=0)
     inverse = 127.0 / tl.where(absmax > 0.0, absmax, 1.0)  # a row of zeros stays one
     for start in range(0, K, BLOCK):
