@@ -25,6 +25,13 @@ _package = click.option("--package", metavar="NAME", help="Only this package's r
 _only = click.option("--only", metavar="PACKAGE==VERSION", help="Only this release.")
 
 
+def _grid_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a grid."""
+    from qdoctor.grids import NAMES
+
+    return [name for name in NAMES if name.startswith(incomplete)]
+
+
 @click.group()
 def matrix() -> None:
     """Look at, ask, verify and rebuild the compatibility data.
@@ -63,6 +70,29 @@ def query(release: str, words: tuple[str, ...], **shown: Any) -> int:  # noqa: A
     return _answered(
         {"answer": answer.answer, "evidence": answer.evidence}, paper, answer.reason, **shown
     )
+
+
+@matrix.command()
+@click.argument("grids", nargs=-1, metavar="[GRID]...", shell_complete=_grid_names)
+@_with_evidence
+@options.output
+def show(grids: tuple[str, ...], **shown: Any) -> int:  # noqa: ANN401
+    """Show grids: switchback, import, bitsandbytes, torch; all of them where none is named.
+
+    switchback and import: bitsandbytes x triton; bitsandbytes: its CUDA libraries and their SMs;
+    torch: the triton it requires, its CUDA builds and their SMs.
+    """
+    from qdoctor import grids as building
+    from qdoctor.report import grid as views
+
+    paper, data = _paper(**shown), _data()
+    built = [
+        building.build(name, data, evidence=shown["evidence"]) for name in grids or building.NAMES
+    ]
+    for grid in built:
+        views.render(paper, grid, with_evidence=shown["evidence"])
+    plain = [{"name": one.name, "title": one.title, "rows": list(one.rows)} for one in built]
+    return _answered({"matrix_version": data.version, "grids": plain}, paper, "", **shown)
 
 
 @matrix.command()
