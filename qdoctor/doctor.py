@@ -128,8 +128,9 @@ def look(
     target, present, observations = _present(question, environ, stdin)
     there, elsewhere = platforms.laid_over(present, question)
     plan = planned.read(question.specs, question.requirements, there, known)
+    planned_packages = {**dict.fromkeys(plan.absent, ""), **plan.packages}
     facts = overlay(
-        there, packages=plan.packages, gpus=None if gpu is None else [gpu], driver=driver
+        there, packages=planned_packages, gpus=None if gpu is None else [gpu], driver=driver
     )
     said = [*target.assumptions, *elsewhere, *_named(gpu), *assumed, *plan.assumptions]
     if observations and (_environment(facts), facts.gpus) != (_environment(present), present.gpus):

@@ -171,17 +171,29 @@ class Installer:
                 return Conflict(want.name, (*(o for o in wants if o.name == want.name), want))
         return None
 
+    def all_held(self, name: str, version: str) -> bool:
+        """Say whether the matrix holds every package that a release requires."""
+        return all(self.matrix.versions(other) for other in self.names(name, version))
+
+    def names(self, name: str, version: str) -> list[str]:
+        """Name the packages that a release requires here."""
+        return [canonicalize_name(one.name) for one in self._required(name, version)]
+
     def _brings(self, name: str, version: str) -> Iterator[Want]:
         """What a release requires, of the packages that the matrix knows."""
-        lines = fact(self.matrix, name, version, "requires_dist").value or []
-        for line in lines:
+        for requirement in self._required(name, version):
+            other = canonicalize_name(requirement.name)
+            if self.matrix.versions(other):
+                yield Want(other, requirement.specifier, f"{name} {version}", by=name)
+
+    def _required(self, name: str, version: str) -> Iterator[Requirement]:
+        for line in fact(self.matrix, name, version, "requires_dist").value or []:
             requirement = _requirement(line)
-            if requirement is None or not self.matrix.versions(requirement.name):
+            if requirement is None:
                 continue
             marker = requirement.marker
             if marker is None or marker.evaluate({**self.environment, "extra": ""}):
-                other = canonicalize_name(requirement.name)
-                yield Want(other, requirement.specifier, f"{name} {version}", by=name)
+                yield requirement
 
     def _known(self, name: str, version: str) -> bool:
         return bool(self.matrix.matching(name, version))

@@ -17,7 +17,7 @@ from qdoctor.implied_packages import SOME_VERSION
 from qdoctor.installer import Installer, Want
 from qdoctor.machine import complete
 from qdoctor.model import BadInput, Because, Facts
-from qdoctor.released import parsed
+from qdoctor.released import fact, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +47,8 @@ class Plan:
     """Planned versions by canonical name, and what was assumed to arrive at them.
 
     ``problems`` keep it from installing; ``doubts`` keep that from being known; ``unjudged`` are
-    packages that the matrix does not hold.
+    packages that the matrix does not hold; ``absent`` are imported by what is planned and brought
+    by nothing that is.
     """
 
     packages: dict[str, str] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Plan:
     problems: list[Problem] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     unjudged: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
 
 def read(specs: Sequence[str], files: Sequence[str], facts: Facts, matrix: Matrix) -> Plan:
@@ -76,7 +78,9 @@ def read(specs: Sequence[str], files: Sequence[str], facts: Facts, matrix: Matri
         facts.packages or {},
         _build(wanted, lines.build),
     )
-    _resolve(plan, [one for one in _wants(wanted, plan, matrix) if one], installer)
+    _resolve(plan, _wants(wanted, plan, matrix), installer)
+    if facts.packages is not None and not any(facts.packages.values()) and not plan.unjudged:
+        plan.absent += _forgotten(plan, installer)
     return plan
 
 
@@ -244,6 +248,23 @@ def _take(plan: Plan, name: str, version: str, want: Want, installer: Installer)
     if wheel.value == "unknown":
         plan.doubts.append(wheel.reason)
     _say(plan, name, want)
+
+
+def _forgotten(plan: Plan, installer: Installer) -> list[str]:
+    """Name what planned releases import but nothing planned requires, in an empty environment.
+
+    Only of releases all of whose requirements the matrix holds: others may bring it along. What
+    torch and triton require beyond it (sympy, networkx, jinja2 ...) brings no such package.
+    """
+    missing: list[str] = []
+    for name, version in plan.packages.items():
+        modules = fact(installer.matrix, name, version, "import_needs_modules").value or []
+        if not modules or not installer.all_held(name, version):
+            continue
+        brought = {one for each, own in plan.packages.items() for one in installer.names(each, own)}
+        missing += [one.replace("_", "-") for one in modules]
+        missing = [one for one in missing if one not in brought | set(plan.packages)]
+    return missing
 
 
 def _not_stated(name: str, want: Want, installer: Installer) -> bool:

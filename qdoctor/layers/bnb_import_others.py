@@ -30,7 +30,7 @@ def modules_there(machine: Machine, matrix: Matrix) -> Answer:
         package = machine.package(name.replace("_", "-"))
         if package.value == "":
             text = f"importing {PACKAGE} {version} needs {name}, which is not installed"
-            return no(None, text, needed.because, package.because)
+            return no("python-module-missing", text, needed.because, package.because)
     return yes(f"no package that importing {PACKAGE} {version} needs is missing", needed.because)
 
 

@@ -1,3 +1,5 @@
+"""plan-does-not-install: where it fires, what it offers, and where not."""
+
 from __future__ import annotations
 
 import io
@@ -55,3 +57,7 @@ def test_contradicting_pins_are_a_symptom_of_the_pin_mismatch() -> None:
     by_rule = {one.rule: one for one in found}
     assert by_rule[NAME].symptom_of == "triton-pin-mismatch"
     assert "torch 2.0.1 requires triton==2.0.0" in by_rule[NAME].title
+
+
+def test_a_release_that_is_not_known_is_not_refused() -> None:
+    assert findings("torch==99") == []
