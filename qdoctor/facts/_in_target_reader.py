@@ -41,7 +41,6 @@ MODULES = {
     "numpy": ("numpy",),
     "scipy": ("scipy",),
     "packaging": ("packaging",),
-    "typing_extensions": ("typing-extensions",),
 }
 REQUIRES_OF = ("torch", "triton", "bitsandbytes")
 TORCH_PYTHON = ("libtorch_python.so", "torch_python.dll", "libtorch_python.dylib")
