@@ -161,7 +161,7 @@ class Matrix:
 
     def strength(self, package: str, version: str, key: str) -> Strength | None:
         """Return how strongly a fact is known: its weakest piece of evidence. None: not known."""
-        found = self.release(package, version)
+        found = self._kept(package, version)
         return citation.weakest(found.evidence.get(key, [])) if found else None
 
     def because(
@@ -172,7 +172,7 @@ class Matrix:
         ``symbol`` narrows it to the places of one name, where the evidence tells them apart.
         Raises KeyError for a fact that the matrix does not know.
         """
-        found = self.release(package, version)
+        found = self._kept(package, version)
         items = found.evidence.get(key, []) if found else []
         items = [item for item in items if symbol and item.get("symbol") == symbol] or items
         strength = citation.weakest(items)
@@ -215,6 +215,11 @@ class Matrix:
         return Version(parsed.public)
 
     @lru_cache(maxsize=64)  # noqa: B019 - few matrices live, each as long as the process
+    def _kept(self, package: str, version: str) -> Release | None:
+        """Return a release to read from and never to hand out: it is decoded once."""
+        return self.release(package, version)
+
+    @lru_cache(maxsize=64)  # noqa: B019 - likewise
     def _names(self, package: str, version: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return a release's public names, and those of them whose members are all listed."""
         facts = self._release(package, version).facts
