@@ -34,12 +34,13 @@ _BUILDS = "https://download.pytorch.org/whl"
 
 @dataclass(frozen=True)
 class Problem:
-    """Why an installer would refuse the plan. ``nearest``: the nearest release it would take."""
+    """Why an installer would refuse the plan; ``spec`` is what it would take, ``why`` that."""
 
     package: str
     text: str
     because: tuple[Because, ...] = ()
-    nearest: str | None = None
+    spec: str | None = None
+    why: str = ""
 
 
 @dataclass
@@ -205,7 +206,10 @@ def _without_wheel(name: str, wants: Sequence[Want], installer: Installer) -> Pr
     above = [one for one in there if pinned and (own := parsed(one)) and own > pinned]
     nearest = above[0] if above else there[-1] if there else None
     first = answers[0]
-    return Problem(name, first.reason, first.because, nearest)
+    spec = f"=={nearest}" if nearest else None
+    return Problem(
+        name, first.reason, first.because, spec, f"the nearest {name} with a wheel there"
+    )
 
 
 def _contradiction(conflict: Conflict, installer: Installer) -> Problem:
@@ -219,7 +223,11 @@ def _contradiction(conflict: Conflict, installer: Installer) -> Problem:
         for want in conflict.wants
         if want.by is not None
     )
-    return Problem(conflict.name, text, because)
+    required = {str(want.spec): want.who for want in conflict.wants if want.by is not None}
+    if fitting or len(required) != 1:
+        return Problem(conflict.name, text, because)
+    ((spec, who),) = required.items()
+    return Problem(conflict.name, text, because, spec, f"{who} requires this one")
 
 
 def _as_asked(

@@ -81,12 +81,12 @@ def _on_platform(facts: Facts, question: Question) -> tuple[Facts, list[str]]:
         return facts, []
     here, there = facts.host or Host(), host(question.platform)
     said = [f"{question.platform} as the platform, whatever this machine is"]
-    if here.os in {None, there.os} and here.machine in {None, there.machine}:
-        stated = {"os": there.os, "machine": there.machine, "libc": there.libc or here.libc}
-        host_ = msgspec.structs.replace(here, **stated)
-        return msgspec.structs.replace(facts, host=host_), said
     if there.libc is None:
         said.append(_LIBC)
+    if here.os in {None, there.os} and here.machine in {None, there.machine}:
+        stated = {"os": there.os, "machine": there.machine, "libc": there.libc}
+        named = msgspec.structs.replace(here, **stated)
+        return msgspec.structs.replace(facts, host=named), said
     return Facts(schema=facts.schema, host=there, python=_elsewhere(facts.python)), said
 
 

@@ -109,7 +109,7 @@ def test_contradicting_pins_are_a_problem_and_judged_as_asked() -> None:
 
 def test_no_wheel_is_a_problem_with_the_nearest_release() -> None:
     (problem,) = read("torch==2.0.1", facts=here("3.12.1")).problems
-    assert problem.nearest == "2.2.0"
+    assert problem.spec == "==2.2.0"
 
 
 @pytest.mark.parametrize("build", ["cu126", "cu128"])

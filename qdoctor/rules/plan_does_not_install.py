@@ -13,8 +13,8 @@ warning, and fail when they are used.
 The tags of the wheels and the requirements of each release are read from the released files.
 
 ## Fix
-The nearest release that has a wheel there is named; of contradicting pins the one to give up is the
-one that nothing else depends on.
+The nearest release that has a wheel there, or the release that the other planned ones require. To
+keep a pin that they refuse, change them instead.
 
 ## When to ignore
 If you build the package from source.
@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import triton_matches_pin
 from qdoctor.model import Because, Finding
 from qdoctor.rules.case import rule
 from qdoctor.rules.remedies import pip
@@ -49,21 +48,13 @@ def find(case: Case) -> Iterator[Finding]:
             title=f"the plan would not install: {problem.text}",
             because=list(problem.because) or [said],
             fixes=_fixes(problem),
-            symptom_of=_cause(case, problem),
         )
 
 
-def _cause(case: Case, problem: Problem) -> str | None:
-    """Name the rule that reports why torch and triton contradict each other, where it does."""
-    mismatch = problem.package == "triton" and case.ask(triton_matches_pin).value == "no"
-    return "triton-pin-mismatch" if mismatch else None
-
-
 def _fixes(problem: Problem) -> list[Fix]:
-    if problem.nearest is None:
+    if problem.spec is None:
         return []
-    why = f"the nearest {problem.package} that has a wheel there"
-    return [pip("use", problem.package, f"=={problem.nearest}", why, verify=NAME)]
+    return [pip("use", problem.package, problem.spec, problem.why, verify=NAME)]
 
 
 RULE = rule(NAME, __doc__, find)
