@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qdoctor.release_question import HasAnswer
-    from qdoctor.report.paper import Paper
+    from qdoctor.report.paper import Paper, Part
 
 _SHOWN_ITEMS = 12
 _SHOWN_PLACES = 6
 _DIGEST = 12
 _LABEL = 24
+_ANSWER = 9
 _ANSWERS = {"yes": "green", "no": "red", "unknown": "yellow"}
 
 
@@ -45,10 +46,11 @@ def has(  # noqa: PLR0913 - an answer has these parts
 ) -> None:
     """Write whether a release has a name; ``spans`` say it of all releases that are known."""
     subject = f"{package} {answer.version or ''}".strip()
-    paper.line((answer.answer, _ANSWERS[answer.answer]), (f"  {name} in {subject}", ""))
-    for first, last, told in spans:
+    told: Part = (f"{name} in {subject}", "")
+    paper.row([(answer.answer, _ANSWERS[answer.answer], _ANSWER)], told, indent=0)
+    for first, last, each in spans:
         span = first if first == last else f"{first} to {last}"
-        paper.row([(told, _ANSWERS[told], 9)], (span, ""))
+        paper.row([(each, _ANSWERS[each], _ANSWER)], (span, ""))
     if with_evidence:
         places(paper, answer.evidence)
 
