@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
 
+_CUDA = "cu"
 _STEPS = 2000
 """More choices than any real plan of these packages needs: then it is given up, not hung."""
 
@@ -192,8 +193,14 @@ class Installer:
             if requirement is None:
                 continue
             marker = requirement.marker
-            if marker is None or marker.evaluate({**self.environment, "extra": ""}):
+            applies = marker is None or marker.evaluate({**self.environment, "extra": ""})
+            if applies and not self._left_out(name, version, requirement):
                 yield requirement
+
+    def _left_out(self, name: str, version: str, requirement: Requirement) -> bool:
+        """Only torch's CUDA builds require the released triton: others bring none, or their own."""
+        build = version.partition("+")[2] or self.build or _CUDA
+        return name == "torch" and requirement.name == "triton" and not build.startswith(_CUDA)
 
     def _known(self, name: str, version: str) -> bool:
         return bool(self.matrix.matching(name, version))

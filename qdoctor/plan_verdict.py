@@ -64,18 +64,18 @@ def needs(plan: PlanVerdict | None) -> list[Need]:
 def _installs(plan: Plan) -> PlanStep:
     if plan.problems:
         return PlanStep("no", "; ".join(one.text for one in plan.problems))
-    judged = [
-        f"{name} {version}" for name, version in plan.packages.items() if _is_judged(plan, name)
-    ]
-    if plan.doubts or not judged:
+    held = [name for name in plan.packages if name not in plan.unjudged]
+    if plan.doubts or not held:
         return PlanStep("unknown", "; ".join(plan.doubts) or "no planned package is known")
-    left = f"; not judged: {', '.join(plan.unjudged)}" if plan.unjudged else ""
-    fit = "has a wheel" if len(judged) == 1 else "have wheels, and their requirements agree"
-    return PlanStep("yes", f"{', '.join(judged)} {fit}{left}")
-
-
-def _is_judged(plan: Plan, name: str) -> bool:
-    return name not in plan.unjudged
+    new = [f"{name} {plan.packages[name]}" for name in held if name not in plan.kept]
+    stay = [f"{name} {plan.packages[name]}" for name in held if name in plan.kept]
+    parts = [
+        f"{', '.join(new)} {'has a wheel' if len(new) == 1 else 'have wheels'}" if new else "",
+        f"installed already: {', '.join(stay)}" if stay else "",
+        "they accept each other" if len(held) > 1 else "",
+        f"not judged: {', '.join(plan.unjudged)}" if plan.unjudged else "",
+    ]
+    return PlanStep("yes", "; ".join(part for part in parts if part))
 
 
 def _imports(plan: Plan, machine: Machine, matrix: Matrix) -> PlanStep:

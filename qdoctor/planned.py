@@ -47,12 +47,13 @@ class Problem:
 class Plan:
     """Planned versions by canonical name, and what was assumed to arrive at them.
 
-    ``problems`` keep it from installing; ``doubts`` keep that from being known; ``unjudged`` are
-    packages that the matrix does not hold; ``absent`` are imported by what is planned and brought
-    by nothing that is.
+    ``kept`` are installed already and stay; ``problems`` keep the plan from installing, ``doubts``
+    keep that from being known; ``unjudged`` are packages that the matrix does not hold; ``absent``
+    are imported by what is planned and brought by nothing that is.
     """
 
     packages: dict[str, str] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
@@ -247,6 +248,7 @@ def _take(plan: Plan, name: str, version: str, want: Want, installer: Installer)
         return
     if kept:
         plan.packages[name] = version
+        plan.kept.append(name)
         if want.exact is None:
             plan.assumptions.append(f"{want.who}: {name} {version} is installed and fits: it stays")
         return

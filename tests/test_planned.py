@@ -184,3 +184,10 @@ def test_resolving_ends_soon_where_nothing_fits_together() -> None:
     plan = read("torch>=2.1", "triton==2.0.0", "bitsandbytes")
     assert plan.problems
     assert time.perf_counter() - start < 20
+
+
+def test_only_cuda_builds_of_torch_bring_the_released_triton() -> None:
+    """The METADATA of torch 2.13.0+cpu requires no triton; that build is not in the data."""
+    plan = read("torch==2.13.0+cpu")
+    assert plan.packages == {"torch": "2.13.0+cpu"}
+    assert "cpu" in plan.doubts[0]

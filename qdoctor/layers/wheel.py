@@ -6,7 +6,6 @@ about. Which Pythons and which platforms a release has wheels for is known, not 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from qdoctor.layers.answer import Answer, no, together, unknown, yes
@@ -25,7 +24,6 @@ _MUSL = ("musllinux",)
 _MACHINES = {"amd64": "x86_64", "aarch64": "arm64"}
 """One name for the machines that systems call differently (tags say ``aarch64`` and ``arm64``)."""
 _UNIVERSAL = "universal2"
-_CUDA = re.compile(r"cu(\d+)(\d)$")
 
 
 def has_wheel(machine: Machine, matrix: Matrix, package: str, version: str) -> Answer:
@@ -67,7 +65,7 @@ def _tag_of(cuda: str) -> str:
 
 def _for_platform(machine: Machine, matrix: Matrix, package: str, version: str) -> Answer:
     tag = version.partition("+")[2]
-    if package == "torch" and _CUDA.match(tag):
+    if package == "torch" and tag:
         public = version.partition("+")[0]
         built = build_of(machine, matrix, public, tag)
         if built.value != "yes":
