@@ -11,7 +11,7 @@ from qdoctor import local_data, release_question
 from qdoctor import matrix as matrices
 from qdoctor.mining.errors import UnreadableRelease
 from qdoctor.mining.index import configured
-from qdoctor.mining.mine import KINDS, Wanted, mine
+from qdoctor.mining.mine import KINDS, Wanted, holds, mine
 from qdoctor.model import BadInput
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def _absent(only: Asked | None, folder: Path) -> str:
     """Say that the release asked for is not on the index; ``""`` where it was read."""
     if only is None:
         return ""
-    shard = folder / "releases" / only.package / f"{Version(only.version or '')}.json"
-    return "" if shard.exists() else f"the index has no wheel of {only}"
+    there = holds(folder, only.package, Version(only.version or ""))
+    return "" if there else f"the index has no wheel of {only}"
 
 
 def _releases(matrix: Matrix) -> frozenset[tuple[str, str]]:

@@ -23,8 +23,6 @@ from qdoctor.layers.elsewhere import (
     bnb_nf4_on_cpu,
     fp8_supported,
     torch_fp8_on_cpu,
-    torchao_installed,
-    torchao_known,
 )
 from qdoctor.layers.gpu import (
     bf16_supported,
@@ -51,6 +49,12 @@ from qdoctor.layers.int8 import (
 )
 from qdoctor.layers.switchback import bnb_has_switchback, switchback_triton_names_resolve
 from qdoctor.layers.torch import torch_has_cuda, torch_has_sm, torch_installed
+from qdoctor.layers.torchao import (
+    torchao_fits_torch,
+    torchao_has_int8,
+    torchao_installed,
+    torchao_int8_on_sm,
+)
 from qdoctor.layers.triton import (
     triton_can_compile,
     triton_installed,
@@ -98,8 +102,10 @@ __all__ = [
     "torch_has_cuda",
     "torch_has_sm",
     "torch_installed",
+    "torchao_fits_torch",
+    "torchao_has_int8",
     "torchao_installed",
-    "torchao_known",
+    "torchao_int8_on_sm",
     "triton_can_compile",
     "triton_fits_libc",
     "triton_fits_python",

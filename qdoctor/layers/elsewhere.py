@@ -1,4 +1,4 @@
-"""Layers of the CPU paths, of torch's fp8 product and of torchao."""
+"""Layers of the CPU paths and of torch's fp8 product."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from qdoctor import released
 from qdoctor.layers.answer import Answer, no, unknown, yes
 from qdoctor.layers.bnb_binaries import PACKAGE
-from qdoctor.layers.torch import installed
 
 if TYPE_CHECKING:
     from qdoctor.machine import Machine
@@ -59,21 +58,6 @@ def torch_fp8_on_cpu(machine: Machine, matrix: Matrix) -> Answer:
     text = row["text"].format(torch=version.value)
     because = released.cited(table, row, text)
     return yes(text, because) if row["runs"] else no("fp8-needs-sm89", text, because)
-
-
-def torchao_installed(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
-    """Is torchao installed?"""
-    return installed(machine, "torchao", None)
-
-
-def torchao_known(machine: Machine, matrix: Matrix) -> Answer:
-    """Does the matrix know this torchao? Without that nothing can be said of it."""
-    version = machine.package("torchao")
-    if not version.value:
-        return unknown(version.reason or "torchao is not installed")
-    if not matrix.matching("torchao", version.value):
-        return unknown(f"the matrix does not know torchao {version.value}")
-    return yes(f"the matrix knows torchao {version.value}")
 
 
 def _on_cpu(machine: Machine, matrix: Matrix, column: str, what: str) -> Answer:

@@ -32,7 +32,7 @@ _LARGEST_PAGE = 64 * 2**20
 
 @dataclass(frozen=True)
 class WheelFile:
-    """One wheel as the index lists it; ``sha256`` as the index gives it, ``""`` for none."""
+    """One wheel as the index lists it; ``sha256`` and ``uploaded`` (ISO 8601), ``""`` for none."""
 
     name: str
     url: str
@@ -42,6 +42,7 @@ class WheelFile:
     tags: frozenset[Tag]
     requires_python: str
     yanked: bool
+    uploaded: str = ""
 
     @property
     def platforms(self) -> frozenset[str]:
@@ -105,6 +106,7 @@ def _wheel(row: dict[str, Any], page: str, package: str) -> WheelFile | None:
         tags=tags,
         requires_python=row.get("requires-python") or "",
         yanked=row.get("yanked", False) not in (False, None),
+        uploaded=str(row.get("upload-time") or ""),
     )
 
 

@@ -6,16 +6,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from qdoctor.mining import bitsandbytes_release, torch_release, triton_release
+from qdoctor.mining import (
+    bitsandbytes_release,
+    dependents,
+    together,
+    torch_release,
+    torchao_release,
+    triton_release,
+)
 from qdoctor.mining.errors import UnreadableRelease
 from qdoctor.mining.http import Transport
 from qdoctor.mining.index import WheelFile, by_release, wheels
-from qdoctor.mining.shard import Shard, path_of, write, write_index
+from qdoctor.mining.shard import Shard, keep_observed, path_of, today, write, write_index
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,18 +31,27 @@ Reader = Callable[[Shard, Sequence[WheelFile], Transport], None]
 
 @dataclass(frozen=True)
 class Kind:
-    """How the releases of one package are read, from which release on."""
+    """How the releases of one package are read, from which release or upload on.
+
+    ``together``: they are so many that they lie in one file.
+    """
 
     package: str
     first: Version
     read: Reader
+    together: bool = False
+    since: str = ""
 
 
 KINDS = tuple(
     Kind(module.PACKAGE, Version(module.FIRST), module.read)
-    for module in (triton_release, bitsandbytes_release, torch_release)
+    for module in (triton_release, bitsandbytes_release, torch_release, torchao_release)
+) + tuple(
+    Kind(package, Version("0"), dependents.read, together=True, since=dependents.SINCE)
+    for package in dependents.PACKAGES
 )
 _THREADS = 8
+_Job = tuple[Kind, Version, list[WheelFile]]
 
 
 @dataclass
@@ -55,7 +70,8 @@ class Mined:
 class Wanted:
     """Which releases to read: all, of one package, one release; also those that have a shard.
 
-    ``known`` (package, version) are left out in any case: somebody else's data holds them.
+    ``known`` (package, version) are left out in any case: somebody else's data holds them. What is
+    read beside such data gets a file a release, as it is to be laid over that.
     """
 
     package: str | None = None
@@ -63,13 +79,15 @@ class Wanted:
     refresh: bool = False
     known: frozenset[tuple[str, str]] = frozenset()
 
-    def fits(self, kind: Kind, version: Version) -> bool:
+    def fits(self, kind: Kind, version: Version, files: Sequence[WheelFile]) -> bool:
         """Say whether a release is asked for."""
         if (kind.package, str(version)) in self.known:
             return False
         if self.version is not None:
             return version == Version(self.version)
-        return version >= kind.first and not version.is_prerelease
+        uploaded = max(file.uploaded for file in files)
+        late = not uploaded or uploaded >= kind.since
+        return late and version >= kind.first and not version.is_prerelease
 
 
 def mine(
@@ -85,31 +103,48 @@ def mine(
     """
     started = time.monotonic()
     mined = Mined()
-    jobs = list(_jobs(folder, index_url, transport, wanted))
+    jobs: list[_Job] = []
+    for kind in KINDS:
+        if wanted.package in (None, kind.package):
+            try:
+                jobs += _jobs(folder, index_url, transport, wanted, kind)
+            except UnreadableRelease as error:
+                if wanted.package or not kind.together:
+                    raise  # without the packages that this is about, there is no matrix
+                mined.failed[kind.package] = str(error)
+                progress(f"{kind.package}: not read: {error}")
     if not jobs and wanted.version is not None and not wanted.refresh:
         progress("nothing to read: the shard is there, or the index has no such release")
     with ThreadPoolExecutor(_THREADS) as pool:
         running = {pool.submit(_one, kind, v, files, transport): v for kind, v, files in jobs}
         for done in as_completed(running):
-            _keep(folder, done, mined, progress)
-    today = datetime.now(timezone.utc).strftime("%Y.%m.%d")
-    if (folder / "releases").is_dir():
-        write_index(folder, today, changed=bool(mined.written))
+            _keep(folder, done, mined, progress, alone=bool(wanted.known))
+    if folder.is_dir():
+        renew_index(folder, changed=bool(mined.written))
     mined.received, mined.requests = transport.received, transport.requests
     mined.seconds = time.monotonic() - started
     return mined
 
 
+def renew_index(folder: Path, *, changed: bool) -> bool:
+    """Write ``index.json`` from what lies in ``folder``; today's version if a shard changed."""
+    many = {package: together.versions(folder, package) for package in together.packages(folder)}
+    return write_index(folder, today(), many, changed=changed)
+
+
+def holds(folder: Path, package: str, version: Version) -> bool:
+    """Say whether ``folder`` has a release, in whichever file."""
+    shard = path_of(folder, package, version)
+    return shard.exists() or version in together.versions(folder, package)
+
+
 def _jobs(
-    folder: Path, index_url: str, transport: Transport, wanted: Wanted
-) -> Iterator[tuple[Kind, Version, list[WheelFile]]]:
-    for kind in KINDS:
-        if wanted.package not in (None, kind.package):
-            continue
-        for version, files in by_release(wheels(index_url, kind.package, transport)).items():
-            there = path_of(folder, kind.package, version).exists()
-            if wanted.fits(kind, version) and (wanted.refresh or not there):
-                yield kind, version, files
+    folder: Path, index_url: str, transport: Transport, wanted: Wanted, kind: Kind
+) -> Iterator[_Job]:
+    for version, files in by_release(wheels(index_url, kind.package, transport)).items():
+        asked = wanted.fits(kind, version, files)
+        if asked and (wanted.refresh or not holds(folder, kind.package, version)):
+            yield kind, version, files
 
 
 def _one(
@@ -131,6 +166,8 @@ def _keep(
     done: Future[tuple[Shard, str]],
     mined: Mined,
     progress: Callable[[str], None],
+    *,
+    alone: bool,
 ) -> None:
     shard, why = done.result()
     name = f"{shard.package}=={shard.version}"
@@ -138,7 +175,11 @@ def _keep(
         mined.failed[name] = why
         progress(f"{name}: not read: {why}")
         return
-    path = path_of(folder, shard.package, Version(shard.version))
-    changed = write(path, shard.text())
+    if shard.package in dependents.PACKAGES and not alone:
+        changed = together.put(folder, shard)
+    else:
+        path = path_of(folder, shard.package, Version(shard.version))
+        keep_observed(shard, path)
+        changed = write(path, shard.text())
     (mined.written if changed else mined.unchanged).append(name)
     progress(f"{name}: {len(shard.facts)} facts" + ("" if changed else ", unchanged"))

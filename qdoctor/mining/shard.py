@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
@@ -11,6 +12,7 @@ from packaging.version import Version
 from qdoctor.mining.errors import UnreadableRelease
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from qdoctor.mining.index import WheelFile
@@ -65,6 +67,16 @@ def path_of(folder: Path, package: str, version: Version) -> Path:
     return folder / "releases" / package / f"{version}.json"
 
 
+def keep_observed(shard: Shard, path: Path) -> None:
+    """Take over what was seen by running the release: reading it again does not tell that."""
+    if not path.exists():
+        return
+    old = json.loads(path.read_text(encoding="utf-8"))
+    for key, places in old["evidence"].items():
+        if key not in shard.facts and all(place["strength"] == "observed" for place in places):
+            shard.say(key, old["facts"][key], *places)
+
+
 def write(path: Path, text: str) -> bool:
     """Write ``text`` whole or not at all; False where the file already says the same."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
@@ -76,19 +88,32 @@ def write(path: Path, text: str) -> bool:
     return True
 
 
-def write_index(folder: Path, today: str, *, changed: bool) -> bool:
+def today() -> str:
+    """Give the data version of data that changes now: ``YYYY.MM.DD``, UTC."""
+    return datetime.now(timezone.utc).strftime("%Y.%m.%d")
+
+
+def write_index(
+    folder: Path, day: str, together: Mapping[str, Sequence[Version]], *, changed: bool
+) -> bool:
     """Write ``index.json`` from the shards that lie in ``folder``.
 
-    ``today`` (``YYYY.MM.DD``) becomes the data version only where a shard changed.
+    ``together``: packages whose releases lie in one file, and these releases, ascending.
+
+    ``day`` (``YYYY.MM.DD``) becomes the data version only where a shard changed.
     """
     path = folder / "index.json"
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     packages = {
         found.name: [str(v) for v in sorted(Version(shard.stem) for shard in found.glob("*.json"))]
-        for found in sorted((folder / "releases").iterdir())
+        for found in (folder / "releases").glob("*")
         if found.is_dir()
     }
-    same = not changed and old.get("packages") == packages
-    version = old["version"] if same else today
-    text = json.dumps({"version": version, "packages": packages}, indent=1) + "\n"
+    packages |= {package: list(map(str, ordered)) for package, ordered in together.items()}
+    packages = dict(sorted(packages.items()))
+    content = {"packages": packages, "together": sorted(together)}
+    before = {"packages": old.get("packages"), "together": old.get("together", [])}
+    same = not changed and before == content
+    version = old["version"] if same else day
+    text = json.dumps({"version": version, **content}, indent=1) + "\n"
     return write(path, text)

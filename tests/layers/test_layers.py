@@ -205,11 +205,19 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("torchao_installed", "yes", None, {"packages": {"torchao": "0.9.0"}}),
     ("torchao_installed", "no", None, {"packages": {"torchao": ""}}),
     ("torchao_installed", "unknown", None, {}),
-    ("torchao_known", "unknown", None, {"packages": {"torchao": "0.9.0"}}),
+    ("torchao_has_int8", "yes", None, {"packages": {"torchao": "0.9.0"}}),
+    ("torchao_has_int8", "unknown", None, {"packages": {"torchao": "99.0"}}),
+    ("torchao_fits_torch", "yes", None, {"packages": {"torch": "2.13.0", "torchao": "0.9.0"}}),
+    ("torchao_fits_torch", "yes", None, {"packages": {"torch": "2.3.1", "torchao": "0.3.0"}}),
+    ("torchao_fits_torch", "no", None, {"packages": {"torch": "2.13.0", "torchao": "0.12.0"}}),
+    ("torchao_fits_torch", "no", None, {"packages": {"torch": "2.6.0", "torchao": "0.3.0"}}),
+    ("torchao_fits_torch", "unknown", None, {"packages": {"torch": "2.6.0", "torchao": "0.9.0"}}),
+    ("torchao_int8_on_sm", "yes", None, {"gpus": H100}),
+    ("torchao_int8_on_sm", "unknown", None, {"gpus": T4}),
 ]
 WITHOUT = {
-    ("torchao_known", "yes"),  # the matrix holds no torchao yet
-    ("torchao_known", "no"),
+    ("torchao_has_int8", "no"),  # every known torchao has it under some name
+    ("torchao_int8_on_sm", "no"),  # no GPU is known on which it fails
     ("igemm_row_major", "no"),  # cuBLASLt may multiply int8 on the ordinary cores
     ("triton_libdevice_found", "no"),  # every known triton has it somewhere
 }

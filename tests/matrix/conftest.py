@@ -27,8 +27,13 @@ def index() -> dict[str, Any]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a check once per file it asks for: ``table_path`` or ``release_path``."""
-    for name, pattern in (("table_path", "tables/*.json"), ("release_path", "releases/*/*.json")):
+    """Run a check once per file it asks for: ``table_path`` and so on."""
+    patterns = {
+        "table_path": "tables/*.json",
+        "release_path": "releases/*/*.json",
+        "dependents_path": "dependents/*.json",
+    }
+    for name, pattern in patterns.items():
         if name in metafunc.fixturenames:
             paths = sorted(MATRIX.glob(pattern))
             metafunc.parametrize(name, paths, ids=lambda path: f"{path.parent.name}-{path.stem}")

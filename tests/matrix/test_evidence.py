@@ -22,6 +22,12 @@ def test_a_wheel_is_named_with_its_digest(release_path: Path) -> None:
     assert not unnamed
 
 
+def test_releases_in_one_file_have_their_evidence_too(dependents_path: Path) -> None:
+    for one in json.loads(dependents_path.read_text(encoding="utf-8"))["releases"].values():
+        assert set(one["facts"]) == set(one["evidence"])
+        assert all(item["sha256"] for items in one["evidence"].values() for item in items)
+
+
 def test_the_source_of_every_row_is_stated(table_path: Path) -> None:
     table = json.loads(table_path.read_text(encoding="utf-8"))
     if "sources" in table:

@@ -32,6 +32,14 @@ def test_a_release(release_path: Path, matrix_folder: Path) -> None:
     _check(release_path, matrix_folder / "schema" / "release.json")
 
 
+def test_releases_in_one_file(dependents_path: Path, matrix_folder: Path) -> None:
+    package = _read(dependents_path)
+    validator = jsonschema.Draft202012Validator(_read(matrix_folder / "schema" / "release.json"))
+    for version, one in package["releases"].items():
+        whole = {"package": package["package"], "version": version, **one}
+        assert not list(validator.iter_errors(whole)), version
+
+
 def test_the_index(matrix_folder: Path) -> None:
     _check(matrix_folder / "index.json", matrix_folder / "schema" / "index.json")
 

@@ -23,7 +23,22 @@ def test_the_index_and_the_files_agree(index: dict[str, Any], matrix_folder: Pat
         f"{path.parent.name}/{path.name.removesuffix('.json')}"
         for path in (matrix_folder / "releases").glob("*/*.json")
     }
+    for package in index["together"]:
+        path = matrix_folder / "dependents" / f"{package}.json"
+        found |= {f"{package}/{one}" for one in json.loads(path.read_bytes())["releases"]}
     assert listed == found
+
+
+def test_a_package_lies_together_or_apart(index: dict[str, Any], matrix_folder: Path) -> None:
+    together = {path.stem for path in (matrix_folder / "dependents").glob("*.json")}
+    assert together == set(index["together"])
+    assert not [name for name in together if (matrix_folder / "releases" / name).exists()]
+
+
+def test_releases_in_one_file_are_in_order(dependents_path: Path) -> None:
+    package = json.loads(dependents_path.read_text(encoding="utf-8"))
+    assert package["package"] == dependents_path.stem
+    assert list(package["releases"]) == sorted(package["releases"], key=Version)
 
 
 def test_a_release_lies_where_its_name_says(release_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from packaging.version import Version
 
 from qdoctor.mining import __main__ as program
-from qdoctor.mining import bitsandbytes_release
+from qdoctor.mining import bitsandbytes_release, dependents
 from qdoctor.mining.index import WheelFile
 from qdoctor.mining.mine import Mined, Wanted, mine
 from qdoctor.mining.shard import Shard
@@ -79,6 +79,8 @@ def served(index: Index, make_wheel: Callable[..., bytes]) -> Index:
     index.add("triton", wheels)
     bnb = make_wheel("bitsandbytes", "0.42.0", BITSANDBYTES, "Requires-Dist: scipy")
     index.add("bitsandbytes", {"bitsandbytes-0.42.0-py3-none-any.whl": bnb})
+    for package in ("torchao", *dependents.PACKAGES):
+        index.add(package, {})
     index.add("torch", {f"torch-2.6.0-cp311-cp311-{linux}.whl": b"no archive"})
     return index
 
@@ -190,6 +192,21 @@ def test_what_has_a_shard_is_read_again_only_when_asked(
     assert json.loads(index.read_text(encoding="utf-8"))["version"] == "2020.01.01"
 
 
+def test_what_was_observed_outlives_reading_the_wheel_again(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    run(Wanted(package="triton"))
+    path = tmp_path / "out" / "releases" / "triton" / "3.4.0.json"
+    shard = json.loads(path.read_text(encoding="utf-8"))
+    shard["facts"]["compiles"] = {"int8_dot": {"8.0": "yes"}}
+    shard["evidence"]["compiles"] = [{"source": "a run", "strength": "observed"}]
+    path.write_text(json.dumps(shard), encoding="utf-8")
+    run(Wanted(package="triton", refresh=True))
+    again = shard_of(tmp_path, "triton", "3.4.0")
+    assert again["facts"]["compiles"] == {"int8_dot": {"8.0": "yes"}}
+    assert again["facts"].keys() == again["evidence"].keys()
+
+
 def test_one_release_alone(run: Callable[..., Any], tmp_path: Path) -> None:
     mined, _said = run(Wanted(package="triton", version="3.4.0"))
     assert mined.written == ["triton==3.4.0"]
@@ -220,3 +237,9 @@ def test_the_program_refuses_what_it_cannot_read(
     with pytest.raises(SystemExit, match="2"):
         program.main()
     assert not (tmp_path / "new").exists()
+
+
+def test_compiling_wants_a_place_for_the_releases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["mining", "--compile"])
+    with pytest.raises(SystemExit, match="2"):
+        program.main()

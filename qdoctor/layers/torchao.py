@@ -1,0 +1,95 @@
+"""Layers of torchao's int8 dynamic quantization."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from qdoctor import released
+from qdoctor.layers.answer import Answer, no, unknown, yes
+from qdoctor.layers.torch import installed
+from qdoctor.released import fact, fits
+
+if TYPE_CHECKING:
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+
+PACKAGE = "torchao"
+_TABLE = "torchao_int8"
+
+
+def torchao_installed(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
+    """Is torchao installed?"""
+    return installed(machine, PACKAGE, None)
+
+
+def torchao_has_int8(machine: Machine, matrix: Matrix) -> Answer:
+    """Does this torchao offer int8 dynamic quantization, under any name it has had?"""
+    version = machine.package(PACKAGE)
+    if not version.value:
+        return unknown(version.reason or f"{PACKAGE} is not installed")
+    there = fact(matrix, PACKAGE, version.value, "quantization_names")
+    if there.value is None:
+        return unknown(there.reason)
+    names = [row["name"] for row in matrix.table(_TABLE)["names"]]
+    found = next((name for name in names if name in there.value), None)
+    if found is not None:
+        return yes(f"{PACKAGE} {version.value} has {found}", there.because)
+    text = f"{PACKAGE} {version.value} has no int8 dynamic quantization under a known name"
+    complete = fact(matrix, PACKAGE, version.value, "quantization_names_complete")
+    return no(None, text, there.because) if complete.value else unknown(text)
+
+
+def torchao_fits_torch(machine: Machine, matrix: Matrix) -> Answer:
+    """Does this torchao's int8 path work with this torch: as it requires, and as was seen?"""
+    version, torch = machine.package(PACKAGE), machine.torch
+    if not version.value or not torch.value:
+        known = version if not version.value else torch
+        return unknown(known.reason or f"{PACKAGE} or torch is not installed")
+    pinned = _by_requirement(machine, matrix)
+    if pinned is not None and pinned.value == "no":
+        return pinned
+    who = f"{PACKAGE} {version.value}"
+    table = matrix.table(_TABLE)
+    for row in table["rows"]:
+        inside = (
+            fits(matrix, PACKAGE, version.value, row["spec"]),
+            fits(matrix, "torch", torch.value, row["torch"]),
+        )
+        if inside == (True, True):
+            text = row["text"].format(torchao=version.value, torch=torch.value)
+            because = released.cited(table, row, text)
+            return yes(text, because) if row["runs"] else no(None, text, because)
+    return pinned or unknown(f"{who} does not say which torch it needs")
+
+
+def torchao_int8_on_sm(machine: Machine, matrix: Matrix) -> Answer:
+    """Was torchao's int8 path seen to run on a GPU of this SM? Unknown elsewhere."""
+    sm = machine.sm
+    if sm.value is None:
+        return unknown(sm.reason)
+    table = matrix.table(_TABLE)
+    row = table["gpus"].get(sm.value)
+    if row is None:
+        return unknown(f"whether {PACKAGE}'s int8 path runs on SM {sm.value} is not known")
+    text = f"{PACKAGE}'s int8 path runs on SM {sm.value}"
+    return yes(text, released.cited(table, row, text))
+
+
+def _by_requirement(machine: Machine, matrix: Matrix) -> Answer | None:
+    """Compare torch with the release's own requirement; None where it states no versions."""
+    version, torch = machine.package(PACKAGE).value or "", machine.torch.value or ""
+    stated = fact(matrix, PACKAGE, version, "requires_dist")
+    for line in stated.value or ():
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if requirement.name != "torch" or requirement.marker or not requirement.specifier:
+            continue
+        text = f"{PACKAGE} {version} requires {requirement}, torch is {torch}"
+        inside = fits(matrix, "torch", torch, str(requirement.specifier))
+        if inside is not None:
+            return yes(text, stated.because) if inside else no(None, text, stated.because)
+    return None
