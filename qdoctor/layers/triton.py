@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier
+from packaging.version import Version
 
 from qdoctor import released
 from qdoctor.layers.answer import Answer, no, unknown, yes
@@ -107,22 +108,28 @@ def triton_supports_sm(machine: Machine, matrix: Matrix) -> Answer:
 
 
 def triton_int8_on_sm(machine: Machine, matrix: Matrix) -> Answer:
-    """Does this triton compile an int8 product for this GPU (table ``triton_int8``)?"""
+    """Does this triton compile an int8 product for this GPU? Seen by compiling one, per release."""
     sm, version = machine.sm, machine.triton
     if sm.value is None or not version.value:
         return unknown(sm.reason or version.reason or "triton is not installed")
-    table = matrix.table("triton_int8")
-    row = released.row_for(matrix, table["rows"], "triton", version.value)
-    own = parsed(sm.value)
-    if row is None or own is None:
-        return unknown(f"for which GPUs triton {version.value} compiles int8 products is not known")
-    floor = parsed(row["minimum_sm"])
-    because = released.cited(table, row, f"triton {version.value} compiles int8 from {floor} on")
-    if sm.value in row["not_on"] or (floor and own < floor):
-        rule = "no-sm-binary" if sm.value in row["not_on"] else "sm-lacks-int8-tensor-cores"
-        text = f"triton {version.value} compiles no int8 product for SM {sm.value}"
-        return no(rule, text, because, sm.because)
-    return yes(f"triton {version.value} compiles int8 products for SM {sm.value}", because)
+    seen = fact(matrix, "triton", version.value, "compiles")
+    answers = (seen.value or {}).get("int8_dot", {})
+    said = answers.get(sm.value)
+    if said is None:
+        return unknown(f"whether triton {version.value} compiles int8 for SM {sm.value} is unknown")
+    text = f"triton {version.value} compiles {{}} int8 product{{}} for SM {sm.value}"
+    because = matrix.because("triton", version.value, "compiles", text.format("an", f": {said}"))
+    if said == "yes":
+        return yes(text.format("an", ""), because)
+    older = _serves_newer(answers, sm.value)
+    rule = "sm-lacks-int8-tensor-cores" if older else "no-sm-binary"
+    return no(rule, text.format("no", ""), because, sm.because)
+
+
+def _serves_newer(said: dict[str, str], sm: str) -> bool:
+    """Say whether a newer SM than ``sm`` compiles: then ``sm`` is too old, not too new."""
+    own = Version(sm)
+    return any(answer == "yes" and Version(one) > own for one, answer in said.items())
 
 
 def triton_can_compile(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
