@@ -23,6 +23,7 @@ from qdoctor import (
 )
 from qdoctor import matrix as matrices
 from qdoctor.facts import collect, described, find_target
+from qdoctor.facts.native import read_deciding
 from qdoctor.facts.plan import overlay
 from qdoctor.machine import complete
 from qdoctor.model import Diagnosis, Facts, Observation, Report, Target, from_plain
@@ -126,6 +127,8 @@ def look(
     gpu = named_gpu(question.gpu, known) if question.gpu is not None else None
     driver, assumed = named_driver(question, known)
     target, present, observations = _present(question, environ, stdin)
+    if target.kind != "described":
+        present = _inspected(present, known, environ)
     there, elsewhere = platforms.laid_over(present, question)
     plan = planned.read(question.specs, question.requirements, there, known)
     planned_packages = {**dict.fromkeys(plan.absent, ""), **plan.packages}
@@ -137,6 +140,13 @@ def look(
         observations, said = [], [*said, _NOT_REPLAYED]
     target = msgspec.structs.replace(target, assumptions=said)
     return _Patient(target, facts, present, tuple(observations), gpu, plan)
+
+
+def _inspected(facts: Facts, matrix: Matrix, environ: Mapping[str, str]) -> Facts:
+    """Let installed files answer for packages in a version that the matrix does not know."""
+    installed = (facts.packages or {}).items()
+    unknown = [name for name, own in installed if own and not matrix.matching(name, own)]
+    return read_deciding(facts, unknown, environ) if unknown else facts
 
 
 def _environment(facts: Facts) -> tuple[object, ...]:

@@ -6,17 +6,23 @@ question about CUDA depends on theirs.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor.facts.inspected import Inspections
 from qdoctor.model import NativeLibrary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
+
+    from qdoctor.model import Facts
 
 PACKAGE = "bitsandbytes"
 _SUFFIXES = {".so", ".dll", ".dylib"}
+_DECIDING = {"torch": "lib/libtorch_python.so", "triton": "_C/libtriton.so"}
+"""The library of a package whose glibc is the package's: its bindings, which load the rest."""
 _OTHER_VENDORS = ("_rocm", "_hip", "_xpu", "_mps", "_hpu")
 
 
@@ -46,6 +52,34 @@ def read_native(
             unread[f"native.{path.name}"] = str(error)
     inspections.keep()
     return libraries, unread
+
+
+def read_deciding(facts: Facts, packages: Iterable[str], environ: Mapping[str, str]) -> Facts:
+    """Add what the deciding library of each installed package needs: torch's and triton's.
+
+    They are large, and the matrix knows them for released versions, so they are read for
+    ``packages`` only: those in a version that it does not know. One that cannot be read is left
+    out, so that what depends on it stays unknown.
+    """
+    files = {found.name: found.file for found in reversed(facts.packages_found or ())}
+    wanted = {one: file for one in packages if one in _DECIDING and (file := files.get(one))}
+    if not wanted:
+        return facts
+    inspections = Inspections(_read, environ)
+    added = [
+        msgspec.structs.replace(library, package=package)
+        for package, file in wanted.items()
+        if (library := _attempt(inspections, Path(file).parent / _DECIDING[package]))
+    ]
+    inspections.keep()
+    return msgspec.structs.replace(facts, native=[*(facts.native or []), *added])
+
+
+def _attempt(inspections: Inspections, path: Path) -> NativeLibrary | None:
+    try:
+        return inspections.read(path)
+    except (Unreadable, OSError):
+        return None
 
 
 def _read(path: Path) -> NativeLibrary:

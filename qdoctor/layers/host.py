@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers.answer import Answer, no, together, unknown, yes
 from qdoctor.layers.bnb_binaries import chosen
-from qdoctor.released import fact, fits, parsed
+from qdoctor.model import Because
+from qdoctor.released import Known, fact, fits, parsed
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
-    from qdoctor.released import Known
 
 _PACKAGES = ("torch", "triton", "bitsandbytes")
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
@@ -73,6 +73,9 @@ def package_fits_python(machine: Machine, matrix: Matrix, package: str) -> Answe
     version = machine.package(package)
     if not version.value:
         return unknown(version.reason or f"{package} is not installed")
+    if not matrix.matching(package, version.value) and _installed_here(machine, package):
+        text = f"an installer that checks it put {package} {version.value} into this Python"
+        return yes(text, Because(text, f"facts: requires.{package}", "inspected"))
     return release_fits_python(machine, matrix, package, version.value)
 
 
@@ -148,6 +151,10 @@ def _glibc_needed(machine: Machine, matrix: Matrix, package: str, version: str) 
     """Return the glibc a package's code needs: of the library that is loaded, for bitsandbytes."""
     if package == "bitsandbytes":
         return chosen(machine, matrix).glibc
+    for library in machine.facts.native or ():
+        if library.package == package and library.glibc:
+            text = f"the installed {library.file} needs glibc {library.glibc}"
+            return Known(library.glibc, Because(text, "facts: native", "inspected"))
     return fact(matrix, package, version, "glibc")
 
 
@@ -174,6 +181,11 @@ def glibc_of_tag(tag: str) -> Version | None:
     if found := _MANYLINUX.match(tag):
         return parsed(f"{found[1]}.{found[2]}")
     return parsed(_NAMED.get(tag.split("_", 1)[0]))
+
+
+def _installed_here(machine: Machine, package: str) -> bool:
+    """Say whether the package's own metadata was read in the examined interpreter."""
+    return package in (machine.facts.requires or {})
 
 
 def _present(machine: Machine) -> list[str]:

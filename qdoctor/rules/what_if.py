@@ -126,7 +126,7 @@ def _changed(facts: Facts, package: str, version: str) -> Facts:
     changed = msgspec.structs.replace(
         facts,
         packages={**(facts.packages or {}), package: version},
-        native=None if package in _owners(facts) else facts.native,
+        native=[one for one in facts.native or [] if one.package != package] or None,
         requires=_without(facts.requires, package),
         packages_found=[one for one in facts.packages_found or [] if one.name != package] or None,
     )
@@ -137,11 +137,6 @@ def _changed(facts: Facts, package: str, version: str) -> Facts:
 
 def _without(requires: dict[str, list[str]] | None, package: str) -> dict[str, list[str]] | None:
     return {name: said for name, said in requires.items() if name != package} if requires else None
-
-
-def _owners(facts: Facts) -> set[str | None]:
-    """Name the packages whose native libraries were read: a list with a gap would mislead."""
-    return {one.package for one in facts.native or ()}
 
 
 def with_gpu(machine: Machine, matrix: Matrix, gpu: Gpu) -> Machine:

@@ -27,3 +27,12 @@ def test_is_silent_on_known_releases(ask: Ask) -> None:
 
 def test_is_silent_where_a_version_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("h100", packages={"bitsandbytes": "?"})
+
+
+def test_a_release_can_be_learned_and_a_build_of_a_commit_cannot(ask: Ask) -> None:
+    command = "python -m qdoctor matrix mine --only bitsandbytes==99.0.0"
+    found = ask("h100", packages={"bitsandbytes": "99.0.0"})[NAME]
+    assert command in [fix.command for fix in found.fixes]
+    for version in ("3.6.0+git7416ffcb", "99.0.0.dev1"):
+        fixes = ask("h100", packages={"triton": version})[NAME].fixes
+        assert [fix.action for fix in fixes] == ["upgrade"]
