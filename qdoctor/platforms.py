@@ -34,6 +34,7 @@ _JUDGED = ("torch", "triton", "bitsandbytes", "torchao")
 _COMPILER = (
     "a C compiler and Python's headers, which triton needs at run time, are taken to be there"
 )
+_NEW_MACOS = "a macOS new enough for every planned wheel: which one it is plays no part yet"
 _LIBC = (
     "a glibc new enough for every planned wheel: the platform's name does not state one "
     "(manylinux_2_28_x86_64 does)"
@@ -81,8 +82,8 @@ def _on_platform(facts: Facts, question: Question) -> tuple[Facts, list[str]]:
         return facts, []
     here, there = facts.host or Host(), host(question.platform)
     said = [f"{question.platform} as the platform, whatever this machine is"]
-    if there.libc is None:
-        said.append(_LIBC)
+    if there.libc is None or there.os == "macos":
+        said.append(_LIBC if there.libc is None else _NEW_MACOS)
     if here.os in {None, there.os} and here.machine in {None, there.machine}:
         stated = {"os": there.os, "machine": there.machine, "libc": there.libc}
         named = msgspec.structs.replace(here, **stated)

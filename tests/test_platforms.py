@@ -71,6 +71,11 @@ def test_another_platform_has_nothing_of_this_machine() -> None:
     assert any("C compiler" in line for line in said)
 
 
+def test_which_macos_it_is_is_said_to_be_assumed() -> None:
+    _, said = platforms.laid_over(HERE, Question(platform="macosx_11_0_arm64"))
+    assert any("macOS new enough" in line for line in said)
+
+
 def test_the_same_platform_with_another_libc_keeps_what_is_installed() -> None:
     facts, _ = platforms.laid_over(HERE, Question(platform="manylinux_2_17_x86_64"))
     assert facts.host is not None
