@@ -1,4 +1,8 @@
-"""One place in a wheel read again, and held against what the matrix says was read there."""
+"""One place in a wheel read again, and held against what the matrix says was read there.
+
+What says that something is *not* there names a member and no symbol. For it the member's presence
+in the same wheel, told by its sha256, is all that is checked; the miner alone reads it again.
+"""
 
 from __future__ import annotations
 
