@@ -43,6 +43,7 @@ class WheelFile:
     requires_python: str
     yanked: bool
     uploaded: str = ""
+    why_yanked: str = ""
 
     @property
     def platforms(self) -> frozenset[str]:
@@ -107,6 +108,7 @@ def _wheel(row: dict[str, Any], page: str, package: str) -> WheelFile | None:
         requires_python=row.get("requires-python") or "",
         yanked=row.get("yanked", False) not in (False, None),
         uploaded=str(row.get("upload-time") or ""),
+        why_yanked=row["yanked"] if isinstance(row.get("yanked"), str) else "",
     )
 
 

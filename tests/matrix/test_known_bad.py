@@ -1,0 +1,59 @@
+"""The table of bad releases says what the files show, no less and no more."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from qdoctor.matrix import shipped
+from qdoctor.mining.suspects import lacking_a_library, needing_more_glibc, promising_any_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from qdoctor.matrix import Matrix
+    from qdoctor.mining.suspects import Suspect
+
+FOUND_BY = {
+    "glibc-above-tag": needing_more_glibc,
+    "any-platform": promising_any_platform,
+    "library-missing": lacking_a_library,
+}
+
+
+@pytest.fixture(scope="module")
+def rows(matrix_folder: Path) -> list[dict[str, Any]]:
+    table = json.loads((matrix_folder / "tables" / "known_bad.json").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = table["rows"]
+    return found
+
+
+@pytest.mark.parametrize("kind", FOUND_BY)
+def test_rows_are_exactly_what_the_files_show(kind: str, rows: list[dict[str, Any]]) -> None:
+    find: Callable[[Matrix], Iterator[Suspect]] = FOUND_BY[kind]
+    shown = {(one.package, one.version) for one in find(shipped())}
+    stated = {
+        (row["package"], str(version))
+        for row in rows
+        if row["kind"] == kind
+        for version in shipped().versions(row["package"])
+        if version in SpecifierSet(row["spec"])
+    }
+    assert shown == stated
+
+
+def test_the_matrix_holds_no_withdrawn_release(rows: list[dict[str, Any]]) -> None:
+    withdrawn = [row for row in rows if row["kind"] == "withdrawn"]
+    assert withdrawn
+    for row in withdrawn:
+        versions = shipped().versions(row["package"])
+        assert not [version for version in versions if version in SpecifierSet(row["spec"])]
+
+
+def test_no_release_has_two_rows_of_one_kind_and_text(rows: list[dict[str, Any]]) -> None:
+    keys = [(row["package"], row["kind"], row["spec"]) for row in rows]
+    assert len(keys) == len(set(keys))
