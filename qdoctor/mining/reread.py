@@ -58,6 +58,9 @@ def _metadata(wheel: Wheel, key: str, value: object, symbol: str) -> str:
     elif symbol:
         found, value = sorted(map(_requirement, requires)), _requirement(symbol)
         return "" if value in found else f"it does not require {symbol}"
+    elif isinstance(value, list):  # some of its requirements
+        found = sorted(set(map(_requirement, map(str, value))) - set(map(_requirement, requires)))
+        return f"it does not require {', '.join(found)}" if found else ""
     else:
         return ""
     return "" if found == value else f"it says {found!r}"

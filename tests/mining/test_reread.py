@@ -47,6 +47,7 @@ def wheel(make_wheel: Callable[..., bytes]) -> Wheel:
         ("requires_dist", [REQUIRES], {"member": METADATA}),
         ("triton_pin", "==3.1.0", {"member": METADATA, "symbol": REQUIRES.replace('"', "'")}),
         ("triton_pin", "", {"member": METADATA}),
+        ("requires_in_matrix", [REQUIRES], {"member": METADATA}),
     ],
 )
 def test_what_is_still_said_holds(
@@ -64,6 +65,7 @@ def test_what_is_still_said_holds(
         ("ptxas", ["12.9"], {"member": "pkg/bin/ptxas", "symbol": "V12.9"}, "does not hold"),
         ("requires_python", ">=3.8", {"member": METADATA}, ">=3.9"),
         ("requires_dist", [], {"member": METADATA}, "triton"),
+        ("requires_in_matrix", [REQUIRES, "torch"], {"member": METADATA}, "not require torch"),
         ("triton_pin", "==3.2.0", {"member": METADATA, "symbol": "triton==3.2.0"}, "not require"),
     ],
 )
