@@ -1,7 +1,7 @@
 """``python -m qdoctor.mining``: read released wheels into a matrix folder.
 
 ``--compile`` does not read but runs: it compiles tiny kernels with every triton release there is a
-shard for. Minutes, not seconds, and 8 GB of cache.
+shard for. Minutes, not seconds, and 10 GB of disk.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     if given.compile and given.cache is None:
-        parser.error("--compile wants --cache FOLDER: all triton releases take 8 GB there")
+        parser.error("--compile wants --cache FOLDER: all triton releases take 10 GB there")
     package, version = given.package, None
     if given.only:
         package, _, version = given.only.partition("==")
