@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 ARCHS = b"sm_50 sm_60 sm_70 sm_80 sm_86 sm_90a compute_90"
 
 
+INTERESTING = {"bitsandbytes", "peft", "torch", "triton"}
+
+
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An import path of one empty folder."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.setattr(sys, "path", [str(folder)])
+    for name in [name for name in sys.modules if name.split(".")[0] in INTERESTING]:
+        monkeypatch.delitem(sys.modules, name)  # imported by another test: found before any path
     return folder
 
 
