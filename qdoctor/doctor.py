@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 import qdoctor
-from qdoctor import (
-    diagnosis,
-    exit_code,
-    expectation,
-    freshness,
-    local_data,
-    plan_verdict,
-    planned,
-    platforms,
-    selection,
-)
+from qdoctor import exit_code, freshness, local_data, planned, platforms
 from qdoctor import matrix as matrices
 from qdoctor.facts import collect, described, find_target
 from qdoctor.facts.native import read_deciding
 from qdoctor.facts.plan import overlay
-from qdoctor.machine import complete
 from qdoctor.model import Diagnosis, Facts, Observation, Report, Target, from_plain
 from qdoctor.planned import Plan
 from qdoctor.question import Question, check_names, known_name, named_driver, named_gpu
-from qdoctor.rules import RULES
 
 if TYPE_CHECKING:
     from datetime import date
 
     from qdoctor.exit_code import Need
-    from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
     from qdoctor.model import Finding, Gpu
-    from qdoctor.planned import Problem
 
 Progress = Callable[[str], None]
 
@@ -68,6 +57,26 @@ class _Patient:
 
 def _silent(_: str) -> None:
     pass
+
+
+@contextmanager
+def _loading(module: str) -> Iterator[None]:
+    """Import a module beside what is waited for; where that fails, its first user will say so."""
+
+    def load() -> None:
+        with suppress(Exception):
+            import_module(module)
+
+    loader = Thread(target=load, daemon=True)
+    loader.start()
+    yield
+    loader.join()
+
+
+def _rule_names() -> tuple[str, ...]:
+    from qdoctor import judging  # noqa: PLC0415 - see _loading
+
+    return tuple(judging.documentation())
 
 
 def _probe_names() -> tuple[str, ...]:
@@ -108,7 +117,7 @@ def examine_fully(  # noqa: PLR0913 - likewise
     """
     env = os.environ if environ is None else environ
     known = matrix or local_data.current(env)
-    check_names(question, [rule.name for rule in RULES], _probe_names)
+    check_names(question, _rule_names() if question.ignore else (), _probe_names)
     patient = look(question, environ=env, stdin=stdin, matrix=known)
     probed = _probed(patient, question, env, progress)
     old = freshness.notice(known, day or freshness.today())
@@ -166,7 +175,8 @@ def _present(
 ) -> tuple[Target, Facts, list[Observation]]:
     if question.facts_file is None:
         target = find_target(question.python, environ)
-        return target, collect(target, environ), []
+        with _loading("qdoctor.judging"):
+            return target, collect(target, environ), []
     facts, observations = described.read(question.facts_file, stdin)
     origin = "standard input" if question.facts_file == "-" else question.facts_file
     return Target(kind="described", chosen_by=f"--facts {origin}"), facts, observations
@@ -215,49 +225,30 @@ def _with(patient: _Patient, seen: Sequence[Observation], *said: str) -> _Patien
 
 
 def _judged(patient: _Patient, question: Question, matrix: Matrix) -> Examination:
-    answer, seen, machine = _diagnosed(
-        patient.facts,
-        patient.observations,
-        question.error,
-        question.need,
-        matrix,
-        refused=patient.plan.problems,
+    from qdoctor import judging  # noqa: PLC0415 - see _loading
+
+    facts, seen = patient.facts, patient.observations
+    opinion = judging.judge(
+        facts, seen, question.error, question.need, matrix=matrix, plan=patient.plan
     )
+    answer = opinion.diagnosis
     findings = [one for one in answer.findings if one.rule not in question.ignore]
-    plan = plan_verdict.judge(patient.plan, machine, answer.verdicts, matrix)
-    wanted = exit_code.needs(question.need, patient.facts, seen, answer.verdicts)
-    wanted += plan_verdict.needs(plan)
-    code = exit_code.exit_code(findings, seen, wanted, question.fail_on)
-    if any(one.rule == diagnosis.RULE_FAILED for one in answer.findings):
-        code = exit_code.OUR_BUG
+    wanted = exit_code.needs(question.need, facts, opinion.observations, answer.verdicts)
+    wanted += opinion.plan_needs
+    code = exit_code.exit_code(findings, opinion.observations, wanted, question.fail_on)
     report = Report(
         tool_version=qdoctor.__version__,
         matrix_version=matrix.version,
         target=patient.target,
-        facts=patient.facts,
-        observations=seen,
+        facts=facts,
+        observations=opinion.observations,
         findings=findings,
         verdicts=answer.verdicts,
         selected=answer.selected,
-        exit_code=code,
-        plan=plan,
+        exit_code=exit_code.OUR_BUG if opinion.failed else code,
+        plan=opinion.plan,
     )
     return Examination(report, tuple(wanted))
-
-
-def _diagnosed(  # noqa: PLR0913 - the question has these parts
-    facts: Facts,
-    observations: Sequence[Observation],
-    error: str | None,
-    need: Sequence[str],
-    matrix: Matrix,
-    *,
-    refused: Sequence[Problem] = (),
-) -> tuple[Diagnosis, list[Observation], Machine]:
-    seen = expectation.annotate(list(observations), complete(facts, matrix), matrix)
-    machine, findings = diagnosis.diagnose(facts, seen, error, need, matrix, refused=refused)
-    verdicts = selection.judge(machine, seen, findings, matrix)
-    return Diagnosis(findings, verdicts, selection.select(verdicts)), seen, machine
 
 
 def diagnose(
@@ -283,6 +274,8 @@ def diagnose(
         BadInput: ``facts`` or an observation does not have the shape of the contract, or a need
             does not exist.
     """
+    from qdoctor import judging  # noqa: PLC0415 - see _loading
+
     check_names(Question(need=tuple(need)), (), _probe_names)
     plain = facts if isinstance(facts, Facts) else from_plain(dict(facts), Facts, "facts")
     read = described.checked(plain, "facts")
@@ -290,7 +283,8 @@ def diagnose(
         one if isinstance(one, Observation) else from_plain(dict(one), Observation, "observations")
         for one in observations
     ]
-    return _diagnosed(read, seen, error, need, matrix or matrices.shipped())[0]
+    known = matrix or matrices.shipped()
+    return judging.judge(read, seen, error, need, matrix=known, plan=Plan()).diagnosis
 
 
 def explaining(report: Report) -> list[Finding]:
@@ -300,5 +294,7 @@ def explaining(report: Report) -> list[Finding]:
 
 def documentation(rule: str) -> str:
     """What one rule means. Raises ``BadInput`` with the nearest names for an unknown one."""
-    documented = {one.name: one.doc for one in RULES}
+    from qdoctor import judging  # noqa: PLC0415 - see _loading
+
+    documented = judging.documentation()
     return documented[known_name(rule, documented, "rule")]

@@ -223,7 +223,15 @@ def _joined(parts: list[Part]) -> list[Part]:
 
 _Section = Callable[[Paper, "Report"], None]
 _VIEWS: dict[str, tuple[_Section, ...]] = {
-    "check": (machine_text.machine, plan_text.plan, _findings, _probes, _backends, _selected, _closing),
+    "check": (
+        machine_text.machine,
+        plan_text.plan,
+        _findings,
+        _probes,
+        _backends,
+        _selected,
+        _closing,
+    ),
     "select": (_selected, _backends, _closing),
     "explain": (_causes, _selected, _closing),
 }
