@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - each command loads what it needs: --version and completion stay fast
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -238,6 +239,7 @@ def _log() -> str:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code of the contract."""
+    gc.disable()  # this process ends within seconds: nothing it drops is worth looking for
     sys.exit(run(arguments))
 
 

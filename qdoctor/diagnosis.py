@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
     from qdoctor.model import Facts, Observation
-    from qdoctor.planned import Problem
+    from qdoctor.plan import Problem
 
 RULE_FAILED = "qdoctor-rule-failed"
 _WEIGHT: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}

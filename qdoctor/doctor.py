@@ -13,13 +13,13 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 import qdoctor
-from qdoctor import exit_code, freshness, local_data, planned, platforms
+from qdoctor import exit_code, freshness, local_data
 from qdoctor import matrix as matrices
 from qdoctor.facts import collect, described, find_target
 from qdoctor.facts.native import read_deciding
 from qdoctor.facts.plan import overlay
 from qdoctor.model import Diagnosis, Facts, Observation, Report, Target, from_plain
-from qdoctor.planned import Plan
+from qdoctor.plan import Plan
 from qdoctor.question import Question, check_names, known_name, named_driver, named_gpu
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ def look(
     target, present, observations = _present(question, environ, stdin)
     if target.kind != "described":
         present = _inspected(present, known, environ)
-    there, elsewhere = platforms.laid_over(present, question)
-    plan = planned.read(question.specs, question.requirements, there, known)
+    there, elsewhere, plan = _planned(present, question, known)
     planned_packages = {**dict.fromkeys(plan.absent, ""), **plan.packages}
     facts = overlay(
         there, packages=planned_packages, gpus=None if gpu is None else [gpu], driver=driver
@@ -149,6 +148,18 @@ def look(
         observations, said = [], [*said, _NOT_REPLAYED]
     target = msgspec.structs.replace(target, assumptions=said)
     return _Patient(target, facts, present, tuple(observations), gpu, plan)
+
+
+def _planned(
+    present: Facts, question: Question, matrix: Matrix
+) -> tuple[Facts, Sequence[str], Plan]:
+    """Lay the machine that a plan is for over this one, and work the plan out for it."""
+    if not question.plans:
+        return present, [], Plan()
+    from qdoctor import planned, platforms  # noqa: PLC0415 - most questions plan nothing
+
+    there, said = platforms.laid_over(present, question)
+    return there, said, planned.read(question.specs, question.requirements, there, matrix)
 
 
 def _inspected(facts: Facts, matrix: Matrix, environ: Mapping[str, str]) -> Facts:

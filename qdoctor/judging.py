@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qdoctor.exit_code import Need
     from qdoctor.matrix import Matrix
     from qdoctor.model import Facts, Observation, PlanVerdict
-    from qdoctor.planned import Plan
+    from qdoctor.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,11 @@ class Matrix:
             stem = version[:-1]
             return tuple(one for one in known if one.startswith(stem) or one == stem[:-1])
         public = self._public(version)
-        return tuple(one for one in known if public is not None and _same(one, public))
+        if public is None:
+            return ()
+        if str(public) in known:
+            return (str(public),)
+        return tuple(one for one in known if _same(one, public))
 
     def release(self, package: str, version: str) -> Release | None:
         """Return one release, the newest where a prefix fits several; None: unknown here."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
     from qdoctor.model import Verdict, YesNo
-    from qdoctor.planned import Plan
+    from qdoctor.plan import Plan
 
 _OWN_LAYER = {"bitsandbytes": "bnb_installed", "torchao": "torchao_installed"}
 """The layer by which the backends of a package that builds on torch are known."""

@@ -6,7 +6,6 @@ wheels. Everything assumed on the way is said; what an installer would refuse is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from packaging.markers import UndefinedEnvironmentName, default_environment
@@ -17,6 +16,7 @@ from qdoctor.implied_packages import SOME_VERSION
 from qdoctor.installer import Installer, Want
 from qdoctor.machine import complete
 from qdoctor.model import BadInput, Because, Facts
+from qdoctor.plan import Plan, Problem
 from qdoctor.released import fact, parsed
 
 if TYPE_CHECKING:
@@ -30,35 +30,6 @@ if TYPE_CHECKING:
 
 _PLATFORMS = {"linux": "linux", "windows": "win32", "macos": "darwin"}
 _BUILDS = "https://download.pytorch.org/whl"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why an installer would refuse the plan; ``spec`` is what it would take, ``why`` that."""
-
-    package: str
-    text: str
-    because: tuple[Because, ...] = ()
-    spec: str | None = None
-    why: str = ""
-
-
-@dataclass
-class Plan:
-    """Planned versions by canonical name, and what was assumed to arrive at them.
-
-    ``kept`` are installed already and stay; ``problems`` keep the plan from installing, ``doubts``
-    keep that from being known; ``unjudged`` are packages that the matrix does not hold; ``absent``
-    are imported by what is planned and brought by nothing that is.
-    """
-
-    packages: dict[str, str] = field(default_factory=dict)
-    kept: list[str] = field(default_factory=list)
-    assumptions: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-    unjudged: list[str] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
 
 
 def read(specs: Sequence[str], files: Sequence[str], facts: Facts, matrix: Matrix) -> Plan:

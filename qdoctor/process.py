@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -91,7 +90,7 @@ def run(  # noqa: PLR0913 - each is a bound or a place, named by the caller
     kills everything at once and goes on to the caller.
     """
     began = time.monotonic()
-    mark = secrets.token_hex(8)
+    mark = os.urandom(8).hex()
     family: Family = _Tree() if sys.platform == "win32" else posix_family(mark)
     try:
         popen = _start(argv, {**(os.environ if env is None else env), f"{MARK}{mark}": "1"}, cwd)

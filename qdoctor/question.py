@@ -40,6 +40,12 @@ class Question:
     python_version: str | None = None
     platform: str | None = None
 
+    @property
+    def plans(self) -> bool:
+        """Whether it is about anything but what is installed on this machine."""
+        named = (self.specs, self.requirements, self.bare, self.python_version, self.platform)
+        return any(named)
+
 
 def known_name(name: str, known: Collection[str], what: str) -> str:
     """Return ``name`` if it is known. Raises ``BadInput`` with the nearest names otherwise."""

@@ -8,6 +8,7 @@ import pytest
 from qdoctor import planned
 from qdoctor.matrix import shipped
 from qdoctor.model import BadInput, Facts, Host, Python
+from qdoctor.plan import Plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,12 +22,12 @@ def here(python: str = "3.11.7", host: Host = HOST, **installed: str) -> Facts:
     return Facts(host=host, python=Python(version=python), packages={**NOTHING, **installed})
 
 
-def read(*specs: str, files: tuple[str, ...] = (), facts: Facts | None = None) -> planned.Plan:
+def read(*specs: str, files: tuple[str, ...] = (), facts: Facts | None = None) -> Plan:
     return planned.read(specs, files, facts or here(), shipped())
 
 
 def test_nothing_planned() -> None:
-    assert planned.read((), (), Facts(), shipped()) == planned.Plan()
+    assert planned.read((), (), Facts(), shipped()) == Plan()
 
 
 def test_an_exact_pin_is_taken_as_it_is_known_or_not() -> None:

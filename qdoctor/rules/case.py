@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
     from qdoctor.model import Observation
-    from qdoctor.planned import Problem
+    from qdoctor.plan import Problem
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.model import Fix
-    from qdoctor.planned import Problem
+    from qdoctor.plan import Problem
     from qdoctor.rules.case import Case
 
 NAME = "plan-does-not-install"

@@ -1,0 +1,38 @@
+"""A plan to install packages, as nouns: ``planned`` works one out, rules and verdicts read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qdoctor.model import Because
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why an installer would refuse the plan; ``spec`` is what it would take, ``why`` that."""
+
+    package: str
+    text: str
+    because: tuple[Because, ...] = ()
+    spec: str | None = None
+    why: str = ""
+
+
+@dataclass
+class Plan:
+    """Planned versions by canonical name, and what was assumed to arrive at them.
+
+    ``kept`` are installed already and stay; ``problems`` keep the plan from installing, ``doubts``
+    keep that from being known; ``unjudged`` are packages that the matrix does not hold; ``absent``
+    are imported by what is planned and brought by nothing that is.
+    """
+
+    packages: dict[str, str] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    assumptions: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
