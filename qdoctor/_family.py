@@ -9,9 +9,10 @@ import contextlib
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 MARK = "QDOCTOR_CHILD_"  # and a random word: a child may itself have such children
 _PROC = Path("/proc")
@@ -63,8 +64,7 @@ class _Group:
             os.killpg(self.leader, signal.SIGKILL if force else signal.SIGTERM)
 
 
-@dataclass(frozen=True)
-class _Process:
+class _Process(msgspec.Struct, frozen=True):
     pid: int
     parent: int
     group: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from importlib import import_module
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
@@ -35,16 +34,14 @@ _PLANNED = "the planned packages are not installed yet, so no probe ran: the mat
 _NOT_REPLAYED = "the report's observations are left out: they were made on what the options replace"
 
 
-@dataclass(frozen=True)
-class Examination:
+class Examination(msgspec.Struct, frozen=True):
     """A report, and what an exit code needs beside it: how each need was answered."""
 
     report: Report
     needs: tuple[Need, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Patient:
+class _Patient(msgspec.Struct, frozen=True):
     """What is examined: facts as judged (``facts``) and as they really are here (``present``)."""
 
     target: Target
@@ -52,7 +49,7 @@ class _Patient:
     present: Facts
     observations: tuple[Observation, ...] = ()
     gpu: Gpu | None = None
-    plan: Plan = field(default_factory=Plan)
+    plan: Plan = msgspec.field(default_factory=Plan)
 
 
 def _silent(_: str) -> None:
@@ -232,7 +229,7 @@ def _without_foreign_gpus(
 def _with(patient: _Patient, seen: Sequence[Observation], *said: str) -> _Patient:
     assumptions = [*patient.target.assumptions, *said]
     target = msgspec.structs.replace(patient.target, assumptions=assumptions)
-    return replace(patient, target=target, observations=tuple(seen))
+    return msgspec.structs.replace(patient, target=target, observations=tuple(seen))
 
 
 def _judged(patient: _Patient, question: Question, matrix: Matrix) -> Examination:

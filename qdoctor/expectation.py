@@ -6,7 +6,6 @@ Conditions are data (``matrix/tables/expectations.json``): the layers that a pro
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -63,9 +62,11 @@ def _subject(seen: Observation, machine: Machine) -> Machine:
     device = seen.device or ""
     if found := _SM_DEVICE.fullmatch(device):
         gpu = Gpu(index=0, sm=f"{found[1]}.{found[2]}", vendor="nvidia")
-        return replace(machine, gpus=Known([gpu], machine.gpus.because))
+        return msgspec.structs.replace(machine, gpus=Known([gpu], machine.gpus.because))
     position = device.removeprefix("cuda:")
     gpus = machine.usable_gpus
     if position.isdigit() and int(position) < len(gpus):
-        return replace(machine, gpus=Known([gpus[int(position)]], machine.gpus.because))
+        return msgspec.structs.replace(
+            machine, gpus=Known([gpus[int(position)]], machine.gpus.because)
+        )
     return machine

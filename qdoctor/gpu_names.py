@@ -7,8 +7,9 @@ stand in ``matrix/tables/gpus.json``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from qdoctor.model import BadInput, Gpu
 
@@ -21,8 +22,7 @@ _SM = re.compile(r"(?:(?:sm|compute|cc)[_ ]?(\d+)[._]?(\d)|(\d+)\.(\d))[af]?", r
 _COUNT = re.compile(r"\b\d+ ?x ?(?=[a-wyz])|(?<=[a-z\d]\d)x\d{1,2}\b")
 
 
-@dataclass(frozen=True)
-class GpuRow:
+class GpuRow(msgspec.Struct, frozen=True):
     """One GPU model of the matrix.
 
     ``sm`` is its compute capability (``"8.6"``); ``tensor_cores`` is None where its SM decides;

@@ -6,8 +6,9 @@ same layers that judge a machine, so that a grid and a check never disagree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from qdoctor import released
 from qdoctor.layers import bnb_has_switchback, bnb_imports, switchback_triton_names_resolve
@@ -27,8 +28,7 @@ _PLATFORM = "linux_x86_64"
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(msgspec.Struct, frozen=True):
     """One grid: ``keys`` say which statement a row is, the other keys of a row what it states."""
 
     name: str

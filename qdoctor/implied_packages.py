@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor import released
 from qdoctor.model import Because, Facts, Host
@@ -16,8 +17,7 @@ SOME_VERSION = "?"
 """A package that is installed in a version that is not known (the contract's facts)."""
 
 
-@dataclass(frozen=True)
-class Contradiction:
+class Contradiction(msgspec.Struct, frozen=True):
     """Two sources that disagree about ``subject``: the stronger was kept."""
 
     subject: str

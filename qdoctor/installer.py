@@ -7,9 +7,9 @@ other. Only packages that the matrix knows are looked at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -30,8 +30,7 @@ _STEPS = 2000
 """More choices than any real plan of these packages needs: then it is given up, not hung."""
 
 
-@dataclass(frozen=True)
-class Want:
+class Want(msgspec.Struct, frozen=True):
     """One requirement on a package: ``spec`` without build tags, and who asks for it."""
 
     name: str
@@ -50,26 +49,23 @@ class Want:
         return f"{wanted} is planned" + (f" ({self.who})" if self.who != wanted else "")
 
 
-@dataclass(frozen=True)
-class Conflict:
+class Conflict(msgspec.Struct, frozen=True):
     """Requirements on one package that no release of it meets together."""
 
     name: str
     wants: tuple[Want, ...]
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True):
     """The versions of everything wanted and brought along; None where none fit together."""
 
     versions: dict[str, str] | None
-    brought: dict[str, Want] = field(default_factory=dict)
+    brought: dict[str, Want] = msgspec.field(default_factory=dict)
     conflict: Conflict | None = None
     given_up: bool = False
 
 
-@dataclass
-class Installer:
+class Installer(msgspec.Struct):
     """One machine's installer: ``installed`` is kept where it fits, ``builds`` are torch tags."""
 
     machine: Machine

@@ -6,8 +6,9 @@ long to import as that interpreter takes to answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor import diagnosis, expectation, plan_verdict, selection
 from qdoctor.machine import complete
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from qdoctor.plan import Plan
 
 
-@dataclass(frozen=True)
-class Opinion:
+class Opinion(msgspec.Struct, frozen=True):
     """What is thought of one machine; ``observations`` say what was expected of them.
 
     ``plan`` is the verdict on a plan, ``plan_needs`` what it needs; ``failed`` says that a rule of

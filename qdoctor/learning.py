@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from packaging.version import Version
 
 from qdoctor import local_data, release_question
@@ -26,8 +26,7 @@ PACKAGES = tuple(kind.package for kind in KINDS)
 """The packages whose releases can be mined."""
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """What to read: all new releases, those of ``package``, or the one release ``only`` names.
 
     ``folder``: a whole matrix to build there; None: the user's own data, beside the shipped.

@@ -6,8 +6,9 @@ stronger is kept and the contradiction remembered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from qdoctor import implied_devices as devices
 from qdoctor import implied_packages as packages
@@ -26,8 +27,7 @@ __all__ = ["Known", "Machine", "complete"]
 Value = TypeVar("Value", str, bool)
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(msgspec.Struct, frozen=True):
     """One machine as far as it is known.
 
     ``""`` is known to be none: for a package not installed, for ``torch_cuda`` a build without

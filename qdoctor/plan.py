@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from qdoctor.model import Because
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """Why an installer would refuse the plan; ``spec`` is what it would take, ``why`` that."""
 
     package: str
@@ -20,8 +20,7 @@ class Problem:
     why: str = ""
 
 
-@dataclass
-class Plan:
+class Plan(msgspec.Struct):
     """Planned versions by canonical name, and what was assumed to arrive at them.
 
     ``kept`` are installed already and stay; ``problems`` keep the plan from installing, ``doubts``
@@ -29,10 +28,10 @@ class Plan:
     are imported by what is planned and brought by nothing that is.
     """
 
-    packages: dict[str, str] = field(default_factory=dict)
-    kept: list[str] = field(default_factory=list)
-    assumptions: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-    unjudged: list[str] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
+    packages: dict[str, str] = msgspec.field(default_factory=dict)
+    kept: list[str] = msgspec.field(default_factory=list)
+    assumptions: list[str] = msgspec.field(default_factory=list)
+    problems: list[Problem] = msgspec.field(default_factory=list)
+    doubts: list[str] = msgspec.field(default_factory=list)
+    unjudged: list[str] = msgspec.field(default_factory=list)
+    absent: list[str] = msgspec.field(default_factory=list)

@@ -24,9 +24,10 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+import msgspec
 
 from qdoctor._family import HAS_PROC, MARK, Family, posix_family
 from qdoctor._pipes import Drain, drain_pipes
@@ -42,8 +43,7 @@ _NAME_BYTES = 16384
 _PROC = Path("/proc")
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """How a child ended.
 
     ``returncode`` is None when a signal ended it (then ``signal`` is its number), when it could
@@ -64,8 +64,7 @@ class Ended:
     start_error: str | None = None
 
 
-@dataclass(frozen=True)
-class _Bounds:
+class _Bounds(msgspec.Struct, frozen=True):
     seconds: float
     memory_mib: int | None
     folder: Path | None
@@ -166,9 +165,9 @@ def _watch(
     while True:
         now = time.monotonic()
         if _has_ended(popen):
-            return replace(ended, over_disk=_over_disk(bounds))
+            return msgspec.structs.replace(ended, over_disk=_over_disk(bounds))
         if now - began >= bounds.seconds:
-            return replace(ended, timed_out=True)
+            return msgspec.structs.replace(ended, timed_out=True)
         if now >= look:
             look = now + min(_TICK_SECONDS, 0.005 + (now - began) / 4)
             ended = _look(ended, family, bounds)
@@ -180,9 +179,9 @@ def _watch(
 def _look(ended: Ended, family: Family, bounds: _Bounds) -> Ended:
     used = family.resident_mib()
     if used is not None:
-        ended = replace(ended, peak_mib=max(used, ended.peak_mib or 0.0))
+        ended = msgspec.structs.replace(ended, peak_mib=max(used, ended.peak_mib or 0.0))
     over = used is not None and bounds.memory_mib is not None and used > bounds.memory_mib
-    return replace(ended, over_memory=over, over_disk=_over_disk(bounds))
+    return msgspec.structs.replace(ended, over_memory=over, over_disk=_over_disk(bounds))
 
 
 def _over_disk(bounds: _Bounds) -> bool:
@@ -290,7 +289,7 @@ def _pipes_of(popen: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 
 def _complete(ended: Ended, code: int | None, drain: Drain, seconds: float) -> Ended:
     by_signal = sys.platform != "win32" and code is not None and code < 0
-    return replace(
+    return msgspec.structs.replace(
         ended,
         returncode=None if by_signal else code,
         signal=-code if by_signal and code is not None else None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from qdoctor.model import BadInput, Driver, Gpu
 
@@ -21,8 +22,7 @@ BACKENDS = (
 _DRIVER = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}")
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """All options of an examination; the defaults examine the interpreter found by itself."""
 
     python: str | None = None

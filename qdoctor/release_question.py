@@ -6,9 +6,9 @@ Pure: ``PACKAGE[==VERSION]`` and a name in, an answer with its evidence out.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -24,8 +24,7 @@ _PREFIX = re.compile(r"\d+(\.\d+)*\.[xX*]")
 _FORM = "write PACKAGE or PACKAGE==VERSION, such as triton==3.0.0"
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """The release that a question is about; no version: the newest that the matrix knows."""
 
     package: str
@@ -36,13 +35,12 @@ class Asked:
         return f"{self.package} {self.version}" if self.version else self.package
 
 
-@dataclass(frozen=True)
-class HasAnswer:
+class HasAnswer(msgspec.Struct, frozen=True):
     """Whether ``version`` has a name; ``reason`` says why where that is unknown."""
 
     answer: YesNo
     version: str | None
-    evidence: list[dict[str, Any]] = field(default_factory=list)
+    evidence: list[dict[str, Any]] = msgspec.field(default_factory=list)
     reason: str = ""
 
 

@@ -6,10 +6,10 @@ them have the same; otherwise it is unknown, with the reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Known(Generic[T]):
+class Known(msgspec.Struct, Generic[T], frozen=True):
     """A value and why we hold it; ``None`` is unknown, and then ``reason`` says why."""
 
     value: T | None

@@ -7,10 +7,10 @@ other option is named as not followed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 
 from qdoctor.model import BadInput
@@ -27,16 +27,14 @@ _INDEX = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """One requirement and where it stands, for messages."""
 
     requirement: Requirement
     origin: str
 
 
-@dataclass(frozen=True)
-class Lines:
+class Lines(msgspec.Struct, frozen=True):
     """Everything that was asked for; ``build`` is the torch build that an index option chooses."""
 
     asked: tuple[Asked, ...]
@@ -44,8 +42,7 @@ class Lines:
     build: str | None = None
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(msgspec.Struct, frozen=True):
     text: str
     origin: str
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from qdoctor import freshness, release_question
 from qdoctor.mining.errors import UnreadableRelease
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 _SEEDS = 2**32
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """How many statements to read again, of which releases; ``seed`` draws the same ones again."""
 
     sample: int = 20

@@ -6,8 +6,9 @@ compiled, for the SM that is judged, and then only against it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from qdoctor import layers
 from qdoctor.layers import Answer
@@ -24,8 +25,7 @@ _BY_PATH = "by-int8-path"
 _SPEAKS_AGAINST = ("wrong", "failed", "crashed")
 
 
-@dataclass(frozen=True)
-class Witnesses:
+class Witnesses(msgspec.Struct, frozen=True):
     """One machine, what ran on it, and the matrix."""
 
     machine: Machine

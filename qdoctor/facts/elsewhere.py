@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import platform
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor.facts.driver import Asked, ask_driver
 from qdoctor.facts.nvidia import Hardware, number_gpus
@@ -41,7 +42,7 @@ def read_windows(
         return Hardware(driver, None, {"gpus": asked.nvml.error, "driver": asked.nvml.error})
     mine = number_gpus(asked.nvml.devices, asked.order, environ, Hardware(driver, []))
     others = [gpu for gpu in named if gpu and gpu.vendor != "nvidia"]
-    return replace(mine, gpus=[*(mine.gpus or []), *others])
+    return msgspec.structs.replace(mine, gpus=[*(mine.gpus or []), *others])
 
 
 def read_macos() -> Hardware:

@@ -7,9 +7,10 @@ looked where a device would have to be; None comes with a reason.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor.facts import libcuda, pci
 from qdoctor.facts.driver import Asked, ask_driver
@@ -51,7 +52,7 @@ def read_linux(
     usable = bool(loaded) or asked.nvml.error is None
     told = Hardware(driver, [], unread)
     mine = number_gpus(devices, asked.order, environ, told, usable=usable)
-    return replace(mine, gpus=[*(mine.gpus or []), *others])
+    return msgspec.structs.replace(mine, gpus=[*(mine.gpus or []), *others])
 
 
 def _driver_is_there(root: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +54,7 @@ class Reading(msgspec.Struct, frozen=True):
     unread: dict[str, str]
 
 
-@dataclass(frozen=True)
-class NoAnswer:
+class NoAnswer(msgspec.Struct, frozen=True):
     """The interpreter gave no usable answer; ``version`` is known where it is only too old."""
 
     reason: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor.facts.visible import Device, Unit, units_of, visible_units
 from qdoctor.model import Driver, Gpu
@@ -19,13 +20,12 @@ _NO_ORDER = "models are mixed, and CUDA did not tell in which order it numbers t
 _NO_UUIDS = "CUDA_VISIBLE_DEVICES names UUIDs, and those of the GPUs could not be read"
 
 
-@dataclass(frozen=True)
-class Hardware:
+class Hardware(msgspec.Struct, frozen=True):
     """Driver, GPUs (None: unknown) and why what stays unknown does."""
 
     driver: Driver
     gpus: list[Gpu] | None
-    unread: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def number_gpus(
@@ -42,7 +42,7 @@ def number_gpus(
     CUDA's library is not there to use them.
     """
     errors = {f"gpus[{at}]": device.error for at, device in enumerate(devices) if device.error}
-    told = replace(told, unread={**told.unread, **errors})
+    told = msgspec.structs.replace(told, unread={**told.unread, **errors})
     every = [unit for device in devices for unit in units_of(device)]
     if not usable:
         return _with(told, [_gpu(unit, visible=False) for unit in every], _NO_LIBRARIES)

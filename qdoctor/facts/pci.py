@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor.facts.host import read_text
 from qdoctor.model import Gpu
@@ -23,8 +24,7 @@ _GFX = re.compile(r"^gfx_target_version (\d+)$", re.MULTILINE)
 _KFD = "sys/class/kfd/kfd/topology/nodes"
 
 
-@dataclass(frozen=True)
-class PciGpu:
+class PciGpu(msgspec.Struct, frozen=True):
     """One device; ``driver`` is the kernel driver bound to it, ``""`` for none."""
 
     address: str

@@ -9,15 +9,15 @@ case) is as libcuda of driver 580 answered to it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+import msgspec
 
 _ORDINAL = re.compile(r"\s*\+?(\d+)")
 _UUID = re.compile(r"\s*(GPU|MIG)-\w")  # the words in capitals, and at least one digit
 _OLD_MIG = re.compile(r"MIG-(GPU-[^/]+)/(\d+)/(\d+)")
 
 
-@dataclass(frozen=True)
-class Slice:
+class Slice(msgspec.Struct, frozen=True):
     """One MIG device; ``gi`` and ``ci`` are its GPU and compute instance."""
 
     uuid: str | None = None
@@ -27,8 +27,7 @@ class Slice:
     ci: int | None = None
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(msgspec.Struct, frozen=True):
     """One NVIDIA GPU as the driver tells it; None where it could not be learned."""
 
     name: str | None = None
@@ -38,12 +37,11 @@ class Device:
     uuid: str | None = None
     bus: str | None = None
     mig: bool | None = None
-    slices: list[Slice] = field(default_factory=list)
+    slices: list[Slice] = msgspec.field(default_factory=list)
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(msgspec.Struct, frozen=True):
     """What CUDA numbers: a whole GPU, or one MIG slice of it."""
 
     device: Device

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from qdoctor import released
 from qdoctor.layers.answer import Answer, no, unknown, yes
@@ -23,8 +24,7 @@ _CUDA_NAME = re.compile(r"cuda(\d+)(\d)(_nocublaslt)?\d*\.(?:so|dll)$")
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
-@dataclass(frozen=True)
-class Binary:
+class Binary(msgspec.Struct, frozen=True):
     """One native library for CUDA: ``sm`` and ``ptx`` are None where they could not be read."""
 
     file: str
@@ -35,8 +35,7 @@ class Binary:
     glibc: str | None
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """The library that is loaded, why that one, and the glibc it needs."""
 
     binary: Binary | None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor.layers.answer import Answer, no, unknown, yes
 from qdoctor.released import has
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from qdoctor.released import Known
 
 
-@dataclass(frozen=True)
-class Asking:
+class Asking(msgspec.Struct, frozen=True):
     """Who asks triton for names: a sentence's subject, and the release's fact that lists them."""
 
     who: str

@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -37,8 +36,7 @@ class _Answer(msgspec.Struct, frozen=True):
     outcomes: list[Outcome]
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """``outcomes`` None: there is none, or ``garbage`` says why it cannot be read."""
 
     outcomes: list[Outcome] | None = None

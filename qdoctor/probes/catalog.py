@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -44,8 +43,7 @@ class Header(msgspec.Struct, frozen=True):
     requires_python: str = ">=3.8"
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(msgspec.Struct, frozen=True):
     """One kernel: where it lies and what its header says."""
 
     path: Path

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor.probes.answer import printable
 
@@ -42,8 +43,7 @@ _NTSTATUS = {
 _NTSTATUS_ERRORS = 0xC0000000  # from here on the severity bits say error
 
 
-@dataclass(frozen=True)
-class Fate:
+class Fate(msgspec.Struct, frozen=True):
     """An outcome, its code and its text, without the probe it belongs to."""
 
     outcome: OutcomeKind

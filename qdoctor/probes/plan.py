@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
@@ -20,8 +20,7 @@ _GPU = "gpu"
 _DEVICE = 0  # the first visible GPU; one per device comes with several GPUs
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One child to start: on ``device`` when it runs, for each of ``sms`` when it compiles.
 
     ``device`` None is the CPU, for a kernel that can do without a GPU.
@@ -35,8 +34,7 @@ class Step:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Skip:
+class Skip(msgspec.Struct, frozen=True):
     """One kernel that is left out, and why; ``code`` is the reason for machines."""
 
     kernel: Kernel

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +43,7 @@ _INSIDE = {
 """What the child writes goes into its control folder, never into the user's home."""
 
 
-@dataclass(frozen=True)
-class Patient:
+class Patient(msgspec.Struct, frozen=True):
     """The interpreter that is examined, and the environment it is examined in."""
 
     python: str
@@ -99,7 +97,11 @@ def _carry_out_one(step: Step | Skip, patient: Patient) -> list[Observation]:
         return [_skipped(step)]
     seen = _child(step, patient)
     if len(step.sms) > 1 and any(one.outcome == "crashed" for one in seen):
-        return [one for sm in step.sms for one in _child(replace(step, sms=(sm,)), patient)]
+        return [
+            one
+            for sm in step.sms
+            for one in _child(msgspec.structs.replace(step, sms=(sm,)), patient)
+        ]
     return seen
 
 

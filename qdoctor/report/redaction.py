@@ -12,9 +12,10 @@ import os
 import platform
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from qdoctor import model
 
@@ -72,8 +73,7 @@ _ALWAYS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Who must not be recognised: a home folder, user names and host names; empty = none."""
 
     home: str = ""

@@ -21,7 +21,6 @@ If bitsandbytes is not used on the GPU.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -70,7 +69,7 @@ def _informed(case: Case) -> Case:
         return case
     facts = msgspec.structs.replace(machine.facts, torch_cuda=f"{said[:-1]}.{said[-1]}")
     told = complete(facts, case.matrix, assume_driver=machine.driver_assumed)
-    return replace(case, machine=told)
+    return msgspec.structs.replace(case, machine=told)
 
 
 def _fixes(case: Case) -> list[Fix]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor.layers import (
     bnb_accepts_torch,
@@ -39,7 +40,7 @@ def importable(case: Case, why: str, *, verify: str) -> list[Fix]:
         machine = with_package(machine, case.matrix, "triton", newest)
     if machine.gpus.value is None:
         machine = with_gpu(machine, case.matrix, Gpu(index=0, vendor="nvidia"))
-    told = replace(case, machine=machine)
+    told = msgspec.structs.replace(case, machine=machine)
     return serving(told, [bnb_imports], why, verify=verify, guards=_INSTALLABLE)
 
 
@@ -64,4 +65,6 @@ def settled(case: Case) -> Case:
     if version and case.matrix.matching(BNB, version):
         return case
     newest = str(case.matrix.versions(BNB)[-1])
-    return replace(case, machine=with_package(case.machine, case.matrix, BNB, newest))
+    return msgspec.structs.replace(
+        case, machine=with_package(case.machine, case.matrix, BNB, newest)
+    )

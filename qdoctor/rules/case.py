@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor.model import Because, Finding
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from qdoctor.plan import Problem
 
 
-@dataclass(frozen=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True):
     """One known error text that was recognized in what the user showed.
 
     ``rules`` are the problems known to print it, the likeliest first; ``line`` is the line it
@@ -31,11 +31,10 @@ class Signal:
     line: str
     position: int
     source: str
-    said: dict[str, str] = field(default_factory=dict)
+    said: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """Everything a rule may look at; a rule is a pure function of it."""
 
     machine: Machine
@@ -65,16 +64,14 @@ class Case:
         return next((s.said[name] for s in self.signals_of(rule) if s.said.get(name)), None)
 
 
-@dataclass(frozen=True)
-class Suspicion:
+class Suspicion(msgspec.Struct, frozen=True):
     """Why a rule speaks up. ``undecided`` names what facts leave open where only a text accuses."""
 
     because: list[Because]
     undecided: str | None = None
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One problem: its name, its documentation, and how it is found.
 
     ``symptom_of`` names the rules whose problem brings this one about: where one of them is found,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from qdoctor.layers import (
     driver_serves_torch,
@@ -45,8 +46,7 @@ def instead(case: Case) -> list[Fix]:
     ]
 
 
-@dataclass(frozen=True)
-class Working:
+class Working(msgspec.Struct, frozen=True):
     """The triton releases that a SwitchBack works with, and the torches that require them."""
 
     tritons: list[Span]

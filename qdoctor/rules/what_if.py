@@ -5,7 +5,6 @@ So a fix needs no knowledge of its own, and what it promises is what the next ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     Condition = Callable[[Machine], bool]
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """A run of neighbouring known releases that fit; ``above`` is the first one after it."""
 
     first: Version

@@ -30,8 +30,8 @@ def installed(version: str) -> Path | None:
     """Find a working interpreter of ``version`` ("3.8", "2.7"): on PATH, else among pyenv's."""
     name = f"python{version}"
     # The environment that the tests run in has packages of its own; its base has none of them.
-    path = os.environ.get("PATH", "").split(os.pathsep)
-    outside = [entry for entry in path if not Path(entry).is_relative_to(sys.prefix)]
+    entries = os.environ.get("PATH", "").split(os.pathsep)
+    outside = [entry for entry in entries if not Path(entry).is_relative_to(sys.prefix)]
     bases = [sys.base_prefix + "/bin"] if sys.prefix != sys.base_prefix else []
     on_path = shutil.which(name, path=os.pathsep.join([*outside, *bases]))
     found = [Path(on_path)] if on_path else []
