@@ -25,7 +25,10 @@ def weakest(items: Sequence[dict[str, Any]]) -> Strength | None:
 
 def shown(value: object) -> str:
     """Return a fact's value as short text."""
-    text = msgspec.json.encode(value).decode()
+    return _cut(msgspec.json.encode(value).decode())
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
@@ -40,5 +43,5 @@ def _place(item: dict[str, Any]) -> str:
     """Return ``wheel member:line (symbol)``, or the source where no wheel was read."""
     names = [str(item[key]) for key in ("wheel", "member") if item.get(key)]
     line = f":{item['line']}" if item.get("line") else ""
-    symbol = f" ({shown(item['symbol'])[1:-1]})" if item.get("symbol") else ""
+    symbol = f" ({_cut(str(item['symbol']))})" if item.get("symbol") else ""
     return (" ".join(names) or str(item["source"])) + line + symbol
