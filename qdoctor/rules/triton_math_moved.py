@@ -20,36 +20,8 @@ If what asks for the name is not used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from qdoctor.layers import bnb_imports, switchback_triton_names_resolve
-from qdoctor.rules.bnb_releases import importable
-from qdoctor.rules.of_layer import of_layers
-from qdoctor.rules.switchback import instead
-
-if TYPE_CHECKING:
-    from qdoctor.model import Fix
-    from qdoctor.rules.case import Case
+from qdoctor.rules.missing_names import missing_names
 
 NAME = "triton-math-moved"
 
-
-def _title(case: Case) -> str:
-    bnb, triton = case.machine.bitsandbytes.value, case.machine.triton.value
-    return f"bitsandbytes {bnb or '?'} asks for names that triton {triton or '?'} does not have"
-
-
-def _fixes(case: Case) -> list[Fix]:
-    if case.ask(bnb_imports).value == "no":
-        return importable(case, "it can be imported beside this triton", verify=NAME)
-    return instead(case)
-
-
-RULE = of_layers(
-    NAME,
-    __doc__,
-    (bnb_imports, switchback_triton_names_resolve),
-    severity="note",
-    title=_title,
-    fixes=_fixes,
-)
+RULE = missing_names(NAME, __doc__)

@@ -86,10 +86,10 @@ def test_the_index_is_the_one_that_pip_is_configured_with(
 ) -> None:
     pytest.importorskip("pip", reason="mining asks pip for its index")
     config = tmp_path / "pip.conf"
-    config.write_text("[global]\nindex-url = https://index.example/root/simple\n")
+    config.write_text("[global]\nindex-url = https://index.example/team/simple\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
-    assert configured()[0] == "https://index.example/root/simple/"
+    assert configured()[0] == "https://index.example/team/simple/"
     monkeypatch.setenv("PIP_INDEX_URL", "https://other.index.example/simple")
     assert configured()[0] == "https://other.index.example/simple/"
 

@@ -27,7 +27,7 @@ Repro command: /opt/ptxas -v /tmp/tmpejk4165f.ptx"""
             "LLVM ERROR: Cannot select: 0x...",
         ),
         (
-            "python: /root/b/x.cpp:1: f(): Assertion `v == 1' failed.\nAborted",
+            "python: /build/x.cpp:1: f(): Assertion `v == 1' failed.\nAborted",
             "Assertion `v == 1' failed",
         ),
         ("ValueError: no fp8 in /home/me/k.py", "ValueError: no fp8 in k.py"),

@@ -14,6 +14,7 @@ NAME = "triton-api-moved-other"
 def test_fires_where_an_import_asks_for_a_name_of_a_newer_triton(ask: Ask) -> None:
     packages = {"torch": "2.0.1+cu117", "triton": "2.0.0", "bitsandbytes": "0.45.1"}
     found = ask("a100", packages=packages, torch_cuda="11.7")[NAME]
+    assert found.severity == "error"  # bitsandbytes cannot be imported, whoever asks
     assert "bnb-nf4" in found.affects
     assert found.fixes[0].package == "bitsandbytes"
 

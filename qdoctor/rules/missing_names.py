@@ -1,0 +1,44 @@
+"""Makes the rules about names that bitsandbytes asks triton for and triton does not have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from qdoctor.layers import bnb_imports, switchback_triton_names_resolve
+from qdoctor.rules.bnb_releases import importable
+from qdoctor.rules.case import Rule, rule
+from qdoctor.rules.of_layer import of_layers
+from qdoctor.rules.switchback import instead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Finding, Fix
+    from qdoctor.rules.case import Case
+
+
+def missing_names(name: str, doc: str | None) -> Rule:
+    """Make the rule ``name``: an error where importing fails, a note where only SwitchBack does."""
+
+    def fixes(case: Case) -> list[Fix]:
+        if case.ask(bnb_imports).value == "no":
+            return importable(case, "it can be imported beside this triton", verify=name)
+        return instead(case)
+
+    layers = (bnb_imports, switchback_triton_names_resolve)
+    noted = of_layers(name, doc, layers, severity="note", title=_title, fixes=fixes)
+
+    def find(case: Case) -> Iterator[Finding]:
+        importing = case.ask(bnb_imports)
+        broken = importing.value == "no" and importing.rule == name
+        for found in noted.find(case):
+            yield msgspec.structs.replace(found, severity="error") if broken else found
+
+    return rule(name, doc, find)
+
+
+def _title(case: Case) -> str:
+    bnb, triton = case.machine.bitsandbytes.value, case.machine.triton.value
+    return f"bitsandbytes {bnb or '?'} asks for names that triton {triton or '?'} does not have"
