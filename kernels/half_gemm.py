@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 PROBE = {  # type: Dict[str, Any]
     "name": "half_gemm",
     "title": "Half-precision matrix product (the baseline)",
+    "imports": ["torch"],
     "needs": ["torch"],
     "modes": ["run"],
     "seconds": 120,

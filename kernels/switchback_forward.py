@@ -22,6 +22,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 PROBE = {  # type: Dict[str, Any]
     "name": "switchback_forward",
     "title": "SwitchBack forward (int8 linear layer)",
+    "imports": ["torch", "triton"],
     "needs": ["torch", "triton", "gpu"],
     "compile_needs": ["triton"],
     "modes": ["run", "compile"],

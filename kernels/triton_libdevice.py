@@ -22,6 +22,7 @@ from typing import Any, Dict, Iterator, List
 PROBE = {  # type: Dict[str, Any]
     "name": "triton_libdevice",
     "title": "Triton libdevice op (llrint)",
+    "imports": ["torch", "triton"],
     "needs": ["triton", "torch", "gpu"],
     "compile_needs": ["triton"],
     "modes": ["run", "compile"],

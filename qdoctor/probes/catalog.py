@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Mode: TypeAlias = Literal["run", "compile"]
 Sm: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^\d+\.\d$")]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(gt=0)]
+Preloadable: TypeAlias = Literal["torch", "triton", "bitsandbytes", "torchao"]
 
 
 class BadHeader(ValueError):  # noqa: N818 - it names what is wrong with the file
@@ -26,8 +27,10 @@ class Header(msgspec.Struct, frozen=True):
 
     ``needs`` names packages, and ``gpu``, without which it cannot run; ``compile_needs`` likewise
     for compiling, which never needs a GPU. ``sms`` are compiled for when no other is asked.
-    ``seconds`` and ``memory_mib`` (resident, in MiB) bound the child; ``quick`` puts the kernel
-    into the default level.
+    ``seconds`` and ``memory_mib`` (in MiB) bound the child; ``quick`` puts the kernel into
+    ``--probe quick``. ``imports`` is what it imports that is worth importing once for all probes;
+    empty for one that needs none and therefore runs in a light interpreter of its own. ``gpu_mib``
+    states how much GPU memory it stays under, ``cores`` how many cores it keeps busy.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -41,6 +44,9 @@ class Header(msgspec.Struct, frozen=True):
     compile_needs: tuple[str, ...] = ()
     sms: tuple[Sm, ...] = ()
     requires_python: str = ">=3.8"
+    imports: tuple[Preloadable, ...] = ()
+    gpu_mib: Positive = 64
+    cores: Positive = 1
 
 
 class Kernel(msgspec.Struct, frozen=True):

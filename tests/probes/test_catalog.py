@@ -35,6 +35,7 @@ def test_a_header_is_read_without_importing_the_kernel(tmp_path: Path) -> None:
     assert header.needs == ("torch", "gpu")
     assert header.sms == ("7.0", "12.0")
     assert (header.seconds, header.memory_mib, header.quick) == (5, 100, True)
+    assert (header.imports, header.gpu_mib, header.cores) == ((), 64, 1)
 
 
 def test_kernels_come_by_name_and_parts_of_kernels_are_none(tmp_path: Path) -> None:
@@ -53,6 +54,9 @@ BAD = {
     "no variant": {**HEADER, "variants": []},
     "an SM without a dot": {**HEADER, "sms": ["70"]},
     "nothing to compile for": {**HEADER, "sms": []},
+    "an import that is not shared": {**HEADER, "imports": ["numpy"]},
+    "no GPU memory": {**HEADER, "gpu_mib": 0},
+    "no core": {**HEADER, "cores": 0},
     "a missing key": {key: HEADER[key] for key in HEADER if key != "needs"},
     "not a dict": ["tiny"],
 }
