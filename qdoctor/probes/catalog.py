@@ -30,7 +30,8 @@ class Header(msgspec.Struct, frozen=True):
     ``seconds`` and ``memory_mib`` (in MiB) bound the child; ``quick`` puts the kernel into
     ``--probe quick``. ``imports`` is what it imports that is worth importing once for all probes;
     empty for one that needs none and therefore runs in a light interpreter of its own. ``gpu_mib``
-    states how much GPU memory it stays under, ``cores`` how many cores it keeps busy.
+    states how much GPU memory it stays under, 0 for one that uses no GPU and therefore runs once,
+    however many there are; ``cores`` how many cores it keeps busy.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -45,7 +46,7 @@ class Header(msgspec.Struct, frozen=True):
     sms: tuple[Sm, ...] = ()
     requires_python: str = ">=3.8"
     imports: tuple[Preloadable, ...] = ()
-    gpu_mib: Positive = 64
+    gpu_mib: Annotated[int, msgspec.Meta(ge=0)] = 64
     cores: Positive = 1
 
 

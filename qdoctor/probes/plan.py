@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Level: TypeAlias = Literal["none", "quick", "full"]
 
 _GPU = "gpu"
-_DEVICE = 0  # the first visible GPU; one per device comes with several GPUs
+_FIRST = 0  # as CUDA numbers what the examined process may use
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -54,8 +54,10 @@ def plan(
 ) -> list[Step | Skip]:
     """Decide for every kernel, in the catalog's order.
 
-    A kernel runs where a GPU is there or may be there. Where none is, and for those SMs of
-    ``compile_for`` ("8.6" or "sm_86") that no visible GPU has, it compiles, if it can.
+    A kernel runs on every GPU that the examined process may use, equal ones too: a single broken
+    board is a real case. What CUDA_VISIBLE_DEVICES hides, and every MIG slice but the one that CUDA
+    shows to a process, has no number there and is left alone. Where no GPU is, and for those SMs
+    of ``compile_for`` ("8.6" or "sm_86") that no visible GPU has, it compiles, if it can.
     """
     wanted = tuple(dict.fromkeys(dotted(sm) for sm in compile_for))
     steps: list[Step | Skip] = []
@@ -78,8 +80,7 @@ def _steps(facts: Facts, kernel: Kernel, wanted: tuple[str, ...]) -> list[Step |
     others = tuple(sm for sm in wanted if sm not in here) if not cannot_run else wanted
     steps: list[Step | Skip] = []
     if cannot_run is None:
-        device = None if _no_gpu(facts, kernel) else _DEVICE
-        steps.append(Step(kernel, "run", device=device))
+        steps += [Step(kernel, "run", device=device) for device in _devices(facts, kernel)]
     if "compile" in header.modes and (others or cannot_run):
         absent = _absent(facts, header.compile_needs)
         sms = others or header.sms
@@ -89,6 +90,14 @@ def _steps(facts: Facts, kernel: Kernel, wanted: tuple[str, ...]) -> list[Step |
     if not steps and cannot_run:
         steps.append(Skip(kernel, *cannot_run))
     return steps
+
+
+def _devices(facts: Facts, kernel: Kernel) -> list[int | None]:
+    """Number what it runs on; None is the CPU. With GPUs unknown, trying the first one tells."""
+    if _no_gpu(facts, kernel):
+        return [None]
+    usable = len(_usable(facts.gpus or [])) if kernel.header.gpu_mib else 1
+    return list(range(usable)) or [_FIRST]
 
 
 def interpreter(target: Target, facts: Facts) -> str | None:

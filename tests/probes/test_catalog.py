@@ -55,7 +55,7 @@ BAD = {
     "an SM without a dot": {**HEADER, "sms": ["70"]},
     "nothing to compile for": {**HEADER, "sms": []},
     "an import that is not shared": {**HEADER, "imports": ["numpy"]},
-    "no GPU memory": {**HEADER, "gpu_mib": 0},
+    "less than no GPU memory": {**HEADER, "gpu_mib": -1},
     "no core": {**HEADER, "cores": 0},
     "a missing key": {key: HEADER[key] for key in HEADER if key != "needs"},
     "not a dict": ["tiny"],

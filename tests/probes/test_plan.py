@@ -47,6 +47,46 @@ def test_it_runs_on_the_first_visible_gpu() -> None:
     assert (step.mode, step.device, step.sms, step.note) == ("run", 0, (), "")
 
 
+A100 = Gpu(index=0, name="NVIDIA A100-SXM4-40GB", sm="8.0", vendor="nvidia")
+
+
+def devices(*gpus: Gpu, **changes: Any) -> list[int | None]:  # noqa: ANN401
+    steps = plan(HERE, Facts(packages=TORCH, gpus=list(gpus)), [kernel(**changes)], "quick")
+    return [step.device for step in steps if isinstance(step, Step) and step.mode == "run"]
+
+
+def test_it_runs_on_every_usable_gpu_equal_or_not() -> None:
+    assert devices(V100, V100) == [0, 1]
+    assert devices(A100, V100) == [0, 1]
+    assert devices(*[A100] * 8) == list(range(8))
+    assert devices(A100, A100, needs=("torch",)) == [0, 1]
+
+
+def test_hidden_gpus_and_those_of_others_have_no_number() -> None:
+    hidden = Gpu(name="Tesla V100", sm="7.0", vendor="nvidia", visible=False)
+    assert devices(A100, hidden) == [0]
+    assert devices(hidden, A100, Gpu(vendor="amd"), V100) == [0, 1]
+
+
+def test_of_several_mig_slices_the_one_that_cuda_shows_is_probed() -> None:
+    shown = Gpu(index=0, name="NVIDIA A100", sm="8.0", vendor="nvidia", mig="1g.5gb", visible=True)
+    other = Gpu(name="NVIDIA A100", sm="8.0", vendor="nvidia", mig="2g.10gb", visible=False)
+    assert devices(shown, other) == [0]
+
+
+def test_a_kernel_that_uses_no_gpu_runs_once() -> None:
+    assert devices(A100, A100, needs=("triton",), gpu_mib=0) == [0]
+
+
+def test_beside_several_gpus_it_compiles_once_for_another() -> None:
+    steps = plan(HERE, Facts(gpus=[V100, A100]), [kernel()], "quick", ["7.0", "8.0", "9.0"])
+    assert [(step.mode, step.device, step.sms) for step in steps if isinstance(step, Step)] == [
+        ("run", 0, ()),
+        ("run", 1, ()),
+        ("compile", None, ("9.0",)),
+    ]
+
+
 def test_what_is_unknown_does_not_stop_it() -> None:
     step = one(Facts())
     assert isinstance(step, Step)
