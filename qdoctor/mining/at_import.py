@@ -1,7 +1,7 @@
 """What importing a package asks of others than triton: their modules, and torch's compiler.
 
-Read from the statements that importing runs (``qdoctor.mining.imports``), so what a ``try`` catches
-and what runs only where triton was found is not asked of every machine.
+Read from the statements that importing runs (``qdoctor.sources.imports``), so what a ``try``
+catches and what runs only where triton was found is not asked of every machine.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from qdoctor.mining.imports import run_by
-from qdoctor.mining.uses import Use, Uses
+from qdoctor.sources.imports import run_by
+from qdoctor.sources.uses import Use, Uses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from qdoctor.mining.imports import Executed
-    from qdoctor.mining.sources import Sources
+    from qdoctor.sources.imports import Executed
+    from qdoctor.sources.modules import Sources
 
 _COMPILER = re.compile(r"torch\.(_inductor\b.*|compile)")
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from qdoctor.mining import at_import
 from qdoctor.mining.closure import needed_by
 from qdoctor.mining.every_wheel import default_wheel, say_metadata, say_platforms
-from qdoctor.mining.imports import Executed, executed, run_by
-from qdoctor.mining.names import Names
 from qdoctor.mining.native import libraries
 from qdoctor.mining.shard import Shard, seen
-from qdoctor.mining.sources import Sources, dotted
-from qdoctor.mining.uses import Use, Uses, names_of
+from qdoctor.mining.sources import sources_of
 from qdoctor.mining.wheel import open_wheel
+from qdoctor.sources.imports import Executed, executed, run_by
+from qdoctor.sources.modules import Sources, dotted
+from qdoctor.sources.names import Names
+from qdoctor.sources.uses import Use, Uses, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,7 +42,7 @@ def read(shard: Shard, files: Sequence[WheelFile], transport: Transport) -> None
             native += libraries(wheel, PACKAGE)
             if file == default:
                 say_metadata(shard, wheel)
-                say_sources(shard, file, Sources.of(wheel, PACKAGE))
+                say_sources(shard, file, sources_of(wheel, PACKAGE))
     native.sort(key=lambda pair: (pair[0]["platform"], pair[0]["file"]))
     if native:
         shard.say("native", [library for library, _ in native], *(place for _, place in native))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from qdoctor.mining.sources import Module, Sources, statements
+from qdoctor.sources.modules import Module, Sources, statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

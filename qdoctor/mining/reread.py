@@ -12,8 +12,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from qdoctor.binaries import UnreadableBinary, read_library
 from qdoctor.mining.errors import UnreadableRelease
-from qdoctor.mining.names import Names
-from qdoctor.mining.sources import Sources
+from qdoctor.mining.sources import sources_of
+from qdoctor.sources.names import Names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +106,7 @@ def _source(wheel: Wheel, key: str, value: object, place: Mapping[str, Any]) -> 
         return f"line {line} does not say {symbol}" if line else f"it does not say {symbol}"
     if key not in (*_NAMES, "closed_modules"):
         return ""
-    names = Names(Sources.of(wheel, member.partition("/")[0]))
+    names = Names(sources_of(wheel, member.partition("/")[0]))
     found = sorted(names.public()) if key in _NAMES else list(names.closed_modules())
     return "" if found == value else f"it now makes {len(found)} entries of {key}, or other ones"
 

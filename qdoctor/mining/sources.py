@@ -1,108 +1,23 @@
-"""The Python sources of a wheel as syntax trees, by dotted module name. Nothing is imported."""
+"""The Python sources of a package in a wheel, ready to be asked for names and uses."""
 
 from __future__ import annotations
 
-import ast
-import threading
-import warnings
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qdoctor.mining.errors import UnreadableRelease
+from qdoctor.sources.modules import Sources, UnreadableSources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from qdoctor.mining.wheel import Wheel
 
-_PARSER = threading.Lock()
 
+def sources_of(wheel: Wheel, package: str) -> Sources:
+    """Read all ``.py`` members of ``package`` in a wheel.
 
-@dataclass(frozen=True)
-class Module:
-    """One module: its dotted name, its member in the wheel, and whether it is a package."""
-
-    name: str
-    member: str
-    package: bool
-    tree: ast.Module
-
-    def absolute(self, node: ast.ImportFrom) -> str:
-        """Give the dotted name of the module that a ``from ... import`` reads."""
-        if not node.level:
-            return node.module or ""
-        parts = self.name.split(".")
-        base = parts[: len(parts) - node.level + self.package]
-        return ".".join([*base, node.module] if node.module else base)
-
-
-class Sources:
-    """Modules of one top-level package, by dotted name."""
-
-    def __init__(self, package: str, texts: dict[str, str]) -> None:
-        """``texts``: member name -> source text. What does not parse is left out of the modules.
-
-        Members that this Python cannot parse are named in ``unparsed``.
-        """
-        self.package = package
-        self.modules: dict[str, Module] = {}
-        self.unparsed: list[str] = []
-        for member, text in sorted(texts.items()):
-            try:
-                tree = parsed(text)
-            except (SyntaxError, ValueError, RecursionError):
-                self.unparsed.append(member)
-                continue
-            name = member.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-            self.modules[name] = Module(name, member, member.endswith("/__init__.py"), tree)
-        if package not in self.modules:
-            raise UnreadableRelease(f"the wheel has no readable {package}/__init__.py")
-
-    @classmethod
-    def of(cls, wheel: Wheel, package: str) -> Sources:
-        """Read all ``.py`` members of ``package`` in a wheel."""
-        members = [n for n in wheel.names if n.startswith(f"{package}/") and n.endswith(".py")]
-        return cls(package, {member: wheel.text(member) for member in members})
-
-    @cached_property
-    def packages(self) -> frozenset[str]:
-        """Dotted names of everything that can be imported: modules and the packages above them."""
-        found = set(self.modules)
-        for name in self.modules:
-            parts = name.split(".")
-            found.update(".".join(parts[:end]) for end in range(1, len(parts)))
-        return frozenset(found)
-
-
-def parsed(text: str) -> ast.Module:
-    """Parse one source at a time: CPython 3.11 counts the depth of all threads together."""
-    with _PARSER, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # invalid escapes in others' strings
-        return ast.parse(text)
-
-
-def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Walk the statements of a module's own scope: into if, try, with, for; not into functions."""
-    for node in body:
-        yield node
-        if isinstance(node, ast.If) and not _for_type_checkers(node.test):
-            yield from statements([*node.body, *node.orelse])
-        elif isinstance(node, ast.Try):
-            handlers = [inner for handler in node.handlers for inner in handler.body]
-            yield from statements([*node.body, *handlers, *node.orelse, *node.finalbody])
-        elif isinstance(node, (ast.With, ast.For, ast.While)):
-            yield from statements(node.body)
-
-
-def _for_type_checkers(test: ast.expr) -> bool:
-    return ast.unparse(test).endswith("TYPE_CHECKING")
-
-
-def dotted(node: ast.expr) -> list[str]:
-    """Give the parts of ``a.b.c``; [] for any other expression."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
+    Raises ``UnreadableRelease`` for a wheel whose package has no readable ``__init__.py``.
+    """
+    members = [n for n in wheel.names if n.startswith(f"{package}/") and n.endswith(".py")]
+    try:
+        return Sources(package, {member: wheel.text(member) for member in members})
+    except UnreadableSources as error:
+        raise UnreadableRelease(f"the wheel has {error}") from error

@@ -12,9 +12,9 @@ from qdoctor.binaries import UnreadableBinary, read_library
 from qdoctor.mining.errors import UnreadableRelease
 from qdoctor.mining.every_wheel import default_wheel, say_metadata, say_platforms, say_pythons
 from qdoctor.mining.shard import Shard, seen
-from qdoctor.mining.sources import parsed
 from qdoctor.mining.torch_builds import say_builds
 from qdoctor.mining.wheel import Wheel, open_wheel
+from qdoctor.sources.modules import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

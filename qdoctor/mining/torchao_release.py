@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.mining.every_wheel import default_wheel, say_metadata, say_platforms, say_pythons
-from qdoctor.mining.names import Names
 from qdoctor.mining.shard import Shard, seen
-from qdoctor.mining.sources import Sources
 from qdoctor.mining.wheel import open_wheel
+from qdoctor.sources.modules import Sources
+from qdoctor.sources.names import Names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

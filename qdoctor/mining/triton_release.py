@@ -11,10 +11,11 @@ from packaging.version import Version
 from qdoctor.binaries import UnreadableBinary, read_library
 from qdoctor.mining.errors import UnreadableRelease
 from qdoctor.mining.every_wheel import default_wheel, say_metadata, say_platforms, say_pythons
-from qdoctor.mining.names import Names
 from qdoctor.mining.shard import Shard, seen
-from qdoctor.mining.sources import Sources, dotted
+from qdoctor.mining.sources import sources_of
 from qdoctor.mining.wheel import Wheel, open_wheel
+from qdoctor.sources.modules import Sources, dotted
+from qdoctor.sources.names import Names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ def read(shard: Shard, files: Sequence[WheelFile], transport: Transport) -> None
     """State everything about one triton release."""
     with open_wheel(default_wheel(files), transport) as wheel:
         say_metadata(shard, wheel)
-        sources = Sources.of(wheel, PACKAGE)
+        sources = sources_of(wheel, PACKAGE)
         say_names(shard, wheel.file, sources)
         say_decorators(shard, wheel.file, sources)
         _say_ptxas(shard, wheel)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from qdoctor.mining.at_import import before, modules_needed, torch_compiler
-from qdoctor.mining.imports import executed, run_by
-from qdoctor.mining.sources import Sources
-from qdoctor.mining.uses import Use, Uses
+from qdoctor.sources.imports import executed, run_by
+from qdoctor.sources.modules import Sources
+from qdoctor.sources.uses import Use, Uses
 
 GUARD = "is_triton_available"
 

@@ -14,7 +14,7 @@ from qdoctor.mining import bitsandbytes_release, dependents
 from qdoctor.mining.index import WheelFile
 from qdoctor.mining.mine import Mined, Wanted, mine
 from qdoctor.mining.shard import Shard
-from qdoctor.mining.sources import Sources
+from qdoctor.sources.modules import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable

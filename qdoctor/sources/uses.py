@@ -12,7 +12,7 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qdoctor.mining.sources import Module, Sources, dotted
+from qdoctor.sources.modules import Module, Sources, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from qdoctor.mining.closure import needed_by
-from qdoctor.mining.imports import executed, run_by
-from qdoctor.mining.sources import Sources
-from qdoctor.mining.uses import Uses, names_of
+from qdoctor.sources.imports import executed, run_by
+from qdoctor.sources.modules import Sources
+from qdoctor.sources.uses import Uses, names_of
 
 
 def sources(root: str = "", **texts: str) -> Sources:

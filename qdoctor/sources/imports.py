@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.mining.sources import Module, Sources
+    from qdoctor.sources.modules import Module, Sources
 
 _OTHER_DEVICES = re.compile(r"xpu|hpu|npu|mps|habana|ipex|rocm|hip\b", re.IGNORECASE)
 _THERE = re.compile(r"(is_)?triton(_is)?_available(\(\))?|find_spec\(.triton.\)")

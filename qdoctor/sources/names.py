@@ -12,7 +12,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from qdoctor.mining.sources import Module, Sources, statements
+from qdoctor.sources.modules import Module, Sources, statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

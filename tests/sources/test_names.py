@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from qdoctor.mining.errors import UnreadableRelease
-from qdoctor.mining.names import Names
-from qdoctor.mining.sources import Sources
+from qdoctor.sources.modules import Sources, UnreadableSources
+from qdoctor.sources.names import Names
 
 
 def names(**texts: str) -> Names:
@@ -84,5 +83,5 @@ def test_private_modules_are_neither_listed_nor_closed() -> None:
 def test_sources_that_this_python_cannot_parse_are_named() -> None:
     sources = Sources("pkg", {"pkg/__init__.py": "", "pkg/old.py": "print 'x'\n"})
     assert sources.unparsed == ["pkg/old.py"]
-    with pytest.raises(UnreadableRelease, match="no readable pkg"):
+    with pytest.raises(UnreadableSources, match="no readable pkg"):
         Sources("pkg", {"pkg/__init__.py": "print 'x'\n"})
