@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - each command loads what it needs: --version and completion stay fast
 from __future__ import annotations
 
+import codecs
 import gc
 import os
 import re
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from qdoctor.question import Question
 
 _RULE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
-_LOG_KEPT = 4 * 1024 * 1024
+_LOG_KEPT = 64 * 1024 * 1024  # bytes of a log, from its beginning; of a longer one also the end
+_LOG_END = 1024 * 1024
 _COMPLETION = (
     'Completion in bash: eval "$(_QDOCTOR_COMPLETE=bash_source qdoctor)" (zsh_source, fish_source '
     "likewise)."
@@ -230,11 +232,13 @@ def _stdin() -> Any:  # noqa: ANN401 - IO[bytes], or None where there is no stan
 
 
 def _log() -> str:
-    """The end of what is piped in: an error's decisive line comes last."""
-    kept = b""
-    while block := _stdin().read(1024 * 1024):
-        kept = (kept + block)[-_LOG_KEPT:]
-    return kept.decode("utf-8", errors="replace")
+    """Read what is piped in: the first failure counts, and the end of a log is its outcome."""
+    kept = _stdin().read(_LOG_KEPT)
+    end = b""
+    while block := _stdin().read(_LOG_END):
+        end = (end + block)[-_LOG_END:]
+    utf_16 = kept.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Windows PowerShell's >
+    return (kept + end).decode("utf-16" if utf_16 else "utf-8", errors="replace")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -51,12 +51,13 @@ class Case(msgspec.Struct, frozen=True):
     def signals_of(self, rule: str) -> tuple[Signal, ...]:
         """Return the recognized error texts that may come from ``rule``, one of each kind.
 
-        A traceback holds a text twice: in the source line that raises it, and as what was raised.
+        A traceback holds a text twice: in the source line that raises it, and then as what was
+        raised, which is what to quote.
         """
         kinds: dict[tuple[str, ...], Signal] = {}
         for signal in self.signals:
             if rule in signal.rules:
-                kinds.setdefault((signal.signature, *signal.said.values()), signal)
+                kinds[(signal.signature, *signal.said.values())] = signal
         return tuple(kinds.values())
 
     def said(self, rule: str, name: str) -> str | None:

@@ -4,6 +4,10 @@ Each row is one text: a regular expression that fits its decisive line, the rule
 print it (the likeliest first; facts decide among them), and the public thread or released file it
 was read from. A row stands above every more general one that also fits: on one line of the text the
 first row that fits is the only one that counts.
+
+The first failure counts. What only follows from an earlier one (``role`` "echo": a library that was
+not loaded is None from then on) and what needs no action ("notice") say something only where no
+failure is known.
 """
 
 from __future__ import annotations
@@ -13,26 +17,32 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from qdoctor.rules.case import Signal
+from qdoctor.rules.error_text import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.matrix import Matrix
 
-_KEPT = 256 * 1024
-"""Characters of a log that are looked at, from its end: an error's decisive line comes last."""
 _SHOWN = 200
+_ROLES = ("failure", "echo", "notice")
+"""What a row's text is, the more telling first."""
 
 
 def recognize(text: str, matrix: Matrix) -> tuple[Signal, ...]:
-    """Return the known texts in ``text``, the last one first; () where none is known."""
-    kept = text[-_KEPT:]
+    """Return the known texts in ``text``, the first failure first; () where none is known."""
     table = matrix.table("signatures")
-    found: dict[int, Signal] = {}
+    kept = readable(text, table["cues"])
+    found: dict[int, tuple[str, Signal]] = {}
     for row in table["rows"]:
         for signal in _matches(row, table["sources"], kept):
-            found.setdefault(kept.count("\n", 0, signal.position), signal)
-    return tuple(found[line] for line in sorted(found, reverse=True))
+            line = kept.count("\n", 0, signal.position)
+            found.setdefault(line, (row.get("role", _ROLES[0]), signal))
+    for role in _ROLES:
+        telling = tuple(found[line][1] for line in sorted(found) if found[line][0] == role)
+        if telling:
+            return telling
+    return ()
 
 
 def _matches(row: dict[str, Any], sources: dict[str, str], text: str) -> Iterator[Signal]:

@@ -13,6 +13,7 @@ from qdoctor.rules.signatures import recognize
 
 ROWS: list[dict[str, Any]] = shipped().table("signatures")["rows"]
 EXAMPLES = [(row["id"], text) for row in ROWS for text in row["examples"]]
+FILLER = "step 17: loss 0.25, 31 tokens/s\n" * 20_000
 
 
 def ids(text: str) -> list[str]:
@@ -33,13 +34,23 @@ def test_an_unknown_text_is_recognized_as_nothing() -> None:
     assert ids("") == []
 
 
-def test_the_last_text_of_a_log_comes_first() -> None:
+def test_the_first_failure_of_a_log_comes_first() -> None:
     log = (
-        "The installed version of bitsandbytes was compiled without GPU support.\n"
-        "Traceback (most recent call last):\n"
         "ModuleNotFoundError: No module named 'triton.ops'\n"
+        "During handling of the above exception, another exception occurred:\n"
+        "RuntimeError: CUDA is required but not available for bitsandbytes.\n"
     )
-    assert ids(log) == ["triton-ops-missing", "bnb-cpu-library"]
+    assert ids(log) == ["triton-ops-missing", "cuda-required"]
+
+
+def test_an_echo_counts_only_where_no_failure_is_known() -> None:
+    echo = "AttributeError: 'NoneType' object has no attribute 'cquantize_blockwise_fp16_nf4'"
+    failure = (
+        "Could not load bitsandbytes native library: libcusparse.so.11: cannot open shared object "
+        "file: No such file or directory"
+    )
+    assert ids(f"{failure}\n{echo}") == ["cuda-library-unopened"]
+    assert ids(echo) == ["bnb-no-library-object"]
 
 
 def test_a_special_text_outranks_a_general_one_on_its_line() -> None:
@@ -54,9 +65,11 @@ def test_what_a_text_states_is_kept() -> None:
     assert recognize(text, shipped())[0].said == {"cuda": "122"}
 
 
-def test_only_the_end_of_a_huge_log_is_read() -> None:
-    log = "x\n" * 3_000_000 + "ModuleNotFoundError: No module named 'triton.ops'"
-    assert ids(log) == ["triton-ops-missing"]
+@pytest.mark.parametrize(("row", "text"), EXAMPLES)
+def test_an_example_is_found_in_the_middle_of_a_huge_log(row: str, text: str) -> None:
+    """Which also says that the table's cues cover every row."""
+    log = FILLER + text + "\n" + FILLER
+    assert row in ids(log)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
