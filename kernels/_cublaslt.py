@@ -1,4 +1,4 @@
-"""The CUDA driver and cuBLASLt through ctypes: no torch, no headers, a live handle in 0.3 s.
+"""cuBLASLt through ctypes: no torch, no headers, a live handle in 0.3 s.
 
 Values of the enumerations: cublasLt.h and library_types.h, the same from CUDA 11 to 13.
 Python 3.8 syntax, standard library only.
@@ -31,8 +31,6 @@ STATUS = {
     11: "MAPPING_ERROR", 13: "EXECUTION_FAILED", 14: "INTERNAL_ERROR", 15: "NOT_SUPPORTED",
     16: "LICENSE_ERROR",
 }  # fmt: skip
-OUT_OF_MEMORY, NO_DEVICE, INVALID_DEVICE = 2, 100, 101  # CUresult
-SM_MAJOR, SM_MINOR = 75, 76  # CUdevice_attribute
 
 
 class Found(NamedTuple):
@@ -52,14 +50,6 @@ class Algorithm(ctypes.Structure):
         ("waves", ctypes.c_float),
         ("reserved", ctypes.c_int * 4),
     ]
-
-
-class DriverError(RuntimeError):
-    """A CUDA driver call failed; ``status`` is the CUresult."""
-
-    def __init__(self, call: str, status: int, name: str) -> None:
-        super().__init__("{} answered {} ({})".format(call, name, status))
-        self.status = status
 
 
 class LibraryError(RuntimeError):
@@ -104,80 +94,63 @@ def by_loader(majors: Sequence[int]) -> List[Found]:
     return found
 
 
-def open_driver() -> Any:
-    """Load the CUDA driver. Raises OSError with the loader's words when there is none."""
-    return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+def choose(made: Any, request: Dict[str, Any]) -> str:
+    """Find the libcublasLt that the examined interpreter would load: its wheels, then the loader.
+
+    Raises Refused: library-missing, or wrong-major when there are only others than torch's CUDA
+    (else what bitsandbytes' own files) ask for.
+    """
+    if request.get("library"):
+        if not Path(request["library"]).exists():
+            raise made.Refused("library-missing", "no such file: " + request["library"])
+        return str(request["library"])
+    folders = [path or os.curdir for path in request.get("search", sys.path)]
+    wanted, why = wanted_majors(request, folders)
+    shipped = in_packages(folders)
+    newest = sorted((found.major or 0 for found in shipped), reverse=True)
+    for major in wanted or newest:
+        fitting = [found for found in shipped if found.major == major]
+        for found in fitting or by_loader([major]):
+            return str(found.place)
+    others = shipped or by_loader(range(20, 8, -1))
+    if not others:
+        place = "the nvidia wheels and torch/lib on sys.path, then the dynamic loader"
+        raise made.Refused("library-missing", "no libcublasLt{} in {}".format(why, place))
+    if not wanted:
+        return str(others[0].place)
+    there = ", ".join(sorted({found.place for found in others}))
+    raise made.Refused("wrong-major", "no libcublasLt{}; found only {}".format(why, there))
 
 
-class Device:
-    """A CUDA device with its primary context current, and plain allocations on it."""
+def wanted_majors(request: Dict[str, Any], folders: Sequence[str]) -> Tuple[List[int], str]:
+    """CUDA majors that fit, preferred first, and the words that say why; [] when nothing asks."""
+    cuda = request.get("torch_cuda")
+    if cuda is None:
+        cuda = _torch_cuda(folders)
+    if cuda:
+        return [int(cuda.split(".")[0])], " of CUDA {} (torch is built for {})".format(
+            cuda.split(".")[0], cuda
+        )
+    majors: List[int] = []
+    for folder in folders:
+        for path in Path(folder, "bitsandbytes").glob("libbitsandbytes_cuda*"):
+            match = re.match(r"libbitsandbytes_cuda(\d+)\d(_nocublaslt)?\.", path.name)
+            majors += [int(match.group(1))] if match else []
+    ordered = sorted(set(majors), reverse=True)
+    words = " of CUDA {} (bitsandbytes' libraries)".format(" or ".join(map(str, ordered)))
+    return ordered, words if ordered else ""
 
-    def __init__(self, driver: Any, index: int) -> None:
-        self._driver = driver
-        self._call("cuInit", 0)
-        handle, context = ctypes.c_int(), ctypes.c_void_p()
-        self._call("cuDeviceGet", ctypes.byref(handle), index)
-        self._handle = handle
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), handle)
-        self._call("cuCtxSetCurrent", context)
-        self._blocks: List[ctypes.c_void_p] = []
 
-    @property
-    def sm(self) -> str:
-        """Compute capability, such as ``9.0``."""
-        value = ctypes.c_int()
-        parts = []
-        for attribute in (SM_MAJOR, SM_MINOR):
-            self._call("cuDeviceGetAttribute", ctypes.byref(value), attribute, self._handle)
-            parts.append(str(value.value))
-        return ".".join(parts)
-
-    @property
-    def name(self) -> str:
-        """The model's name, such as ``NVIDIA H100``."""
-        text = ctypes.create_string_buffer(128)
-        self._call("cuDeviceGetName", text, 128, self._handle)
-        return text.value.decode(errors="replace")
-
-    def empty(self, size: int) -> ctypes.c_void_p:
-        """Allocate ``size`` bytes on the device, zeroed (padding must be defined)."""
-        block = ctypes.c_void_p()
-        self._call("cuMemAlloc_v2", ctypes.byref(block), ctypes.c_size_t(size))
-        self._blocks.append(block)
-        self._call("cuMemsetD8_v2", block, ctypes.c_ubyte(0), ctypes.c_size_t(size))
-        return block
-
-    def put(self, data: bytes) -> ctypes.c_void_p:
-        """Copy bytes to the device."""
-        block = self.empty(len(data))
-        self._call("cuMemcpyHtoD_v2", block, data, ctypes.c_size_t(len(data)))
-        return block
-
-    def get(self, block: ctypes.c_void_p, size: int) -> bytes:
-        """Wait for the device, then copy ``size`` bytes back."""
-        self._call("cuCtxSynchronize")
-        data = ctypes.create_string_buffer(size)
-        self._call("cuMemcpyDtoH_v2", data, block, ctypes.c_size_t(size))
-        return data.raw
-
-    def synchronize(self) -> None:
-        """Wait for the device; raises DriverError for what failed on it."""
-        self._call("cuCtxSynchronize")
-
-    def free(self) -> None:
-        """Free every allocation made here."""
-        while self._blocks:
-            self._call("cuMemFree_v2", self._blocks.pop())
-
-    def _call(self, name: str, *arguments: Any) -> None:
-        status = getattr(self._driver, name)(*arguments)
-        if status:
-            raise DriverError(name, status, self._error_name(status))
-
-    def _error_name(self, status: int) -> str:
-        text = ctypes.c_char_p()
-        self._driver.cuGetErrorName(status, ctypes.byref(text))
-        return (text.value or b"unknown error").decode()
+def _torch_cuda(folders: Sequence[str]) -> Optional[str]:
+    """Read torch's CUDA from torch/version.py, without importing torch; ``""``: a CPU build."""
+    for folder in folders:
+        try:
+            text = Path(folder, "torch", "version.py").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        match = re.search(r"^cuda\b[^=]*= *['\"]([\d.]+)['\"]", text, re.MULTILINE)
+        return match.group(1) if match else ""
+    return None
 
 
 class Library:

@@ -7,7 +7,9 @@ Python 3.8 syntax, standard library only: this runs inside the examined interpre
 
 from __future__ import annotations
 
+import ctypes
 import math
+import os
 import traceback
 from typing import Any, Dict, List, Optional
 
@@ -15,6 +17,13 @@ Outcome = Dict[str, Any]
 
 _LONGEST = 1200
 """Characters of one text that are kept: compilers answer with whole source files."""
+_ENOUGH_MIB = 64
+"""GPU memory that no kernel exceeds (gpu_mib of the headers): with less free, nothing is told."""
+_BUSY = ("busy or unavailable", "CUDA_ERROR_DEVICE_UNAVAILABLE")
+"""What the CUDA runtime and driver say where another process has the GPU to itself (CUDA Runtime
+API, cudaErrorDevicesUnavailable: compute mode EXCLUSIVE_PROCESS)."""
+_STARVED = ("out of memory", "cublas_status_alloc_failed", "memory allocation failure")
+"""What torch before 1.13, Triton and cuBLAS (cublasStatus_t) say, as bare RuntimeErrors."""
 
 
 class Skipped(Exception):  # noqa: N818 - it names a state of the machine, not a mistake
@@ -61,15 +70,40 @@ def outcome(kind: str, detail: str = "", **fields: Any) -> Outcome:
 def from_error(error: BaseException, **fields: Any) -> Outcome:
     """Turn what was raised into an outcome; the deepest cause speaks first.
 
-    Running out of memory says nothing about the kernel: that is skipped, as is a missing GPU.
+    Running out of memory says nothing about the kernel: that is skipped, as is a missing GPU. So is
+    any failure on a GPU with less memory free than a kernel may take: libraries word that in many
+    ways (cuBLAS: NOT_INITIALIZED, where its handle found no room).
     """
     kind, code = _kind_and_code(error)
+    if code == "failed" and str(fields.get("device")).startswith("cuda"):
+        free = free_gpu_mib()
+        if free is not None and free < _ENOUGH_MIB:
+            kind, code = "skipped", "out-of-memory"
+            note = "{:.0f} MiB of GPU memory were free".format(free)
+            fields["evidence"] = [*fields.get("evidence", []), note]
     if kind == "skipped":
         fields["ran"] = False
     fields.setdefault("code", code)
     if kind == "failed" and not isinstance(error, Refused):
         fields["evidence"] = [*fields.get("evidence", []), *_where(error)]
     return outcome(kind, text_of(error), **fields)
+
+
+def free_gpu_mib() -> Optional[float]:
+    """Return how much memory the current GPU has free, in MiB; None without a living context.
+
+    Asks the CUDA driver that is loaded already, whoever loaded it; loads none.
+    """
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    try:
+        if os.name == "nt":
+            driver = ctypes.CDLL("nvcuda.dll")
+        else:
+            driver = ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        status = driver.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+    except (AttributeError, OSError):
+        return None
+    return None if status else free.value / (1 << 20)
 
 
 def text_of(error: BaseException) -> str:
@@ -88,6 +122,8 @@ def _kind_and_code(error: BaseException) -> "tuple[str, str]":
         return "skipped", error.code
     if any(_is_out_of_memory(link) for link in _chain(error)):
         return "skipped", "out-of-memory"
+    if any(_is_busy(link) for link in _chain(error)):
+        return "skipped", "gpu-busy"
     if isinstance(error, Refused):
         return "failed", error.code
     if isinstance(_root(error), ImportError):
@@ -96,11 +132,15 @@ def _kind_and_code(error: BaseException) -> "tuple[str, str]":
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # torch before 1.13 and Triton raise a bare RuntimeError: only its words tell.
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or (
-        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    words = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(
+        said in words for said in _STARVED
     )
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in _BUSY)
 
 
 def _chain(error: BaseException) -> List[BaseException]:

@@ -1,4 +1,4 @@
-"""What the kernels ask of torch: its halves and the time of an action on the GPU.
+"""What the kernels ask of torch: its halves, the time of an action and the memory it took.
 
 Python 3.8 syntax, standard library only; torch comes as an argument.
 """
@@ -7,10 +7,25 @@ Python 3.8 syntax, standard library only; torch comes as an argument.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+import os
+from typing import Any, Callable, Dict, Iterator, Tuple
 
-FLUSHED_MIB = 256
-"""More than any L2 cache holds, and at 3 TB/s some 0.1 ms in which launches queue up."""
+TIMED = (1024, 1024, 4096)
+"""Rows, depth, columns of the one product that everything is timed on, so that milliseconds
+compare: the first feed-forward layer of ViT-L-14 over 1024 tokens. No probe may take more than
+64 MiB of GPU memory, and 32-bit sums with their rescaled copies are ten times what a result is."""
+CLEARED_MIB = 40
+"""What is cleared before each timed call. With the operands that is the 50 MiB of an H100's L2
+cache, and all of an A100's; a GPU with more (RTX 4090: 72, B200: 126) may keep them there."""
+CLEARED_TIMES = 16
+"""A memory that clears 3 TB/s is busy for 0.2 ms then: the timed launches queue up behind."""
+WORKSPACE = ":4096:2:16:8"
+"""8 MiB: what torch takes for cuBLAS on GPUs before Hopper; there it takes 32 MiB by itself."""
+
+
+def keep_small() -> None:
+    """Bound cuBLAS' workspace to 8 MiB, where nobody asked for another; before its first use."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", WORKSPACE)
 
 
 def has_bf16(torch: Any) -> bool:
@@ -24,18 +39,39 @@ def has_bf16(torch: Any) -> bool:
 def milliseconds(torch: Any, action: Callable[[], Any], repeats: int = 20) -> float:
     """Time an action on the current device: the median of ``repeats`` after 3 warm-ups.
 
-    Measured by events on the stream. Before each, a buffer larger than the caches is cleared: the
-    operands come from memory, and the launches wait in the queue rather than being timed.
+    Measured by events on the stream. Before each, memory the size of the caches is cleared: the
+    operands come from memory, and the launches wait in the queue rather than being timed. What is
+    cleared is given back at once: the action's own results take its place.
     """
-    flushed = torch.empty(FLUSHED_MIB << 20, dtype=torch.uint8, device="cuda")
+    torch.cuda.empty_cache()
     times = []
     for _ in range(3 + repeats):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        flushed.zero_()
-        flushed.zero_()
+        cleared = torch.empty(CLEARED_MIB << 20, dtype=torch.uint8, device="cuda")
+        for _ in range(CLEARED_TIMES):
+            cleared.zero_()
+        del cleared
         begin.record()
         action()
         end.record()
         end.synchronize()
         times.append(begin.elapsed_time(end))
     return float(sorted(times[3:])[repeats // 2])
+
+
+def gpu_mib(torch: Any) -> float:
+    """Return the most GPU memory that torch has held in this process, in MiB; 0 without a GPU."""
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return 0.0
+    return float(torch.cuda.max_memory_reserved()) / (1 << 20)
+
+
+def shape_numbers(shape: Tuple[int, int, int]) -> Dict[str, int]:
+    """Name the product that was timed, as verdicts compare it."""
+    return dict(zip(("rows", "depth", "columns"), shape))  # noqa: B905 - Python 3.8
+
+
+def pieces(count: int, size: int) -> Iterator[slice]:
+    """Cut ``count`` rows into slices of at most ``size``: float64 copies stay small."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

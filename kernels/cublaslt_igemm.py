@@ -2,7 +2,9 @@
 
 ``row-major`` is the plain layout of today's int8 products; COL32 with COL4_4R2_8C (Turing) and with
 COL32_2R_4R4 (Ampere) are the ones that bitsandbytes' ``igemmlt`` used. Every layout computes the
-same C[m, n] = sum over k of A[m, k] B[n, k], bit for bit. No torch: driver and library by ctypes.
+same C[m, n] = sum over k of A[m, k] B[n, k], bit for bit. ``awkward`` asks the plain layout for one
+row, 17 rows and sizes that are no multiple of 4, 16 or 32: each is exact or refused, and what is
+refused is exact once padded. No torch: driver and library by ctypes.
 """
 
 # ruff: noqa: ANN401, B905, BLE001 - examined modules have no types, any error is an answer,
@@ -13,13 +15,12 @@ from __future__ import annotations
 
 import array
 import importlib.util
-import os
+import operator
 import random
-import re
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 PROBE = {  # type: Dict[str, Any]
     "name": "cublaslt_igemm",
@@ -29,13 +30,22 @@ PROBE = {  # type: Dict[str, Any]
     "seconds": 60,
     "memory_mib": 4096,
     "quick": True,
-    "variants": ["row-major", "col4_4r2_8c", "col32_2r_4r4"],
+    "variants": ["row-major", "col4_4r2_8c", "col32_2r_4r4", "awkward"],
     "tolerance": 0.0,
+    "gpu_mib": 64,
+    "imports": [],
 }
 
 M, N, K = 64, 96, 160
 """Not square, so that a swapped operand shows; every |sum| is below 2**24 (K * 128 * 128); N and K
 are whole panels of 32 columns, so that no layout needs more than rows * columns elements."""
+AWKWARD = (
+    (1, 24, 1536), (17, 24, 1536), (17, 24, 1552), (17, 24, 1540), (17, 24, 1541), (17, 25, 1536),
+)  # fmt: skip
+"""Rows, columns, depth: one row, 17 rows; a depth of whole 16s but not 32s, of whole 4s but not
+16s, odd; odd columns. Half the sums pass 2**24. cuBLASLt documents for its int8 products: m, k and
+the leading dimensions must be multiples of 4 (cuBLAS manual, cublasLtMatmul, "IMMA kernels")."""
+MULTIPLE = 4
 WORKSPACE = 4 << 20
 TILE_ROWS = {"col32": 1, "col4_4r2_8c": 8, "col32_2r_4r4": 32}
 """Rows that one composite tile of a 32-column panel spans: its leading dimension is 32 * rows."""
@@ -47,14 +57,14 @@ def phase(text: str) -> None:
 
 def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Yield one outcome a layout. Request: device, torch_cuda, library (the very file to use)."""
-    api, made = _beside("_cublaslt"), _beside("_outcomes")
+    api, made, cuda = _beside("_cublaslt"), _beside("_outcomes"), _beside("_cuda")
     index = int(request.get("device") or 0)
     fields: Dict[str, Any] = {"device": "cuda:{}".format(index)}
     try:
-        device = _device(api, made, index)
+        device = cuda.acquire(made, index, phase)
         fields["evidence"] = ["{}, SM {}".format(device.name, device.sm)]
         phase("loading libcublasLt")
-        library = api.Library(choose(api, made, request))
+        library = api.Library(api.choose(made, request))
         fields["evidence"].append("{}, version {}".format(library.place, library.version))
     except Exception as error:
         for variant in PROBE["variants"]:
@@ -62,8 +72,9 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
         return
     data = operands()
     wanted = reference(*data)
-    for variant in PROBE["variants"]:
+    for variant in PROBE["variants"][:-1]:
         yield _one(api, made, (device, library), (variant, data, wanted), fields)
+    yield _awkward(api, made, (device, library), dict(fields, variant="awkward"))
 
 
 def operands() -> Tuple[List[int], List[int]]:
@@ -73,85 +84,21 @@ def operands() -> Tuple[List[int], List[int]]:
     return a, b
 
 
-def reference(a: Sequence[int], b: Sequence[int]) -> List[int]:
-    """Compute C row by row in Python's own integers."""
-    rows_a = [a[i * K : i * K + K] for i in range(M)]
-    rows_b = [b[i * K : i * K + K] for i in range(N)]
-    return [sum(x * y for x, y in zip(row, other)) for row in rows_a for other in rows_b]
+def reference(a: Sequence[int], b: Sequence[int], depth: int = K) -> List[int]:
+    """Compute C row by row in Python's own integers; both operands have rows of ``depth``."""
+    rows_a, rows_b = (
+        [data[start : start + depth] for start in range(0, len(data), depth)] for data in (a, b)
+    )
+    return [sum(map(operator.mul, row, other)) for row in rows_a for other in rows_b]
 
 
-def choose(api: Any, made: Any, request: Dict[str, Any]) -> str:
-    """Find the libcublasLt that the examined interpreter would load: its wheels, then the loader.
-
-    Raises Refused: library-missing, or wrong-major when there are only others than torch's CUDA
-    (else what bitsandbytes' own files) ask for.
-    """
-    if request.get("library"):
-        if not Path(request["library"]).exists():
-            raise made.Refused("library-missing", "no such file: " + request["library"])
-        return str(request["library"])
-    folders = [path or os.curdir for path in request.get("search", sys.path)]
-    wanted, why = wanted_majors(request, folders)
-    shipped = api.in_packages(folders)
-    newest = sorted((found.major or 0 for found in shipped), reverse=True)
-    for major in wanted or newest:
-        fitting = [found for found in shipped if found.major == major]
-        for found in fitting or api.by_loader([major]):
-            return str(found.place)
-    others = shipped or api.by_loader(range(20, 8, -1))
-    if not others:
-        place = "the nvidia wheels and torch/lib on sys.path, then the dynamic loader"
-        raise made.Refused("library-missing", "no libcublasLt{} in {}".format(why, place))
-    if not wanted:
-        return str(others[0].place)
-    there = ", ".join(sorted({found.place for found in others}))
-    raise made.Refused("wrong-major", "no libcublasLt{}; found only {}".format(why, there))
-
-
-def wanted_majors(request: Dict[str, Any], folders: Sequence[str]) -> Tuple[List[int], str]:
-    """CUDA majors that fit, preferred first, and the words that say why; [] when nothing asks."""
-    cuda = request.get("torch_cuda")
-    if cuda is None:
-        cuda = _torch_cuda(folders)
-    if cuda:
-        return [int(cuda.split(".")[0])], " of CUDA {} (torch is built for {})".format(
-            cuda.split(".")[0], cuda
-        )
-    majors: List[int] = []
-    for folder in folders:
-        for path in Path(folder, "bitsandbytes").glob("libbitsandbytes_cuda*"):
-            match = re.match(r"libbitsandbytes_cuda(\d+)\d(_nocublaslt)?\.", path.name)
-            majors += [int(match.group(1))] if match else []
-    ordered = sorted(set(majors), reverse=True)
-    words = " of CUDA {} (bitsandbytes' libraries)".format(" or ".join(map(str, ordered)))
-    return ordered, words if ordered else ""
-
-
-def _torch_cuda(folders: Sequence[str]) -> Optional[str]:
-    """Read torch's CUDA from torch/version.py, without importing torch; ``""``: a CPU build."""
-    for folder in folders:
-        try:
-            text = Path(folder, "torch", "version.py").read_text(encoding="utf-8")
-        except OSError:
-            continue
-        match = re.search(r"^cuda\b[^=]*= *['\"]([\d.]+)['\"]", text, re.MULTILINE)
-        return match.group(1) if match else ""
-    return None
-
-
-def _device(api: Any, made: Any, index: int) -> Any:
-    phase("loading the CUDA driver")
-    try:
-        driver = api.open_driver()
-    except OSError as error:
-        raise made.Skipped("no-gpu", "no CUDA driver: {}".format(error)) from None
-    phase("opening device {}".format(index))
-    try:
-        return api.Device(driver, index)
-    except api.DriverError as error:
-        if error.status in (api.NO_DEVICE, api.INVALID_DEVICE):
-            raise made.Skipped("no-gpu", "no CUDA device {}: {}".format(index, error)) from None
-        raise
+def large_operands(shape: Tuple[int, int, int]) -> Tuple[List[int], List[int]]:
+    """Return A and B for rows, columns, depth; the sums of every other column pass 2**24."""
+    rows, columns, depth = shape
+    draw = random.Random(8)  # noqa: S311 - reproducible, not secret
+    a = [draw.randrange(100, 128) for _ in range(rows * depth)]
+    lows = [100 if column % 2 else -128 for column in range(columns)]
+    return a, [draw.randrange(low, 128) for low in lows for _ in range(depth)]
 
 
 def _one(
@@ -177,6 +124,7 @@ def _one(
         "max_abs_error": worst,
         "tolerance": PROBE["tolerance"],
         "milliseconds": seconds * 1000,
+        "gpu_mib": device.most_held / (1 << 20),
     }
     if worst:
         count = sum(x != y for x, y in zip(got, wanted))
@@ -196,25 +144,54 @@ def _multiply(
     data: Tuple[List[int], List[int]],
 ) -> Tuple[List[int], str, float]:
     """Compute C in the variant's layout: (C row by row, the instructions used, seconds)."""
+    if variant == "row-major":
+        return _multiply_plain(api, made, place, (M, N, K), data)
     device, library = place
     blocks = [device.put(array.array("b", values).tobytes()) for values in data]
-    if variant == "row-major":
-        # Row-major M x K is column-major K x M: C' = B' A needs op(B) = T and no copies.
-        left = (library.layout(api.R_8I, "col", K, N, K), blocks[1])
-        right = (library.layout(api.R_8I, "col", K, M, K), blocks[0])
-        result = (library.layout(api.R_32I, "col", N, M, N), device.empty(4 * M * N))
-        product = library.product(api.OP_T, api.OP_N)
-    else:
-        left = _tiled(api, place, "col32", M, blocks[0])
-        right = _tiled(api, place, variant, N, blocks[1])
-        result = (_layout(library, "col32", api.R_32I, (M, N)), device.empty(4 * M * N))
-        product = library.product(api.OP_N, api.OP_T)
-    operands = {"a": left, "b": right, "c": result}
-    layouts = [left[0], right[0], result[0]]
-    algorithm = library.heuristic(product, layouts, WORKSPACE)
+    left = _tiled(api, place, "col32", M, blocks[0])
+    right = _tiled(api, place, variant, N, blocks[1])
+    result = (_layout(library, "col32", api.R_32I, (M, N)), device.empty(4 * M * N))
+    product = library.product(api.OP_N, api.OP_T)
+    path, seconds = _launch(made, place, (variant, product), (left, right, result))
+    plain = device.empty(4 * M * N)
+    library.transform(result, (library.layout(api.R_32I, "row", M, N, N), plain))
+    return _sums(device, plain, M * N), path, seconds
+
+
+def _multiply_plain(
+    api: Any,
+    made: Any,
+    place: Tuple[Any, Any],
+    shape: Tuple[int, int, int],
+    data: Tuple[List[int], List[int]],
+) -> Tuple[List[int], str, float]:
+    """Compute C of rows, columns, depth without copies: (C row by row, instructions, seconds).
+
+    Row-major M x K is column-major K x M: C' = B' A needs op(B) = T.
+    """
+    device, library = place
+    rows, columns, depth = shape
+    blocks = [device.put(array.array("b", values).tobytes()) for values in data]
+    left = (library.layout(api.R_8I, "col", depth, columns, depth), blocks[1])
+    right = (library.layout(api.R_8I, "col", depth, rows, depth), blocks[0])
+    block = device.empty(4 * rows * columns)
+    result = (library.layout(api.R_32I, "col", columns, rows, columns), block)
+    product = library.product(api.OP_T, api.OP_N)
+    path, seconds = _launch(made, place, ("row-major", product), (left, right, result))
+    return _sums(device, block, rows * columns), path, seconds
+
+
+def _launch(
+    made: Any, place: Tuple[Any, Any], named: Tuple[str, Any], matrices: Tuple[Any, ...]
+) -> Tuple[str, float]:
+    """Multiply twice, timing the second: (the layout and the instructions used, seconds)."""
+    device, library = place
+    variant, product = named
+    algorithm = library.heuristic(product, [layout for layout, _ in matrices], WORKSPACE)
     if algorithm is None:
         text = "cuBLASLt has no algorithm for int8 {} on SM {}".format(variant, device.sm)
         raise made.Refused("no-algorithm", text)
+    operands = dict(zip("abc", matrices))
     workspace = (device.empty(WORKSPACE), WORKSPACE)
     library.multiply(product, operands, algorithm, workspace)  # the first launch also loads code
     device.synchronize()
@@ -222,13 +199,94 @@ def _multiply(
     library.multiply(product, operands, algorithm, workspace)
     device.synchronize()
     seconds = time.perf_counter() - started
-    plain = result[1]
-    if variant != "row-major":
-        plain = device.empty(4 * M * N)
-        library.transform(result, (library.layout(api.R_32I, "row", M, N, N), plain))
-    got = array.array("i", device.get(plain, 4 * M * N)).tolist()
-    path = "{} {}, {} sums".format(variant, *library.implementation(algorithm))
-    return got, path, seconds
+    return "{} {}, {} sums".format(variant, *library.implementation(algorithm)), seconds
+
+
+def _sums(device: Any, block: Any, count: int) -> List[int]:
+    return array.array("i", device.get(block, 4 * count)).tolist()
+
+
+# Awkward sizes
+
+
+def _awkward(api: Any, made: Any, place: Tuple[Any, Any], fields: Dict[str, Any]) -> Dict[str, Any]:
+    """Judge the plain layout over AWKWARD: exact or refused, and exact once padded."""
+    notes: List[str] = []
+    counts = {"exact": 0, "refused": 0, "differing": 0}
+    paths: List[str] = []
+    try:
+        for shape in AWKWARD:
+            phase("multiplying {} rows, {} columns, depth {}".format(*shape))
+            notes.append(_awkward_one(api, made, place, shape, (counts, paths)))
+    except Exception as error:
+        fields["evidence"] = fields["evidence"] + notes
+        return made.from_error(_plain(api, made, error), **fields)
+    fields["evidence"] = fields["evidence"] + notes
+    fields["path_taken"] = "; ".join(sorted(set(paths)))
+    fields["numbers"] = dict(
+        counts, max_abs_error=0, tolerance=0, gpu_mib=place[0].most_held / (1 << 20)
+    )
+    if counts["differing"]:
+        del fields["numbers"]["max_abs_error"]
+        return made.outcome("wrong", "; ".join(notes), code="wrong-value", **fields)
+    if any("int32" not in path for path in paths):
+        detail = "exact here, but the sums are not kept in int32: " + fields["path_taken"]
+        return made.outcome("wrong", detail, code="silent-slow-path", **fields)
+    detail = "{exact} of {0} sizes exact as they are, {refused} refused and exact once padded"
+    return made.outcome("passed", detail.format(len(AWKWARD), **counts), **fields)
+
+
+def _awkward_one(
+    api: Any,
+    made: Any,
+    place: Tuple[Any, Any],
+    shape: Tuple[int, int, int],
+    found: Tuple[Dict[str, int], List[str]],
+) -> str:
+    """Multiply one awkward size, padded where it is refused; say in words how that went."""
+    counts, paths = found
+    named = "{} x {} x {}".format(*shape)
+    data = large_operands(shape)
+    wanted = reference(*data, depth=shape[2])
+    try:
+        got, path, _ = _multiply_plain(api, made, place, shape, data)
+        how = "exact"
+    except made.Refused:
+        if not any(size % MULTIPLE for size in shape[1:]):
+            raise  # it is of the documented sizes
+        counts["refused"] += 1
+        got, path = _padded(api, made, place, shape, data)
+        how = "refused, exact padded to whole {}s".format(MULTIPLE)
+    finally:
+        place[0].free()
+    differing = sum(x != y for x, y in zip(got, wanted))
+    counts["exact"] += how == "exact" and not differing
+    counts["differing"] += differing
+    paths.append(path)
+    if differing:
+        return "{}: {} of {} sums differ ({})".format(named, differing, len(wanted), how)
+    return "{}: {}".format(named, how)
+
+
+def _padded(
+    api: Any,
+    made: Any,
+    place: Tuple[Any, Any],
+    shape: Tuple[int, int, int],
+    data: Tuple[List[int], List[int]],
+) -> Tuple[List[int], str]:
+    """Multiply with zeros added up to whole 4s: (the sums that were asked for, instructions)."""
+    rows, columns, depth = shape
+    wide, deep = (-(-size // MULTIPLE) * MULTIPLE for size in (columns, depth))
+    filled = [
+        value
+        for matrix, count in zip(data, (rows, columns))
+        for row in range(count)
+        for value in (*matrix[row * depth : row * depth + depth], *[0] * (deep - depth))
+    ]
+    left, right = filled[: rows * deep], filled[rows * deep :] + [0] * ((wide - columns) * deep)
+    got, path, _ = _multiply_plain(api, made, place, (rows, wide, deep), (left, right))
+    return [got[row * wide + column] for row in range(rows) for column in range(columns)], path
 
 
 def _tiled(api: Any, place: Tuple[Any, Any], order: str, rows: int, plain: Any) -> Tuple[Any, Any]:
@@ -248,11 +306,13 @@ def _layout(library: Any, order: str, kind: int, shape: Tuple[int, int]) -> Any:
 
 def _plain(api: Any, made: Any, error: BaseException) -> BaseException:
     """Name the refusals and shortages of memory that hide in status codes."""
+    cuda = _beside("_cuda")
+    if isinstance(error, cuda.DriverError):
+        return cuda.plain(made, error)
     status = getattr(error, "status", None)
     if isinstance(error, api.LibraryError) and status == api.NOT_SUPPORTED:
         return made.Refused("no-algorithm", str(error))
-    starved = (api.DriverError, api.OUT_OF_MEMORY), (api.LibraryError, api.ALLOC_FAILED)
-    if any(isinstance(error, kind) and status == code for kind, code in starved):
+    if isinstance(error, api.LibraryError) and status == api.ALLOC_FAILED:
         return MemoryError(str(error))
     return error
 

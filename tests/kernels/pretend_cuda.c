@@ -13,20 +13,34 @@ static int pretends(const char *fault) {
 }
 
 /* the driver */
-int cuInit(unsigned flags) { (void)flags; return pretends("no-device") ? 100 : 0; }
+int cuInit(unsigned flags) {
+    (void)flags;
+    return pretends("no-device") ? 100 : pretends("mismatch") ? 803 : pretends("fabric") ? 802 :
+           pretends("compat") ? 804 : pretends("unknown") ? 999 : 0;
+}
 int cuDeviceGet(int *device, int index) { *device = index; return index ? 101 : 0; }
-int cuDevicePrimaryCtxRetain(void **context, int device) { (void)device; *context = context; return pretends("full") ? 2 : 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { (void)device; *context = context; return pretends("full") ? 2 : pretends("occupied") ? 46 : 0; }
 int cuCtxSetCurrent(void *context) { (void)context; return 0; }
 int cuCtxSynchronize(void) { return pretends("illegal-address") ? 700 : 0; }
-int cuDeviceGetAttribute(int *value, int which, int device) { (void)device; *value = which == 75 ? 8 : 6; return 0; }
+int cuDeviceGetAttribute(int *value, int which, int device) { (void)device; *value = which == 75 ? 8 : which == 76 ? 6 : 0; return 0; }
+int cuDriverGetVersion(int *version) { *version = 12080; return 0; }
+int cuMemGetInfo_v2(size_t *free, size_t *total) {
+    *total = (size_t)1 << 34; *free = pretends("starved") ? 12 << 20 : *total; return 0;
+}
 int cuDeviceGetName(char *name, int size, int device) { (void)device; strncpy(name, "Pretend GPU", size); return 0; }
 int cuMemAlloc_v2(void **block, size_t size) { *block = malloc(size); return 0; }
 int cuMemFree_v2(void *block) { free(block); return 0; }
 int cuMemsetD8_v2(void *block, unsigned char value, size_t size) { memset(block, value, size); return 0; }
 int cuMemcpyHtoD_v2(void *to, const void *from, size_t size) { memcpy(to, from, size); return 0; }
-int cuMemcpyDtoH_v2(void *to, const void *from, size_t size) { memcpy(to, from, size); return 0; }
+int cuMemcpyDtoD_v2(void *to, const void *from, size_t size) { memcpy(to, from, size); return 0; }
+int cuMemcpyDtoH_v2(void *to, const void *from, size_t size) {
+    memcpy(to, from, size);
+    if (pretends("flipped-bit")) ((char *)to)[size / 3] ^= 4;
+    return 0;
+}
 int cuGetErrorName(int status, const char **name) {
-    *name = status == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : status == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR";
+    *name = status == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : status == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" :
+            status == 46 ? "CUDA_ERROR_DEVICE_UNAVAILABLE" : status == 222 ? "CUDA_ERROR_UNSUPPORTED_PTX_VERSION" : "CUDA_ERROR";
     return 0;
 }
 
@@ -54,7 +68,7 @@ static void set(const Layout *m, void *data, uint64_t row, uint64_t column, int6
 }
 
 size_t cublasLtGetVersion(void) { return 130100; }
-int cublasLtCreate(void **handle) { *handle = handle; return pretends("not-initialized") ? 1 : 0; }
+int cublasLtCreate(void **handle) { *handle = handle; return pretends("not-initialized") || pretends("starved") ? 1 : 0; }
 int cublasLtMatrixLayoutCreate(Layout **made, int kind, uint64_t rows, uint64_t columns, int64_t ld) {
     Layout layout = {kind, 0, rows, columns, ld};
     *made = malloc(sizeof layout); **made = layout; return 0;
@@ -86,8 +100,9 @@ int cublasLtMatmulPreferenceSetAttribute(void *p, int which, const uint64_t *val
 }
 int cublasLtMatmulAlgoGetHeuristic(void *handle, Product *p, Layout *a, Layout *b, Layout *c, Layout *d, void *preference,
                                    int wanted, void *result, int *count) {
-    (void)handle; (void)p; (void)c; (void)d; (void)preference; (void)wanted; (void)result;
+    (void)handle; (void)c; (void)d; (void)preference; (void)wanted; (void)result;
     *count = 0;
+    if (a->order == 0 && p->trans[0] && (a->rows % 4 || a->columns % 4 || a->ld % 4)) return 15; /* as documented */
     if (pretends("not-supported") && a->order == 2) return 15;
     if (pretends("no-ampere") && b->order == 4) return 0;
     *count = 1; return 0;
@@ -105,7 +120,8 @@ int cublasLtMatmul(void *handle, Product *p, const int32_t *one, const void *a, 
     if (*one != 1 || *zero || depth != (p->trans[1] ? lb->columns : lb->rows)) return 7;
     for (uint64_t row = 0; row < ld->rows; row++)
         for (uint64_t column = 0; column < ld->columns; column++) {
-            int64_t sum = pretends("off-by-one") && row == 5 && column == 7;
+            int64_t sum = pretends("off-by-one") && row == 5 && column == 7 && depth < 1000;
+            sum += pretends("odd-sums") && row == 5 && column == 7 && depth == 1540;
             for (uint64_t k = 0; k < depth; k++)
                 sum += (p->trans[0] ? get(la, a, k, row) : get(la, a, row, k)) *
                        (p->trans[1] ? get(lb, b, column, k) : get(lb, b, k, column));

@@ -14,7 +14,8 @@ import pytest
 Start = Callable[..., Any]
 Load = Callable[[str], Any]
 
-VARIANTS = ["row-major", "col4_4r2_8c", "col32_2r_4r4"]
+VARIANTS = ["row-major", "col4_4r2_8c", "col32_2r_4r4", "awkward"]
+LAYOUTS = VARIANTS[:3]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def run(start: Start, pretended: Path, fault: str = "", **request: object) -> An
     return start("cublaslt_igemm", env=env, paths=[pretended / "site"], **request)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LAYOUTS)
 def test_every_layout_is_right_bit_for_bit(start: Start, pretended: Path, variant: str) -> None:
     one = run(start, pretended).one(variant)
     assert (one["outcome"], one["device"]) == ("passed", "cuda:0")
@@ -49,17 +50,33 @@ def test_every_layout_is_right_bit_for_bit(start: Start, pretended: Path, varian
     assert one["evidence"][1].endswith("libcublasLt.so.13, version 130100")
 
 
+def test_awkward_sizes_are_exact_or_refused_and_then_exact_once_padded(
+    start: Start, pretended: Path
+) -> None:
+    one = run(start, pretended).one("awkward")
+    assert one["outcome"] == "passed"
+    assert (one["numbers"]["exact"], one["numbers"]["refused"]) == (4, 2)
+    assert "1 x 24 x 1536: exact" in one["evidence"]
+    assert "17 x 24 x 1541: refused, exact padded to whole 4s" in one["evidence"]
+    assert one["numbers"]["gpu_mib"] < 64
+
+
 @pytest.mark.parametrize(
     ("fault", "variants", "outcome", "code", "words"),
     [
-        ("off-by-one", VARIANTS, "wrong", "wrong-value", "1 of 6144 sums differ, the worst by 1"),
+        ("off-by-one", LAYOUTS, "wrong", "wrong-value", "1 of 6144 sums differ, the worst by 1"),
+        ("odd-sums", VARIANTS[3:], "wrong", "wrong-value", "17 x 24 x 1540: 1 of 408 sums differ"),
         ("fp32-sums", VARIANTS, "wrong", "silent-slow-path", "FMA, fp32 sums"),
-        ("not-supported", VARIANTS[1:], "failed", "no-algorithm", "no algorithm for int8"),
-        ("no-ampere", VARIANTS[2:], "failed", "no-algorithm", "col32_2r_4r4 on SM 8.6"),
+        ("not-supported", LAYOUTS[1:], "failed", "no-algorithm", "no algorithm for int8"),
+        ("no-ampere", LAYOUTS[2:], "failed", "no-algorithm", "col32_2r_4r4 on SM 8.6"),
         ("illegal-address", VARIANTS, "failed", "failed", "CUDA_ERROR_ILLEGAL_ADDRESS"),
         ("not-initialized", VARIANTS, "failed", "failed", "cublasLtCreate answered NOT_INITIAL"),
+        ("starved", VARIANTS, "skipped", "out-of-memory", "cublasLtCreate answered NOT_INITIAL"),
+        ("occupied", VARIANTS, "skipped", "gpu-busy", "CUDA_ERROR_DEVICE_UNAVAILABLE (46)"),
+        ("mismatch", VARIANTS, "failed", "driver-mismatch", "user-space driver is of another"),
+        ("fabric", VARIANTS, "failed", "fabric-not-ready", "nvidia-fabricmanager"),
         ("full", VARIANTS, "skipped", "out-of-memory", "CUDA_ERROR_OUT_OF_MEMORY"),
-        ("no-device", VARIANTS, "skipped", "no-gpu", "no CUDA device 0"),
+        ("no-device", VARIANTS, "skipped", "no-gpu", "no such CUDA device"),
     ],
 )
 def test_each_fault_is_told_apart(  # noqa: PLR0913, PLR0917 - a table
@@ -138,7 +155,7 @@ def test_the_wanted_major_is_torchs_else_what_bitsandbytes_brings(
     (tmp_path / "bitsandbytes").mkdir()
     for name in libraries:
         (tmp_path / "bitsandbytes" / f"libbitsandbytes_{name}.so").touch()
-    found, _ = load("cublaslt_igemm").wanted_majors({}, [str(tmp_path)])
+    found, _ = load("_cublaslt").wanted_majors({}, [str(tmp_path)])
     assert found == majors
 
 
@@ -150,6 +167,11 @@ def test_the_reference_is_the_product_by_its_definition(load: Load) -> None:
     at = sum(a[5 * kernel.K + k] * b[7 * kernel.K + k] for k in range(kernel.K))
     assert wanted[5 * kernel.N + 7] == at
     assert len(wanted) == kernel.M * kernel.N
+    shape = (2, 3, 1541)
+    c, d = kernel.large_operands(shape)
+    sums = kernel.reference(c, d, depth=1541)
+    assert sums[4] == sum(c[1541 + k] * d[1541 + k] for k in range(1541))
+    assert max(sums) > 2**24
     assert max(map(abs, wanted)) < 2**24
 
 
@@ -161,7 +183,9 @@ def test_on_a_real_gpu_the_plain_layout_is_exact(start: Start) -> None:
     if plain["code"] in ("library-missing", "wrong-major"):
         pytest.skip(plain["detail"])
     assert plain["outcome"] == "passed"
-    for variant in VARIANTS[1:]:
+    awkward = answer.one("awkward")
+    assert awkward["outcome"] == "passed", awkward
+    for variant in LAYOUTS[1:]:
         one = answer.one(variant)
         assert (one["outcome"], one["code"]) in {("passed", None), ("failed", "no-algorithm")}
 
@@ -173,10 +197,10 @@ def test_on_a_real_gpu_tiled_orders_lie_as_documented(load: Load, order: str) ->
     """The legacy products need a GPU that still has them; their operands' layouts do not."""
     kernel, api, made = load("cublaslt_igemm"), load("_cublaslt"), load("_outcomes")
     try:
-        place = kernel.choose(api, made, {})
+        place = api.choose(made, {})
     except made.Refused as error:
         pytest.skip(str(error))
-    device, library = api.Device(api.open_driver(), 0), api.Library(place)
+    device, library = load("_cuda").acquire(made, 0, lambda _text: None), api.Library(place)
     _, values = kernel.operands()
     plain = device.put(bytes(value & 255 for value in values))
     _, block = kernel._tiled(api, (device, library), order, kernel.N, plain)
