@@ -74,7 +74,7 @@ def plain(made: Any, error: DriverError) -> BaseException:
     if error.status in (NO_DEVICE, INVALID_DEVICE):
         return made.Skipped("no-gpu", "no such CUDA device: {}".format(error))  # type: ignore[no-any-return]
     if error.status == DEVICE_UNAVAILABLE:
-        text = "another process has the GPU to itself: {}".format(error)
+        text = "another process has the GPU to itself, or nobody may use it: {}".format(error)
         return made.Skipped("gpu-busy", text)  # type: ignore[no-any-return]
     if error.status == OUT_OF_MEMORY:
         return MemoryError(str(error))

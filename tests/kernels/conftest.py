@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -91,6 +92,22 @@ def load() -> Callable[[str], Any]:
     harness: dict[str, Any] = {"__name__": "harness", "__file__": str(KERNELS / "_harness.py")}
     exec((KERNELS / "_harness.py").read_text(), harness)  # noqa: S102 - our own file
     return lambda name: harness["load"](str(KERNELS / f"{name}.py"))
+
+
+@pytest.fixture(scope="session")
+def pretended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with libcuda.so.1 for the loader, and site/nvidia/cu13/lib for the import path."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler to build the pretended GPU with")
+    folder = tmp_path_factory.mktemp("pretended")
+    wheel = folder / "site" / "nvidia" / "cu13" / "lib"
+    wheel.mkdir(parents=True)
+    source = Path(__file__).with_name("pretend_cuda.c")
+    library = folder / "libcuda.so.1"
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", source, "-o", library], check=True)
+    shutil.copy(library, wheel / "libcublasLt.so.13")
+    return folder
 
 
 @pytest.fixture

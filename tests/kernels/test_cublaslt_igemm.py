@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import ctypes.util
-import shutil
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Start = Callable[..., Any]
 Load = Callable[[str], Any]
 
 VARIANTS = ["row-major", "col4_4r2_8c", "col32_2r_4r4", "awkward"]
 LAYOUTS = VARIANTS[:3]
-
-
-@pytest.fixture(scope="module")
-def pretended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with libcuda.so.1 for the loader, and site/nvidia/cu13/lib for the import path."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler to build the pretended GPU with")
-    folder = tmp_path_factory.mktemp("pretended")
-    wheel = folder / "site" / "nvidia" / "cu13" / "lib"
-    wheel.mkdir(parents=True)
-    source = Path(__file__).with_name("pretend_cuda.c")
-    library = folder / "libcuda.so.1"
-    subprocess.run([compiler, "-O2", "-shared", "-fPIC", source, "-o", library], check=True)
-    shutil.copy(library, wheel / "libcublasLt.so.13")
-    return folder
 
 
 def run(start: Start, pretended: Path, fault: str = "", **request: object) -> Any:  # noqa: ANN401 - the Answer of conftest.py
