@@ -24,6 +24,11 @@ INT8_MATRIX_INSTRUCTION = re.compile(
 )
 """PTX of an int8 product with int32 sums on tensor cores (PTX ISA: mma, wgmma, tcgen05.mma)."""
 
+PRODUCT_INSTRUCTIONS = re.compile(
+    r"(?:tcgen05\.mma|wgmma\.mma_async|mma\.sync|wmma\.mma|dp4a|fma\.rn|mad\.lo)[^\s;]*"
+)
+"""PTX by which a matrix product may be computed instead, fast or slow."""
+
 
 class Compiled(NamedTuple):
     """What came out: the text or bytes of each stage, and the last stage reached."""
@@ -59,6 +64,15 @@ def int8_matrix_instruction(ptx: str) -> str:
     """Return the first int8 tensor-core instruction of the PTX, without operands, or ``""``."""
     found = INT8_MATRIX_INSTRUCTION.search(ptx)
     return found.group(0) if found else ""
+
+
+def product_instruction(ptx: str) -> str:
+    """Return the first instruction of the PTX that multiplies and adds, or ``""``.
+
+    Matrix instructions come first, wherever they stand: address arithmetic multiplies and adds too.
+    """
+    found = PRODUCT_INSTRUCTIONS.findall(ptx)
+    return str(min(found, key=lambda one: one.startswith(("fma", "mad")), default=""))
 
 
 def compile_ahead(

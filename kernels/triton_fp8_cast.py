@@ -1,0 +1,308 @@
+"""Does Triton cast float32 and bfloat16 to fp8 and back exactly: ``e4m3`` and ``e5m2``?
+
+Reference: every finite fp8 number written out as an exact fraction, the nearest taken, ties to the
+even mantissa. OCP's "8-bit Floating Point Specification (OFP8)" 1.0 leaves open what becomes of
+numbers past the largest: the largest itself (saturating) or what is not finite; the outcome says
+which. A GPU without fp8 conversions rounds by way of float16 for e5m2: a float32 that lies within
+half a float16 step of a tie may then go the other way. Those are counted, and right either way.
+"""
+
+# ruff: noqa: ANN001, ANN202, ANN401, B905, BLE001, F821, N803 - Triton source has no types, its tl
+# is bound later, any error is an answer, and Python 3.8 knows no strict zip
+# mypy: disable-error-code="no-untyped-def, no-any-return"
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import re
+import struct
+import sys
+from bisect import bisect_left
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+
+PROBE = {  # type: Dict[str, Any]
+    "name": "triton_fp8_cast",
+    "title": "Triton fp8 casts (e4m3 and e5m2)",
+    "needs": ["torch", "triton", "gpu"],
+    "compile_needs": ["triton"],
+    "modes": ["run", "compile"],
+    "seconds": 120,
+    "memory_mib": 8192,
+    "gpu_mib": 64,
+    "imports": ["torch", "triton"],
+    "quick": False,
+    "variants": ["e4m3", "e5m2"],
+    "tolerance": 0.0,
+    "sms": ["8.0", "8.9", "9.0"],
+}
+
+
+class Format(NamedTuple):
+    """An fp8 format of OFP8: bits, bias, whether it has infinities, its names in Triton."""
+
+    mantissa: int
+    bias: int
+    infinities: bool
+    names: Tuple[str, ...]
+
+
+FORMATS = {
+    "e4m3": Format(3, 7, infinities=False, names=("float8e4nv", "float8e4")),
+    "e5m2": Format(2, 15, infinities=True, names=("float8e5",)),
+}
+SOURCES = {"float32": "*fp32", "bfloat16": "*bf16"}
+BLOCK = 512
+"""Some releases cast only four values a thread at once: 512 over one warp is enough."""
+CONVERSION = re.compile(r"cvt\.rn\.(?:satfinite\.)?e[45]m[23]x2\.\S+")
+"""PTX of a conversion to fp8 in hardware (PTX ISA, cvt)."""
+
+tl: Any  # triton.language, bound before a kernel is compiled
+
+
+def phase(text: str) -> None:
+    """Say what is under way; the harness puts its own in this place."""
+
+
+def _narrow(source, bits, FP8: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(bits + at, tl.load(source + at).to(FP8).to(tl.int8, bitcast=True))
+
+
+def _widen(bits, target, FP8: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(target + at, tl.load(bits + at).to(FP8, bitcast=True).to(tl.float32))
+
+
+def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
+    """Yield an outcome a format ("run"), or one a format and SM ("compile")."""
+    made = _beside("_outcomes")
+    compiling = request.get("mode") == "compile"
+    places = list(request.get("sms") or PROBE["sms"]) if compiling else [request.get("device") or 0]
+    for variant in PROBE["variants"]:
+        for place in places:
+            device = ("sm_" + place.replace(".", "")) if compiling else "cuda:{}".format(place)
+            fields = {"variant": variant, "device": device, "ran": not compiling}
+            try:
+                phase("importing triton")
+                name, kernels = _kernels(made, FORMATS[variant])
+                work = _compiled if compiling else _ran
+                yield dict(work(made, variant, name, kernels, place), **fields)
+            except Exception as error:
+                yield made.from_error(error, **fields)
+
+
+# The reference
+
+
+def decode(bits: int, kind: Format) -> float:
+    """Give the number that a byte (0 to 255) stands for: exact in float32, or inf, or NaN."""
+    exponent, mantissa = (bits & 0x7F) >> kind.mantissa, bits & ((1 << kind.mantissa) - 1)
+    sign = -1.0 if bits & 0x80 else 1.0
+    if (bits & 0x7F) > largest(kind):
+        return sign * math.inf if kind.infinities and not mantissa else math.nan
+    if exponent:
+        return sign * math.ldexp(mantissa + (1 << kind.mantissa), _scale(exponent, kind))
+    return sign * math.ldexp(mantissa, _scale(1, kind))
+
+
+def largest(kind: Format) -> int:
+    """Give the bits of the largest finite number: 448 in e4m3, 57344 in e5m2."""
+    return 0x7B if kind.infinities else 0x7E
+
+
+def encode(value: float, kind: Format) -> List[int]:
+    """Give the bytes that are right for a number: one, but two past the largest, and all NaNs."""
+    if math.isnan(value):
+        return [bits for bits in range(256) if math.isnan(decode(bits, kind))]
+    sign = 0x80 if math.copysign(1.0, value) < 0 else 0
+    ladder = [Fraction(decode(bits, kind)) for bits in range(largest(kind) + 1)]
+    step = ladder[-1] - ladder[-2]
+    if math.isinf(value) or Fraction(abs(value)) >= ladder[-1] + step / 2:
+        return [sign | largest(kind), *_past_largest(sign, kind)]
+    return [sign | _nearest(Fraction(abs(value)), ladder)]
+
+
+def _past_largest(sign: int, kind: Format) -> List[int]:
+    return [sign | 0x7C] if kind.infinities else [0x7F, 0xFF]
+
+
+def _nearest(size: Fraction, ladder: List[Fraction]) -> int:
+    above = bisect_left(ladder, size)
+    if above == len(ladder):
+        return above - 1  # within half a step of the largest
+    if above == 0:
+        return 0
+    left, right = size - ladder[above - 1], ladder[above] - size
+    if left == right:
+        return above - (above & 1)
+    return above if right < left else above - 1
+
+
+def _scale(exponent: int, kind: Format) -> int:
+    return exponent - kind.bias - kind.mantissa
+
+
+def values(kind: Format, source: str) -> List[float]:
+    """List what is cast: all fp8 numbers, ties and their neighbours, what is past the ends.
+
+    All are exact in ``source``, the neighbours being its own.
+    """
+    finite = [decode(bits, kind) for bits in range(largest(kind) + 1)]
+    step = finite[-1] - finite[-2]
+    ties = [(low + high) / 2 for low, high in zip(finite, [*finite[1:], finite[-1] + step])]
+    sizes = [*finite, *ties, *(_neighbour(tie, way, source) for tie in ties for way in (-1, 1))]
+    sizes += [finite[1] / 4, finite[-1] * 1.5, finite[-1] * 1024, 2.0**-126, math.inf]
+    return [*sizes, *(-size for size in sizes), math.nan]
+
+
+def _neighbour(value: float, way: int, source: str) -> float:
+    unit = 1 << 16 if source == "bfloat16" else 1
+    bits = struct.unpack("<I", struct.pack("<f", value))[0] + way * unit
+    return struct.unpack("<f", struct.pack("<I", bits))[0]
+
+
+def by_float16(value: float, kind: Format) -> List[int]:
+    """Give the bytes that are right for a number that is rounded to float16 first."""
+    try:
+        return encode(struct.unpack("<e", struct.pack("<e", value))[0], kind)
+    except OverflowError:  # past float16's largest
+        return encode(math.copysign(math.inf, value), kind)
+
+
+# Compiling and running
+
+
+def _kernels(made: Any, kind: Format) -> Tuple[str, Tuple[Any, Any]]:
+    """Give this Triton's name of the format, and both kernels."""
+    triton = importlib.import_module("triton")
+    globals()["tl"] = language = importlib.import_module("triton.language")
+    name = next((name for name in kind.names if hasattr(language, name)), None)
+    if name is None:
+        text = "triton.language has no " + " or ".join(kind.names)
+        raise made.Refused("failed", text)
+    return name, (triton.jit(_narrow), triton.jit(_widen))
+
+
+def _compiled(made: Any, variant: str, name: str, kernels: Any, sm: str) -> Dict[str, Any]:
+    api = _beside("_triton")
+    phase("compiling {} for SM {}".format(name, sm))
+    constants = {"FP8": getattr(tl, name), "BLOCK": BLOCK}
+    results = [
+        api.compile_ahead(
+            kernels[0], {"source": pointer, "bits": "*i8"}, constants, sm, num_warps=1
+        )
+        for pointer in SOURCES.values()
+    ]
+    back = {"bits": "*i8", "target": "*fp32"}
+    results.append(api.compile_ahead(kernels[1], back, constants, sm, num_warps=1))
+    notes = [results[0].note] if results[0].note else []
+    path = _path(variant, name, [str(one.asm["ptx"]) for one in results[:-1]])
+    numbers = {"cubin_bytes": sum(len(one.asm[one.stage]) for one in results)}
+    return made.outcome(
+        "passed", "compiled, not run", path_taken=path, numbers=numbers, evidence=notes
+    )
+
+
+def _path(variant: str, name: str, ptx: List[str]) -> str:
+    found = sorted({one for text in ptx for one in CONVERSION.findall(text) if variant in one})
+    how = " and ".join(found) if found else "by integer arithmetic"
+    return "triton.language.{}: {}".format(name, how)
+
+
+def _ran(made: Any, variant: str, name: str, kernels: Any, index: int) -> Dict[str, Any]:
+    phase("importing torch")
+    torch = importlib.import_module("torch")
+    if not torch.cuda.is_available():
+        raise made.Skipped("no-gpu", "torch.cuda.is_available() is False")
+    seen, ptx = [], []
+    with torch.cuda.device(int(index)):
+        for source in SOURCES:
+            phase("casting {} to {}".format(source, name))
+            numbers = values(FORMATS[variant], source)
+            x = torch.tensor(numbers + [0.0] * (-len(numbers) % BLOCK)).to(getattr(torch, source))
+            bits, text = _cast(torch, kernels[0], name, x.cuda())
+            seen.append((source, bits))
+            ptx.append(text)
+        phase("casting {} to float32".format(name))
+        back = _cast_back(torch, kernels[1], name)
+    return judged(made, variant, seen, back, _path(variant, name, ptx))
+
+
+def judged(
+    made: Any, variant: str, seen: List[Tuple[str, List[int]]], back: List[float], path: str
+) -> Dict[str, Any]:
+    """Hold the bytes of each source's ``values``, and all 256 bytes cast back, to the reference.
+
+    Rounding twice, by way of float16, is right where no instruction converts float32 itself.
+    """
+    kind, direct = FORMATS[variant], "x2.f32" in path
+    wrong, twice, over, count = [], 0, set(), 256
+    for source, bits in seen:
+        for value, got in zip(values(kind, source), bits):
+            count += 1
+            allowed = encode(value, kind)
+            if got not in allowed and not direct and got in by_float16(value, kind):
+                twice += 1
+            elif got not in allowed:
+                wrong.append("{} {!r} became 0x{:02x}, not 0x{:02x}".format(
+                    source, value, got, allowed[0]))  # fmt: skip
+            elif len(allowed) > 1 and not math.isnan(value):
+                over.add("saturating" if got == allowed[0] else "not saturating")
+    wrong += [
+        "0x{:02x} became {!r}, not {!r}".format(bits, got, decode(bits, kind))
+        for bits, got in enumerate(back)
+        if not _same(got, decode(bits, kind))
+    ]
+    numbers = {"casts": count, "wrong_casts": len(wrong), "rounded_twice": twice,
+               "tolerance": PROBE["tolerance"]}  # fmt: skip
+    if wrong:
+        return made.outcome(
+            "wrong", wrong[0], code="wrong-value", numbers=numbers, path_taken=path,
+            evidence=wrong[1:6],
+        )  # fmt: skip
+    detail = "{} casts are right; past the largest number: {}".format(
+        count, " and ".join(sorted(over))
+    )
+    return made.outcome("passed", detail, numbers=numbers, path_taken=path)
+
+
+def _same(got: float, wanted: float) -> bool:
+    if math.isnan(wanted):
+        return math.isnan(got)
+    return got == wanted and math.copysign(1.0, got) == math.copysign(1.0, wanted)
+
+
+def _cast(torch: Any, kernel: Any, name: str, x: Any) -> Tuple[List[int], str]:
+    """Cast a whole number of blocks on the current GPU: the bytes, and the kernel's PTX."""
+    bits = torch.full(x.shape, 85, dtype=torch.int8, device="cuda")
+    grid = (x.numel() // BLOCK,)
+    compiled = kernel[grid](x, bits, FP8=getattr(tl, name), BLOCK=BLOCK, num_warps=1)
+    return [one & 0xFF for one in bits.tolist()], str(compiled.asm["ptx"])
+
+
+def _cast_back(torch: Any, kernel: Any, name: str) -> List[float]:
+    """Cast each of the 256 bytes to float32 on the current GPU."""
+    bits = torch.arange(BLOCK, device="cuda").to(torch.uint8).view(torch.int8)
+    target = torch.full((BLOCK,), -7.0, dtype=torch.float32, device="cuda")
+    kernel[(1,)](bits, target, FP8=getattr(tl, name), BLOCK=BLOCK, num_warps=1)
+    found: List[float] = target.tolist()[:256]
+    return found
+
+
+def _beside(name: str) -> Any:
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+if __name__ == "__main__":
+    raise SystemExit(_beside("_harness").by_hand(__file__))
