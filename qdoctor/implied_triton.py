@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
@@ -80,6 +82,7 @@ def _brought_along(facts: Facts, matrix: Matrix, torch: str, system: Known[str])
     return Known(exact[0], because and Because(text, because.source, because.strength))
 
 
+@lru_cache(maxsize=256)
 def _no_triton(matrix: Matrix, torch: str, system: str) -> Known[str]:
     """Say that torch requires no triton on a system for which its requirement has a marker."""
     mined = released.fact(matrix, "torch", torch, "requires_dist")
@@ -93,39 +96,46 @@ def _no_triton(matrix: Matrix, torch: str, system: str) -> Known[str]:
 
 
 def _triton_requirements(lines: list[str]) -> list[Requirement]:
-    found = []
-    for line in lines:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if requirement.name in _TRITONS and "extra" not in str(requirement.marker or ""):
-            found.append(requirement)
-    return found
+    found = (_requirement(line) for line in lines if "triton" in line)
+    return [one for one in found if one is not None and one.name in _TRITONS]
+
+
+@lru_cache(maxsize=512)
+def _requirement(line: str) -> Requirement | None:
+    """Parse a requirement; None for what is none, or belongs to an extra."""
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement:
+        return None
+    return None if "extra" in str(requirement.marker or "") else requirement
 
 
 def _applies(requirement: Requirement, facts: Facts, system: Known[str]) -> bool:
-    """Evaluate a requirement's marker for a machine; what is not stated excludes nothing.
-
-    Every value a marker may ask for is given, so that our own interpreter's never leaks in.
-    """
+    """Evaluate a requirement's marker for a machine; what is not stated excludes nothing."""
     if requirement.marker is None:
         return True
-    platform = _SYSTEMS[system.value if system.value in _SYSTEMS else "linux"]
+    name = system.value if system.value in _SYSTEMS else "linux"
+    machine = (facts.host or Host()).machine or "x86_64"
     stated = released.parsed((facts.python or Python()).version)
     pythons = [stated] if stated else _PYTHONS
-    environments: list[dict[str, Any]] = [
-        {
-            "platform_system": platform.system,
-            "sys_platform": platform.sys,
-            "os_name": platform.os,
-            "platform_machine": (facts.host or Host()).machine or "x86_64",
-            "python_version": f"{python.major}.{python.minor}",
-            "python_full_version": str(python),
-            "implementation_name": "cpython",
-            "platform_python_implementation": "CPython",
-            "extra": "",
-        }
-        for python in pythons
-    ]
-    return any(requirement.marker.evaluate(one) for one in environments)
+    marker = str(requirement.marker)
+    return any(_evaluated(marker, name, machine, python) for python in pythons)
+
+
+@lru_cache(maxsize=1024)
+def _evaluated(line: str, system: str, machine: str, python: Version) -> bool:
+    """Evaluate with a value for all that a marker may ask: our own interpreter's never leak in."""
+    marker = Marker(line)
+    platform = _SYSTEMS[system]
+    environment: dict[str, Any] = {
+        "platform_system": platform.system,
+        "sys_platform": platform.sys,
+        "os_name": platform.os,
+        "platform_machine": machine,
+        "python_version": f"{python.major}.{python.minor}",
+        "python_full_version": str(python),
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "extra": "",
+    }
+    return marker.evaluate(environment)

@@ -1,7 +1,9 @@
 """The compatibility matrix: loads ``matrix/`` lazily and answers yes, no or unknown with evidence.
 
 One file is one release, so a question reads the index and the releases it is about, nothing more.
-Every answer is a fresh copy: nothing a caller does to it reaches the next caller.
+A release is a fresh copy each time: nothing a caller does to it reaches the next caller. Tables and
+what is said of versions are decoded once and shared, to be read only: a diagnosis asks thousands of
+times.
 
 How a version is understood: a local part names a build of the same release (``2.5.1+cu121`` is
 2.5.1), unless the table ``local_versions`` says that it names another source state
@@ -97,12 +99,14 @@ class Matrix:
         """The packages of which any release is known, sorted."""
         return tuple(sorted(self._packages))
 
+    @lru_cache(maxsize=256)  # noqa: B019 - few matrices live, each as long as the process
     def versions(self, package: str) -> tuple[Version, ...]:
         """Return the releases that the matrix knows, ascending; () for an unknown package."""
         from packaging.version import Version  # noqa: PLC0415 - an exact question needs no parser
 
         return tuple(Version(version) for version in self._packages.get(_normal(package), ()))
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - likewise
     def matching(self, package: str, version: str) -> tuple[str, ...]:
         """Return every known release that ``version`` may mean, ascending (see the module)."""
         known = self._packages.get(_normal(package), [])
@@ -139,8 +143,9 @@ class Matrix:
             return "yes"
         return "no" if _known_parent(dotted, names) in closed else "unknown"
 
+    @lru_cache(maxsize=64)  # noqa: B019 - likewise
     def table(self, name: str) -> dict[str, Any]:
-        """Return ``matrix/tables/<name>.json``. Raises BadInput where there is none."""
+        """Return ``matrix/tables/<name>.json``, not to be changed; BadInput where there is none."""
         table = self._read(f"tables/{name}.json", dict[str, Any])
         if "rows" not in table:
             raise BadInput(f"the matrix table {name}.json is broken: it has no rows; {_REPAIR}")
@@ -168,6 +173,7 @@ class Matrix:
         found = self._kept(package, version)
         return citation.weakest(found.evidence.get(key, [])) if found else None
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - likewise
     def because(
         self, package: str, version: str, key: str, text: str = "", symbol: str = ""
     ) -> Because:
@@ -218,7 +224,7 @@ class Matrix:
             return None
         return Version(parsed.public)
 
-    @lru_cache(maxsize=64)  # noqa: B019 - few matrices live, each as long as the process
+    @lru_cache(maxsize=256)  # noqa: B019 - likewise
     def _kept(self, package: str, version: str) -> Release | None:
         """Return a release to read from and never to hand out: it is decoded once."""
         return self.release(package, version)

@@ -31,6 +31,8 @@ class Witnesses(msgspec.Struct, frozen=True):
     machine: Machine
     observations: tuple[Observation, ...]
     matrix: Matrix
+    answers: dict[str, Answer] = msgspec.field(default_factory=dict)
+    """What each layer answered: every backend asks about the same few."""
 
     def of_backend(self, row: dict[str, Any]) -> Observation | None:
         """Return the observation that shows a backend itself, the one that decides most.
@@ -48,8 +50,10 @@ class Witnesses(msgspec.Struct, frozen=True):
 
     def ask(self, layer: str) -> Answer:
         """Ask one layer by its name: what ran here outranks what the matrix says."""
-        asked: layers.Layer = getattr(layers, layer)
-        return self._observed(layer) or asked(self.machine, self.matrix)
+        if layer not in self.answers:
+            asked: layers.Layer = getattr(layers, layer)
+            self.answers[layer] = self._observed(layer) or asked(self.machine, self.matrix)
+        return self.answers[layer]
 
     def where(self, seen: Observation) -> str:
         """Name the device that an observation was made on."""

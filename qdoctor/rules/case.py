@@ -43,10 +43,14 @@ class Case(msgspec.Struct, frozen=True):
     signals: tuple[Signal, ...] = ()
     refused: tuple[Problem, ...] = ()
     """Why an installer would refuse the planned packages; empty without a plan."""
+    answers: dict[Layer, Answer] = msgspec.field(default_factory=dict)
+    """What each layer answered: many rules ask about the same few."""
 
     def ask(self, layer: Layer) -> Answer:
         """Put one layer's question to this machine."""
-        return layer(self.machine, self.matrix)
+        if layer not in self.answers:
+            self.answers[layer] = layer(self.machine, self.matrix)
+        return self.answers[layer]
 
     def signals_of(self, rule: str) -> tuple[Signal, ...]:
         """Return the recognized error texts that may come from ``rule``, one of each kind.
