@@ -3,7 +3,9 @@
 The linker puts the fat binaries of all translation units into one section, each aligned to 8
 bytes. A fat binary is a 16-byte header (magic 0xBA55ED50, version u16, header size u16, size of
 what follows u64) and entries, each with a header of its own (kind u16, version u16, header size
-u32, payload size u64, ... , SM u32 at byte 28). Only headers are read; payloads are skipped.
+u32, payload size u64, ... , minor and major version u16 each at byte 24, SM u32 at byte 28). Of PTX
+the versions are those of the PTX ISA (its ``.version``). Only headers are read; payloads are
+skipped.
 
 The layout is not documented by NVIDIA; it was read off the bytes of released libraries and agrees
 with what ``cuobjdump --list-elf --list-ptx`` says of them. The ``a`` and ``f`` of names such as
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     from qdoctor.binaries.window import Window
 
 MAGIC = 0xBA55ED50
+_START = struct.pack("<I", MAGIC)
 # Linked code, and code still to be linked: from the PTX there, the driver links for newer GPUs.
 SECTIONS = (".nv_fatbin", "__nv_relfatbin")
 PTX, CUBIN = 1, 2
 _HEADER = struct.Struct("<IHHQ")
-_ENTRY = struct.Struct("<HHIQ12xI")
+_ENTRY = struct.Struct("<HHIQ8xHHI")
 _ALIGNMENT = 8
 _LONGEST_GAP = 4096  # zero bytes that a linker may leave between two fat binaries
 _MOST_ENTRIES = 200_000
@@ -34,11 +37,15 @@ _MOST_ENTRIES = 200_000
 
 @dataclass(frozen=True)
 class Entry:
-    """One code object: ``kind`` PTX or CUBIN, ``sm`` such as 70, payload ``size`` in bytes."""
+    """One code object: ``kind`` PTX or CUBIN, ``sm`` such as 70, payload ``size`` in bytes.
+
+    ``version`` is (major, minor): the PTX ISA of PTX, the layout's own of machine code.
+    """
 
     kind: int
     sm: int
     size: int
+    version: tuple[int, int] = (0, 0)
 
 
 def entries(file: Window, start: int, length: int) -> list[Entry]:
@@ -71,10 +78,11 @@ def _fatbin(file: Window, at: int, end: int) -> tuple[int, int]:
 def _walk(file: Window, at: int, end: int, found: list[Entry]) -> None:
     """Add the entries between ``at`` and ``end`` to ``found``."""
     while at + _ENTRY.size <= end:
-        kind, _version, header, size, sm = _ENTRY.unpack(file.read_at(at, _ENTRY.size, "an entry"))
+        data = file.read_at(at, _ENTRY.size, "an entry")
+        kind, _version, header, size, minor, major, sm = _ENTRY.unpack(data)
         if header < _ENTRY.size or at + header + size > end:
             raise UnreadableBinary(f"the code object at offset {at} claims {size} bytes")
-        found.append(Entry(kind, sm, size))
+        found.append(Entry(kind, sm, size, (major, minor)))
         if len(found) > _MOST_ENTRIES:
             raise UnreadableBinary(f"more than {_MOST_ENTRIES} code objects")
         at += header + size
@@ -83,6 +91,8 @@ def _walk(file: Window, at: int, end: int, found: list[Entry]) -> None:
 def _next_fatbin(file: Window, start: int, at: int, end: int) -> int | None:
     """Skip the zero bytes between two fat binaries; None at the end of the section."""
     at += (start - at) % _ALIGNMENT
+    if at + len(_START) <= end and file.read_at(at, len(_START), "a fatbin") == _START:
+        return at
     gap = file.read_at(at, min(_LONGEST_GAP, end - at), "a gap") if at < end else b""
     filled = gap.lstrip(b"\0")
     if filled:

@@ -20,7 +20,10 @@ class Library:
 
     ``sm``, ``ptx``: ``("sm_70", ...)`` ascending, empty for a library without GPU code; ``needs``:
     sonames, DLLs or dylibs in order; ``glibc``, ``glibcxx``: highest symbol version asked for,
-    ``None`` where the format has none; ``format`` is ``elf``, ``pe`` or ``macho``.
+    ``None`` where the format has none; ``format`` is ``elf``, ``pe`` or ``macho``. ``ptx_isa``
+    gives for each SM of ``ptx`` the newest PTX ISA version (``("sm_90", "8.7")``). ``gpu`` says
+    whether there is a section for GPU code. ``soname``, ``rpath``, ``runpath`` and
+    ``glibcxx_given`` as of ``Elf``.
     """
 
     format: str
@@ -30,6 +33,12 @@ class Library:
     needs: tuple[str, ...]
     glibc: str | None = None
     glibcxx: str | None = None
+    ptx_isa: tuple[tuple[str, str], ...] = ()
+    gpu: bool = False
+    soname: str = ""
+    rpath: tuple[str, ...] | None = None
+    runpath: tuple[str, ...] | None = None
+    glibcxx_given: str = ""
 
 
 def read_library(source: Source) -> Library:
@@ -54,20 +63,44 @@ def read_library(source: Source) -> Library:
 
 def _from_elf(file: Window) -> Library:
     found = elf.read_elf(file)
-    sm, ptx = _gpu_code(file, found.fatbins)
-    return Library("elf", found.machine, sm, ptx, found.needs, found.glibc, found.glibcxx)
+    sm, ptx, isa = _gpu_code(file, found.fatbins)
+    return Library(
+        format="elf",
+        machine=found.machine,
+        sm=sm,
+        ptx=ptx,
+        needs=found.needs,
+        glibc=found.glibc,
+        glibcxx=found.glibcxx,
+        ptx_isa=isa,
+        gpu=bool(found.fatbins),
+        soname=found.soname,
+        rpath=found.rpath,
+        runpath=found.runpath,
+        glibcxx_given=found.glibcxx_given,
+    )
 
 
 def _from_pe(file: Window) -> Library:
     found = pe.read_pe(file)
-    sm, ptx = _gpu_code(file, found.fatbins)
-    return Library("pe", found.machine, sm, ptx, found.needs)
+    sm, ptx, isa = _gpu_code(file, found.fatbins)
+    return Library(
+        "pe", found.machine, sm, ptx, found.needs, ptx_isa=isa, gpu=bool(found.fatbins)
+    )
 
 
 def _gpu_code(
     file: Window, sections: Iterable[tuple[int, int]]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Give SMs with machine code, SMs with PTX, and the newest PTX ISA of each of the latter."""
     found = [entry for start, length in sections for entry in fatbin.entries(file, start, length)]
     cubins = {entry.sm for entry in found if entry.kind == fatbin.CUBIN}
-    ptx = {entry.sm for entry in found if entry.kind == fatbin.PTX}
-    return tuple(f"sm_{sm}" for sm in sorted(cubins)), tuple(f"sm_{sm}" for sm in sorted(ptx))
+    ptx: dict[int, tuple[int, int]] = {}
+    for entry in found:
+        if entry.kind == fatbin.PTX:
+            ptx[entry.sm] = max(entry.version, ptx.get(entry.sm, (0, 0)))
+    return (
+        tuple(f"sm_{sm}" for sm in sorted(cubins)),
+        tuple(f"sm_{sm}" for sm in sorted(ptx)),
+        tuple((f"sm_{sm}", f"{ptx[sm][0]}.{ptx[sm][1]}") for sm in sorted(ptx)),
+    )

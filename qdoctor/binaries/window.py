@@ -76,7 +76,8 @@ def opened(source: Source) -> Iterator[Window]:
     """
     if isinstance(source, (str, os.PathLike)):
         try:
-            with open(source, "rb") as file:  # noqa: PTH123 - a str is a path too
+            # Unbuffered: headers of a few bytes are read far from one another.
+            with open(source, "rb", buffering=0) as file:  # noqa: PTH123 - a str is a path too
                 yield Window(file)
         except OSError as error:
             raise UnreadableBinary(f"cannot be read: {error.strerror or error}") from error
