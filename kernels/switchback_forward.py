@@ -28,6 +28,7 @@ PROBE = {  # type: Dict[str, Any]
     "modes": ["run", "compile"],
     "seconds": 240,
     "memory_mib": 12288,
+    "gpu_mib": 64,
     "quick": False,
     "variants": ["bitsandbytes", "qdoctor"],
     "tolerance": 0.015,
@@ -39,11 +40,8 @@ TOLERANCE = 0.015
 standard deviations) errs by about 3.5 / 127 / sqrt(12) = 0.008 an operand, 0.012 for two."""
 SHAPES = ((256, 1024, 768), (1, 1280, 512), (17, 1000, 300), (33, 77, 65))
 """Rows, depth, columns: plain; one row; a depth that is no multiple of 16; odd everywhere."""
-TIMED = (4096, 1280, 5120)
-"""The first layer of ViT-H-14's feed-forward over 4096 tokens; half_gemm is timed on the same."""
 EXACT = (65, 4096, 130)
 """Sums of 4096 products up to 127 * 127 pass 2**24: float32 sums could not be exact."""
-CHECKED_ROWS = 256
 
 BNB_KERNEL = "quantize_rowwise"
 BNB_TYPES = {"x_ptr": "*fp16", "output_ptr": "*i8", "output_maxs": "*fp16", "n_elements": "i32"}
@@ -212,6 +210,7 @@ def _guarded(
     try:
         phase("importing torch")
         torch = importlib.import_module("torch")
+        _beside("_torch").keep_small()
         _require_gpu(made, torch)
         with torch.cuda.device(index):
             torch.manual_seed(8)
@@ -307,23 +306,23 @@ def _errors(torch: Any, device: str, dtype: Any, forward: Callable[..., Any]) ->
 
 
 def _times(torch: Any, device: str, dtype: Any, ours: Any) -> Dict[str, float]:
-    """Time the forward on TIMED, the weight quantized beforehand and each time; check it too."""
-    x, weight, bias = _operands(torch, TIMED, device, dtype)
+    """Time the forward on the common product, the weight quantized beforehand and each time."""
+    api = _beside("_torch")
+    x, weight, bias = _operands(torch, api.TIMED, device, dtype)
     quantized = ours.quantize_rows(weight)
 
     def forward() -> Any:
         return ours.rescaled_product(ours.quantize_rows(x), quantized, bias, dtype)[0]
 
-    some = slice(0, CHECKED_ROWS)
-    error = relative_error(forward()[some], reference(x[some], weight, bias))
-    timed = _beside("_torch").milliseconds
+    in_float64 = lambda a, b: reference(a, b, bias[: b.shape[0]])  # noqa: E731 - it is passed on
     return {
-        "milliseconds": timed(torch, forward),
-        "milliseconds_quantizing_weight": timed(torch, lambda: ours.forward(x, weight, bias)),
-        "timed_rel_error": error,
-        "rows": TIMED[0],
-        "depth": TIMED[1],
-        "columns": TIMED[2],
+        "timed_rel_error": api.corner_error(forward(), in_float64, x, weight),
+        "milliseconds": api.milliseconds(torch, forward),
+        "milliseconds_quantizing_weight": api.milliseconds(
+            torch, lambda: ours.forward(x, weight, bias)
+        ),
+        "gpu_mib": api.gpu_mib(torch),
+        **api.shape_numbers(api.TIMED),
     }
 
 

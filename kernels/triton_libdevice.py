@@ -28,6 +28,7 @@ PROBE = {  # type: Dict[str, Any]
     "modes": ["run", "compile"],
     "seconds": 120,
     "memory_mib": 8192,
+    "gpu_mib": 8,
     "quick": True,
     "variants": ["llrint"],
     "tolerance": 0.0,
