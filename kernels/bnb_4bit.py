@@ -1,0 +1,320 @@
+"""Are the installed bitsandbytes' 4-bit weights what nf4 and fp4 say, and is its layer right?
+
+Each variant quantizes a weight and reads it back, element by element against a codebook of our own,
+then multiplies by ``Linear4bit`` against float64. The codebooks: nf4 is made of quantiles of the
+normal distribution (QLoRA, arXiv 2305.14314, section 3 and appendix E); fp4 is a sign, two bits of
+exponent and one of mantissa (2, 3, 4, 6, 8, 12), with 0 and 1/16 in place of the lowest exponent
+(bitsandbytes' documentation of ``get_4bit_type``), divided by 12.
+"""
+
+# ruff: noqa: ANN401, BLE001 - examined modules have no types, and any error is an answer
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+PROBE = {  # type: Dict[str, Any]
+    "name": "bnb_4bit",
+    "title": "bitsandbytes nf4 and fp4 weights and Linear4bit",
+    "needs": ["torch", "bitsandbytes"],
+    "modes": ["run"],
+    "seconds": 180,
+    "memory_mib": 12288,
+    "gpu_mib": 64,
+    "imports": ["torch", "bitsandbytes"],
+    "quick": False,
+    "variants": ["nf4", "fp4", "nf4-double-quant"],
+    "tolerance": {"bfloat16": 0.006, "float16": 0.001},
+}
+
+TOLERANCE = {"bfloat16": 0.006, "float16": 0.001}
+"""Relative error of the product against float64 of the dequantized weight. In bfloat16 rounding to
+nearest errs by at most 2**-9 of a value, by about 0.0017 in the mean square: of the result, of the
+weight, and in some kernels of the scale and of each product. Twice the mean square of these four
+(0.0034) is not reached; of float16, an eighth."""
+LEVEL = 1e-4
+"""How far a level may be off, in units of the block's largest value: below a fiftieth of the
+smallest gap between levels (0.0052, fp4's), above what four printed digits lose (0.0052083)."""
+NESTED = 0.008
+"""Scales that are quantized again are off by at most half the largest step of the 8-bit dynamic map
+(0.9 / 64 / 2 = 0.007 of the largest scale's distance to their mean)."""
+BLOCK = 64
+SIZES = ((300, 1000), (65, 76), (17, 64), (1, 18))
+"""Weights, rows by columns: rows that end within a block; a last block not full; one row."""
+ODD_SIZE = (1, 17)
+"""An odd count of weights; on a GPU only: on a CPU releases compile code for it, for seconds."""
+LAYERS = ((256, 1024, 768), (1, 1280, 512), (17, 1000, 300), (17, 1280, 320), (1, 100, 65))
+"""Rows, depth, columns: plain; one row, which has a kernel of its own; depths within a block."""
+CHECKED_ROWS = 64
+
+
+def phase(text: str) -> None:
+    """Say what is under way; the harness puts its own in this place."""
+
+
+def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
+    """Yield one outcome a variant, of the GPU asked for or of the CPU."""
+    made, bnb = _beside("_outcomes"), _beside("_bnb")
+    for variant in PROBE["variants"]:
+        fields: Dict[str, Any] = {"variant": variant}
+        try:
+            phase("importing torch")
+            torch = importlib.import_module("torch")
+            _beside("_torch").keep_small()
+            fields["device"], fields["evidence"] = bnb.device(
+                torch, int(request.get("device") or 0)
+            )
+            phase("importing bitsandbytes")
+            module = bnb.imported(made)
+            phase(variant)
+            torch.manual_seed(8)
+            with bnb.on(torch, fields["device"]):
+                yield _examined(made, torch, module, fields)
+        except (Exception, SystemExit) as error:
+            yield made.from_error(error, **fields)
+
+
+def codebook(kind: str) -> List[float]:
+    """Return the 16 levels of ``nf4`` or ``fp4``, ascending, the largest being 1.
+
+    nf4: 8 quantiles for the positive half and 7 for the negative, evenly spaced in probability
+    from 1/2 to the mean of 1 - 1/30 and 1 - 1/32 (the outermost of 15 and of 16 equal parts, cut
+    in their middle), and 0.
+    """
+    if kind == "fp4":
+        positive = [value / 12 for value in (0.0625, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)]
+        return sorted([0.0, 0.0, *positive, *(-value for value in positive)])
+    outermost = 1 - (1 / 30 + 1 / 32) / 2
+    quantile = NormalDist().inv_cdf
+    largest = quantile(outermost)
+
+    def half(count: int) -> List[float]:
+        step = (outermost - 0.5) / count
+        return [quantile(outermost - step * i) / largest for i in range(count)]
+
+    return sorted([0.0, *half(8), *(-value for value in half(7))])
+
+
+def reference(torch: Any, weight: Any, kind: str) -> Tuple[Any, Any]:
+    """Round a weight to the nearest level of its block: (float64 values, each one's scale)."""
+    flat = weight.double().reshape(-1)
+    blocks = -(-flat.numel() // BLOCK)
+    padded = torch.zeros(blocks * BLOCK, dtype=torch.float64)
+    padded[: flat.numel()] = flat
+    scale = padded.view(blocks, BLOCK).abs().amax(dim=1, keepdim=True).expand(-1, BLOCK)
+    scale = scale.reshape(-1)[: flat.numel()]
+    levels = torch.tensor(codebook(kind), dtype=torch.float64)
+    nearest = (flat.unsqueeze(1) - levels * scale.unsqueeze(1)).abs().argmin(dim=1)
+    return (levels[nearest] * scale).view(weight.shape), scale.view(weight.shape)
+
+
+class Setting(NamedTuple):
+    """One variant on one device: ``nested`` quantizes the scales again; ``dtype`` of the layer."""
+
+    kind: str
+    nested: bool
+    dtype: Any
+    where: str
+
+
+def _examined(made: Any, torch: Any, module: Any, fields: Dict[str, Any]) -> Dict[str, Any]:
+    bnb, where, variant = _beside("_bnb"), fields["device"], fields["variant"]
+    if not hasattr(module.functional, "quantize_4bit"):
+        raise made.Skipped("not-shipped", "this bitsandbytes has no 4-bit weights")
+    kind = variant.split("-")[0]
+    setting = Setting(kind, variant != kind, _half(torch, where), where)
+    phase("quantizing {} on {}".format(variant, where))
+    with bnb.noted_calls() as packing:
+        trouble = _read_back(torch, module, setting)
+    fields["path_taken"] = bnb.called(packing)
+    if trouble:
+        code = "silent-slow-path" if trouble.startswith("the result is ") else "wrong-value"
+        return made.outcome("wrong", trouble, code=code, **fields)
+    phase("multiplying by Linear4bit ({}) on {}".format(variant, where))
+    with bnb.noted_calls() as calls:
+        errors, single, trouble = _products(torch, module, setting, fields)
+    fields["path_taken"] = "{}; Linear4bit: {}".format(bnb.called(packing), bnb.called(calls))
+    if trouble is None and where != "cpu":
+        trouble = _slow(module, packing, single)
+    if trouble:
+        return made.outcome("wrong", trouble, code="silent-slow-path", **fields)
+    fields["numbers"] = {
+        "rel_error": errors[0][1],
+        "max_rel_error": bnb.largest([product for product, _weight in errors]),
+        "tolerance": TOLERANCE[str(setting.dtype).split(".")[-1]],
+    }
+    phase("timing on " + where)
+    fields["numbers"].update(_times(torch, module, setting))
+    return _judged(made, fields)
+
+
+def _judged(made: Any, fields: Dict[str, Any]) -> Dict[str, Any]:
+    numbers = fields["numbers"]
+    worst, allowed = numbers["max_rel_error"], numbers["tolerance"]
+    detail = (
+        "levels as published; product within {:.5f} of float64 of the dequantized weight, at most "
+        "{} allowed; within {:.3f} of the unquantized"
+    ).format(worst, allowed, numbers["rel_error"])
+    if worst <= allowed:  # False for NaN
+        return made.outcome("passed", detail, **fields)
+    return made.outcome("wrong", detail, code="wrong-value", **fields)
+
+
+def _slow(module: Any, packing: Dict[str, int], single: Dict[str, int]) -> Optional[str]:
+    """Say which part of the work native kernels did not do, though the release has them.
+
+    ``packing`` are the calls to pack and unpack weights, ``single`` those for a layer of one row.
+    """
+    for name in ("cquantize_blockwise", "cdequantize_blockwise"):
+        if not any(one.startswith(name) for one in packing):
+            return "no native {}* was called to pack and unpack the weight".format(name)
+    fused = any(one.startswith("cgemm_4bit") for one in single)
+    if hasattr(module.functional, "gemv_4bit") and not fused:
+        text = "one row did not go through the 4-bit product kernel (cgemm_4bit*), but: {}"
+        return text.format(_beside("_bnb").called(single))
+    return None
+
+
+def _half(torch: Any, where: str) -> Any:
+    if where == "cpu" or _beside("_torch").has_bf16(torch):
+        return torch.bfloat16
+    return torch.float16
+
+
+def _read_back(torch: Any, module: Any, setting: Setting) -> Optional[str]:
+    """Quantize and dequantize float32 weights: what is wrong with the values, if anything."""
+    functional, where = module.functional, setting.where
+    for size in SIZES if where == "cpu" else (*SIZES, ODD_SIZE):
+        weight = torch.randn(size).to(where)
+        packed, state = functional.quantize_4bit(
+            weight, blocksize=BLOCK, compress_statistics=setting.nested, quant_type=setting.kind
+        )
+        got = functional.dequantize_4bit(packed, state)
+        other = _beside("_bnb").not_kept(torch, got, where, torch.float32)
+        if other:
+            return other
+        if packed.numel() * packed.element_size() != -(-weight.numel() // 2):
+            text = "{} weights take {} bytes, not half a byte each"
+            return text.format(weight.numel(), packed.numel() * packed.element_size())
+        trouble = _off(torch, weight.cpu(), got.cpu().reshape(size), setting)
+        if trouble:
+            return "{} x {}: {}".format(size[0], size[1], trouble)
+    return None
+
+
+def _off(torch: Any, weight: Any, got: Any, setting: Setting) -> Optional[str]:
+    """Compare values read back with the nearest levels: each on a level, none farther than it."""
+    nearest, scale = reference(torch, weight, setting.kind)
+    slack = LEVEL * scale
+    if setting.nested:
+        slack = slack + NESTED * scale.max()
+    farther = (got.double() - weight.double()).abs() - (nearest - weight.double()).abs() > slack
+    levels = torch.tensor(codebook(setting.kind), dtype=torch.float64)
+    gaps = (got.double().unsqueeze(-1) - levels * scale.unsqueeze(-1)).abs().amin(dim=-1)
+    stray = ~(gaps <= slack)  # not a number is stray as well
+    bad = int((farther | stray).sum())
+    if not bad:
+        return None
+    text = "{} of {} values are not the nearest of the published levels; the worst is {:.4f} off"
+    return text.format(bad, got.numel(), float((gaps / scale).max()))
+
+
+def _products(
+    torch: Any, module: Any, setting: Setting, fields: Dict[str, Any]
+) -> Tuple[List[Tuple[float, float]], Dict[str, int], Optional[str]]:
+    """Multiply LAYERS: errors against the dequantized and the plain weight; what one row called.
+
+    On CPUs with bfloat16 instructions, releases refuse layers whose width their packing does not
+    divide: that is told beside the answer, for the plain layer runs.
+    """
+    bnb, where = _beside("_bnb"), setting.where
+    errors: List[Tuple[float, float]] = []
+    single: Dict[str, int] = {}
+    for rows, depth, columns in LAYERS:
+        x, weight, bias = _data(torch, (rows, depth, columns), setting)
+        layer = _layer(torch, module, (weight, bias), setting)
+        dequantized = _dequantized(module, layer, (columns, depth))
+        try:
+            with bnb.noted_calls() as calls:
+                got = layer(x)
+        except AssertionError as error:
+            if where != "cpu" or not errors:
+                raise
+            text = "Linear4bit {} -> {} on the CPU: {}".format(depth, columns, error)
+            fields["evidence"] = [*fields["evidence"], text]
+            continue
+        if rows == 1 and depth % BLOCK == 0:
+            single = calls
+        other = bnb.not_kept(torch, got, where, setting.dtype)
+        if other:
+            return errors, single, other
+        against = [bnb.product(x, one, bias) for one in (dequantized, weight)]
+        errors.append(tuple(bnb.relative_error(got, one) for one in against))
+    return errors, single, None
+
+
+def _layer(torch: Any, module: Any, values: Tuple[Any, Any], setting: Setting) -> Any:
+    """Make a Linear4bit of a half-precision weight and bias, as a model's weights are loaded."""
+    weight, bias = values
+    layer = module.nn.Linear4bit(
+        weight.shape[1], weight.shape[0], bias=True, compute_dtype=setting.dtype,
+        compress_statistics=setting.nested, quant_type=setting.kind,
+    )  # fmt: skip
+    layer.weight.data = weight
+    layer.bias.data = bias
+    return layer.to(torch.device(setting.where)).eval()
+
+
+def _dequantized(module: Any, layer: Any, size: Tuple[int, int]) -> Any:
+    """Read the layer's weight back; a CPU layer packs it otherwise at its first forward."""
+    weight = layer.weight
+    return module.functional.dequantize_4bit(weight.data, weight.quant_state).reshape(size)
+
+
+def _data(torch: Any, shape: Tuple[int, int, int], setting: Setting) -> Tuple[Any, ...]:
+    """Make Gaussian x, weight and bias; the weight's values are exact in both half formats."""
+    rows, depth, columns = shape
+    x = torch.randn((rows, depth)).to(setting.dtype).to(setting.where)
+    weight = torch.randn((columns, depth)).bfloat16().to(setting.dtype)
+    return x, weight, torch.randn(columns).to(setting.dtype)
+
+
+def _times(torch: Any, module: Any, setting: Setting) -> Dict[str, float]:
+    """Time the forward on the product that the others are timed on, and check some of its rows."""
+    api, bnb, where = _beside("_torch"), _beside("_bnb"), setting.where
+    shape = api.TIMED if where != "cpu" else _beside("half_gemm").TIMED_ON_CPU
+    x, weight, bias = _data(torch, shape, setting)
+    layer = _layer(torch, module, (weight, bias), setting)
+    wanted = bnb.product(x[:CHECKED_ROWS], weight, bias)
+    error = bnb.relative_error(layer(x)[:CHECKED_ROWS], wanted)
+    timed = api.milliseconds if where != "cpu" else _milliseconds_on_cpu
+    numbers = {"milliseconds": timed(torch, lambda: layer(x)), "timed_rel_error": error}
+    if where != "cpu":
+        numbers["milliseconds_one_row"] = api.milliseconds(torch, lambda: layer(x[:1]))
+        numbers["gpu_mib"] = api.gpu_mib(torch)
+    return dict(numbers, **api.shape_numbers(shape))
+
+
+def _milliseconds_on_cpu(_torch: Any, action: Callable[[], Any]) -> float:
+    return _beside("half_gemm")._milliseconds_on_cpu(action)  # noqa: SLF001 - the same clock
+
+
+def _beside(name: str) -> Any:
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+if __name__ == "__main__":
+    raise SystemExit(_beside("_harness").by_hand(__file__))

@@ -1,0 +1,268 @@
+"""Does the installed bitsandbytes multiply int8 exactly and in int8, and is its layer right?
+
+``matmul`` is the release's own product: ``int8_linear_matmul`` on row-major data, else ``igemmlt``
+on the tiled layouts that older releases want; bit for bit against exact sums that float32 could not
+hold. ``matmul-odd-k`` is the same with a depth that is no multiple of 4, where releases with
+``int8_linear_matmul`` multiply in float32 on a GPU (0.50.2: backends/cuda/ops.py, `lda % 4 != 0`).
+``linear`` and ``linear-outliers`` are ``Linear8bitLt`` forwards against float64, without and with
+the decomposition of LLM.int8() (arXiv 2208.07339): columns with values of 6 and more stay in half.
+"""
+
+# ruff: noqa: ANN401, BLE001 - examined modules have no types, and any error is an answer
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+PROBE = {  # type: Dict[str, Any]
+    "name": "bnb_int8",
+    "title": "bitsandbytes int8 product and Linear8bitLt",
+    "needs": ["torch", "bitsandbytes"],
+    "modes": ["run"],
+    "seconds": 180,
+    "memory_mib": 12288,
+    "gpu_mib": 64,
+    "imports": ["torch", "bitsandbytes"],
+    "quick": False,
+    "variants": ["matmul", "matmul-odd-k", "linear", "linear-outliers"],
+    "tolerance": 0.015,
+}
+
+TOLERANCE = 0.015
+"""Relative error of the layer on Gaussian data. Rounding a row to 127 steps of its largest value
+(3 to 4 standard deviations) errs by about 3.5 / 127 / sqrt(12) = 0.008 an operand, 0.012 for two;
+half precision adds 0.0003. The sums themselves are allowed no error."""
+EXACT = ((65, 4096, 130), (1, 1280, 512), (17, 1208, 300), (33, 1204, 65), (31, 1232, 127))
+"""Rows, depth, columns: the depth a multiple of 32, 8, 4 and 16 and of no more; one row; 17 rows;
+odd rows and columns. 1204 products of 120 to 127 sum past 2**24: float32 could not be exact."""
+EXACT_ODD = ((17, 1203, 64), (5, 1202, 33))
+LAYERS = ((256, 1024, 768), (1, 1280, 512), (17, 1000, 300), (33, 76, 65))
+THRESHOLD = 6.0
+OUTLIER = 40.0
+"""With threshold 0 such a column makes the steps of its row ten times as wide: the error is then
+about 0.04, so that a decomposition that does not happen is noticed."""
+CHECKED_ROWS = 64
+
+
+def phase(text: str) -> None:
+    """Say what is under way; the harness puts its own in this place."""
+
+
+def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
+    """Yield one outcome a variant, of the GPU asked for or of the CPU."""
+    made, bnb = _beside("_outcomes"), _beside("_bnb")
+    bodies = (
+        ("matmul", _matmul(EXACT)),
+        ("matmul-odd-k", _matmul(EXACT_ODD)),
+        ("linear", _linear(0.0)),
+        ("linear-outliers", _linear(THRESHOLD)),
+    )
+    for variant, body in bodies:
+        fields: Dict[str, Any] = {"variant": variant}
+        try:
+            phase("importing torch")
+            torch = importlib.import_module("torch")
+            _beside("_torch").keep_small()
+            fields["device"], fields["evidence"] = bnb.device(
+                torch, int(request.get("device") or 0)
+            )
+            phase("importing bitsandbytes")
+            module = bnb.imported(made)
+            phase(variant)
+            torch.manual_seed(8)
+            with bnb.on(torch, fields["device"]):
+                yield body(made, torch, module, fields)
+        except (Exception, SystemExit) as error:
+            yield made.from_error(error, **fields)
+
+
+def reference(a: Any, b: Any) -> Any:
+    """Multiply a by b transposed in float64, which holds sums of int8 products exactly."""
+    return a.double() @ b.double().t()
+
+
+# The product
+
+
+def _matmul(shapes: Tuple[Tuple[int, int, int], ...]) -> Callable[..., Dict[str, Any]]:
+    def body(made: Any, torch: Any, module: Any, fields: Dict[str, Any]) -> Dict[str, Any]:
+        where = fields["device"]
+        if where == "cpu":
+            text = "the int8 product is examined on a GPU; what CPUs do is up to the layer"
+            raise made.Skipped("no-gpu", text)
+        bnb = _beside("_bnb")
+        name, product = _product(made, module)
+        with bnb.noted_calls() as calls:
+            results = [product(*_operands(torch, shape, where)) for shape in shapes]
+        differing = 0
+        fields["path_taken"] = "{}: {}".format(name, bnb.called(calls))
+        torch.manual_seed(8)  # the same operands once more
+        for shape, result in zip(shapes, results):  # noqa: B905 - Python 3.8
+            other = bnb.not_kept(torch, result, where, torch.int32)
+            if other:
+                return made.outcome("wrong", other, code="silent-slow-path", **fields)
+            wanted = reference(*_operands(torch, shape, "cpu"))
+            differing += int((result.cpu().double() != wanted).sum())
+        return _exact(made, calls, differing, shapes, fields)
+
+    return body
+
+
+def _exact(
+    made: Any,
+    calls: Dict[str, int],
+    differing: int,
+    shapes: Tuple[Tuple[int, int, int], ...],
+    fields: Dict[str, Any],
+) -> Dict[str, Any]:
+    """Judge the sums and the path: each product must have gone through cuBLASLt."""
+    sums = sum(rows * columns for rows, _depth, columns in shapes)
+    through = sum(count for name, count in calls.items() if name.startswith("cigemmlt"))
+    fields["numbers"] = {"sums": sums, "differing": differing, "tolerance": 0.0}
+    if through < len(shapes):
+        text = "{} of {} products did not go through cuBLASLt; {} of {} sums are not exact".format(
+            len(shapes) - through, len(shapes), differing, sums
+        )
+        return made.outcome("wrong", text, code="silent-slow-path", **fields)
+    if differing:
+        text = "{} of {} int32 sums differ from the exact product".format(differing, sums)
+        return made.outcome("wrong", text, code="inexact-product", **fields)
+    return made.outcome("passed", "{} sums past 2**24, bit for bit".format(sums), **fields)
+
+
+def _product(made: Any, module: Any) -> Tuple[str, Callable[[Any, Any], Any]]:
+    """Find the release's int8 product of a (M x K) and b (N x K): its name, and how to call it."""
+    functional = module.functional
+    if hasattr(functional, "int8_linear_matmul"):
+        return "int8_linear_matmul", functional.int8_linear_matmul
+    if not hasattr(functional, "igemmlt"):
+        raise made.Skipped("not-shipped", "this bitsandbytes has no int8 product")
+    order = functional.get_special_format_str()
+
+    def tiled(a: Any, b: Any) -> Any:
+        left, left_state = functional.transform(a, "col32")
+        right, right_state = functional.transform(b, order)
+        found = functional.igemmlt(left, right, left_state, right_state)
+        result = found[0] if isinstance(found, tuple) else found
+        return from_col32(result, a.shape[0], b.shape[0]) if hasattr(result, "view") else result
+
+    return "igemmlt ({})".format(order), tiled
+
+
+def from_col32(tiled: Any, rows: int, columns: int) -> Any:
+    """Read a matrix in cuBLASLt's COL32 order: tiles of 32 columns, in each row after row."""
+    tiles = -(-columns // 32)
+    plain = tiled.reshape(-1)[: tiles * rows * 32].view(tiles, rows, 32)
+    return plain.permute(1, 0, 2).reshape(rows, tiles * 32)[:, :columns]
+
+
+def _operands(torch: Any, shape: Tuple[int, int, int], where: str) -> Tuple[Any, Any]:
+    rows, depth, columns = shape
+    a = torch.randint(120, 128, (rows, depth), dtype=torch.int8)
+    b = torch.randint(-128, 128, (columns, depth), dtype=torch.int8)
+    half = columns // 2
+    b[:half] = torch.randint(120, 128, (half, depth), dtype=torch.int8)  # they sum past 2**24
+    return a.to(where), b.to(where)
+
+
+# The layer
+
+
+def _linear(threshold: float) -> Callable[..., Dict[str, Any]]:
+    def body(made: Any, torch: Any, module: Any, fields: Dict[str, Any]) -> Dict[str, Any]:
+        bnb, where = _beside("_bnb"), fields["device"]
+        errors: List[float] = []
+        with bnb.noted_calls() as calls:
+            for shape in LAYERS:
+                x, weight, bias = _data(torch, shape, threshold, where)
+                got = _layer(torch, module, (weight, bias), threshold, where)(x)
+                other = bnb.not_kept(torch, got, where, x.dtype)
+                if other:
+                    return made.outcome("wrong", other, code="silent-slow-path", **fields)
+                errors.append(bnb.relative_error(got, bnb.product(x, weight, bias)))
+        fields["path_taken"] = "Linear8bitLt: " + bnb.called(calls)
+        fields["numbers"] = {
+            "rel_error": errors[0], "max_rel_error": bnb.largest(errors), "tolerance": TOLERANCE,
+        }  # fmt: skip
+        through = sum(count for name, count in calls.items() if name.startswith("cigemmlt"))
+        if where != "cpu" and through < len(LAYERS):
+            text = "{} of {} forwards did not multiply in int8 by cuBLASLt".format(
+                len(LAYERS) - through, len(LAYERS)
+            )
+            return made.outcome("wrong", text, code="silent-slow-path", **fields)
+        phase("timing on " + where)
+        fields["numbers"].update(_times(torch, module, threshold, where))
+        return _judged(made, fields)
+
+    return body
+
+
+def _judged(made: Any, fields: Dict[str, Any]) -> Dict[str, Any]:
+    numbers = fields["numbers"]
+    worst = max(numbers["max_rel_error"], numbers["timed_rel_error"])
+    detail = "relative error {:.4f} against float64, at most {} allowed".format(worst, TOLERANCE)
+    if numbers["max_rel_error"] <= TOLERANCE and numbers["timed_rel_error"] <= TOLERANCE:
+        return made.outcome("passed", detail, **fields)
+    return made.outcome("wrong", detail, code="wrong-value", **fields)  # NaN too
+
+
+def _layer(torch: Any, module: Any, values: Tuple[Any, Any], threshold: float, where: str) -> Any:
+    """Make a Linear8bitLt of a half-precision weight and bias, as a model's weights are loaded."""
+    weight, bias = values
+    layer = module.nn.Linear8bitLt(
+        weight.shape[1], weight.shape[0], bias=True, has_fp16_weights=False, threshold=threshold
+    )
+    layer.weight.data = weight
+    layer.bias.data = bias
+    return layer.to(torch.device(where)).eval()
+
+
+def _data(torch: Any, shape: Tuple[int, int, int], threshold: float, where: str) -> Tuple[Any, ...]:
+    """Make Gaussian x, weight and bias in half; x with three planted outlier columns if asked."""
+    rows, depth, columns = shape
+    x, weight, bias = (
+        torch.randn(size).half() for size in ((rows, depth), (columns, depth), (columns,))
+    )
+    if threshold:
+        for column in (3, depth // 2, depth - 1):
+            x[:, column] = OUTLIER * (torch.randint(0, 2, (rows,)) * 2 - 1).half()
+    return x.to(where), weight, bias
+
+
+def _times(torch: Any, module: Any, threshold: float, where: str) -> Dict[str, float]:
+    """Time the forward on the product that the others are timed on, and check some of its rows."""
+    api, bnb = _beside("_torch"), _beside("_bnb")
+    shape = api.TIMED if where != "cpu" else _beside("half_gemm").TIMED_ON_CPU
+    x, weight, bias = _data(torch, shape, threshold, where)
+    layer = _layer(torch, module, (weight, bias), threshold, where)
+    wanted = bnb.product(x[:CHECKED_ROWS], weight, bias)
+    error = bnb.relative_error(layer(x)[:CHECKED_ROWS], wanted)
+    timed = api.milliseconds if where != "cpu" else _milliseconds_on_cpu
+    numbers = {"milliseconds": timed(torch, lambda: layer(x)), "timed_rel_error": error}
+    if where != "cpu":
+        numbers["gpu_mib"] = api.gpu_mib(torch)
+    return dict(numbers, **api.shape_numbers(shape))
+
+
+def _milliseconds_on_cpu(_torch: Any, action: Callable[[], Any]) -> float:
+    return _beside("half_gemm")._milliseconds_on_cpu(action)  # noqa: SLF001 - the same clock
+
+
+def _beside(name: str) -> Any:
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+if __name__ == "__main__":
+    raise SystemExit(_beside("_harness").by_hand(__file__))
