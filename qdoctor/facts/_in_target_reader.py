@@ -71,6 +71,7 @@ def read() -> "dict[str, object]":
         "torch_cuda": cuda,
         "torch_arch_list": arch_list,
         "folders": folders,
+        "distributions": distributions_of(found),
         "unread": unread,
     }
     return {name: writable(value) for name, value in answer.items()}
@@ -272,6 +273,14 @@ def constants(path: str) -> "dict[str, object]":
             continue
         values.update({name.id: value for name in targets if isinstance(name, ast.Name)})
     return values
+
+
+def distributions_of(found: "list[tuple[str, str, str, str]]") -> "list[dict[str, str]]":
+    """Name every distribution once, the copy that counts, with its metadata and import folder."""
+    first: dict[str, dict[str, str]] = {}
+    for name, version, path, home in found:
+        first.setdefault(name, {"name": name, "version": version, "file": path, "folder": home})
+    return list(first.values())
 
 
 def requires(

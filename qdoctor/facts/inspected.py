@@ -1,7 +1,7 @@
-"""What was read from native libraries, kept by file stamp: reading one takes milliseconds.
+"""What was read from installed files, kept by file stamp: reading one takes milliseconds.
 
-The cache is one file of the cache folder. One that is broken, that somebody else owns or may write
-to is not believed; where none can be written, libraries are read each time.
+A cache is one file of the cache folder. One that is broken, that somebody else owns or may write
+to is not believed; where none can be written, everything is read each time.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from qdoctor import cache
-from qdoctor.model import BadInput, NativeLibrary
+from qdoctor.model import BadInput, NativeLibrary, Noun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,31 +24,49 @@ FILE = "libraries-1.json"
 """The number changes with what is read from a library, or how."""
 _MOST = 512
 
-
-class _Entry(msgspec.Struct, frozen=True):
-    stamp: tuple[int, int, int]
-    library: NativeLibrary
+Held = TypeVar("Held", bound=Noun)
+Stamp = tuple[int, int, int]
 
 
-class Inspections:
+class _Entry(msgspec.Struct, Generic[Held], frozen=True):
+    stamp: Stamp
+    library: Held
+
+
+class Inspections(Generic[Held]):
     """Reads libraries, or remembers what an unchanged file held."""
 
-    def __init__(self, read: Callable[[Path], NativeLibrary], environ: Mapping[str, str]) -> None:
-        """``read`` opens a library; ``environ`` names the cache folder."""
+    def __init__(
+        self,
+        read: Callable[[Path], Held],
+        environ: Mapping[str, str],
+        *,
+        file: str = FILE,
+        kind: type[Any] = NativeLibrary,
+    ) -> None:
+        """``read`` opens a library; ``environ`` names the cache folder.
+
+        ``file`` is the name of the cache and ``kind`` the noun it holds, which ``read`` returns.
+        """
         self._read = read
         self._environ = environ
-        self._known = _load(cache.folder(environ) / FILE)
+        self._file = file
+        self._known: dict[str, _Entry[Held]] = _load(cache.folder(environ) / file, kind)
         self._news = False
 
-    def read(self, path: Path) -> NativeLibrary:
+    def read(self, path: Path) -> Held:
         """Return what a library holds. Raises what reading it raises."""
-        key, stamp = os.path.realpath(path), _stamp(path.stat())
+        key, stamp = os.path.realpath(path), stamp_of(path.stat())
         entry = self._known.pop(key, None)
         if entry is None or entry.stamp != stamp:
             entry = _Entry(stamp, self._read(path))
             self._news = True
         self._known[key] = entry  # the latest asked for stands last
         return entry.library
+
+    def forget(self, path: Path) -> None:
+        """Have a file read anew: what it told of depends on more than the file itself."""
+        self._known.pop(os.path.realpath(path), None)
 
     def keep(self) -> None:
         """Write what is new, whole or not at all; a cache that cannot be written is no failure."""
@@ -57,20 +75,20 @@ class Inspections:
         latest = dict(list(self._known.items())[-_MOST:])
         try:
             folder = cache.made_folder(self._environ)
-            handle, name = tempfile.mkstemp(dir=folder, prefix=FILE)
+            handle, name = tempfile.mkstemp(dir=folder, prefix=self._file)
             with os.fdopen(handle, "wb") as file:
                 file.write(msgspec.json.encode(latest))
-            Path(name).replace(folder / FILE)
+            Path(name).replace(folder / self._file)
         except (OSError, BadInput):
             return
 
 
-def _load(path: Path) -> dict[str, _Entry]:
+def _load(path: Path, kind: type[Any]) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             if not _ours(os.fstat(file.fileno())):
                 return {}
-            return msgspec.json.decode(file.read(), type=dict[str, _Entry])
+            return msgspec.json.decode(file.read(), type=dict[str, _Entry[kind]])  # type: ignore[valid-type]
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
 
@@ -82,5 +100,6 @@ def _ours(status: os.stat_result) -> bool:
     return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _stamp(status: os.stat_result) -> tuple[int, int, int]:
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Give what changes when a file is written or replaced: size, time of change, inode."""
     return status.st_size, status.st_mtime_ns, status.st_ino

@@ -29,6 +29,15 @@ class FoundCopy(msgspec.Struct, frozen=True):
     file: str
 
 
+class Distribution(msgspec.Struct, frozen=True):
+    """One installed distribution: its canonical name, its metadata file, its import folder."""
+
+    name: str
+    version: str
+    file: str
+    folder: str
+
+
 class PythonPlaces(msgspec.Struct, frozen=True):
     """The interpreter's version and folders."""
 
@@ -51,6 +60,7 @@ class Reading(msgspec.Struct, frozen=True):
     torch_cuda: str | None
     torch_arch_list: list[str] | None
     folders: dict[str, str]
+    distributions: list[Distribution]
     unread: dict[str, str]
 
 

@@ -75,7 +75,7 @@ def read_deciding(facts: Facts, packages: Iterable[str], environ: Mapping[str, s
     return msgspec.structs.replace(facts, native=[*(facts.native or []), *added])
 
 
-def _attempt(inspections: Inspections, path: Path) -> NativeLibrary | None:
+def _attempt(inspections: Inspections[NativeLibrary], path: Path) -> NativeLibrary | None:
     try:
         return inspections.read(path)
     except (Unreadable, OSError):

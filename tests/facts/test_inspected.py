@@ -7,7 +7,7 @@ import pytest
 
 from qdoctor import cache
 from qdoctor.facts.inspected import FILE, Inspections
-from qdoctor.model import NativeLibrary
+from qdoctor.model import NativeLibrary, Noun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,3 +108,28 @@ def test_what_cannot_be_read_is_not_remembered(tmp_path: Path, environ: dict[str
     with pytest.raises(OSError, match="truncated"):
         Inspections(refuse, environ).read(path)
     assert not (cache.folder(environ) / FILE).exists()
+
+
+class Note(Noun, frozen=True):
+    """Another kind of thing that is read from a file."""
+
+    lines: int
+
+
+def test_caches_of_several_kinds_lie_side_by_side(library: Path, environ: dict[str, str]) -> None:
+    ask(library, environ)
+    notes = Inspections(lambda _: Note(3), environ, file="notes-1.json", kind=Note)
+    assert notes.read(library) == Note(3)
+    notes.keep()
+    again = Inspections(lambda _: Note(4), environ, file="notes-1.json", kind=Note)
+    assert again.read(library) == Note(3)
+    assert ask(library, environ)[1] == 0
+
+
+def test_what_is_forgotten_is_read_anew(library: Path, environ: dict[str, str]) -> None:
+    reader = Reader()
+    inspections = Inspections(reader, environ)
+    inspections.read(library)
+    inspections.forget(library)
+    inspections.read(library)
+    assert reader.reads == 2

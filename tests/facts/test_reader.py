@@ -173,3 +173,22 @@ def test_the_compiler_is_looked_for_as_triton_does(
         assert reader.c_compiler(None) is (name == "clang"), "triton never asks for cc"
     monkeypatch.setenv("CC", str(tmp_path / "gone"))
     assert reader.c_compiler(None) is False, "$CC is taken as it stands"
+
+
+def test_every_distribution_is_named_once_with_its_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, version in (("first", "1.0"), ("second", "2.0")):
+        path = tmp_path / folder / f"Some_Thing-{version}.dist-info" / "METADATA"
+        path.parent.mkdir(parents=True)
+        path.write_text("Metadata-Version: 2.1\n")
+    first = tmp_path / "first"
+    monkeypatch.setattr(sys, "path", [str(first), str(tmp_path / "second")])
+    assert reader.distributions_of(reader.distributions()) == [
+        {
+            "name": "some-thing",
+            "version": "1.0",
+            "file": str(first / "Some_Thing-1.0.dist-info" / "METADATA"),
+            "folder": str(first),
+        }
+    ]
