@@ -255,7 +255,7 @@ def _products(
         if other:
             return errors, single, other
         against = [bnb.product(x, one, bias) for one in (dequantized, weight)]
-        errors.append(tuple(bnb.relative_error(got, one) for one in against))
+        errors.append((bnb.relative_error(got, against[0]), bnb.relative_error(got, against[1])))
     return errors, single, None
 
 
@@ -310,7 +310,7 @@ def _beside(name: str) -> Any:
     if module is None:
         path = Path(__file__).resolve().with_name(name + ".py")
         spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
-        module = importlib.util.module_from_spec(spec)
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
         sys.modules[spec.name] = module  # type: ignore[union-attr]
         spec.loader.exec_module(module)  # type: ignore[union-attr]
     return module
