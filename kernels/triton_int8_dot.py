@@ -89,7 +89,9 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Yield an outcome a variant ("run"), or one a variant and SM ("compile")."""
     api, made = _beside("_triton"), _beside("_outcomes")
     compiling = request.get("mode") == "compile"
-    places = list(request.get("sms") or PROBE["sms"]) if compiling else [request.get("device") or 0]
+    places: List[Any] = [request.get("device") or 0]
+    if compiling:
+        places = list(request.get("sms") or PROBE["sms"])
     for variant in PROBE["variants"]:
         for place in places:
             device = ("sm_" + place.replace(".", "")) if compiling else "cuda:{}".format(place)
