@@ -7,13 +7,17 @@ Python 3.8 syntax, standard library only; torch comes as an argument.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import Any, Callable, Dict, Tuple
+import time
+import warnings
+from typing import Any, Callable, Dict, List, Tuple
 
 TIMED = (1024, 1024, 4096)
 """Rows, depth, columns of the one product that everything is timed on, so that milliseconds
 compare: the first feed-forward layer of ViT-L-14 over 1024 tokens. No probe may take more than
 64 MiB of GPU memory, and 32-bit sums with their rescaled copies are ten times what a result is."""
+TIMED_ON_CPU = (64, 1024, 512)
 CLEARED_MIB = 40
 """What is cleared before each timed call. With the operands that is the 50 MiB of an H100's L2
 cache, and all of an A100's; a GPU with more (RTX 4090: 72, B200: 126) may keep them there."""
@@ -62,6 +66,27 @@ def milliseconds(torch: Any, action: Callable[[], Any], repeats: int = 20) -> fl
     return float(sorted(times[3:])[repeats // 2])
 
 
+def milliseconds_on_cpu(action: Callable[[], Any], repeats: int = 5) -> float:
+    """Time an action by the wall clock: the median of ``repeats`` after one warm-up."""
+    action()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        action()
+        times.append((time.perf_counter() - started) * 1000)
+    return sorted(times)[repeats // 2]
+
+
+def timed_on(torch: Any, device: str, action: Callable[[], Any]) -> float:
+    """Time an action on the device it runs on, in milliseconds."""
+    return milliseconds_on_cpu(action) if device == "cpu" else milliseconds(torch, action)
+
+
+def timed_shape(device: str) -> Tuple[int, int, int]:
+    """Rows, depth and columns of the product that is timed on a device."""
+    return TIMED_ON_CPU if device == "cpu" else TIMED
+
+
 def gpu_mib(torch: Any) -> float:
     """Return the most GPU memory that torch has held in this process, in MiB; 0 without a GPU."""
     if not torch.cuda.is_available() or not torch.cuda.is_initialized():
@@ -82,3 +107,20 @@ def corner_error(got: Any, reference: Callable[[Any, Any], Any], a: Any, b: Any)
     rows, columns = CORNER
     wanted = reference(a[:rows], b[:columns])
     return float((got[:rows, :columns].double() - wanted).norm() / wanted.norm())
+
+
+def device(torch: Any, index: int) -> Tuple[str, List[str]]:
+    """Name the device to use, and why it is not a GPU where it is none."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            name = torch.cuda.get_device_name(index)
+            return "cuda:{}".format(index), ["{}, torch {}".format(name, torch.__version__)]
+    build = torch.version.cuda or "no CUDA"
+    why = "torch {} (built with {}) sees no usable GPU".format(torch.__version__, build)
+    return "cpu", [why, *[" ".join(str(one.message).split()) for one in caught]]
+
+
+def current(torch: Any, device: str) -> Any:
+    """Make a GPU current for a ``with`` block; on the CPU do nothing."""
+    return contextlib.nullcontext() if device == "cpu" else torch.cuda.device(device)

@@ -12,10 +12,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import time
-import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 PROBE = {  # type: Dict[str, Any]
     "name": "half_gemm",
@@ -36,8 +34,6 @@ TOLERANCE = {"bfloat16": 0.004, "float16": 0.0006}
 of the value for bfloat16 and 2**-12 for float16; twice and more than twice that is allowed."""
 SHAPES = ((1, 1280, 512), (17, 1000, 300), (33, 77, 65))
 """Rows, depth, columns: one row; 17 rows of a depth that is no multiple of 16; odd everywhere."""
-TIMED_ON_CPU = (64, 1280, 512)
-"""On a GPU the product that all kernels are timed on (_torch.py)."""
 
 
 def phase(text: str) -> None:
@@ -51,7 +47,7 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     try:
         phase("importing torch")
         torch = importlib.import_module("torch")
-        device, why = _device(torch, int(request.get("device") or 0))
+        device, why = _beside("_torch").device(torch, int(request.get("device") or 0))
         fields.update(device=device, evidence=why)
         if device == "cpu":
             yield _judged(made, torch, device, torch.bfloat16, fields)
@@ -68,25 +64,13 @@ def reference(a: Any, b: Any) -> Any:
     return a.double() @ b.double().t()
 
 
-def _device(torch: Any, index: int) -> Tuple[str, List[str]]:
-    """Name the device to use, and why it is not a GPU where it is none."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        if torch.cuda.is_available():
-            name = torch.cuda.get_device_name(index)
-            return "cuda:{}".format(index), ["{}, torch {}".format(name, torch.__version__)]
-    build = torch.version.cuda or "no CUDA"
-    why = "torch {} (built with {}) sees no usable GPU".format(torch.__version__, build)
-    return "cpu", [why, *[" ".join(str(one.message).split()) for one in caught]]
-
-
 def _judged(
     made: Any, torch: Any, device: str, dtype: Any, fields: Dict[str, Any]
 ) -> Dict[str, Any]:
     api = _beside("_torch")
     api.keep_small()
     phase("multiplying on " + device)
-    rows, depth, columns = TIMED_ON_CPU if device == "cpu" else api.TIMED
+    rows, depth, columns = api.timed_shape(device)
     torch.manual_seed(8)
     a, b = _operands(torch, (rows, depth, columns), device, dtype)
     got = a @ b.t()
@@ -98,8 +82,7 @@ def _judged(
     worst = max([error, *_awkward(torch, device, dtype)], key=lambda one: (one != one, one))  # noqa: PLR0124 - NaN is the worst
     name = str(dtype).split(".")[-1]
     phase("timing on " + device)
-    action = lambda: a @ b.t()  # noqa: E731 - it is timed, and nothing else
-    taken = _milliseconds_on_cpu(action) if device == "cpu" else api.milliseconds(torch, action)
+    taken = api.timed_on(torch, device, lambda: a @ b.t())
     fields["numbers"] = {
         "rel_error": error, "max_rel_error": worst, "tolerance": TOLERANCE[name],
         "milliseconds": taken, "rows": rows, "depth": depth, "columns": columns,
@@ -128,16 +111,6 @@ def _operands(torch: Any, shape: Tuple[int, int, int], device: str, dtype: Any) 
     rows, depth, columns = shape
     a = torch.randn((rows, depth), device=device, dtype=dtype)
     return a, torch.randn((columns, depth), device=device, dtype=dtype)
-
-
-def _milliseconds_on_cpu(action: Callable[[], Any], repeats: int = 5) -> float:
-    action()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        action()
-        times.append((time.perf_counter() - started) * 1000)
-    return sorted(times)[repeats // 2]
 
 
 def _beside(name: str) -> Any:
