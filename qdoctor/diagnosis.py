@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from qdoctor import several_gpus
 from qdoctor.machine import complete
 from qdoctor.matrix import shipped
 from qdoctor.model import Because, Finding, Severity
@@ -51,14 +52,19 @@ def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract
 
     Returns:
         The machine with its facts completed, and the findings: what explains the error first, a
-        cause before its symptoms, then by severity.
+        cause before its symptoms, then by severity. With several GPUs each is judged; what holds
+        for some says so (``devices``), and a need is asked of the first one.
     """
     matrix = matrix or shipped()
     machine = complete(facts, matrix)
     signals = recognize(error, matrix) if error else ()
-    case = Case(machine, tuple(observations), matrix, signals, tuple(refused))
-    found = [finding for rule in rules for finding in _run(rule, case)]
-    marked = [_weigh(one, need) for one in _fold(_explain(found, case, rules), rules)]
+    found = [
+        [finding for rule in rules for finding in _run(rule, case)]
+        for look in several_gpus.looks(machine, observations)
+        for case in [Case(look.machine, look.observations, matrix, signals, tuple(refused))]
+    ]
+    explained = _explain(several_gpus.merged(found), signals, rules)
+    marked = [_weigh(one, need) for one in _fold(explained, rules)]
     return machine, _ordered(marked, signals)
 
 
@@ -73,16 +79,18 @@ def _run(rule: Rule, case: Case) -> list[Finding]:
         return [Finding(rule=RULE_FAILED, severity="error", title=title, because=[because])]
 
 
-def _explain(found: list[Finding], case: Case, rules: Sequence[Rule]) -> list[Finding]:
+def _explain(
+    found: list[Finding], signals: Sequence[Signal], rules: Sequence[Rule]
+) -> list[Finding]:
     """Mark what explains the error text.
 
     Among the rules known to print one text, those that the facts confirm rule out those that only
     the text accuses. What is left alone is decided, unless it is about what is not covered yet.
     """
-    explaining = _explaining(found, case.signals)
+    explaining = _explaining(found, signals)
     kept = [one for one in found if one.undecided is None or one.rule in explaining]
     open_ = {rule.name for rule in rules if not rule.covered}
-    alone = {one.rule for one in kept if not _rivals(one, kept, case.signals)} - open_
+    alone = {one.rule for one in kept if not _rivals(one, kept, signals)} - open_
     return [
         msgspec.structs.replace(
             one,
@@ -111,9 +119,8 @@ def _rivals(one: Finding, kept: list[Finding], signals: Sequence[Signal]) -> set
 def _fold(found: list[Finding], rules: Sequence[Rule]) -> list[Finding]:
     """Put symptoms under the cause that was found; the cause of what explains, explains."""
     causes = {rule.name: rule.symptom_of for rule in rules}
-    present = {one.rule for one in found}
     folded = [
-        msgspec.structs.replace(one, symptom_of=_cause(causes.get(one.rule, ()), present, one))
+        msgspec.structs.replace(one, symptom_of=_cause(causes.get(one.rule, ()), found, one))
         for one in found
     ]
     blamed = {one.symptom_of for one in folded if one.explains_error}
@@ -123,14 +130,17 @@ def _fold(found: list[Finding], rules: Sequence[Rule]) -> list[Finding]:
     ]
 
 
-def _cause(candidates: tuple[str, ...], present: set[str], one: Finding) -> str | None:
+def _cause(candidates: tuple[str, ...], found: list[Finding], one: Finding) -> str | None:
+    """Name the first candidate that was found on a GPU that ``one`` is about."""
+    present = {other.rule for other in found if several_gpus.share_a_gpu(one, other)}
     return one.symptom_of or next((name for name in candidates if name in present), None)
 
 
 def _weigh(one: Finding, need: Sequence[str]) -> Finding:
     """Raise what stands between the user and a need, or surely explains the text, to an error."""
     explains = one.explains_error and one.undecided is None
-    wanted = explains or bool(set(one.affects) & set(need))
+    asked = several_gpus.holds_on(one, 0) and bool(set(one.affects) & set(need))
+    wanted = explains or asked
     return msgspec.structs.replace(one, severity="error") if wanted else one
 
 

@@ -255,6 +255,8 @@ def _judged(patient: _Patient, question: Question, matrix: Matrix) -> Examinatio
         selected=answer.selected,
         exit_code=exit_code.OUR_BUG if opinion.failed else code,
         plan=opinion.plan,
+        gpu_verdicts=answer.gpu_verdicts,
+        selected_on_every_gpu=answer.selected_on_every_gpu,
     )
     return Examination(report, tuple(wanted))
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from qdoctor.answered import gave_no_answer
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -22,12 +24,6 @@ _COUNTED: dict[FailOn, tuple[str, ...]] = {
     "error": ("error",),
     "warning": ("error", "warning"),
     "never": (),
-}
-
-# Codes of observations that say nothing about the kernel: its child never told, or we stopped it.
-_SILENT = {
-    *("no-answer", "unreadable-answer", "no-control-folder", "interrupted"),
-    *("not-started", "memory-limit", "disk-limit"),
 }
 
 
@@ -76,14 +72,11 @@ def could_not_tell(observations: Sequence[Observation], wanted: Sequence[Need]) 
     """Every question that stayed open, in words; empty when all are answered."""
     open_needs = [f"need {need.name}: {need.reason}" for need in wanted if need.met == "unknown"]
     silent = [
-        f"{seen.probe} gave no answer: {seen.detail}" for seen in observations if _silent(seen)
+        f"{seen.probe} gave no answer: {seen.detail}"
+        for seen in observations
+        if gave_no_answer(seen)
     ]
     return [*open_needs, *silent]
-
-
-def _silent(seen: Observation) -> bool:
-    """Say whether a probe that could run here gave no answer; skipped ones could not run."""
-    return seen.outcome == "timed-out" or seen.code in _SILENT
 
 
 def _gpu(facts: Facts) -> Need:
@@ -100,7 +93,9 @@ def _gpu(facts: Facts) -> Need:
 def _probe(name: str, observations: Sequence[Observation]) -> Need:
     seen = [one for one in observations if one.probe == name]
     bad = [
-        one for one in seen if one.outcome in {"wrong", "failed", "crashed"} and not _silent(one)
+        one
+        for one in seen
+        if one.outcome in {"wrong", "failed", "crashed"} and not gave_no_answer(one)
     ]
     passed = any(one.outcome == "passed" for one in seen)
     surprising = [one for one in bad if one.expected != "fail"]

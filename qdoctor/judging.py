@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from qdoctor import diagnosis, expectation, plan_verdict, selection
+from qdoctor import diagnosis, expectation, plan_verdict, verdicts_per_gpu
 from qdoctor.machine import complete
-from qdoctor.model import Diagnosis
 from qdoctor.rules import RULES
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from qdoctor.exit_code import Need
     from qdoctor.matrix import Matrix
-    from qdoctor.model import Facts, Observation, PlanVerdict
+    from qdoctor.model import Diagnosis, Facts, Observation, PlanVerdict
     from qdoctor.plan import Plan
 
 
@@ -50,10 +49,10 @@ def judge(  # noqa: PLR0913 - the question has these parts
     """Diagnose a machine, give every backend a verdict, and judge the plan if there is one."""
     seen = expectation.annotate(list(observations), complete(facts, matrix), matrix)
     machine, findings = diagnosis.diagnose(facts, seen, error, need, matrix, refused=plan.problems)
-    verdicts = selection.judge(machine, seen, findings, matrix)
-    planned = plan_verdict.judge(plan, machine, verdicts, matrix)
+    answer = verdicts_per_gpu.judge(machine, seen, findings, matrix)
+    planned = plan_verdict.judge(plan, machine, answer.verdicts, matrix)
     return Opinion(
-        Diagnosis(findings, verdicts, selection.select(verdicts)),
+        answer,
         seen,
         planned,
         list(plan_verdict.needs(planned)),

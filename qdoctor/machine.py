@@ -53,16 +53,25 @@ class Machine(msgspec.Struct, frozen=True):
     c_compiler: Known[bool]
     driver_assumed: bool = False
     contradictions: tuple[Contradiction, ...] = ()
+    judged: int = 0
+    """Which GPU is judged, as CUDA numbers it; the first one is what torch uses unless told."""
 
     @property
     def gpu(self) -> Gpu | None:
-        """The GPU that is judged: the first visible one of NVIDIA; None for none, or not known."""
-        return next(iter(self.usable_gpus), None)
+        """The GPU that is judged: a visible one of NVIDIA; None for none, or not known."""
+        usable = self.usable_gpus
+        return usable[self.judged] if self.judged < len(usable) else None
 
     @property
     def usable_gpus(self) -> list[Gpu]:
         """Every GPU that CUDA would number, in its order."""
         return [gpu for gpu in self.gpus.value or () if devices.is_usable(gpu)]
+
+    @property
+    def numbered(self) -> bool:
+        """Whether it is known which GPU has which of CUDA's numbers, or does not matter."""
+        alike = len({(gpu.name, gpu.sm) for gpu in self.usable_gpus}) <= 1
+        return alike or "gpus" not in (self.facts.unread or {})
 
     @property
     def sm(self) -> Known[str]:

@@ -57,7 +57,8 @@ class Host(Noun, frozen=True):
     """The machine under the interpreter.
 
     ``os`` is linux, windows or macos; ``machine`` x86_64, aarch64, arm64 ...; ``libc`` such as
-    ``glibc 2.35`` or ``musl 1.2``; ``container`` the kind (docker, podman ...), ``""`` for none.
+    ``glibc 2.35`` or ``musl 1.2``; ``container`` the kind (docker, podman ...), ``""`` for none;
+    ``glibcxx`` the newest symbol version of the libstdc++ that the interpreter would load.
     """
 
     os: str | None = None
@@ -66,6 +67,7 @@ class Host(Noun, frozen=True):
     wsl: bool | None = None
     container: str | bool | None = None
     c_compiler: bool | None = None
+    glibcxx: str | None = None
 
 
 class Python(Noun, frozen=True):
@@ -82,12 +84,15 @@ class Driver(Noun, frozen=True):
     """The GPU driver; ``cuda`` is the newest CUDA version it supports by itself.
 
     ``compat_cuda`` is the CUDA version of an active cuda-compat package, which lifts that ceiling;
-    ``""`` for none.
+    ``""`` for none. ``libcuda`` is the file that the examined process would load as libcuda.so.1,
+    ``""`` for none; ``libcuda_elsewhere`` one that lies where the loader does not look.
     """
 
     version: str | None = None
     cuda: str | None = None
     compat_cuda: str | None = None
+    libcuda: str | None = None
+    libcuda_elsewhere: str | None = None
 
 
 class Gpu(Noun, frozen=True):
@@ -110,7 +115,15 @@ class Gpu(Noun, frozen=True):
 
 
 class NativeLibrary(Noun, frozen=True):
-    """One native library of a package: SMs and PTX it holds, the sonames it needs."""
+    """One native library of a package: SMs and PTX it holds, the sonames it needs.
+
+    ``file`` is its name, ``""`` where a package is known to have no native library at all;
+    ``glibc`` and ``glibcxx`` are the newest symbol versions asked for; ``ptx_isa`` the newest PTX
+    ISA version of each SM's PTX (``{"sm_90": "8.7"}``). ``resolved`` says which file the loader
+    would take for each CUDA library that is needed, ``""`` for none, and names every other need
+    that resolves nowhere; ``shadowed`` names the copy that the library would find by itself, where
+    another one is loaded before it.
+    """
 
     package: str | None = None
     file: str | None = None
@@ -118,6 +131,11 @@ class NativeLibrary(Noun, frozen=True):
     ptx: list[str] | None = None
     needs: list[str] | None = None
     glibc: str | None = None
+    path: str | None = None
+    glibcxx: str | None = None
+    ptx_isa: dict[str, str] | None = None
+    resolved: dict[str, str] | None = None
+    shadowed: dict[str, str] | None = None
 
 
 class FoundPackage(Noun, frozen=True):
@@ -218,6 +236,8 @@ class Finding(Noun, frozen=True, omit_defaults=False):
     symptom_of: str | None = None
     undecided: str | None = None
     """The single further fact that would decide, where this is one of several possible causes."""
+    devices: list[str] = []
+    """The GPUs that it is about (``cuda:1``), where it does not hold for every one; else empty."""
 
 
 class Verdict(Noun, frozen=True, omit_defaults=False):
@@ -234,12 +254,24 @@ class Verdict(Noun, frozen=True, omit_defaults=False):
     measured_on: str | None = None
 
 
+class GpuVerdicts(Noun, frozen=True, omit_defaults=False):
+    """The verdicts on one of several GPUs; ``index`` is its number for CUDA (``cuda:1``)."""
+
+    index: int | None
+    name: str | None
+    sm: str | None
+    selected: str | None
+    verdicts: list[Verdict]
+
+
 class Diagnosis(Noun, frozen=True, omit_defaults=False):
-    """What ``qdoctor.diagnose`` returns."""
+    """What ``qdoctor.diagnose`` returns. ``gpu_verdicts``: see ``Report``."""
 
     findings: list[Finding]
     verdicts: list[Verdict]
     selected: str | None = None
+    gpu_verdicts: list[GpuVerdicts] = []
+    selected_on_every_gpu: str | None = None
 
 
 class PlanStep(Noun, frozen=True, omit_defaults=False):
@@ -264,7 +296,11 @@ class PlanVerdict(Noun, frozen=True, omit_defaults=False):
 
 
 class Report(Noun, frozen=True, omit_defaults=False):
-    """Everything one examination learned (``qdoctor/report/1``); a complete replay."""
+    """Everything one examination learned (``qdoctor/report/1``); a complete replay.
+
+    ``verdicts`` and ``selected`` are about the first GPU that CUDA shows, which is what torch uses
+    unless it is told otherwise, or about the CPU where there is none.
+    """
 
     tool_version: str
     matrix_version: str
@@ -278,6 +314,10 @@ class Report(Noun, frozen=True, omit_defaults=False):
     schema: Literal["qdoctor/report/1"] = "qdoctor/report/1"
     plan: PlanVerdict | None = None
     """Only where packages were planned."""
+    gpu_verdicts: list[GpuVerdicts] = []
+    """Where CUDA shows several GPUs: the verdicts on each; else empty."""
+    selected_on_every_gpu: str | None = None
+    """Where CUDA shows several GPUs: the backend for work that is spread over all of them."""
 
 
 class BadInput(Exception):  # noqa: N818 - it names what the user gave, not a failure of ours

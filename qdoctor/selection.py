@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qdoctor.answered import gave_no_answer
 from qdoctor.layers import Answer, together
 from qdoctor.matrix import shipped
 from qdoctor.model import Finding, Observation, Verdict
@@ -125,7 +126,7 @@ def _shape(numbers: dict[str, float]) -> str:
 def _failed(name: str, row: dict[str, Any], seen: Observation, by_matrix: Answer) -> Verdict:
     """Say that the backend's own probe did not pass: why, by the matrix, where it knows."""
     text = f"{_probe(seen)} {_ended(seen)}" + (f": {seen.detail}" if seen.detail else "")
-    if seen.outcome == "timed-out":
+    if gave_no_answer(seen):
         return _filled(name, row, Answer("unknown", text))
     if by_matrix.value == "no":
         reason = text if seen.probe in by_matrix.reason else f"{by_matrix.reason} ({text})"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from qdoctor import layers
+from qdoctor.answered import gave_no_answer, speaks_of
 from qdoctor.layers import Answer
 from qdoctor.layers.int8 import igemm_variant
 from qdoctor.model import Because, Observation
@@ -42,10 +43,14 @@ class Witnesses(msgspec.Struct, frozen=True):
         own = [probe for probe in row["probes"] if "layers" not in probe]
         seen = [one for probe in own for one in self._seen(probe)]
         ran = [one for one in seen if one.ran]
-        for outcomes in (("passed",), _SPEAKS_AGAINST, ("timed-out",)):
-            for one in ran:
+        telling = [one for one in ran if not gave_no_answer(one)]
+        for outcomes in (("passed",), _SPEAKS_AGAINST):
+            for one in telling:
                 if one.outcome in outcomes:
                     return one
+        silent = next((one for one in ran if gave_no_answer(one)), None)
+        if silent is not None:
+            return silent
         return next((one for one in seen if not one.ran and one.outcome in _SPEAKS_AGAINST), None)
 
     def ask(self, layer: str) -> Answer:
@@ -73,16 +78,22 @@ class Witnesses(msgspec.Struct, frozen=True):
         )
 
     def _observed(self, layer: str) -> Answer | None:
-        """Return what a probe showed of a layer: yes if it passed, no if what it needs failed."""
+        """Return what a probe showed of a layer: yes if it passed, no if what it needs failed.
+
+        One that gave no answer, and that nothing else speaks for, leaves it unknown.
+        """
+        silent = None
         for one in self._showing(layer):
             source = f"probe {one.probe}" + (f" ({one.variant})" if one.variant else "")
             text = f"{source} {one.outcome} on {self.where(one)}"
             because = Because(f"{text}: {one.detail}" if one.detail else text, source, "observed")
             if one.outcome == "passed" and one.ran:
                 return Answer("yes", text, (because,))
-            if one.outcome in _SPEAKS_AGAINST:
+            if gave_no_answer(one):
+                silent = silent or Answer("unknown", because.text, (because,))
+            elif one.outcome in _SPEAKS_AGAINST:
                 return Answer("no", because.text, (because,), self._rule(layer))
-        return None
+        return silent
 
     def _showing(self, layer: str) -> Iterator[Observation]:
         """Yield the observations that speak of a layer."""
@@ -93,7 +104,8 @@ class Witnesses(msgspec.Struct, frozen=True):
             if layer in proof["layers"]:
                 yield from (one for one in seen if one.outcome == "passed" and one.ran)
             if layer in proof["denies"]:
-                yield from (one for one in seen if one.outcome in ("failed", "crashed"))
+                against = [one for one in seen if one.outcome in ("failed", "crashed")]
+                yield from (one for one in against if not gave_no_answer(one))
         for row in table["rows"].values():
             for probe in row["probes"]:
                 if layer in probe.get("layers", ()):
@@ -108,7 +120,7 @@ class Witnesses(msgspec.Struct, frozen=True):
         for one in self.observations:
             if (
                 one.probe == probe["probe"]
-                and variant in (None, one.variant)
+                and speaks_of(one, variant, self.observations)
                 and self._is_here(one)
             ):
                 yield one
@@ -125,8 +137,9 @@ class Witnesses(msgspec.Struct, frozen=True):
             return layers.gpu_present(self.machine, self.matrix).value == "no"
         if gpu is None:
             return self.machine.gpus.value is None and seen.device == "cuda:0"
-        position = self.machine.usable_gpus.index(gpu)
-        return seen.device in (None, f"cuda:{position}")
+        if seen.device is None:
+            return True
+        return self.machine.numbered and seen.device == f"cuda:{self.machine.judged}"
 
     def _rule(self, layer: str) -> str | None:
         """Name the problem as the matrix does where it agrees; else the probe contradicts it."""

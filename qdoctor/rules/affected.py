@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qdoctor import layers
+from qdoctor.answered import speaks_of
 from qdoctor.layers.int8 import igemm_variant
 from qdoctor.rules.remedies import use
 
@@ -57,7 +58,7 @@ def _is_of(case: Case, probe: dict[str, Any], seen: Observation) -> bool:
     variant = probe["variant"]
     if variant == _BY_PATH:
         variant = igemm_variant(case.machine, case.matrix)
-    return bool(probe["probe"] == seen.probe and variant in {None, seen.variant})
+    return bool(probe["probe"] == seen.probe and speaks_of(seen, variant, case.observations))
 
 
 def _runs_on_cpu(case: Case, row: dict[str, Any]) -> bool:

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qdoctor.answered import gave_no_answer
 from qdoctor.model import Because
 
 if TYPE_CHECKING:
     from qdoctor.model import Observation
-
-_NO_ANSWER = frozenset(
-    {
-        *("no-answer", "unreadable-answer", "no-control-folder", "interrupted"),
-        *("not-started", "memory-limit", "disk-limit"),
-    }
-)
-"""Codes of the probe engine for a child that never told, or that had to be stopped."""
-
-
-def gave_no_answer(seen: Observation) -> bool:
-    """Say whether a probe that could run here ended without telling anything about its kernel."""
-    return seen.outcome == "timed-out" or seen.code in _NO_ANSWER
 
 
 def went_wrong(seen: Observation) -> bool:

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qdoctor.answered import gave_no_answer
 from qdoctor.model import Finding
 from qdoctor.rules.affected import resting_on
 from qdoctor.rules.case import rule
-from qdoctor.rules.observed import gave_no_answer, named, went_wrong, what_happened
+from qdoctor.rules.observed import named, went_wrong, what_happened
 from qdoctor.rules.probe_contradicts_matrix import OWN_RULE
 from qdoctor.rules.remedies import by_hand
 
@@ -45,7 +46,8 @@ def find(case: Case) -> Iterator[Finding]:
         if not silent and not unexpected:
             continue
         what = "gave no answer" if silent else f"did not pass: {seen.outcome}"
-        lost = resting_on(case, seen)
+        # Without an answer nothing is taken away: the verdicts then say that it is not known.
+        lost = [] if silent else resting_on(case, seen)
         yield Finding(
             rule=NAME,
             # Without the baseline nothing built on torch works, whoever asks.
