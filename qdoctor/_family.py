@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ MARK = "QDOCTOR_CHILD_"  # and a random word: a child may itself have such child
 _PROC = Path("/proc")
 HAS_PROC = sys.platform == "linux" and (_PROC / "self" / "stat").exists()
 _MIB = 1 << 20
+_PSS_SECONDS = 0.3  # between two exact looks: the kernel walks all pages of the process for one
 
 
 class Family(Protocol):
@@ -29,8 +31,11 @@ class Family(Protocol):
     def alive(self) -> bool:
         """Whether anything but the leader itself still runs."""
 
-    def resident_mib(self) -> float | None:
-        """Resident memory of all of them in MiB; None where it cannot be learned."""
+    def memory_mib(self, limit: float | None) -> float | None:
+        """Memory of all of them in MiB, exact above ``limit``; None where it cannot be learned.
+
+        Pages that several processes hold count in proportion, whoever the others are.
+        """
 
     def end(self, *, force: bool) -> None:
         """Ask all of them to end, or kill them."""
@@ -56,7 +61,7 @@ class _Group:
             return False
         return True
 
-    def resident_mib(self) -> float | None:
+    def memory_mib(self, limit: float | None) -> float | None:  # noqa: ARG002 - not known here
         return None
 
     def end(self, *, force: bool) -> None:
@@ -81,6 +86,12 @@ class _MarkedGroup(_Group):
         self._foreign = set(_pids())  # who ran before the child cannot belong to it
         self._strays: set[int] = set()
         self._page_mib = os.sysconf("SC_PAGE_SIZE") / _MIB
+        self._exact_at = 0.0
+        self._exact = 0.0
+
+    def adopt(self, leader: int) -> None:
+        super().adopt(leader)
+        self._foreign.discard(leader)  # a forked child may be seen before it carries its mark
 
     def alive(self) -> bool:
         others = [each for each in self._members() if each.pid != self.leader]
@@ -90,8 +101,24 @@ class _MarkedGroup(_Group):
                     os.waitpid(each.pid, os.WNOHANG)
         return any(each.running for each in others)
 
-    def resident_mib(self) -> float | None:
-        return sum(each.resident_pages for each in self._members()) * self._page_mib
+    def memory_mib(self, limit: float | None) -> float | None:
+        members = self._members()
+        resident = sum(each.resident_pages for each in members) * self._page_mib
+        now = time.monotonic()
+        over = limit is not None and resident > limit
+        if over or now - self._exact_at >= _PSS_SECONDS:
+            self._exact_at = now
+            self._exact = sum(self._proportional(each) for each in members)
+        return self._exact
+
+    def _proportional(self, process: _Process) -> float:
+        """Read /proc/PID/smaps_rollup, proc(5); resident memory where the kernel has no such."""
+        try:
+            rollup = (_PROC / str(process.pid) / "smaps_rollup").read_bytes()
+            line = next(line for line in rollup.splitlines() if line.startswith(b"Pss:"))
+            return int(line.split()[1]) / 1024
+        except (OSError, ValueError, IndexError, StopIteration):
+            return process.resident_pages * self._page_mib
 
     def end(self, *, force: bool) -> None:
         super().end(force=force)
@@ -121,6 +148,12 @@ class _MarkedGroup(_Group):
         if environment:  # none yet: it may be between two programs, so ask again
             self._foreign.add(process.pid)
         return False
+
+
+def runs(pid: int) -> bool:
+    """Whether a process of this number is there and has not ended."""
+    found = _process(pid)
+    return found is not None and found.running
 
 
 def _pids() -> list[int]:

@@ -41,11 +41,14 @@ class Drain(Protocol):
     def wait(self, seconds: float) -> None:
         """Return when output came, when the child ended (where that can be seen), or in time."""
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when ``wait`` has something to do; POSIX only."""
+
     def rest(self) -> None:
         """Take what is left in the pipes once everything was stopped."""
 
     def close(self) -> None:
-        """Let go of what ``wait`` needed."""
+        """Close the pipes, and let go of what ``wait`` needed."""
 
 
 def drain_pipes(pid: int, stdout: IO[bytes], stderr: IO[bytes], keep: int) -> Drain:
@@ -61,6 +64,7 @@ class _Selecting:
     def __init__(self, pid: int, stdout: IO[bytes], stderr: IO[bytes], keep: int) -> None:
         self.stdout, self.stderr = Tail(keep), Tail(keep)
         self._selector = selectors.DefaultSelector()
+        self._pipes = (stdout, stderr)
         for pipe, tail in ((stdout, self.stdout), (stderr, self.stderr)):
             os.set_blocking(pipe.fileno(), False)
             self._selector.register(pipe.fileno(), selectors.EVENT_READ, tail)
@@ -75,6 +79,9 @@ class _Selecting:
             if key.data is None or not self._read(key.fd, key.data):
                 self._selector.unregister(key.fd)
 
+    def fileno(self) -> int:
+        return self._selector.fileno()
+
     def rest(self) -> None:
         for _ in range(64):  # more than a pipe holds: whoever still writes must not hold us
             if not self._selector.select(0):
@@ -85,6 +92,9 @@ class _Selecting:
         self._selector.close()
         if self._ending is not None:
             os.close(self._ending)
+            self._ending = None
+        for pipe in self._pipes:
+            pipe.close()
 
     @staticmethod
     def _read(fd: int, tail: Tail) -> bool:
@@ -102,6 +112,7 @@ class _Reading:
     def __init__(self, stdout: IO[bytes], stderr: IO[bytes], keep: int) -> None:
         self.stdout, self.stderr = Tail(keep), Tail(keep)
         pairs = ((stdout, self.stdout), (stderr, self.stderr))
+        self._pipes = (stdout, stderr)
         self._threads = [
             threading.Thread(target=self._read, args=pair, daemon=True) for pair in pairs
         ]
@@ -119,8 +130,12 @@ class _Reading:
         for thread in self._threads:
             thread.join(_LAST_WORDS_SECONDS)
 
+    def fileno(self) -> int:
+        raise NotImplementedError  # nothing selects here
+
     def close(self) -> None:
-        """The threads end with their pipes."""
+        for pipe in self._pipes:  # the threads end with them
+            pipe.close()
 
     @staticmethod
     def _read(pipe: IO[bytes], tail: Tail) -> None:

@@ -1,0 +1,318 @@
+"""Runs the planned probes side by side, each in a child of its own, and sees every one to an end.
+
+A probe that needs nothing heavy runs in a light interpreter at once. One that does is forked from
+the zygote as soon as that has imported what it wants. Where this cannot be, it runs in a fresh
+interpreter, and its observations say why. A forked child that crashed, hung or gave no answer is
+no proof against a kernel: a fresh interpreter is asked again, and that answer counts. What ran out
+of memory beside others is asked again alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from qdoctor import process
+from qdoctor.probes import observing, room, zygote
+from qdoctor.probes.ending import Fate
+from qdoctor.probes.patient import FOLDER_MIB, Patient, child_environ, prepare
+from qdoctor.probes.plan import Skip, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from qdoctor.model import Observation
+
+Route: TypeAlias = Literal["light", "forked", "fresh"]
+
+_FEWEST_TO_FORK = 2  # one alone is as fast in an interpreter of its own
+_DOUBTFUL = {"no-answer", "unreadable-answer"}
+
+
+class Job:
+    """One step on its way: how it is to run, and what became of it."""
+
+    def __init__(self, step: Step, route: Route, said: Sequence[str] = ()) -> None:
+        """``said`` is what its observations are to say about how it ran."""
+        self.step, self.route, self.said = step, route, tuple(said)
+        self.alone = False
+        self.seen: list[Observation] | None = None
+        self.parts: list[Job] = []
+
+    def observations(self) -> list[Observation]:
+        """What was seen, of the job or of those that took its place."""
+        if self.parts:
+            return [one for part in self.parts for one in part.observations()]
+        return self.seen or []
+
+
+class _Running(msgspec.Struct):
+    job: Job
+    child: process.Child
+    control: tempfile.TemporaryDirectory[str]
+    beside: bool  # whether another probe ran at any time meanwhile
+
+
+def carry_out(
+    steps: Sequence[Step | Skip],
+    patient: Patient,
+    progress: Callable[[str], None],
+    budget: float | None = None,
+) -> list[Observation]:
+    """Do the steps; observations come in the steps' order. Never raises for what a probe does.
+
+    ``budget`` bounds the seconds of all probes together: what is not done by then is ``skipped``
+    with the code ``budget``. An interrupt ends all at once; what was not done has the code
+    ``interrupted``. ``progress`` gets a line before each child.
+    """
+    jobs = [step if isinstance(step, Skip) else _job(step) for step in steps]
+    engine = Engine([job for job in jobs if isinstance(job, Job)], patient, progress, budget)
+    engine.run()
+    return [
+        one
+        for job in jobs
+        for one in (job.observations() if isinstance(job, Job) else [observing.of_skip(job)])
+    ]
+
+
+def _job(step: Step) -> Job:
+    return Job(step, "forked" if step.kernel.header.imports else "light")
+
+
+class Engine:
+    """The loop over everything that runs."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        patient: Patient,
+        progress: Callable[[str], None],
+        budget: float | None,
+    ) -> None:
+        """Nothing starts before ``run``."""
+        self._waiting = list(jobs)
+        self._running: list[_Running] = []
+        self._all = list(jobs)
+        self._patient, self._progress = patient, progress
+        self._budget = budget
+        self._until = None if budget is None else time.monotonic() + budget
+        self._room = room.here()
+        self._zygote: zygote.Zygote | None = None
+        self._folder: Path | None = None
+
+    def run(self) -> None:
+        """Run until all jobs are seen, the budget is spent or somebody interrupts."""
+        try:
+            with tempfile.TemporaryDirectory(
+                prefix="qdoctor-", ignore_cleanup_errors=True
+            ) as folder:
+                self._folder = Path(folder)
+                self._run_in()
+        except OSError as error:
+            self._fail_all(error)
+
+    def _run_in(self) -> None:
+        why = ("interrupted", "interrupted")
+        try:
+            (self._path / "gate").touch()
+            self._start_zygote()
+            while self._waiting or self._running:
+                if self._until is not None and time.monotonic() >= self._until:
+                    why = ("budget", f"not done within the budget of {self._budget:g} s")
+                    break
+                self._step()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self._end(*why)
+
+    @property
+    def _path(self) -> Path:
+        if self._folder is None:
+            raise RuntimeError("the engine does not run")
+        return self._folder
+
+    def _step(self) -> None:
+        if self._zygote is not None:
+            self._zygote.poll()
+        for running in list(self._running):
+            ended = running.child.poll()
+            if ended is not None:
+                self._running.remove(running)
+                self._conclude(running, ended)
+        self._start_what_fits()
+        if self._running or self._waiting:
+            self._sleep()
+
+    def _sleep(self) -> None:
+        children = [running.child for running in self._running]
+        also: list[int] = []
+        seconds = 0.25
+        if self._zygote is not None:
+            also = self._zygote.descriptors()
+            children += [self._zygote.child] if self._zygote.child is not None else []
+        if self._until is not None:
+            seconds = min(seconds, self._until - time.monotonic())
+        if children or also:
+            process.wait(children, also, max(0.0, seconds))
+
+    # Starting
+
+    def _start_zygote(self) -> None:
+        forked = [job for job in self._waiting if job.route == "forked"]
+        why = zygote.available()
+        if why or len(forked) < _FEWEST_TO_FORK:
+            for job in forked:
+                job.route, job.said = "fresh", (_alone_because(why),) if why else ()
+            return
+        folder = self._path / "zygote"
+        folder.mkdir()
+        wanted = [job.step.kernel.header.imports for job in forked]
+        self._zygote = zygote.Zygote(self._patient, wanted, folder)
+
+    def _start_what_fits(self) -> None:
+        for job in list(self._waiting):
+            link = self._link(job)
+            if link is not None and not link.ready:
+                continue
+            if job.alone and (self._running or any(not one.alone for one in self._waiting)):
+                continue
+            if any(running.job.alone for running in self._running) or not self._fits(job):
+                return
+            self._waiting.remove(job)
+            self._start(job, link)
+
+    def _link(self, job: Job) -> zygote.Link | None:
+        """The link to fork from; None for a job that gets an interpreter of its own."""
+        if job.route != "forked" or self._zygote is None:
+            return None
+        link = self._zygote.link_for(job.step.kernel.header.imports)
+        if not link.why:
+            return link
+        job.route, job.said = "fresh", (*job.said, _alone_because(link.why))
+        return None
+
+    def _fits(self, job: Job) -> bool:
+        taken = [(one.job.step.kernel.header, one.child.peak_mib or 0.0) for one in self._running]
+        busy = self._zygote.importing() if self._zygote is not None else 0
+        return self._room.fits(job.step.kernel.header, taken, busy)
+
+    def _start(self, job: Job, link: zygote.Link | None) -> None:
+        self._progress(f"{job.step.kernel.header.title}: {_doing(job.step)}")
+        try:
+            control = tempfile.TemporaryDirectory(
+                prefix="probe-", dir=self._path, ignore_cleanup_errors=True
+            )
+            started = self._child(job, link, Path(control.name))
+        except OSError as error:
+            job.seen = [_no_folder(job.step, error)]
+            return
+        if started is None:  # the link was lost over it: the next round finds another way
+            control.cleanup()
+            self._waiting.insert(0, job)
+        elif isinstance(started, process.Ended):
+            job.seen = observing.of_child(job.step, started, Path(control.name), job.said)
+            control.cleanup()
+        else:
+            for other in self._running:
+                other.beside = True
+            self._running.append(_Running(job, started, control, beside=bool(self._running)))
+
+    def _child(
+        self, job: Job, link: zygote.Link | None, control: Path
+    ) -> process.Child | process.Ended | None:
+        header = job.step.kernel.header
+        prepare(control, job.step, self._patient, self._path / "gate")
+        bounds = process.Bounds(header.seconds, header.memory_mib, control, FOLDER_MIB)
+        if link is not None and self._zygote is not None:
+            return self._zygote.fork(link, control, job.step, bounds)
+        harness = str(self._patient.harness_path)
+        return process.start(
+            [self._patient.python, "-B", harness, str(job.step.kernel.path), str(control)],
+            bounds,
+            env=child_environ(self._patient.environ, control),
+        )
+
+    # Ending
+
+    def _conclude(self, running: _Running, ended: process.Ended) -> None:
+        """Keep what was seen, or ask again where that would prove nothing."""
+        job = running.job
+        seen = observing.of_child(job.step, ended, Path(running.control.name), job.said)
+        running.control.cleanup()
+        again = _again(job, seen, ended, beside=running.beside)
+        if not again:
+            job.seen = seen
+            return
+        job.parts = again
+        self._waiting[:0] = again
+
+    def _end(self, code: str, why: str) -> None:
+        """Stop whatever still runs, and say of what was not done that it was not."""
+        process.kill([running.child for running in self._running])
+        for running in self._running:
+            running.control.cleanup()
+            running.job.seen = [observing.of_unfinished(running.job.step, code, why)]
+        for job in self._waiting:
+            job.seen = [observing.of_unfinished(job.step, code, why)]
+        self._running, self._waiting = [], []
+        if self._zygote is not None:
+            self._zygote.close()
+
+    def _fail_all(self, error: OSError) -> None:
+        for job in self._all:
+            if job.seen is None and not job.parts:
+                job.seen = [_no_folder(job.step, error)]
+
+
+def _again(
+    job: Job, seen: Sequence[Observation], ended: process.Ended, *, beside: bool
+) -> list[Job]:
+    """The jobs that take the place of one whose answer proves nothing; none where it counts."""
+    step = job.step
+    bad = next((one for one in seen if _ended_badly(one)), None)
+    crashed = bad is not None and bad.outcome == "crashed"
+    if crashed and len(step.sms) > 1:  # for one SM: that says nothing about the others
+        return [
+            Job(msgspec.structs.replace(step, sms=(sm,)), _own(job), job.said) for sm in step.sms
+        ]
+    if job.route == "forked" and ended.returncode == zygote.UNFIT:
+        why = "the driver answered otherwise than it had before CUDA was started"
+        return [Job(step, "fresh", [*job.said, _alone_because(why)])]
+    if job.route == "forked" and bad is not None:
+        why = f"forked from a process that had imported for all, it {bad.detail or bad.outcome}"
+        return [Job(step, "fresh", [*job.said, _alone_because(why)])]
+    if beside and not job.alone and any(one.code == "out-of-memory" for one in seen):
+        alone = Job(step, _own(job), [*job.said, "ran out of memory beside others: this is alone"])
+        alone.alone = True
+        return [alone]
+    return []
+
+
+def _own(job: Job) -> Route:
+    return "fresh" if job.route == "forked" else job.route
+
+
+def _ended_badly(seen: Observation) -> bool:
+    return seen.outcome in {"crashed", "timed-out"} or seen.code in _DOUBTFUL
+
+
+def _alone_because(why: str) -> str:
+    return f"ran in a fresh interpreter: {why}"
+
+
+def _no_folder(step: Step, error: OSError) -> Observation:
+    detail = f"no control folder for the probe: {error}; set TMPDIR to a writable folder"
+    return observing.of_fate(step, Fate("failed", "no-control-folder", detail, []))
+
+
+def _doing(step: Step) -> str:
+    return (
+        f"running on {observing.place(step)}"
+        if step.mode == "run"
+        else f"compiling for SM {', '.join(step.sms)}"
+    )
