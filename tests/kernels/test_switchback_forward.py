@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,21 +122,14 @@ print(json.dumps(answers))
 """
 
 
-def test_the_triton_source_computes_switchback_on_the_cpu_too() -> None:
+def test_the_triton_source_computes_switchback_on_the_cpu_too(
+    interpret: Callable[..., str],
+) -> None:
     """Triton's interpreter runs the very source line by line: no GPU, same arithmetic."""
     pytest.importorskip("triton")
     pytest.importorskip("torch")
     pytest.importorskip("numpy")
-    child = subprocess.run(
-        [sys.executable, "-c", INTERPRETED, KERNELS / "_switchback_triton.py"],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
-    assert child.returncode == 0, child.stderr
-    for answer in json.loads(child.stdout):
+    for answer in json.loads(interpret(INTERPRETED, KERNELS / "_switchback_triton.py")):
         assert answer["rounding"] <= 0.5 + 1e-4
         assert answer["sums"] == 0
         assert answer["zero"] == [0, 0.0]

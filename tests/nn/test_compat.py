@@ -38,7 +38,8 @@ print(bnb.nn.Linear8bitLt.__module__)
 
 
 def run(code: str, *folders: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+    there = filter(None, [os.environ.get("PYTHONPATH")])  # bitsandbytes may lie on it
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, folders), *there])}
     return subprocess.run(
         [sys.executable, "-c", code],
         env=env, capture_output=True, text=True, timeout=200, check=False,

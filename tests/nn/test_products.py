@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +16,7 @@ from qdoctor import nn  # noqa: E402 - torch first
 from qdoctor.nn import products  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SHAPES = ((1, 1, 1), (3, 17, 5), (17, 16, 8), (64, 300, 130), (33, 4096, 40))
@@ -189,11 +188,9 @@ print("same")
 """
 
 
-def test_triton_and_plain_torch_agree_in_the_interpreter(checkout: Path) -> None:
+def test_triton_and_plain_torch_agree_in_the_interpreter(
+    interpret: Callable[..., str], checkout: Path
+) -> None:
     pytest.importorskip("triton")
-    env = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(checkout)}
-    done = subprocess.run(
-        [sys.executable, "-c", INTERPRETED],
-        env=env, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    assert done.stdout == "same\n", done.stderr
+    ours = f"import sys; sys.path.insert(0, {str(checkout)!r})\n"
+    assert interpret(ours + INTERPRETED) == "same\n"

@@ -230,6 +230,7 @@ def _forgetful_dynamo() -> None:
 @each_kind
 @pytest.mark.usefixtures("_forgetful_dynamo")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo does
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")  # inductor recommends
 def test_it_compiles_without_a_graph_break(device: Any, kind: str) -> None:
     backend = "inductor" if device.type == "cuda" else "aot_eager"
     layer = KINDS[kind](64, 32, device=device)
