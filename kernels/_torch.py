@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 import warnings
 from typing import Any, Callable, Dict, List, Tuple
@@ -50,6 +51,11 @@ def milliseconds(torch: Any, action: Callable[[], Any], repeats: int = 20) -> fl
     operands come from memory, and the launches wait in the queue rather than being timed. What is
     cleared is given back at once: the action's own results take its place.
     """
+    with _undisturbed():
+        return _milliseconds(torch, action, repeats)
+
+
+def _milliseconds(torch: Any, action: Callable[[], Any], repeats: int) -> float:
     torch.cuda.empty_cache()
     times = []
     for _ in range(3 + repeats):
@@ -70,11 +76,18 @@ def milliseconds_on_cpu(action: Callable[[], Any], repeats: int = 5) -> float:
     """Time an action by the wall clock: the median of ``repeats`` after one warm-up."""
     action()
     times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        action()
-        times.append((time.perf_counter() - started) * 1000)
+    with _undisturbed():
+        for _ in range(repeats):
+            started = time.perf_counter()
+            action()
+            times.append((time.perf_counter() - started) * 1000)
     return sorted(times)[repeats // 2]
+
+
+def _undisturbed() -> Any:
+    """Keep the other probes waiting meanwhile; the harness brings what does that."""
+    harness_brought = sys.modules.get("qdoctor_kernel__alone")
+    return contextlib.nullcontext() if harness_brought is None else harness_brought.alone()
 
 
 def timed_on(torch: Any, device: str, action: Callable[[], Any]) -> float:
