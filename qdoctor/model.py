@@ -19,6 +19,7 @@ Expected: TypeAlias = Literal["pass", "fail", "unknown"]
 Severity: TypeAlias = Literal["error", "warning", "note"]
 Strength: TypeAlias = Literal["documented", "mined", "inspected", "observed"]
 YesNo: TypeAlias = Literal["yes", "no", "unknown"]
+When: TypeAlias = Literal["import", "later", "guarded"]
 Applicability: TypeAlias = Literal["safe", "unsafe", "display-only"]
 Action: TypeAlias = Literal[
     "change-code",
@@ -146,6 +147,20 @@ class FoundPackage(Noun, frozen=True):
     file: str | None = None
 
 
+class TritonUse(Noun, frozen=True):
+    """Names of triton that one file of an installed package uses, each with the line.
+
+    A name is given once a package, where it is reached first. ``when``: ``import`` where importing
+    the package asks for it and nothing catches its absence; ``later`` where calling a function,
+    compiling a kernel or importing a further module does; ``guarded`` where code looks before.
+    """
+
+    package: str
+    file: str
+    names: dict[str, int]
+    when: When
+
+
 class Facts(Noun, frozen=True):
     """What can be read without running third-party code (``qdoctor/facts/1``)."""
 
@@ -165,6 +180,10 @@ class Facts(Noun, frozen=True):
     native: list[NativeLibrary] | None = None
     unread: dict[str, str] | None = None
     """Why a fact that was looked for stays unknown: key path -> reason."""
+    triton_names: list[TritonUse] | None = None
+    """Names of triton that installed packages use, read from their Python files."""
+    triton_has: dict[str, bool] | None = None
+    """Which of those names the installed triton's own files have, where they were looked up."""
 
 
 class Target(Noun, frozen=True, omit_defaults=False):

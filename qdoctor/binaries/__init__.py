@@ -7,7 +7,7 @@ failure is ``UnreadableBinary``. Imports nothing of ours.
 from __future__ import annotations
 
 from qdoctor.binaries.elf import Elf, read_elf
-from qdoctor.binaries.errors import UnreadableBinary
+from qdoctor.binaries.errors import NotALibrary, UnreadableBinary
 from qdoctor.binaries.exports import exported_symbols
 from qdoctor.binaries.ld_cache import CachedLibrary, read_ld_cache
 from qdoctor.binaries.library import Library, read_library
@@ -16,6 +16,7 @@ __all__ = [
     "CachedLibrary",
     "Elf",
     "Library",
+    "NotALibrary",
     "UnreadableBinary",
     "exported_symbols",
     "read_elf",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qdoctor.binaries import elf, fatbin, macho, pe
-from qdoctor.binaries.errors import UnreadableBinary
+from qdoctor.binaries.errors import NotALibrary, UnreadableBinary
 from qdoctor.binaries.window import Source, Window, opened
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def read_library(source: Source) -> Library:
                 return Library("macho", macho_file.machine, (), (), macho_file.needs)
         except struct.error as error:
             raise UnreadableBinary(f"a header is cut short: {error}") from error
-        raise UnreadableBinary(f"not a native library: it starts with {magic!r}")
+        raise NotALibrary(f"not a native library: it starts with {magic!r}")
 
 
 def _from_elf(file: Window) -> Library:
@@ -84,9 +84,7 @@ def _from_elf(file: Window) -> Library:
 def _from_pe(file: Window) -> Library:
     found = pe.read_pe(file)
     sm, ptx, isa = _gpu_code(file, found.fatbins)
-    return Library(
-        "pe", found.machine, sm, ptx, found.needs, ptx_isa=isa, gpu=bool(found.fatbins)
-    )
+    return Library("pe", found.machine, sm, ptx, found.needs, ptx_isa=isa, gpu=bool(found.fatbins))
 
 
 def _gpu_code(

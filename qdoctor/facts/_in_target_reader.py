@@ -72,6 +72,7 @@ def read() -> "dict[str, object]":
         "torch_arch_list": arch_list,
         "folders": folders,
         "distributions": distributions_of(found),
+        "path": [os.path.abspath(entry or ".") for entry in sys.path],
         "unread": unread,
     }
     return {name: writable(value) for name, value in answer.items()}

@@ -13,10 +13,10 @@ from qdoctor.facts.elsewhere import read_macos, read_windows
 from qdoctor.facts.hardware import read_linux
 from qdoctor.facts.host import read_host, relevant
 from qdoctor.facts.interpreter import NoAnswer, Reading, ask
-from qdoctor.facts.native import PACKAGE, read_native
+from qdoctor.facts.native import read_native
 from qdoctor.facts.target import NAMED
 from qdoctor.facts.toolkit import read_toolkit
-from qdoctor.model import BadInput, Facts, FoundPackage, NativeLibrary, Python, Target
+from qdoctor.model import BadInput, Facts, FoundPackage, Python, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,10 +65,13 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
             unread={"python": answer.reason},
         )
     told = answer.python
-    native, unread = _native(answer, environ)
+    native = read_native(answer, environ)
     return Facts(
         schema="qdoctor/facts/1",
-        host=read_host(environ, libc=answer.libc, c_compiler=answer.c_compiler),
+        host=msgspec.structs.replace(
+            read_host(environ, libc=answer.libc, c_compiler=answer.c_compiler),
+            glibcxx=native.glibcxx,
+        ),
         python=Python(told.version, told.executable, told.prefix, told.base_prefix, told.headers),
         packages=answer.packages,
         packages_found=[
@@ -77,8 +80,8 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
         requires=answer.requires,
         torch_cuda=answer.torch_cuda,
         torch_arch_list=answer.torch_arch_list,
-        native=native,
-        unread={**answer.unread, **unread},
+        native=native.libraries,
+        unread={**answer.unread, **native.unread},
     )
 
 
@@ -98,13 +101,6 @@ def read_hardware(environ: Mapping[str, str]) -> Hardware:
     if system == "Windows":
         return read_windows(environ)
     return read_macos() if system == "Darwin" else read_linux(environ)
-
-
-def _native(
-    answer: Reading, environ: Mapping[str, str]
-) -> tuple[list[NativeLibrary], dict[str, str]]:
-    folder = answer.folders.get(PACKAGE)
-    return read_native(Path(folder), environ) if folder else ([], {})
 
 
 class _Beside(Thread, Generic[_T]):

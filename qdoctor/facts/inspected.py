@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 FILE = "libraries-1.json"
 """The number changes with what is read from a library, or how."""
-_MOST = 512
+_MOST = 4096
+"""Entries of one cache, the latest asked for: some 1500 libraries lie in a large environment."""
 
 Held = TypeVar("Held", bound=Noun)
 Stamp = tuple[int, int, int]
@@ -54,19 +55,23 @@ class Inspections(Generic[Held]):
         self._known: dict[str, _Entry[Held]] = _load(cache.folder(environ) / file, kind)
         self._news = False
 
-    def read(self, path: Path) -> Held:
-        """Return what a library holds. Raises what reading it raises."""
-        key, stamp = os.path.realpath(path), stamp_of(path.stat())
+    def read(self, path: Path | str) -> Held:
+        """Return what a library holds. Raises what reading it raises.
+
+        ``path`` is remembered as it stands: resolving a link costs ten times what asking for the
+        file's stamp does, and the stamp is of the file that it leads to.
+        """
+        key, stamp = os.fspath(path), stamp_of(os.stat(path))  # noqa: PTH116 - a str is a path too
         entry = self._known.pop(key, None)
         if entry is None or entry.stamp != stamp:
-            entry = _Entry(stamp, self._read(path))
+            entry = _Entry(stamp, self._read(Path(path)))
             self._news = True
         self._known[key] = entry  # the latest asked for stands last
         return entry.library
 
-    def forget(self, path: Path) -> None:
+    def forget(self, path: Path | str) -> None:
         """Have a file read anew: what it told of depends on more than the file itself."""
-        self._known.pop(os.path.realpath(path), None)
+        self._known.pop(os.fspath(path), None)
 
     def keep(self) -> None:
         """Write what is new, whole or not at all; a cache that cannot be written is no failure."""

@@ -61,6 +61,7 @@ class Reading(msgspec.Struct, frozen=True):
     torch_arch_list: list[str] | None
     folders: dict[str, str]
     distributions: list[Distribution]
+    path: list[str]
     unread: dict[str, str]
 
 

@@ -1,0 +1,101 @@
+"""Which names of triton the Python code of each installed package uses, by syntax trees.
+
+Every installed distribution is looked at, for many that hold Triton kernels require neither torch
+nor triton by their metadata. Left out are triton itself, whose own names are no use of it, and
+torch, whose use of it its exact requirement speaks for. A file without the bytes ``triton`` is
+not parsed, unless importing a package leads through it to one that has them. What was read is kept
+until an installer rewrites the distribution's RECORD, or one of the files that counted changes.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qdoctor.facts.distribution import record_of
+from qdoctor.facts.inspected import Inspections, Stamp, stamp_of
+from qdoctor.model import Noun, TritonUse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from qdoctor.facts.interpreter import Distribution
+
+FILE = "sources-1.json"
+"""The number changes with what is read from sources, or how."""
+SECONDS = 20.0
+"""How long reading may take in all; a full environment takes 3 s once, and 0.01 s from then on."""
+_OWN = frozenset({"torch", "triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu"})
+_OWN_TOO = ("triton-", "nvidia-", "torch-", "pip", "setuptools")
+
+
+class Held(Noun, frozen=True):
+    """What one distribution uses, the files that this depends on, and what could not be read."""
+
+    uses: list[TritonUse] = []
+    depends: dict[str, Stamp] = {}
+    unread: list[str] = []
+
+
+def read_triton_uses(
+    distributions: Iterable[Distribution],
+    environ: Mapping[str, str],
+    *,
+    seconds: float = SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[list[TritonUse], dict[str, str]]:
+    """Read what ``distributions`` use of triton; what is left out comes with a reason.
+
+    Sorted by package and file. Nothing is imported, and nothing in the files can make it raise.
+    """
+    wanted = {str(record_of(one)): one for one in distributions if _looked_at(one.name)}
+    inspections = Inspections(lambda path: _read(wanted[str(path)]), environ, file=FILE, kind=Held)
+    found: list[TritonUse] = []
+    unread: dict[str, str] = {}
+    end = clock() + seconds
+    for path, one in sorted(wanted.items(), key=lambda item: item[1].name):
+        if clock() > end:
+            unread[f"triton_names.{one.name}"] = f"left out: reading took more than {seconds:.0f} s"
+            continue
+        try:
+            held = _current(inspections, Path(path))
+        except OSError as error:
+            unread[f"triton_names.{one.name}"] = error.strerror or str(error)
+            continue
+        found += held.uses
+        if held.unread:
+            unread[f"triton_names.{one.name}"] = "; ".join(held.unread)
+    inspections.keep()
+    return found, unread
+
+
+def _looked_at(name: str) -> bool:
+    return name not in _OWN and not name.startswith(_OWN_TOO)
+
+
+def _current(inspections: Inspections[Held], path: Path) -> Held:
+    """Return what is remembered of a distribution, if no file that counts has changed."""
+    held = inspections.read(path)
+    if any(_stamp(Path(file)) != stamp for file, stamp in held.depends.items()):
+        inspections.forget(path)
+        held = inspections.read(path)
+    return held
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        return stamp_of(path.stat())
+    except OSError:
+        return (0, 0, 0)
+
+
+def _read(distribution: Distribution) -> Held:
+    # Here, because parsing code takes longer to import than all that is remembered to load.
+    from qdoctor.facts.members import members_of  # noqa: PLC0415
+    from qdoctor.facts.reading_sources import uses_in  # noqa: PLC0415
+
+    members = members_of(distribution)
+    uses, counted, unread = uses_in(distribution.name, members.files)
+    watched = members.files.values() if members.loose else counted
+    return Held(uses, {str(path): _stamp(path) for path in watched}, unread)
