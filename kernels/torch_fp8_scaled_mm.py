@@ -182,7 +182,10 @@ def _times(torch: Any, device: str, variant: str) -> Dict[str, float]:
     shape = api.timed_shape(device)
     x, weight = _operands(torch, shape, device)
     b = quantize(torch, weight, variant)
-    forward = lambda: multiply(torch, quantize(torch, x, variant), b)  # noqa: E731 - timed
+
+    def forward() -> Any:
+        return multiply(torch, quantize(torch, x, variant), b)
+
     lost = api.corner_error(forward(), reference, x, weight)
     del weight
     a = quantize(torch, x, variant)
