@@ -13,8 +13,7 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-import warnings
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional
 
 
 def imported(made: Any) -> Any:
@@ -22,28 +21,6 @@ def imported(made: Any) -> Any:
     if importlib.util.find_spec("bitsandbytes") is None:
         raise made.Skipped("not-installed", "bitsandbytes is not installed")
     return importlib.import_module("bitsandbytes")
-
-
-def device(torch: Any, index: int) -> Tuple[str, List[str]]:
-    """Name the device to use (``cuda:0``, else ``cpu``), and why it is not a GPU."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        if torch.cuda.is_available():
-            return "cuda:{}".format(index), [torch.cuda.get_device_name(index)]
-    build = torch.version.cuda or "no CUDA"
-    why = "torch {} (built with {}) sees no usable GPU".format(torch.__version__, build)
-    return "cpu", [why, *[" ".join(str(one.message).split()) for one in caught]]
-
-
-@contextlib.contextmanager
-def on(torch: Any, where: str) -> Iterator[None]:
-    """Make ``where`` the current device, without gradients."""
-    with torch.no_grad():
-        if where == "cpu":
-            yield
-            return
-        with torch.cuda.device(where):
-            yield
 
 
 @contextlib.contextmanager

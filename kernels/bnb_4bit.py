@@ -17,7 +17,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 PROBE = {  # type: Dict[str, Any]
     "name": "bnb_4bit",
@@ -60,21 +60,20 @@ def phase(text: str) -> None:
 
 def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Yield one outcome a variant, of the GPU asked for or of the CPU."""
-    made, bnb = _beside("_outcomes"), _beside("_bnb")
+    made, bnb, api = _beside("_outcomes"), _beside("_bnb"), _beside("_torch")
     for variant in PROBE["variants"]:
         fields: Dict[str, Any] = {"variant": variant}
         try:
             phase("importing torch")
             torch = importlib.import_module("torch")
-            _beside("_torch").keep_small()
-            fields["device"], fields["evidence"] = bnb.device(
-                torch, int(request.get("device") or 0)
-            )
+            api.keep_small()
+            index = int(request.get("device") or 0)
+            fields["device"], fields["evidence"] = api.device(torch, index)
             phase("importing bitsandbytes")
             module = bnb.imported(made)
             phase(variant)
             torch.manual_seed(8)
-            with bnb.on(torch, fields["device"]):
+            with torch.no_grad(), api.current(torch, fields["device"]):
                 yield _examined(made, torch, module, fields)
         except (Exception, SystemExit) as error:
             yield made.from_error(error, **fields)
@@ -288,21 +287,16 @@ def _data(torch: Any, shape: Tuple[int, int, int], setting: Setting) -> Tuple[An
 def _times(torch: Any, module: Any, setting: Setting) -> Dict[str, float]:
     """Time the forward on the product that the others are timed on, and check some of its rows."""
     api, bnb, where = _beside("_torch"), _beside("_bnb"), setting.where
-    shape = api.TIMED if where != "cpu" else _beside("half_gemm").TIMED_ON_CPU
+    shape = api.timed_shape(where)
     x, weight, bias = _data(torch, shape, setting)
     layer = _layer(torch, module, (weight, bias), setting)
     wanted = bnb.product(x[:CHECKED_ROWS], weight, bias)
     error = bnb.relative_error(layer(x)[:CHECKED_ROWS], wanted)
-    timed = api.milliseconds if where != "cpu" else _milliseconds_on_cpu
-    numbers = {"milliseconds": timed(torch, lambda: layer(x)), "timed_rel_error": error}
+    taken = api.timed_on(torch, where, lambda: layer(x))
+    numbers = {"milliseconds": taken, "timed_rel_error": error, "gpu_mib": api.gpu_mib(torch)}
     if where != "cpu":
         numbers["milliseconds_one_row"] = api.milliseconds(torch, lambda: layer(x[:1]))
-        numbers["gpu_mib"] = api.gpu_mib(torch)
     return dict(numbers, **api.shape_numbers(shape))
-
-
-def _milliseconds_on_cpu(_torch: Any, action: Callable[[], Any]) -> float:
-    return _beside("half_gemm")._milliseconds_on_cpu(action)  # noqa: SLF001 - the same clock
 
 
 def _beside(name: str) -> Any:

@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 PROBE = {  # type: Dict[str, Any]
     "name": "bnb_blockwise_8bit",
@@ -53,17 +53,19 @@ def phase(text: str) -> None:
 
 def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Yield one outcome, of the GPU asked for or of the CPU."""
-    made, bnb = _beside("_outcomes"), _beside("_bnb")
+    made, bnb, api = _beside("_outcomes"), _beside("_bnb"), _beside("_torch")
     fields: Dict[str, Any] = {"variant": "dynamic"}
     try:
         phase("importing torch")
         torch = importlib.import_module("torch")
-        fields["device"], fields["evidence"] = bnb.device(torch, int(request.get("device") or 0))
+        api.keep_small()
+        index = int(request.get("device") or 0)
+        fields["device"], fields["evidence"] = api.device(torch, index)
         phase("importing bitsandbytes")
         module = bnb.imported(made)
         phase("quantizing on " + fields["device"])
         torch.manual_seed(8)
-        with bnb.on(torch, fields["device"]):
+        with torch.no_grad(), api.current(torch, fields["device"]):
             yield _examined(made, torch, module, fields)
     except (Exception, SystemExit) as error:
         yield made.from_error(error, **fields)
@@ -168,12 +170,8 @@ def _compared(torch: Any, values: Any, got: Any) -> Tuple[Any, Any]:
 def _times(torch: Any, module: Any, where: str) -> Dict[str, float]:
     """Time the way there and back of a million values."""
     values = torch.randn(TIMED_VALUES).to(where)
-    action = lambda: _there_and_back(module, values)  # noqa: E731 - it is timed, and nothing else
-    if where == "cpu":
-        clock: Callable[..., float] = _beside("half_gemm")._milliseconds_on_cpu  # noqa: SLF001
-        return {"milliseconds": clock(action), "timed_values": TIMED_VALUES}
     api = _beside("_torch")
-    taken = api.milliseconds(torch, action)
+    taken = api.timed_on(torch, where, lambda: _there_and_back(module, values))
     return {"milliseconds": taken, "timed_values": TIMED_VALUES, "gpu_mib": api.gpu_mib(torch)}
 
 

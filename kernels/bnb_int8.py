@@ -55,7 +55,7 @@ def phase(text: str) -> None:
 
 def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Yield one outcome a variant, of the GPU asked for or of the CPU."""
-    made, bnb = _beside("_outcomes"), _beside("_bnb")
+    made, bnb, api = _beside("_outcomes"), _beside("_bnb"), _beside("_torch")
     bodies = (
         ("matmul", _on_a_gpu(_matmul(EXACT))),
         ("matmul-odd-k", _on_a_gpu(_matmul(EXACT_ODD))),
@@ -67,15 +67,14 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
         try:
             phase("importing torch")
             torch = importlib.import_module("torch")
-            _beside("_torch").keep_small()
-            fields["device"], fields["evidence"] = bnb.device(
-                torch, int(request.get("device") or 0)
-            )
+            api.keep_small()
+            index = int(request.get("device") or 0)
+            fields["device"], fields["evidence"] = api.device(torch, index)
             phase("importing bitsandbytes")
             module = bnb.imported(made)
             phase(variant)
             torch.manual_seed(8)
-            with bnb.on(torch, fields["device"]):
+            with torch.no_grad(), api.current(torch, fields["device"]):
                 yield body(made, torch, module, fields)
         except (Exception, SystemExit) as error:
             yield made.from_error(error, **fields)
@@ -248,20 +247,14 @@ def _data(torch: Any, shape: Tuple[int, int, int], threshold: float, where: str)
 def _times(torch: Any, module: Any, threshold: float, where: str) -> Dict[str, float]:
     """Time the forward on the product that the others are timed on, and check some of its rows."""
     api, bnb = _beside("_torch"), _beside("_bnb")
-    shape = api.TIMED if where != "cpu" else _beside("half_gemm").TIMED_ON_CPU
+    shape = api.timed_shape(where)
     x, weight, bias = _data(torch, shape, threshold, where)
     layer = _layer(torch, module, (weight, bias), threshold, where)
     wanted = bnb.product(x[:CHECKED_ROWS], weight, bias)
     error = bnb.relative_error(layer(x)[:CHECKED_ROWS], wanted)
-    timed = api.milliseconds if where != "cpu" else _milliseconds_on_cpu
-    numbers = {"milliseconds": timed(torch, lambda: layer(x)), "timed_rel_error": error}
-    if where != "cpu":
-        numbers["gpu_mib"] = api.gpu_mib(torch)
+    taken = api.timed_on(torch, where, lambda: layer(x))
+    numbers = {"milliseconds": taken, "timed_rel_error": error, "gpu_mib": api.gpu_mib(torch)}
     return dict(numbers, **api.shape_numbers(shape))
-
-
-def _milliseconds_on_cpu(_torch: Any, action: Callable[[], Any]) -> float:
-    return _beside("half_gemm")._milliseconds_on_cpu(action)  # noqa: SLF001 - the same clock
 
 
 def _beside(name: str) -> Any:
