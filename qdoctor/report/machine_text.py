@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from qdoctor.report.devices import ranges
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qdoctor.model import Driver, Facts, Gpu, Report
     from qdoctor.report.paper import Paper, Part
 
 # The packages whose versions decide, in the order in which they stand on each other.
 _DECIDING = ("torch", "triton", "triton-windows", "bitsandbytes", "torchao", "transformers")
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _UNKNOWN: Part = ("unknown", "yellow")
 
 
@@ -27,8 +34,8 @@ def machine(paper: Paper, report: Report) -> None:
     facts = report.facts
     paper.heading("Machine")
     paper.row([("host", "dim", 10)], _host(facts))
-    for gpu in facts.gpus or []:
-        paper.row([("gpu", "dim", 10)], (_gpu(gpu), ""))
+    for equal in _equal(facts.gpus or []):
+        paper.row([("gpu", "dim", 10)], (_gpus(equal, facts), ""))
     if not facts.gpus:
         paper.row([("gpu", "dim", 10)], _UNKNOWN if facts.gpus is None else ("none", ""))
     paper.row([("driver", "dim", 10)], _driver(facts.driver))
@@ -48,16 +55,35 @@ def _host(facts: Facts) -> Part:
     return (", ".join(known), "") if known else _UNKNOWN
 
 
-def _gpu(gpu: Gpu) -> str:
+def _equal(gpus: Sequence[Gpu]) -> list[list[Gpu]]:
+    """Put GPUs together that differ in their numbers alone."""
+    kinds: dict[str, list[Gpu]] = {}
+    for gpu in gpus:
+        kinds.setdefault(repr(msgspec.structs.replace(gpu, index=None)), []).append(gpu)
+    return list(kinds.values())
+
+
+def _gpus(equal: Sequence[Gpu], facts: Facts) -> str:
+    gpu = equal[0]
     known = [
         gpu.name or "unnamed",
         f"SM {gpu.sm}" if gpu.sm else gpu.arch or "SM not stated",
         f"{gpu.memory_mib} MiB" if gpu.memory_mib else "",
         f"MIG {gpu.mig}" if isinstance(gpu.mig, str) and gpu.mig else "MIG" * (gpu.mig is True),
-        "hidden by CUDA_VISIBLE_DEVICES" * (gpu.visible is False),
+        _why_hidden(gpu, facts) if gpu.visible is False else "",
     ]
-    number = "" if gpu.index is None else f"{gpu.index}: "
-    return number + ", ".join(text for text in known if text)
+    numbers = ranges([one.index for one in equal if one.index is not None])
+    number = f"{', '.join(numbers)}: " if numbers else ""
+    count = f"{len(equal)} x " if len(equal) > 1 else ""
+    return number + count + ", ".join(text for text in known if text)
+
+
+def _why_hidden(gpu: Gpu, facts: Facts) -> str:
+    """Say why CUDA does not show a GPU: of several MIG slices a process gets one."""
+    slices = [one for one in facts.gpus or [] if one.mig and one.visible]
+    if gpu.mig and slices and _VISIBLE not in (facts.env or {}):
+        return "not shown: CUDA shows a process one MIG slice"
+    return f"hidden by {_VISIBLE}"
 
 
 def _driver(driver: Driver | None) -> Part:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from qdoctor.report import machine_text, plan_text
+from qdoctor.report import gpus_text, machine_text, plan_text, probes_text
+from qdoctor.report.devices import shortly, without_device
 from qdoctor.report.paper import Paper, Part
+from qdoctor.report.probes_text import joined, shortened
 
 if TYPE_CHECKING:
-    from qdoctor.model import Finding, Fix, Observation, Report, Verdict
+    from qdoctor.model import Finding, Fix, Report, Verdict
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _ANSWERS = {"yes": "green", "no": "red", "unknown": "yellow"}
-_OUTCOMES = {"passed": "green", "skipped": "dim"}
-_LONGEST_DETAIL = 200
-"""Characters of a compiler's words that people read; JSON has all of them."""
 _WHEEL = re.compile(r"([A-Za-z0-9_.]+-\d[^-\s]*)-\S+\.whl")
 """A wheel's file name; its release says enough to people."""
 
@@ -37,11 +36,11 @@ def _findings(paper: Paper, report: Report) -> None:
     elif not report.findings:
         paper.line(("nothing is known to be wrong; what is unknown decides", "yellow"), indent=2)
     told = [finding for finding in report.findings if finding.severity != "note"]
-    for finding in told:
-        _finding(paper, finding)
-    for finding in report.findings:
-        if finding not in told:
-            _briefly(paper, finding)
+    notes = [finding for finding in report.findings if finding.severity == "note"]
+    for finding, devices in _of_one_kind(report, told):
+        _finding(paper, finding, devices)
+    for finding, devices in _of_one_kind(report, notes):
+        _briefly(paper, finding, devices)
     if len(told) < len(report.findings):
         hint = "what a note means, its evidence and what to do: qdoctor explain NAME"
         paper.line((hint, "dim"), indent=2)
@@ -53,38 +52,62 @@ def _causes(paper: Paper, report: Report) -> None:
     paper.heading("What explains the error")
     if not causes:
         paper.line(("nothing that qdoctor knows explains this text", "yellow"), indent=2)
-    for finding in causes:
-        _finding(paper, finding)
+    for finding, devices in _of_one_kind(report, causes):
+        _finding(paper, finding, devices)
     others = [finding for finding in report.findings if not finding.explains_error]
     if others:
         paper.heading("Also found, not said to explain it")
-    for finding in others:
-        _briefly(paper, finding)
+    for finding, devices in _of_one_kind(report, others):
+        _briefly(paper, finding, devices)
 
 
-def _briefly(paper: Paper, finding: Finding) -> None:
+def _of_one_kind(report: Report, findings: Iterable[Finding]) -> list[tuple[Finding, list[str]]]:
+    """Put together what is found on several GPUs, which are named unless they are all.
+
+    The first finding speaks for the others, which differ in details.
+    """
+    kinds: dict[tuple[str, ...], list[Finding]] = {}
+    for one in findings:
+        kinds.setdefault((one.rule, one.severity, without_device(one.title)), []).append(one)
+    every = len(report.gpu_verdicts)
+    return [
+        (one, devices if len(devices) < every or one.title != without_device(one.title) else [])
+        for alike in kinds.values()
+        for devices in [[device for each in alike for device in each.devices]]
+        for one in (alike[:1] if alike[0].devices else alike)
+    ]
+
+
+def _only_on(finding: Finding, devices: list[str]) -> list[Part]:
+    """Name the GPUs of a finding, unless its title does."""
+    if not devices or (len(devices) == 1 and devices[0] in finding.title):
+        return []
+    return [(f"on {shortly(devices)}", "yellow")]
+
+
+def _briefly(paper: Paper, finding: Finding, devices: list[str]) -> None:
     """One line for what takes away only what nobody asked for."""
     labels = [(finding.severity, _COLOURS[finding.severity], 9)]
-    parts: list[Part] = [(finding.rule, "bold"), (finding.title, "")]
+    parts: list[Part] = [(finding.rule, "bold"), (finding.title, ""), *_only_on(finding, devices)]
     if finding.symptom_of:
         parts.append((f"follows from {finding.symptom_of}", "dim"))
     if finding.undecided:
         parts.append((f"unknown: {finding.undecided}", "yellow"))
-    paper.row(labels, *_joined(parts))
+    paper.row(labels, *joined(parts))
 
 
-def _finding(paper: Paper, finding: Finding) -> None:
-    heading: list[Part] = [(finding.rule, "bold")]
+def _finding(paper: Paper, finding: Finding, devices: list[str]) -> None:
+    heading: list[Part] = [(finding.rule, "bold"), *_only_on(finding, devices)]
     if finding.explains_error:
         heading.append(("explains the error", "bold"))
     if finding.symptom_of:
         heading.append((f"follows from {finding.symptom_of}", "dim"))
-    paper.row([(finding.severity, _COLOURS[finding.severity], 9)], *_joined(heading))
+    paper.row([(finding.severity, _COLOURS[finding.severity], 9)], *joined(heading))
     paper.line((finding.title, ""), indent=4)
     for reason in finding.because:
         place = _WHEEL.sub(r"\1 wheel", reason.source)
         source: Part = (f" [{reason.strength}: {place}]", "dim")
-        paper.row([("because", "dim", 9)], (_shortened(reason.text), ""), source, indent=4)
+        paper.row([("because", "dim", 9)], (shortened(reason.text), ""), source, indent=4)
     if finding.undecided:
         paper.row([("unknown", "yellow", 9)], (finding.undecided, ""), indent=4)
     for fix in finding.fixes:
@@ -109,67 +132,15 @@ def _fix(paper: Paper, fix: Fix) -> None:
         paper.line((f"verify: {fix.verify}", "dim"), indent=13)
 
 
-def _probes(paper: Paper, report: Report) -> None:
-    paper.heading("Probes")
-    if not report.observations:
-        paper.line(("none ran: what is said here comes from files and the matrix", "dim"), indent=2)
-    for devices, seen in _grouped(report.observations):
-        colour = _OUTCOMES.get(seen.outcome, "dim" if seen.expected == "fail" else "red")
-        name: Part = (f"{seen.probe}/{seen.variant}" if seen.variant else seen.probe, "bold")
-        told: list[Part] = [(text, "dim") for text in _observed(devices, seen)]
-        paper.row([(seen.outcome, colour, 10)], *_joined([name, *told]))
-
-
-def _grouped(observations: Sequence[Observation]) -> list[tuple[list[str], Observation]]:
-    """Observations that differ in the device alone, told as one."""
-    groups: dict[str, tuple[list[str], Observation]] = {}
-    for seen in observations:
-        alike = (seen.probe, seen.variant, seen.outcome, seen.expected, seen.ran, _result(seen))
-        devices, _ = groups.setdefault(repr(alike), ([], seen))
-        devices += [seen.device] if seen.device else []
-    return list(groups.values())
-
-
-def _result(seen: Observation) -> list[str]:
-    """What came out: figures and the path taken of what passed, the reason of all else."""
-    numbers = seen.numbers
-    error, tolerance = numbers.get("max_rel_error"), numbers.get("tolerance")
-    bound = f" (tolerance {tolerance:.2g})" if tolerance is not None else ""
-    return [
-        text
-        for text in (
-            f"rel. error {error:.2g}{bound}" if error is not None else "",
-            f"{numbers['milliseconds']:.3g} ms" if "milliseconds" in numbers else "",
-            seen.path_taken or "",
-            _shortened(seen.detail) if seen.outcome != "passed" else "",
-        )
-        if text
-    ]
-
-
-def _shortened(text: str) -> str:
-    """The beginning of a text, cut at a word."""
-    if len(text) <= _LONGEST_DETAIL:
-        return text
-    return text[:_LONGEST_DETAIL].rsplit(" ", 1)[0] + " …"
-
-
-def _observed(devices: list[str], seen: Observation) -> list[str]:
-    compiled = "compiled, not run" if seen.outcome == "passed" and not seen.ran else ""
-    expected = "as expected" if seen.outcome == "failed" and seen.expected == "fail" else ""
-    places = [", ".join(devices), compiled, expected]
-    return [text for text in (*places, *_result(seen)) if text]
-
-
 def _backends(paper: Paper, report: Report) -> None:
     paper.heading("Backends")
     for verdict in report.verdicts:
         chosen = "bold green" if verdict.backend == report.selected else "bold"
         told: list[Part] = [
-            (text, "") for text in (_figures(verdict), _shortened(verdict.reason)) if text
+            (text, "") for text in (_figures(verdict), shortened(verdict.reason)) if text
         ]
         labels = [(verdict.usable, _ANSWERS[verdict.usable], 9)]
-        paper.row(labels, *_joined([(verdict.backend, chosen), *told]))
+        paper.row(labels, *joined([(verdict.backend, chosen), *told]))
 
 
 def _figures(verdict: Verdict) -> str:
@@ -216,22 +187,18 @@ def _closing(paper: Paper, report: Report) -> None:
     paper.line((f"{versions}, exit code {report.exit_code}", "dim"))
 
 
-def _joined(parts: list[Part]) -> list[Part]:
-    """The same parts with a separator between each two."""
-    return [piece for part in parts for piece in ((" - ", "dim"), part)][1:]
-
-
 _Section = Callable[[Paper, "Report"], None]
 _VIEWS: dict[str, tuple[_Section, ...]] = {
     "check": (
         machine_text.machine,
         plan_text.plan,
         _findings,
-        _probes,
+        probes_text.probes,
         _backends,
+        gpus_text.gpus,
         _selected,
         _closing,
     ),
-    "select": (_selected, _backends, _closing),
+    "select": (_selected, _backends, gpus_text.gpus, _closing),
     "explain": (_causes, _selected, _closing),
 }
