@@ -23,7 +23,7 @@ PROBE = {  # type: Dict[str, Any]
     "modes": ["run"],
     "seconds": 120,
     "memory_mib": 12288,
-    "quick": True,
+    "quick": False,
     "variants": ["half"],
     "tolerance": {"bfloat16": 0.004, "float16": 0.0006},
     "gpu_mib": 64,

@@ -29,7 +29,7 @@ PROBE = {  # type: Dict[str, Any]
     "seconds": 120,
     "memory_mib": 8192,
     "gpu_mib": 8,
-    "quick": True,
+    "quick": False,
     "variants": ["llrint"],
     "tolerance": 0.0,
     "sms": ["7.0", "7.5", "8.0", "8.6", "8.9", "9.0"],

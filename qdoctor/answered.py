@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _SILENT = frozenset(
     {
-        *("no-answer", "unreadable-answer", "no-control-folder", "interrupted"),
+        *("no-answer", "unreadable-answer", "no-control-folder", "interrupted", "budget"),
         *("not-started", "memory-limit", "disk-limit"),
     }
 )

@@ -67,6 +67,7 @@ def cli() -> None:
 @options.target
 @options.planning
 @options.probe("full")
+@options.budget
 @options.judging
 @options.output
 @click.option(
@@ -90,6 +91,7 @@ def check(format_: str, output: str | None, color: str, **asked: Any) -> int:  #
 @cli.command()
 @options.target
 @options.probe("full")
+@options.budget
 @options.judging
 @options.output
 def select(format_: str, output: str | None, color: str, **asked: Any) -> int:  # noqa: ANN401
@@ -106,6 +108,7 @@ def select(format_: str, output: str | None, color: str, **asked: Any) -> int:  
 @click.argument("question", metavar='RULE|"ERROR TEXT"|-', shell_complete=options.rules)
 @options.target
 @options.probe("none")
+@options.budget
 @options.judging
 @options.output
 def explain(

@@ -116,7 +116,7 @@ def examine_fully(  # noqa: PLR0913 - likewise
     known = matrix or local_data.current(env)
     check_names(question, _rule_names() if question.ignore else (), _probe_names)
     patient = look(question, environ=env, stdin=stdin, matrix=known)
-    probed = _probed(patient, question, env, progress)
+    probed = _probed(patient, question, env, progress, known)
     old = freshness.notice(known, day or freshness.today())
     return _judged(_with(probed, probed.observations, *filter(None, [old])), question, known)
 
@@ -191,7 +191,11 @@ def _present(
 
 
 def _probed(
-    patient: _Patient, question: Question, environ: Mapping[str, str], progress: Progress
+    patient: _Patient,
+    question: Question,
+    environ: Mapping[str, str],
+    progress: Progress,
+    matrix: Matrix,
 ) -> _Patient:
     """Let the probes run, unless the machine is described or its packages are only planned."""
     if question.probe == "none" or patient.target.kind == "described":
@@ -211,8 +215,17 @@ def _probed(
         compile_for=compile_for,
         progress=progress,
         environ=environ,
+        budget=question.budget,
+        asked=_asked(question.need, matrix),
     )
     return _with(patient, seen)
+
+
+def _asked(needs: Sequence[str], matrix: Matrix) -> set[str]:
+    """Name the probes that answer the needs: those needed, and those that show a needed backend."""
+    rows = matrix.table("backends")["rows"]
+    shown = {shows["probe"] for need in needs if need in rows for shows in rows[need]["probes"]}
+    return {need for need in needs if need not in rows} | shown
 
 
 def _without_foreign_gpus(

@@ -40,6 +40,14 @@ def probe(default: str) -> Callable[[Command], Command]:
     )
 
 
+budget = click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="For all probes together; what is not done by then is left out, and named.",
+)
+
+
 def _stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """One decorator out of several options, shown by ``--help`` in this order."""
 

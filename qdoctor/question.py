@@ -39,6 +39,8 @@ class Question(msgspec.Struct, frozen=True):
     bare: bool = False
     python_version: str | None = None
     platform: str | None = None
+    budget: float | None = None
+    """Seconds for all probes together; None: each has only its own limit."""
 
     @property
     def plans(self) -> bool:

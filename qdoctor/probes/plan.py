@@ -9,7 +9,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from qdoctor.model import Facts, Gpu, Target
     from qdoctor.probes.catalog import Kernel, Mode
@@ -43,16 +43,21 @@ class Skip(msgspec.Struct, frozen=True):
 
 
 Reason: TypeAlias = tuple[str, str]
+_NOT_QUICK: Reason = ("level", "not among the quick probes; --probe full runs it")
 
 
-def plan(
+def plan(  # noqa: PLR0913 - what is examined, and what was asked of it
     target: Target,
     facts: Facts,
     catalog: Iterable[Kernel],
     level: Level,
     compile_for: Sequence[str] = (),
+    *,
+    asked: Collection[str] = (),
 ) -> list[Step | Skip]:
     """Decide for every kernel, in the catalog's order.
+
+    ``quick`` is the quick kernels and those ``asked`` for by name; ``full`` is all of them.
 
     A kernel runs on every GPU that the examined process may use, equal ones too: a single broken
     board is a real case. What CUDA_VISIBLE_DEVICES hides, and every MIG slice but the one that CUDA
@@ -62,7 +67,9 @@ def plan(
     wanted = tuple(dict.fromkeys(dotted(sm) for sm in compile_for))
     steps: list[Step | Skip] = []
     for kernel in catalog:
-        reason = _out_of_question(target, facts, level, kernel) or _unsupported(facts, kernel)
+        left_out = level == "quick" and not kernel.header.quick and kernel.name not in asked
+        reason = _out_of_question(target, facts, level) or _unsupported(facts, kernel)
+        reason = reason or (_NOT_QUICK if left_out else None)
         steps += [Skip(kernel, *reason)] if reason else _steps(facts, kernel, wanted)
     return steps
 
@@ -105,13 +112,11 @@ def interpreter(target: Target, facts: Facts) -> str | None:
     return target.python or (facts.python and facts.python.executable) or None
 
 
-def _out_of_question(target: Target, facts: Facts, level: Level, kernel: Kernel) -> Reason | None:
+def _out_of_question(target: Target, facts: Facts, level: Level) -> Reason | None:
     if target.kind == "described":
         return "described", "the machine is described, not here"
     if level == "none":
         return "level", "no probe was asked for (--probe none)"
-    if level == "quick" and not kernel.header.quick:
-        return "level", "not among the quick probes; --probe full runs it"
     if interpreter(target, facts) is None:
         return "no-interpreter", "there is no interpreter to run it with"
     return None

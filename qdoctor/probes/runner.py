@@ -11,7 +11,7 @@ from qdoctor.probes.patient import Patient, child_environ
 from qdoctor.probes.plan import Level, interpreter, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from qdoctor.model import Facts, Observation, Target
 
@@ -27,16 +27,18 @@ def observe(  # noqa: PLR0913 - the options of a check, by keyword
     progress: Callable[[str], None] = lambda _: None,
     environ: Mapping[str, str] | None = None,
     budget: float | None = None,
+    asked: Collection[str] = (),
 ) -> list[Observation]:
     """Run the shipped probes in the target's interpreter; they answer in the order of their names.
 
-    Never raises for what a probe does. ``progress`` gets a line before each child; ``budget`` and
-    an interrupt end what still runs, as ``engine.carry_out`` says.
+    Never raises for what a probe does. ``asked`` names probes to run though ``level`` is
+    quick. ``progress`` gets a line before each child; ``budget`` and an interrupt end what still
+    runs, as ``engine.carry_out`` says.
     """
     python = interpreter(target, facts) or ""  # "": every step is a skip
     own = os.environ if environ is None else environ
     patient = Patient(python, own, facts.torch_cuda, capabilities=_capabilities(facts))
-    steps = plan(target, facts, catalog.read(), level, compile_for)
+    steps = plan(target, facts, catalog.read(), level, compile_for, asked=asked)
     return carry_out(steps, patient, progress, budget)
 
 

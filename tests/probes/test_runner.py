@@ -14,6 +14,7 @@ import pytest
 from qdoctor.model import Facts, Target
 from qdoctor.probes import catalog, observe
 from qdoctor.probes.plan import Skip, Step
+from qdoctor.probes.room import Room
 from qdoctor.probes.runner import Patient, carry_out, child_environ
 from qdoctor.shipped import kernels_folder
 
@@ -143,7 +144,10 @@ def test_without_a_place_for_the_control_folder(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_an_interrupt_keeps_what_is_known(patients: Path, clean_world: str) -> None:
+def test_an_interrupt_keeps_what_is_known(
+    patients: Path, clean_world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qdoctor.probes.room.here", lambda: Room(1, side_by_side=False))
     steps = [step(patients, name) for name in ("passes", "starts_slowly", "raises")]
     patient = Patient(sys.executable, {**os.environ, "QDOCTOR_TEST_MARK": clean_world})
 
@@ -161,7 +165,7 @@ def test_an_interrupt_keeps_what_is_known(patients: Path, clean_world: str) -> N
     assert [(one.probe, one.outcome, one.code) for one in seen] == [
         ("passes", "passed", None),
         ("starts_slowly", "skipped", "interrupted"),
-        ("raises", "failed", "failed"),
+        ("raises", "skipped", "interrupted"),
     ]
 
 
@@ -184,7 +188,14 @@ def test_a_real_kernel_compiles_without_a_gpu() -> None:
     if has.returncode:
         pytest.skip("triton is not installed here")
     environ = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    seen = observe(HERE, Facts(gpus=[]), level="quick", compile_for=["sm_90"], environ=environ)
+    seen = observe(
+        HERE,
+        Facts(gpus=[]),
+        level="quick",
+        compile_for=["sm_90"],
+        environ=environ,
+        asked=["triton_libdevice"],
+    )
     (one,) = [each for each in seen if each.probe == "triton_libdevice"]
     assert (one.outcome, one.device, one.ran) == ("passed", "sm_90", False)
     assert "not run: no GPU is here" in one.evidence
