@@ -45,9 +45,9 @@ NESTED = 0.008
 """Scales that are quantized again are off by at most half the largest step of the 8-bit dynamic map
 (0.9 / 64 / 2 = 0.007 of the largest scale's distance to their mean)."""
 BLOCK = 64
-SIZES = ((300, 1000), (65, 76), (17, 64), (1, 18))
+SIZES = ((300, 1000), (65, 76), (17, 64), (1, 130))
 """Weights, rows by columns: rows that end within a block; a last block not full; one row."""
-ODD_SIZE = (1, 17)
+ODD_SIZE = (1, 131)
 """An odd count of weights; on a GPU only: on a CPU releases compile code for it, for seconds."""
 LAYERS = ((256, 1024, 768), (1, 1280, 512), (17, 1000, 300), (17, 1280, 320), (1, 100, 65))
 """Rows, depth, columns: plain; one row, which has a kernel of its own; depths within a block."""
