@@ -133,7 +133,8 @@ class Matrix:
         """Say whether a release has a public dotted name (``triton.language.libdevice``).
 
         Unknown for a release the matrix does not know, a private name, and a name whose parent's
-        members cannot all be told without running it (a class, a module with ``__getattr__``).
+        members cannot all be told without running it (a class, a module with ``__getattr__``, one
+        that holds an object of its own name, which may stand in its place).
         """
         found = self.matching(package, version)
         if not found:
@@ -141,7 +142,11 @@ class Matrix:
         names, closed = self._names(_normal(package), found[-1])
         if dotted in names:
             return "yes"
-        return "no" if _known_parent(dotted, names) in closed else "unknown"
+        parent = _known_parent(dotted, names)
+        hidden = (
+            f"{parent}.{parent.rpartition('.')[2]}" in names
+        )  # by ``from .driver import driver``
+        return "no" if parent in closed and not hidden else "unknown"
 
     @lru_cache(maxsize=64)  # noqa: B019 - likewise
     def table(self, name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from qdoctor.facts.interpreter import NoAnswer, Reading, ask
 from qdoctor.facts.native import read_native
 from qdoctor.facts.target import NAMED
 from qdoctor.facts.toolkit import read_toolkit
+from qdoctor.facts.triton_uses import read_triton_uses
 from qdoctor.model import BadInput, Facts, FoundPackage, Python, Target
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
         )
     told = answer.python
     native = read_native(answer, environ)
+    triton_names, unparsed = read_triton_uses(answer.distributions, environ)
     return Facts(
         schema="qdoctor/facts/1",
         host=msgspec.structs.replace(
@@ -81,7 +83,8 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
         torch_cuda=answer.torch_cuda,
         torch_arch_list=answer.torch_arch_list,
         native=native.libraries,
-        unread={**answer.unread, **native.unread},
+        unread={**answer.unread, **native.unread, **unparsed},
+        triton_names=triton_names,
     )
 
 

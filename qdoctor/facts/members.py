@@ -97,9 +97,9 @@ def _paths(pth: Path) -> Iterator[Path]:
         lines = read(pth).decode("utf-8", "replace").splitlines()
     except Unreadable:
         return
-    for line in lines:
-        if os.path.isabs(line.strip()) and Path(line.strip()).is_dir():
-            yield Path(line.strip())
+    for path in (Path(line.strip()) for line in lines if line.strip()):
+        if path.is_absolute() and path.is_dir():
+            yield path
 
 
 def _importable(root: Path) -> list[str]:
@@ -116,12 +116,14 @@ def _importable(root: Path) -> list[str]:
 def _mapping(finder: Path) -> list[Path]:
     """Read the MAPPING of setuptools' editable finder, a literal: module -> folder."""
     try:
-        tree = parsed(read(finder))
-        for node in tree.body:
-            target = node.target if isinstance(node, ast.AnnAssign) else None
-            if isinstance(target, ast.Name) and target.id == "MAPPING" and node.value:  # type: ignore[union-attr]
-                mapping = ast.literal_eval(node.value)  # type: ignore[union-attr]
-                return [Path(str(path)) for path in dict(mapping).values()]
+        for node in parsed(read(finder)).body:
+            if (
+                isinstance(node, ast.AnnAssign)
+                and isinstance(node.target, ast.Name)
+                and node.target.id == "MAPPING"
+                and node.value is not None
+            ):
+                return [Path(str(path)) for path in dict(ast.literal_eval(node.value)).values()]
     except (Unreadable, TypeError, *UNPARSABLE):
         pass
     return []

@@ -12,10 +12,11 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from qdoctor.model import Driver, Facts, FoundPackage, Gpu, NativeLibrary
+    from qdoctor.model import Driver, Facts, FoundPackage, Gpu, NativeLibrary, TritonUse
 
 # Packages that installing torch replaces together with it: it pins each of them exactly.
 _PINNED_BY_TORCH = ("triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu")
+_TRITONS = frozenset(_PINNED_BY_TORCH)
 _CUDA_WHEELS = "nvidia-"
 _NOT_PINNED = frozenset({"nvidia-ml-py"})  # bindings to the driver, no part of CUDA
 _MIDDLEMEN = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
@@ -72,6 +73,8 @@ def _with_packages(facts: Facts, changed: Mapping[str, str]) -> Facts:
         packages_found=_found_without(facts.packages_found, gone),
         requires=_requires_without(facts.requires, gone),
         native=_native_without(facts.native, gone),
+        triton_names=_uses_without(facts.triton_names, gone),
+        triton_has=None if gone & _TRITONS else facts.triton_has,
     )
 
 
@@ -110,6 +113,10 @@ def _with_gpus(facts: Facts, gpus: list[Gpu]) -> Facts:
     if env is not None:
         env = {name: value for name, value in env.items() if name not in _MIDDLEMEN}
     return _replaced(facts, ("gpus", "driver"), gpus=numbered, driver=None, env=env)
+
+
+def _uses_without(uses: list[TritonUse] | None, gone: set[str]) -> list[TritonUse] | None:
+    return None if uses is None else [use for use in uses if use.package not in gone]
 
 
 def _replaced(facts: Facts, stale: tuple[str, ...] | list[str], **changes: object) -> Facts:

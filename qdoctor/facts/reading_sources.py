@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from qdoctor.model import TritonUse
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 TRITON = "triton"
 _MOST_SAID = 5
+_IMPORTS = re.compile(rb"\bimport\b[^\n]*\btriton\b|\bfrom\s+triton\b")
 
 
 def uses_in(
@@ -52,8 +54,10 @@ def _by_package(files: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
 
 
 def _mentions(path: Path, unread: list[str], member: str) -> bool:
+    """Say whether a file imports triton: a name is only ever reached through an import."""
     try:
-        return TRITON.encode() in read(path)
+        text = read(path)
+        return TRITON.encode() in text and bool(_IMPORTS.search(text))
     except Unreadable as error:
         unread.append(f"{member}: {error}")
         return False

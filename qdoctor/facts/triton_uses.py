@@ -9,6 +9,7 @@ until an installer rewrites the distribution's RECORD, or one of the files that 
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 FILE = "sources-1.json"
 """The number changes with what is read from sources, or how."""
-SECONDS = 20.0
+SECONDS = 10.0
 """How long reading may take in all; a full environment takes 3 s once, and 0.01 s from then on."""
 _OWN = frozenset({"torch", "triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu"})
 _OWN_TOO = ("triton-", "nvidia-", "torch-", "pip", "setuptools")
@@ -33,9 +34,9 @@ _OWN_TOO = ("triton-", "nvidia-", "torch-", "pip", "setuptools")
 class Held(Noun, frozen=True):
     """What one distribution uses, the files that this depends on, and what could not be read."""
 
-    uses: list[TritonUse] = []
-    depends: dict[str, Stamp] = {}
-    unread: list[str] = []
+    uses: list[TritonUse]
+    depends: dict[str, Stamp]
+    unread: list[str]
 
 
 def read_triton_uses(
@@ -49,14 +50,18 @@ def read_triton_uses(
 
     Sorted by package and file. Nothing is imported, and nothing in the files can make it raise.
     """
-    wanted = {str(record_of(one)): one for one in distributions if _looked_at(one.name)}
+    wanted = {
+        os.path.realpath(record_of(one)): one for one in distributions if _looked_at(one.name)
+    }
     inspections = Inspections(lambda path: _read(wanted[str(path)]), environ, file=FILE, kind=Held)
     found: list[TritonUse] = []
     unread: dict[str, str] = {}
+    late: list[str] = []
     end = clock() + seconds
-    for path, one in sorted(wanted.items(), key=lambda item: item[1].name):
+    for path in sorted(wanted, key=_size):
+        one = wanted[path]
         if clock() > end:
-            unread[f"triton_names.{one.name}"] = f"left out: reading took more than {seconds:.0f} s"
+            late.append(one.name)
             continue
         try:
             held = _current(inspections, Path(path))
@@ -67,7 +72,24 @@ def read_triton_uses(
         if held.unread:
             unread[f"triton_names.{one.name}"] = "; ".join(held.unread)
     inspections.keep()
-    return found, unread
+    if late:
+        unread["triton_names"] = _left_out(late, seconds)
+    return sorted(found, key=lambda use: (use.package, use.file, use.when)), unread
+
+
+def _size(path: str) -> int:
+    """Order distributions by size, so that one huge package holds up no other."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _left_out(names: list[str], seconds: float) -> str:
+    return (
+        f"{len(names)} packages are left out, for reading took more than {seconds:.0f} s; the next "
+        f"check goes on with them: {', '.join(names[:10])}"
+    )
 
 
 def _looked_at(name: str) -> bool:

@@ -45,21 +45,24 @@ def executed(sources: Sources) -> Iterator[Executed]:
         module = sources.modules[name]
         for step in _steps(module, module.tree.body, asked=asked, caught=caught):
             yield step
-            waiting += [(inner, step.asked, step.caught) for inner in _reached(sources, step)]
+            inner = own_modules(sources.package, module, step.node)
+            waiting += [(name, step.asked, step.caught) for name in inner]
 
 
-def _reached(sources: Sources, step: Executed) -> Iterator[str]:
-    """Modules of the package that an import statement imports, the packages above them first."""
-    node = step.node
+def own_modules(package: str, module: Module, node: ast.AST) -> Iterator[str]:
+    """Modules of the package that an import statement imports, the packages above them first.
+
+    What ``from a import b`` imports may be a module or a name of one: both are given.
+    """
     targets: list[str] = []
     if isinstance(node, ast.Import):
         targets = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
-        origin = step.module.absolute(node)
+        origin = module.absolute(node)
         targets = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
     for target in targets:
         parts = target.split(".")
-        if parts[0] == sources.package:
+        if parts[0] == package:
             yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
 

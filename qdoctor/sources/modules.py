@@ -28,6 +28,11 @@ class Module:
     package: bool
     tree: ast.Module
 
+    @classmethod
+    def of(cls, member: str, tree: ast.Module) -> Module:
+        """Name a module by its member."""
+        return cls(module_name(member), member, member.endswith("/__init__.py"), tree)
+
     def absolute(self, node: ast.ImportFrom) -> str:
         """Give the dotted name of the module that a ``from ... import`` reads."""
         if not node.level:
@@ -46,27 +51,36 @@ class Sources:
         Members that this Python cannot parse are named in ``unparsed``.
         """
         self.package = package
-        self.modules: dict[str, Module] = {}
         self.unparsed: list[str] = []
+        found: dict[str, Module] = {}
         for member, text in sorted(texts.items()):
             try:
                 tree = parsed(text)
             except UNPARSABLE:
                 self.unparsed.append(member)
                 continue
-            name = member.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-            self.modules[name] = Module(name, member, member.endswith("/__init__.py"), tree)
-        if package not in self.modules:
+            found[module_name(member)] = Module.of(member, tree)
+        self.modules: Mapping[str, Module] = found
+        if package not in found:
             raise UnreadableSources(f"no readable {package}/__init__.py")
 
     @cached_property
     def packages(self) -> frozenset[str]:
         """Dotted names of everything that can be imported: modules and the packages above them."""
-        found = set(self.modules)
-        for name in self.modules:
+        names = self._all_names()
+        found = set(names)
+        for name in names:
             parts = name.split(".")
             found.update(".".join(parts[:end]) for end in range(1, len(parts)))
         return frozenset(found)
+
+    def _all_names(self) -> frozenset[str]:
+        return frozenset(self.modules)
+
+
+def module_name(member: str) -> str:
+    """Give the dotted name of a member: ``a.b`` for ``a/b.py`` and for ``a/b/__init__.py``."""
+    return member.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)

@@ -43,6 +43,31 @@ class Names:
             self._fill(self._sources.modules[module], self._scopes[module])
         return self._scopes[module]
 
+    def has(self, dotted: str) -> bool | None:
+        """Say whether the package has a dotted name; None where its files do not tell."""
+        module, rest = self._split(dotted)
+        if not rest:
+            return module in self._sources.packages
+        scope = self.scope(module)
+        if module.rpartition(".")[2] in scope.names:
+            return None  # ``from .driver import driver`` above it hides the module of that name
+        if rest[0] not in scope.names:
+            return None if scope.open or rest[0].startswith("_") else False
+        origin, line = scope.names[rest[0]]
+        if len(rest) == 1:
+            return True
+        again = ".".join([origin, *rest[1:]])
+        is_module = line == 1 and origin in self._sources.packages and origin != module
+        return self.has(again) if is_module else None  # an object's own attributes are not seen
+
+    def _split(self, dotted: str) -> tuple[str, list[str]]:
+        """Split a name into the longest module and the rest."""
+        parts = dotted.split(".")
+        for end in range(len(parts), 0, -1):
+            if (module := ".".join(parts[:end])) in self._sources.packages:
+                return module, parts[end:]
+        return parts[0], parts[1:]
+
     def public(self) -> dict[str, tuple[str, int]]:
         """Give every public dotted name -> (module that defines it, line there)."""
         found: dict[str, tuple[str, int]] = {}

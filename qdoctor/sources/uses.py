@@ -43,19 +43,26 @@ class Uses:
 
     def under(self, module: Module, nodes: Sequence[ast.AST]) -> Iterator[Use]:
         """Uses below ``nodes`` of a module, each dotted name at its full length."""
+        return (use for use, _ in self.through(module, nodes))
+
+    def through(self, module: Module, nodes: Sequence[ast.AST]) -> Iterator[tuple[Use, str]]:
+        """Uses below ``nodes``, each with the local name it goes through; ``""`` for an import."""
         if module.name not in self._known:
             self._known[module.name] = self._aliases(module)
         aliases = self._known[module.name]
         for node in nodes:
             yield from self._below(module, node, aliases)
 
-    def _below(self, module: Module, node: ast.AST, aliases: dict[str, str]) -> Iterator[Use]:
+    def _below(
+        self, module: Module, node: ast.AST, aliases: dict[str, str]
+    ) -> Iterator[tuple[Use, str]]:
         for name in self._imported(module, node):
-            yield Use(name, module.member, getattr(node, "lineno", 1))
+            yield Use(name, module.member, getattr(node, "lineno", 1)), ""
         if isinstance(node, (ast.Attribute, ast.Name)):
             parts = dotted(node)
             if parts and parts[0] in aliases:
-                yield Use(self._full(aliases[parts[0]], parts[1:]), module.member, node.lineno)
+                full = self._full(aliases[parts[0]], parts[1:])
+                yield Use(full, module.member, node.lineno), parts[0]
                 return
         for child in ast.iter_child_nodes(node):
             yield from self._below(module, child, aliases)
