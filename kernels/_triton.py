@@ -25,7 +25,7 @@ INT8_MATRIX_INSTRUCTION = re.compile(
 """PTX of an int8 product with int32 sums on tensor cores (PTX ISA: mma, wgmma, tcgen05.mma)."""
 
 PRODUCT_INSTRUCTIONS = re.compile(
-    r"(?:tcgen05\.mma|wgmma\.mma_async|mma\.sync|wmma\.mma|dp4a|fma\.rn|mad\.lo)[^\s;]*"
+    r"(?:tcgen05\.mma|wgmma\.mma_async|mma\.sync|wmma\.mma|dp4a|fma\.rn|(?:mad|mul)\.lo)[^\s;]*"
 )
 """PTX by which a matrix product may be computed instead, fast or slow."""
 
@@ -72,7 +72,7 @@ def product_instruction(ptx: str) -> str:
     Matrix instructions come first, wherever they stand: address arithmetic multiplies and adds too.
     """
     found = PRODUCT_INSTRUCTIONS.findall(ptx)
-    return str(min(found, key=lambda one: one.startswith(("fma", "mad")), default=""))
+    return str(min(found, key=lambda one: one.startswith(("fma", "mad", "mul")), default=""))
 
 
 def compile_ahead(
