@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import math
 import re
 import struct
+import subprocess  # noqa: TID251 - a compiler that remembers another SM needs another process
 import sys
+import tempfile
 from bisect import bisect_left
 from fractions import Fraction
 from pathlib import Path
@@ -100,23 +103,58 @@ _SOURCES = {"e4m3": (_narrow_e4m3, _widen_e4m3), "e5m2": (_narrow_e5m2, _widen_e
 
 
 def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
-    """Yield an outcome a format ("run"), or one a format and SM ("compile")."""
+    """Yield an outcome a variant ("run"), or one a variant and SM ("compile")."""
+    if request.get("mode") != "compile":
+        index = int(request.get("device") or 0)
+        for variant in PROBE["variants"]:
+            fields = {"variant": variant, "device": "cuda:{}".format(index), "ran": True}
+            yield _guarded(fields, _ran, variant, index)
+        return
+    sms = list(request.get("sms") or PROBE["sms"])
+    for sm in sms:
+        fields = {"device": "sm_" + sm.replace(".", ""), "ran": False}
+        if len(sms) > 1:
+            yield from _in_a_process_of_its_own(sm, fields)
+            continue
+        for variant in PROBE["variants"]:
+            yield _guarded(dict(fields, variant=variant), _compiled, variant, sm)
+
+
+def _guarded(fields: Dict[str, Any], work: Any, variant: str, place: Any) -> Dict[str, Any]:
     made = _beside("_outcomes")
-    compiling = request.get("mode") == "compile"
-    places: List[Any] = [request.get("device") or 0]
-    if compiling:
-        places = list(request.get("sms") or PROBE["sms"])
-    for variant in PROBE["variants"]:
-        for place in places:
-            device = ("sm_" + place.replace(".", "")) if compiling else "cuda:{}".format(place)
-            fields = {"variant": variant, "device": device, "ran": not compiling}
-            try:
-                phase("importing triton")
-                kernels = _kernels(made, variant)
-                work = _compiled if compiling else _ran
-                yield dict(work(made, variant, kernels, place), **fields)
-            except Exception as error:
-                yield made.from_error(error, **fields)
+    try:
+        phase("importing triton")
+        return dict(work(made, variant, _kernels(made, variant), place), **fields)
+    except Exception as error:
+        return made.from_error(error, **fields)
+
+
+def _in_a_process_of_its_own(sm: str, fields: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Compile for one SM by the harness.
+
+    Triton keeps the conversions of the first SM that a process compiles a cast for, and takes them
+    for every later one: for SM 8.0 after 9.0 it writes instructions that SM 8.0 does not have.
+    """
+    phase("compiling for SM {} in a process of its own".format(sm))
+    with tempfile.TemporaryDirectory(prefix="qdoctor-fp8-") as control:
+        Path(control, "request.json").write_text(json.dumps({"mode": "compile", "sms": [sm]}))
+        harness = Path(__file__).resolve().with_name("_harness.py")
+        done = subprocess.run(
+            [sys.executable, "-B", str(harness), str(Path(__file__).resolve()), control],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            timeout=PROBE["seconds"] / 2, check=False,
+        )  # fmt: skip
+        for name in ("result.json", "partial.json"):
+            path = Path(control, name)
+            found = json.loads(path.read_text())["outcomes"] if path.exists() else []
+            if len(found) == len(PROBE["variants"]):
+                return found
+    words = done.stderr.decode(errors="replace").split("Fatal Python error")[0]  # then the stack
+    said = words.strip().splitlines() or ["it said nothing"]
+    text = "the compiler ended its process (status {}): {}".format(done.returncode, said[-1])
+    left = PROBE["variants"][len(found) :]
+    broke = _beside("_outcomes").outcome("failed", text, code="failed", variant=left[0], **fields)
+    return [*found, broke]
 
 
 # The reference
