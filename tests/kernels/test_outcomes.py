@@ -1,0 +1,83 @@
+"""What an exception means as an outcome: shortages are not failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Load = Callable[[str], Any]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "code"),
+    [
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+            "skipped",
+            "out-of-memory",
+        ),
+        (RuntimeError("Triton Error [CUDA]: out of memory"), "skipped", "out-of-memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "skipped", "out-of-memory"),
+        (MemoryError(), "skipped", "out-of-memory"),
+        (
+            RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable"),
+            "skipped",
+            "gpu-busy",
+        ),
+        (RuntimeError("CUDA error: an illegal memory access"), "failed", "failed"),
+        (ValueError("out of memory"), "failed", "failed"),
+        (ImportError("no such library"), "failed", "import-failed"),
+    ],
+)
+def test_shortages_are_told_from_failures(
+    load: Load, error: Exception, outcome: str, code: str
+) -> None:
+    one = load("_outcomes").from_error(error)
+    assert (one["outcome"], one["code"], one["ran"]) == (outcome, code, outcome != "skipped")
+
+
+@pytest.mark.parametrize(
+    ("device", "free", "outcome"),
+    [
+        ("cuda:0", 12.0, "skipped"),
+        ("cuda:0", 4096.0, "failed"),
+        ("cuda:0", None, "failed"),
+        ("cpu", 12.0, "failed"),
+        ("sm_90", 12.0, "failed"),
+        (None, 12.0, "failed"),
+    ],
+)
+def test_any_failure_on_a_nearly_full_gpu_is_could_not_tell(
+    load: Load,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str | None,
+    free: float | None,
+    outcome: str,
+) -> None:
+    made = load("_outcomes")
+    monkeypatch.setattr(made, "free_gpu_mib", lambda: free)
+    error = RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`")
+    one = made.from_error(error, device=device)
+    assert one["outcome"] == outcome
+    assert "CUBLAS_STATUS_NOT_INITIALIZED" in one["detail"]
+    assert ("12 MiB of GPU memory were free" in one["evidence"]) == (outcome == "skipped")
+
+
+def test_an_answer_of_the_library_stays_one_however_full_the_gpu_is(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = load("_outcomes")
+    monkeypatch.setattr(made, "free_gpu_mib", lambda: 1.0)
+    one = made.from_error(made.Refused("no-algorithm", "none here"), device="cuda:0")
+    assert (one["outcome"], one["code"]) == ("failed", "no-algorithm")
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+def test_free_memory_is_known_only_while_a_context_lives(load: Load) -> None:
+    made, cuda = load("_outcomes"), load("_cuda")
+    device = cuda.acquire(made, 0, lambda _text: None)
+    free = made.free_gpu_mib()
+    assert free == pytest.approx(device.memory[0] / 2**20, rel=0.1)
