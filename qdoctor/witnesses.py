@@ -38,20 +38,29 @@ class Witnesses(msgspec.Struct, frozen=True):
     def of_backend(self, row: dict[str, Any]) -> Observation | None:
         """Return the observation that shows a backend itself, the one that decides most.
 
-        A pass outranks a failure of another variant; what only compiled counts if it failed.
+        A pass outranks a failure of another variant, unless that one is ``required``; what only
+        compiled counts if it failed.
         """
         own = [probe for probe in row["probes"] if "layers" not in probe]
         seen = [one for probe in own for one in self._seen(probe)]
         ran = [one for one in seen if one.ran]
-        telling = [one for one in ran if not gave_no_answer(one)]
-        for outcomes in (("passed",), _SPEAKS_AGAINST):
-            for one in telling:
-                if one.outcome in outcomes:
-                    return one
+        decided = self._required(own) or self._passed(own) or _against(ran)
+        if decided is not None:
+            return decided
         silent = next((one for one in ran if gave_no_answer(one)), None)
         if silent is not None:
             return silent
         return next((one for one in seen if not one.ran and one.outcome in _SPEAKS_AGAINST), None)
+
+    def _required(self, own: list[dict[str, Any]]) -> Observation | None:
+        """Return the failure of a variant without which the backend is of no use."""
+        required = [probe for probe in own if probe.get("required", False)]
+        return _against([one for probe in required for one in self._seen(probe) if one.ran])
+
+    def _passed(self, own: list[dict[str, Any]]) -> Observation | None:
+        showing = [probe for probe in own if probe.get("shows", True)]
+        seen = (one for probe in showing for one in self._seen(probe))
+        return next((one for one in seen if one.ran and one.outcome == "passed"), None)
 
     def ask(self, layer: str) -> Answer:
         """Ask one layer by its name: what ran here outranks what the matrix says."""
@@ -146,3 +155,9 @@ class Witnesses(msgspec.Struct, frozen=True):
         asked: layers.Layer = getattr(layers, layer)
         answer = asked(self.machine, self.matrix)
         return answer.rule if answer.value == "no" else "probe-contradicts-matrix"
+
+
+def _against(ran: list[Observation]) -> Observation | None:
+    """Return the first that did not pass, of those that gave an answer."""
+    telling = (one for one in ran if not gave_no_answer(one))
+    return next((one for one in telling if one.outcome in _SPEAKS_AGAINST), None)

@@ -46,6 +46,28 @@ def test_each_int8_layout_by_generation(gpu: str, row_major: str, turing: str, a
     assert found == [row_major, turing, ampere]
 
 
+def test_bitsandbytes_int8_on_its_gpus_and_its_odd_depths_never() -> None:
+    current = {"packages": {"torch": "2.11.0", "bitsandbytes": "0.50.2"}, "gpus": H100}
+    driver = {"driver": {"version": "580.95.05"}}
+    assert expected("bnb_int8", "linear", "cuda:0", **current, **driver) == "pass"
+    assert expected("bnb_int8", "matmul", "cuda:0", **current, **driver) == "pass"
+    assert expected("bnb_int8", "matmul-odd-k", "cuda:0", **current, **driver) == "fail"
+    old = {"packages": {"bitsandbytes": "0.44.1"}}
+    assert expected("bnb_int8", "linear", "cuda:0", gpus=H100, **old) == "fail"
+    assert expected("bnb_int8", "matmul-odd-k", "cuda:0", **old) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("version", "nf4", "fp4"),
+    [("0.50.2", "pass", "pass"), ("0.46.1", "pass", "fail"), ("0.44.1", "fail", "fail")],
+)
+def test_four_bit_on_a_cpu_by_release(version: str, nf4: str, fp4: str) -> None:
+    cpu = {"packages": {"torch": "2.8.0+cpu", "triton": "", "bitsandbytes": version}, "gpus": []}
+    assert expected("bnb_4bit", "nf4", "cpu", **cpu) == nf4
+    assert expected("bnb_4bit", "nf4-double-quant", "cpu", **cpu) == nf4
+    assert expected("bnb_4bit", "fp4", "cpu", **cpu) == fp4
+
+
 def test_a_compiled_probe_is_judged_for_the_sm_it_compiled_for() -> None:
     assert expected("triton_libdevice", "llrint", "sm_70", gpus=H100) == "pass"
     assert expected("triton_libdevice", "llrint", "sm_100", gpus=[]) == "fail"

@@ -159,6 +159,70 @@ def test_int8_stands_with_the_layout_that_its_release_uses(version: str, variant
     )
 
 
+INT8 = {
+    "linear": seen(
+        "bnb_int8", variant="linear", numbers={"timed_rel_error": 0.011, "milliseconds": 0.16}
+    ),
+    "linear-outliers": seen("bnb_int8", variant="linear-outliers", numbers={"rel_error": 0.009}),
+    "matmul": seen("bnb_int8", variant="matmul", numbers={"sums": 20_000.0}),
+}
+
+
+def without(variant: str, **more: Any) -> tuple[Observation, ...]:  # noqa: ANN401
+    worse = seen("bnb_int8", variant=variant, **more)
+    return tuple({**INT8, variant: worse}.values())
+
+
+def test_bitsandbytes_int8_rests_on_its_own_layer() -> None:
+    found = verdicts(H200, *INT8.values())["bnb-int8"]
+    assert (found.usable, found.rel_error, found.milliseconds) == ("yes", 0.011, 0.16)
+    assert "bnb_int8 (linear) passed" in found.reason
+
+
+@pytest.mark.parametrize("variant", ["matmul", "linear", "linear-outliers"])
+def test_int8_falls_with_any_part_that_it_needs(variant: str) -> None:
+    broken = without(variant, outcome="wrong", code="wrong-value", detail="too far")
+    found = verdicts(H200, *broken)["bnb-int8"]
+    assert (found.usable, found.rule) == ("no", "probe-contradicts-matrix")
+    assert f"bnb_int8 ({variant}) computed wrongly: too far" in found.reason
+
+
+def test_an_int8_layer_on_the_slow_path_is_no_int8() -> None:
+    slow = without("linear", outcome="wrong", code="silent-slow-path")
+    found = verdicts(H200, *slow)["bnb-int8"]
+    assert (found.usable, found.rule) == ("no", "silent-slow-path")
+
+
+def test_an_odd_depth_and_a_bare_product_decide_nothing_about_the_layer() -> None:
+    odd = seen("bnb_int8", "wrong", variant="matmul-odd-k", code="silent-slow-path")
+    assert verdicts(H200, *INT8.values(), odd)["bnb-int8"].usable == "yes"
+    found = verdicts(H200, INT8["matmul"])["bnb-int8"]
+    assert (found.usable, found.measured_on) == ("yes", None)
+    assert "not run here" in found.reason
+
+
+def test_a_layer_that_was_left_out_changes_nothing_of_one_that_ran() -> None:
+    starved = without("linear-outliers", outcome="skipped", code="out-of-memory")
+    assert verdicts(H200, *starved)["bnb-int8"].usable == "yes"
+
+
+def test_each_four_bit_format_by_its_own_variant() -> None:
+    numbers = {"rel_error": 0.0917, "milliseconds": 0.05, **SHAPE}
+    nf4 = seen("bnb_4bit", variant="nf4", numbers=numbers)
+    fp4 = seen("bnb_4bit", "failed", variant="fp4", detail="no kernel image")
+    found = verdicts(H200, HALF, nf4, fp4)
+    assert found["bnb-nf4"].usable == "yes"
+    assert found["bnb-nf4"].speedup_vs_half == pytest.approx(1.6)
+    assert (found["bnb-fp4"].usable, found["bnb-fp4"].rule) == ("no", "probe-contradicts-matrix")
+
+
+def test_four_bit_that_ran_on_the_cpu_says_nothing_of_a_gpu() -> None:
+    nf4 = seen("bnb_4bit", variant="nf4", device="cpu", numbers={"rel_error": 0.09})
+    assert verdicts(H200, nf4)["bnb-nf4"].measured_on is None
+    on_cpu = verdicts(CPU, nf4)["bnb-nf4"]
+    assert (on_cpu.usable, on_cpu.measured_on) == ("yes", "the CPU")
+
+
 def test_torch_failing_on_the_gpu_takes_every_backend_of_torch_with_it() -> None:
     found = verdicts(H200, seen("half_gemm", "crashed", variant="half", detail="SIGSEGV"))
     assert usable(found) == []

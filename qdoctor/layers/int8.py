@@ -35,6 +35,19 @@ def bnb_int8_on_this_sm(machine: Machine, matrix: Matrix) -> Answer:
     return _by_layout(machine, matrix, table, row)
 
 
+def bnb_int8_odd_depth(machine: Machine, matrix: Matrix) -> Answer:
+    """Does this bitsandbytes multiply in int8 where the depth is no multiple of 4, on a GPU?"""
+    version = machine.bitsandbytes
+    if not version.value:
+        return unknown(version.reason or f"{PACKAGE} is not installed")
+    table = matrix.table("bnb_int8")
+    row = released.row_for(matrix, table["rows"], PACKAGE, version.value)
+    if row is None or row["odd_depth"] is None:
+        return unknown(f"how {PACKAGE} {version.value} multiplies odd depths is not known")
+    text = f"{PACKAGE} {version.value}: {row['odd_depth']}"
+    return no("silent-slow-path", text, released.cited(table, row, text))
+
+
 def _by_layout(
     machine: Machine, matrix: Matrix, table: dict[str, Any], row: dict[str, Any]
 ) -> Answer:

@@ -9,7 +9,10 @@ The results are right, so nothing complains, while the speed and the memory that
 are lost.
 
 ## How we know
-The probe looks at the path that was taken, not only at the numbers.
+The probe looks at the path that was taken, not only at the numbers: at the native functions that
+were called, the instructions that were compiled, or at sums that the other path could not have got
+right. Where the data says that a release takes the slow path by design (bitsandbytes' int8 with a
+depth that is no multiple of 4), it is not reported.
 
 ## Fix
 Use a shape that the fast path takes, or another backend: the verdicts say which are faster here.
@@ -37,11 +40,11 @@ NAME = "silent-slow-path"
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report observations that prove a number and disprove the path."""
+    """Report observations that prove a number by another path than the data says."""
     for seen in case.observations:
-        if seen.code != NAME:
+        if seen.code != NAME or seen.expected == "fail":
             continue
-        path = f" ({seen.path_taken})" if seen.path_taken else ""
+        path = f": {seen.path_taken}" if seen.path_taken else ""
         why = "it promises nothing that this machine does not keep"
         yield Finding(
             rule=NAME,
