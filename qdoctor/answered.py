@@ -13,9 +13,11 @@ _SILENT = frozenset(
     {
         *("no-answer", "unreadable-answer", "no-control-folder", "interrupted", "budget"),
         *("not-started", "memory-limit", "disk-limit"),
+        *("out-of-memory", "gpu-busy"),
     }
 )
-"""Codes of the probe engine for a child that never told, or that had to be stopped."""
+"""Codes of the probe engine for a child that never told, or that had to be stopped; and of the
+kernels themselves for a GPU that is full or taken, which says nothing of what they examine."""
 
 
 def gave_no_answer(seen: Observation) -> bool:

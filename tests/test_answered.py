@@ -22,6 +22,9 @@ PASSED = Observation(probe="cublaslt_igemm", outcome="passed", variant="row-majo
         ("timed-out", "timed-out", True),
         ("failed", "no-answer", True),
         ("failed", "memory-limit", True),
+        ("skipped", "out-of-memory", True),
+        ("skipped", "gpu-busy", True),
+        ("skipped", "no-gpu", False),
         ("failed", "bad-exit", False),
         ("crashed", "sigsegv", False),
         ("passed", None, False),
@@ -55,7 +58,7 @@ def test_a_crash_before_any_answer_was_not_expected_where_one_should_have_passed
     assert alone.expected == "pass"
     answered = [
         Observation(probe="cublaslt_igemm", outcome="passed", variant=one, device="cuda:0")
-        for one in ("row-major", "col4_4r2_8c", "col32_2r_4r4")
+        for one in ("row-major", "col4_4r2_8c", "col32_2r_4r4", "awkward")
     ]
     assert annotate([*answered, CRASH], machine, shipped())[-1].expected == "unknown"
 
