@@ -42,6 +42,7 @@ from qdoctor.layers.host import (
     triton_fits_python,
 )
 from qdoctor.layers.int8 import (
+    bnb_int8_odd_depth,
     bnb_int8_on_this_sm,
     igemm_col4_4r2_8c,
     igemm_col32_2r_4r4,
@@ -80,6 +81,7 @@ __all__ = [
     "bnb_has_switchback",
     "bnb_imports",
     "bnb_installed",
+    "bnb_int8_odd_depth",
     "bnb_int8_on_cpu",
     "bnb_int8_on_this_sm",
     "bnb_nf4_on_cpu",

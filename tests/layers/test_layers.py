@@ -172,6 +172,10 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("bnb_int8_on_this_sm", "no", "sm-lacks-int8-tensor-cores", {"gpus": V100}),
     ("bnb_int8_on_this_sm", "no", "sm-lacks-int8-tensor-cores", {**bnb("0.45.0"), "gpus": V100}),
     ("bnb_int8_on_this_sm", "unknown", None, {"gpus": B200}),
+    ("bnb_int8_odd_depth", "no", "silent-slow-path", bnb("0.50.2")),
+    ("bnb_int8_odd_depth", "no", "silent-slow-path", bnb("0.45.0")),
+    ("bnb_int8_odd_depth", "unknown", None, bnb("0.44.1")),
+    ("bnb_int8_odd_depth", "unknown", None, bnb(None)),
     ("igemm_row_major", "yes", None, {"gpus": H100}),
     ("igemm_row_major", "unknown", None, {"gpus": V100}),
     ("igemm_col4_4r2_8c", "yes", None, {"gpus": T4}),
@@ -216,6 +220,7 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("torchao_int8_on_sm", "unknown", None, {"gpus": T4}),
 ]
 WITHOUT = {
+    ("bnb_int8_odd_depth", "yes"),  # of the older releases it is not known
     ("torchao_has_int8", "no"),  # every known torchao has it under some name
     ("torchao_int8_on_sm", "no"),  # no GPU is known on which it fails
     ("igemm_row_major", "no"),  # cuBLASLt may multiply int8 on the ordinary cores
