@@ -25,13 +25,24 @@ _LOOKS = re.compile(
     re.IGNORECASE,
 )
 _FOUND = re.compile(
-    r"([\w.]+\.)?find_spec\(.triton.\)|([\w.]+\.)?_*(is|has|have)_*triton\w*(\(\))?|triton"
+    r"([\w.]+\.)?find_spec\(.triton.\)|([\w.]+\.)?_*(is|has|have)_*triton\w*(\(\))?|triton",
+    re.IGNORECASE,
+)
+_OTHER_MAKERS = re.compile(
+    r"(?<![a-z])(ascend|cambricon|enflame|habana|hcu|hip|hpu|iluvatar|kunlunxin|metax|mlu|mthreads|"
+    r"musa|npu|rocm|sunrise|tsingmicro|xpu|intel|amd)(?![a-z])",
+    re.IGNORECASE,
 )
 _FINDS = re.compile(r"find_spec\(.triton.\)|import triton\b")
 _ASKS_MORE = re.compile(
     r"version|cuda|has_triton\(|device|platform|capab|hip\b|environ", re.IGNORECASE
 )
 _SAYS = re.compile(r"True|False|None|[\w.]*find_spec\(.triton.\)( is not None)?")
+
+
+def for_others(member: str) -> bool:
+    """Say whether a file is for another maker's devices, by its path: it is chosen by looking."""
+    return bool(_OTHER_MAKERS.search(member))
 
 
 def catches(node: ast.Try) -> bool:

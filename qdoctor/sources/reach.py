@@ -85,7 +85,9 @@ class _Walk:
 
     def uses(self, module: Module, *, imported: bool) -> Iterator[Reached]:
         """Give the uses in one module, and when each is reached."""
-        parts = list(self._block(module, module.tree.body, "import" if imported else "later"))
+        start: When = "import" if imported else "later"
+        start = "guarded" if guards.for_others(module.member) else start
+        parts = list(self._block(module, module.tree.body, start))
         doubtful = self._doubtful(module, parts)
         for node, when in parts:
             found = list(self._uses.through(module, [node]))

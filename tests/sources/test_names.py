@@ -85,3 +85,29 @@ def test_sources_that_this_python_cannot_parse_are_named() -> None:
     assert sources.unparsed == ["pkg/old.py"]
     with pytest.raises(UnreadableSources, match="no readable pkg"):
         Sources("pkg", {"pkg/__init__.py": "print 'x'\n"})
+
+
+def has(dotted: str, **texts: str) -> bool | None:
+    members = {f"p/{name.replace('__', '/')}.py": text for name, text in texts.items()}
+    return Names(Sources("p", {"p/__init__.py": "", **members})).has(dotted)
+
+
+def test_names_are_looked_up_one_by_one() -> None:
+    text = "def f(): ...\nfrom p.b import g"
+    assert has("p.a", a=text) is True
+    assert has("p.a.f", a=text) is True
+    assert has("p.a.g", a=text, b="def g(): ...") is True
+    assert has("p.a.h", a=text) is False
+    assert has("p.c", a=text) is False
+
+
+def test_what_files_cannot_tell_is_unknown() -> None:
+    assert has("p.a.x", a="def __getattr__(name): ...") is None
+    assert has("p.a.f.attribute", a="f = object()") is None
+    assert has("p.a._private", a="") is None
+
+
+def test_an_object_may_hide_the_module_of_its_name() -> None:
+    root = "from .driver import driver"
+    texts = {"p/__init__.py": root, "p/driver.py": "driver = Driver()"}
+    assert Names(Sources("p", texts)).has("p.driver.active") is None
