@@ -116,15 +116,10 @@ def test_a_compiler_that_ends_its_process_keeps_what_was_answered_before(
     for part in KERNELS.glob("_*.py"):
         (folder / part.name).write_text(part.read_text())
     text = (KERNELS / "triton_fp8_cast.py").read_text()
-    forged = (
-        'variant == "e5m2" and sm == "8.9" and os.abort()\n    kind = CASTS[variant][0]\n    if'
-    )
-    changed = text.replace("import json\n", "import json\nimport os\n", 1)
-    old = "    works = [(kernels[0]"
-    assert changed.count(old) == 1
-    (folder / "triton_fp8_cast.py").write_text(
-        changed.replace(old, f"    {forged.splitlines()[0]}\n{old}")
-    )
+    before = "    works = [(kernels[0]"
+    assert text.count(before) == 1
+    abort = '    if (variant, sm) == ("e5m2", "8.9"):\n        __import__("os").abort()\n'
+    (folder / "triton_fp8_cast.py").write_text(text.replace(before, abort + before))
     answer = start(folder / "triton_fp8_cast.py", mode="compile", sms=["8.9", "9.0"])
     assert [(one["variant"], one["outcome"]) for one in answer.outcomes or []][:3] == [
         ("e4m3", "passed"), ("e5m2", "failed"), ("e4m3", "passed"),
