@@ -12,6 +12,7 @@ from qdoctor.answered import gave_no_answer
 from qdoctor.layers import Answer, together
 from qdoctor.matrix import shipped
 from qdoctor.model import Finding, Observation, Verdict
+from qdoctor.speed import speedup
 from qdoctor.witnesses import Witnesses
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _measured(
         reason=f"{_probe(seen)} passed on {where}; {row['preference_reason']}",
         rel_error=error,
         milliseconds=numbers.get("milliseconds"),
-        speedup_vs_half=_speedup(seen, half),
+        speedup_vs_half=speedup(seen, half),
         weight_bytes_per_param=row["weight_bytes_per_param"],
         measured_on=where + _shape(numbers),
     )
@@ -160,19 +161,6 @@ def _filled(name: str, row: dict[str, Any], answer: Answer) -> Verdict:
         rel_error=row["rel_error"] if answer.value == "yes" else None,
         weight_bytes_per_param=row["weight_bytes_per_param"],
     )
-
-
-def _speedup(seen: Observation, half: Observation | None) -> float | None:
-    """Compare with half's time only where both multiplied the same shape on the same device."""
-    if half is None or half.outcome != "passed" or half.device != seen.device:
-        return None
-    shapes = [
-        [one.numbers.get(key) for key in ("rows", "depth", "columns")] for one in (seen, half)
-    ]
-    times = [one.numbers.get("milliseconds") for one in (half, seen)]
-    if shapes[0] != shapes[1] or None in shapes[0] or not times[0] or not times[1]:
-        return None
-    return times[0] / times[1]
 
 
 def _probe(seen: Observation) -> str:
