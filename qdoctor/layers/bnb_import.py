@@ -9,13 +9,13 @@ from qdoctor.layers.bnb_binaries import PACKAGE
 from qdoctor.layers.bnb_import_others import modules_there, torch_compiler_loads
 from qdoctor.layers.gpu import gpu_present
 from qdoctor.layers.triton_names import Asking, resolve
-from qdoctor.released import fact
+from qdoctor.layers.triton_uses import corrected
+from qdoctor.released import Known, fact
 
 if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
     from qdoctor.model import YesNo
-    from qdoctor.released import Known
 
 
 def bnb_imports(machine: Machine, matrix: Matrix) -> Answer:
@@ -64,7 +64,7 @@ def _behind_a_guard(machine: Machine, matrix: Matrix) -> Answer:
 def _names(machine: Machine, matrix: Matrix, key: str) -> Answer:
     """Look up every name that importing asks triton for; ``key`` is the fact that lists them."""
     version = machine.bitsandbytes.value or ""
-    needed = fact(matrix, PACKAGE, version, key)
+    needed = _inspected(machine, fact(matrix, PACKAGE, version, key), key)
     if needed.value is None:
         return unknown(needed.reason)
     if not needed.value:
@@ -74,6 +74,14 @@ def _names(machine: Machine, matrix: Matrix, key: str) -> Answer:
         return no("triton-api-moved-other", text, needed.because, machine.triton.because)
     asking = Asking(f"importing {PACKAGE} {version}", PACKAGE, version, key)
     return resolve(machine, matrix, needed, asking)
+
+
+def _inspected(machine: Machine, needed: Known[list[str]], key: str) -> Known[list[str]]:
+    """Let the installed files say what importing asks for; the order of it only releases tell."""
+    read = corrected(machine, PACKAGE, needed)
+    if key == "import_needs" or read.value is None or needed.value is None:
+        return read if key == "import_needs" else needed
+    return Known([name for name in needed.value if name in read.value], needed.because)
 
 
 def _decorators(machine: Machine, matrix: Matrix) -> Answer:

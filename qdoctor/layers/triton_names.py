@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor.layers.answer import Answer, no, unknown, yes
+from qdoctor.model import Because
 from qdoctor.released import has
 
 if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
-    from qdoctor.model import Because
+    from qdoctor.model import YesNo
     from qdoctor.released import Known
 
 
@@ -39,17 +40,26 @@ def resolve(machine: Machine, matrix: Matrix, needed: Known[list[str]], asking: 
     version, who = machine.triton, asking.who
     if not version.value:
         return unknown(version.reason or "triton is not installed")
-    answers = {name: has(matrix, "triton", version.value, name) for name in needed.value or ()}
+    answers = {name: has_name(machine, matrix, name) for name in needed.value or ()}
     missing = [name for name, answer in answers.items() if answer == "no"]
     if missing:
         text = f"{who} asks for {_short(missing)}, which triton {version.value} does not have"
-        because = asking.because(matrix, missing[0])
+        because = _place(machine, asking, missing[0]) or asking.because(matrix, missing[0])
         return no(rule_of(missing[0], matrix), text, because, _listing(matrix, version.value))
     open_ones = [name for name, answer in answers.items() if answer == "unknown"]
     if open_ones:
         return unknown(f"whether triton {version.value} has {_short(open_ones)} is not known")
     text = f"triton {version.value} has every name that {who} asks for"
     return yes(text, needed.because, _listing(matrix, version.value))
+
+
+def has_name(machine: Machine, matrix: Matrix, name: str) -> YesNo:
+    """Say whether the installed triton has a name: by its release, else by its own files."""
+    version = machine.triton.value or ""
+    if matrix.matching("triton", version):
+        return has(matrix, "triton", version, name)
+    found = (machine.facts.triton_has or {}).get(name)
+    return "unknown" if found is None else "yes" if found else "no"
 
 
 def rule_of(name: str, matrix: Matrix) -> str | None:
@@ -61,7 +71,20 @@ def rule_of(name: str, matrix: Matrix) -> str | None:
     return None
 
 
+def _place(machine: Machine, asking: Asking, name: str) -> Because | None:
+    """Return the place in the installed files that asks for a name; None where none was read."""
+    for use in machine.facts.triton_names or ():
+        if use.package == asking.package and name in use.names:
+            text = f"{asking.who} uses {name}"
+            return Because(text, f"{use.file}:{use.names[name]}", "inspected")
+    return None
+
+
 def _listing(matrix: Matrix, version: str) -> Because:
+    if not matrix.matching("triton", version):
+        return Because(
+            f"the names of triton {version}", "the installed triton's files", "inspected"
+        )
     return matrix.because("triton", version, "names", f"the names of triton {version}")
 
 

@@ -48,6 +48,7 @@ from qdoctor.rules import (
     triton_missing_for_python,
     triton_ops_removed,
     triton_pin_mismatch,
+    triton_too_old_for_package,
 )
 from qdoctor.rules.case import Case, Rule, Signal
 
@@ -85,6 +86,7 @@ RULES: tuple[Rule, ...] = (
     switchback_unavailable.RULE,
     bnb_version_regression.RULE,
     triton_pin_mismatch.RULE,
+    triton_too_old_for_package.RULE,
     no_c_compiler.RULE,
     python_headers_missing.RULE,
     triton_missing_for_python.RULE,

@@ -1,4 +1,4 @@
-"""Makes the rules about names that bitsandbytes asks triton for and triton does not have."""
+"""Makes the rules about names that packages ask triton for and triton does not have."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from qdoctor.layers import bnb_imports, switchback_triton_names_resolve
 from qdoctor.rules.bnb_releases import importable
 from qdoctor.rules.case import Rule, rule
 from qdoctor.rules.of_layer import of_layers
+from qdoctor.rules.packages_asking import with_packages
 from qdoctor.rules.switchback import instead
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ def missing_names(name: str, doc: str | None) -> Rule:
     def find(case: Case) -> Iterator[Finding]:
         importing = case.ask(bnb_imports)
         broken = importing.value == "no" and importing.rule == name
-        for found in noted.find(case):
-            yield msgspec.structs.replace(found, severity="error") if broken else found
+        own = noted.find(case)
+        found = (msgspec.structs.replace(one, severity="error") if broken else one for one in own)
+        yield from with_packages(found, case, name)
 
     return rule(name, doc, find)
 

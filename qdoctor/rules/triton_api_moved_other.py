@@ -1,18 +1,19 @@
 """Code asks for a triton name that this triton does not have.
 
 ## What it finds
-A bitsandbytes that uses a triton module or function that was moved or removed.
+A bitsandbytes, or any other installed package, that uses a triton module or function that was moved
+or removed.
 
 ## Why it hurts
 Importing it, or compiling its kernels, fails with a missing module or attribute.
 
 ## How we know
 The names that bitsandbytes uses, and those of each triton release, are read from the released
-files.
+files; what other packages use from their installed files. Code that looks first is not accused.
 
 ## Fix
-Install a bitsandbytes made for this triton, or another layer in place of SwitchBack. triton itself
-is required by torch in exactly one release.
+Install a release of the package made for this triton, or another layer in place of SwitchBack.
+triton itself is required by torch in exactly one release.
 
 ## When to ignore
 If what asks for the name is not used.

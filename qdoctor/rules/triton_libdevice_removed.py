@@ -1,7 +1,8 @@
-"""bitsandbytes' SwitchBack calls a triton name that the installed triton does not have.
+"""Kernels call `triton.language.libdevice`, which the installed triton does not have.
 
 ## What it finds
-A bitsandbytes whose SwitchBack kernels use `triton.language.libdevice`, beside a triton without it.
+A bitsandbytes whose SwitchBack kernels use `triton.language.libdevice`, beside a triton without it;
+or any other installed package whose code does.
 
 ## Why it hurts
 The kernels fail when they are first compiled, in the middle of a forward pass:
@@ -9,7 +10,8 @@ The kernels fail when they are first compiled, in the middle of a forward pass:
 
 ## How we know
 The names that bitsandbytes' kernels use, and the names that each triton release has, are read from
-the released files.
+the released files; what other packages use from their installed files. Code that looks first
+(`try`, `hasattr`, a version test) is not accused.
 
 ## Fix
 A newer triton never helps, and torch requires its own triton: use `Linear8bitLt`, or qdoctor's
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import switchback_triton_names_resolve
 from qdoctor.model import Finding
 from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.packages_asking import with_packages
 from qdoctor.rules.switchback import instead, older_torch, working
 
 if TYPE_CHECKING:
@@ -54,4 +57,9 @@ def find(case: Case) -> Iterator[Finding]:
     )
 
 
-RULE = rule(NAME, __doc__, find)
+def find_all(case: Case) -> Iterator[Finding]:
+    """Report bitsandbytes, and every other package whose files ask for such names."""
+    yield from with_packages(find(case), case, NAME)
+
+
+RULE = rule(NAME, __doc__, find_all)

@@ -1,14 +1,15 @@
-"""bitsandbytes imports `triton.ops`, which the installed triton does not have.
+"""A package imports `triton.ops`, which the installed triton does not have.
 
 ## What it finds
-A bitsandbytes that imports `triton.ops` when it is imported itself, beside a triton without it.
+A bitsandbytes that imports `triton.ops` when it is imported itself, beside a triton without it; or
+any other installed package whose code does.
 
 ## Why it hurts
 `import bitsandbytes` fails, and with it everything that uses it: 8-bit, 4-bit and the optimizers.
 
 ## How we know
 What bitsandbytes imports, and which modules each triton release has, is read from the released
-files.
+files; what other packages use from their installed files. Code that looks first is not accused.
 
 ## Fix
 Install a bitsandbytes that imports without `triton.ops`. An older triton would help as well, but
@@ -27,6 +28,7 @@ from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import importable
 from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.packages_asking import with_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,4 +56,9 @@ def find(case: Case) -> Iterator[Finding]:
     )
 
 
-RULE = rule(NAME, __doc__, find)
+def find_all(case: Case) -> Iterator[Finding]:
+    """Report bitsandbytes, and every other package whose files ask for such names."""
+    yield from with_packages(find(case), case, NAME)
+
+
+RULE = rule(NAME, __doc__, find_all)

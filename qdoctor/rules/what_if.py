@@ -127,10 +127,18 @@ def _changed(facts: Facts, package: str, version: str) -> Facts:
         native=[one for one in facts.native or [] if one.package != package] or None,
         requires=_without(facts.requires, package),
         packages_found=[one for one in facts.packages_found or [] if one.name != package] or None,
+        triton_names=[one for one in facts.triton_names or [] if one.package != package] or None,
+        triton_has=None if package == "triton" else facts.triton_has,
     )
     if package != "torch":
         return changed
-    return msgspec.structs.replace(changed, torch_cuda=None, torch_arch_list=None)
+    # torch brings the CUDA libraries along: which files others would be given is another question.
+    native = [
+        msgspec.structs.replace(one, resolved=None, shadowed=None) for one in changed.native or ()
+    ]
+    return msgspec.structs.replace(
+        changed, torch_cuda=None, torch_arch_list=None, native=native or None
+    )
 
 
 def _without(requires: dict[str, list[str]] | None, package: str) -> dict[str, list[str]] | None:

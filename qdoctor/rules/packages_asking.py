@@ -1,0 +1,103 @@
+"""Findings about packages whose code asks triton for names that it does not have.
+
+Every package but bitsandbytes, whose releases the matrix knows: its own rules ask more of it.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from qdoctor.layers.bnb_binaries import PACKAGE as BNB
+from qdoctor.layers.triton_uses import Lack, lacks
+from qdoctor.model import Finding
+from qdoctor.released import parsed, release
+from qdoctor.rules.case import accused
+from qdoctor.rules.remedies import by_hand, pip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from qdoctor.model import Fix
+    from qdoctor.rules.case import Case
+
+_SHOWN = 3
+_LIBDEVICE = "extra.libdevice"
+
+
+def of_packages(
+    case: Case, rule: str, fixes: Callable[[Case, list[Lack]], list[Fix]]
+) -> Iterator[Finding]:
+    """Report each package that lacks a name for ``rule``: an error where it cannot be imported."""
+    version = case.machine.triton.value or "?"
+    own = [one for one in lacks(case.machine, case.matrix) if one.rule == rule]
+    named = sorted((one for one in own if one.package != BNB), key=lambda one: one.package)
+    told = accused(case, rule, "")
+    for package, found in groupby(named, key=lambda one: one.package):
+        lacking = sorted(found, key=lambda one: not one.at_import)
+        broken = lacking[0].at_import
+        yield Finding(
+            rule=rule,
+            severity="error" if broken else "note",
+            title=_title(package, version, lacking, broken=broken),
+            because=[
+                *(one.because(version) for one in lacking[:_SHOWN]),
+                *(told.because if told else ()),
+            ],
+            fixes=fixes(case, lacking),
+        )
+
+
+def with_packages(found: Iterable[Finding], case: Case, rule: str) -> Iterator[Finding]:
+    """Give findings about bitsandbytes and about other packages.
+
+    Where another package surely asks for a name, a text alone does not accuse bitsandbytes.
+    """
+    others = list(of_packages(case, rule, moved))
+    for one in found:
+        if one.undecided is None or not others:
+            yield one
+    yield from others
+
+
+def moved(case: Case, lacking: list[Lack]) -> list[Fix]:
+    """Offer a newer release of the package: triton stays, for torch requires it."""
+    package, rule = lacking[0].package, lacking[0].rule
+    return [*_newer(case, package, rule), *_elsewhere(case, lacking)]
+
+
+def _newer(case: Case, package: str, rule: str) -> list[Fix]:
+    version = parsed((case.machine.facts.packages or {}).get(package))
+    triton, torch = case.machine.triton.value, case.machine.torch.value
+    stays = f", which torch {torch} requires" if torch and case.machine.triton_pin.value else ""
+    why = f"a newer {package} may be made for triton {triton}{stays}"
+    spec = f">{version.public}" if version else ""
+    return [pip("upgrade", package, spec, why, verify=rule, applicability="unsafe")]
+
+
+def _elsewhere(case: Case, lacking: list[Lack]) -> list[Fix]:
+    """Say under which name the installed triton has the function, for whoever changes the code."""
+    triton = case.machine.triton.value or ""
+    known = release(case.matrix, "triton", triton)
+    names: list[str] = known.facts.get("names", []) if known else []
+    for lack in lacking:
+        if there := _now(lack.name, names):
+            why = f"in triton {triton} {lack.name} is {there} ({lack.file}:{lack.line} asks for it)"
+            return [by_hand("change-code", why, verify=lack.rule)]
+    return []
+
+
+def _now(name: str, names: list[str]) -> str | None:
+    """Return the name of the same function below ``triton.language``; libdevice's, if it has it."""
+    last = name.rpartition(".")[2]
+    found = [
+        one for one in names if one.startswith("triton.language.") and one.endswith(f".{last}")
+    ]
+    return min(found, key=lambda one: (_LIBDEVICE not in one, len(one)), default=None)
+
+
+def _title(package: str, triton: str, lacking: list[Lack], *, broken: bool) -> str:
+    name = lacking[0].name
+    if broken:
+        return f"{package} cannot be imported: triton {triton} has no {name}"
+    return f"code of {package} asks for {name}, which triton {triton} does not have"

@@ -1,0 +1,57 @@
+"""triton-too-old-for-package: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "triton-too-old-for-package"
+# Only in releases that are newer than triton 2.1.0, by the matrix.
+NEWER = "triton.language.extra.libdevice"
+
+
+def using(name: str, when: str = "import") -> list[dict[str, Any]]:
+    return [{"package": "fla-core", "file": "fla/op.py", "names": {name: 3}, "when": when}]
+
+
+OLD = {"torch": "2.1.2", "triton": "2.1.0", "fla-core": "0.4.0"}
+
+
+def test_fires_where_only_newer_releases_have_the_name(ask: Ask) -> None:
+    found = ask("v100", packages=OLD, triton_names=using(NEWER))[NAME]
+    assert found.severity == "error"
+    assert "fla-core cannot be imported" in found.title
+    first = found.fixes[0]
+    assert (first.action, first.package, first.spec) == ("downgrade", "fla-core", "<0.4.0")
+
+
+def test_a_newer_torch_brings_the_triton_and_triton_alone_is_not_offered(ask: Ask) -> None:
+    fixes = ask("h100", packages=OLD, triton_names=using(NEWER))[NAME].fixes
+    assert [fix.package for fix in fixes] == ["fla-core", "torch"]
+    assert fixes[1].applicability == "unsafe"
+
+
+def test_where_torch_requires_no_triton_triton_alone_is_the_fix(ask: Ask) -> None:
+    host = {"os": "windows", "libc": None}
+    found = ask("h100", packages=OLD, triton_names=using(NEWER), host=host)
+    fix = found[NAME].fixes[0]
+    assert (fix.action, fix.package) == ("upgrade", "triton")
+    assert fix.spec is not None
+
+
+def test_is_silent_on_a_triton_that_has_it(ask: Ask) -> None:
+    assert NAME not in ask("h100", packages={"fla-core": "0.4.0"}, triton_names=using(NEWER))
+
+
+def test_is_silent_where_older_releases_had_it(ask: Ask) -> None:
+    names = using("triton.ops.matmul")
+    assert NAME not in ask("h100", packages={"fla-core": "0.4.0"}, triton_names=names)
+
+
+def test_is_silent_where_triton_is_unknown(ask: Ask) -> None:
+    packages = {"torch": None, "triton": None, "fla-core": "0.4.0"}
+    assert NAME not in ask("h100", packages=packages, torch_cuda=None, triton_names=using(NEWER))
