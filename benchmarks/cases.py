@@ -19,9 +19,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from qdoctor.diagnosis import diagnose
+import qdoctor
 from qdoctor.matrix import shipped
-from qdoctor.model import Facts, from_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,9 +88,11 @@ def read(path: Path) -> list[Case]:
 
 
 def score(case: Case, matrix: Matrix) -> Score:
-    """Diagnose the machine of a case and hold the answer against what is accepted."""
-    facts = from_plain(case.facts, Facts, case.id)
-    _, findings = diagnose(facts, (), case.error, (), matrix)
+    """Diagnose the machine of a case and hold the answer against what is accepted.
+
+    ``matrix`` tells which versions were released; the diagnosis itself uses the shipped one.
+    """
+    findings = qdoctor.diagnose(case.facts, case.error).findings
     answers = answering(findings, case.error)
     accepted = set(case.expect.causes)
     rules = [one.rule for one in answers]

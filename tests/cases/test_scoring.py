@@ -9,7 +9,7 @@ import pytest
 from packaging.version import Version
 
 from qdoctor.matrix import shipped
-from qdoctor.model import Finding, Fix
+from qdoctor.model import Diagnosis, Finding, Fix
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -32,7 +32,8 @@ def answer(scorer: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa:
     """Score one case whose diagnosis is given."""
 
     def _answer(findings: list[Finding], *, error: str | None = None, **expect: Any) -> Any:  # noqa: ANN401
-        monkeypatch.setattr(scorer, "diagnose", lambda *_: (None, findings))
+        given = Diagnosis(findings=findings, verdicts=[])
+        monkeypatch.setattr("qdoctor.diagnose", lambda *_: given, raising=False)
         wanted = {"causes": ["right"], "healthy_env": False, "fixes": [], **expect}
         case: dict[str, Any] = {
             "id": "x",
