@@ -45,8 +45,8 @@ INT8_CALLS = ("aten::_int_mm", "torchao::")
 """Torch's int8 product, and torchao's own ones."""
 MAKERS = ("Int8DynamicActivationInt8WeightConfig", "int8_dynamic_activation_int8_weight")
 """How its releases call the recipe: a class since 0.9, a function since 0.4."""
-OLDEST = "change_linear_weights_to_int8_dqtensors"
-"""The one call of its first releases."""
+OLDEST = ("change_linear_weights_to_int8_dqtensors", "apply_dynamic_quant")
+"""The one call of its first releases, before there was quantize_."""
 
 
 def phase(text: str) -> None:
@@ -94,17 +94,26 @@ def _recipe(made: Any) -> Tuple[str, Callable[[Any], Any]]:
             raise
         raise made.Skipped("not-installed", "torchao is not installed") from None
     recipes = importlib.import_module("torchao.quantization")
-    release = "torchao {}".format(getattr(torchao, "__version__", "?"))
+    release = "torchao {}".format(getattr(torchao, "__version__", None) or _installed())
     quantize = getattr(recipes, "quantize_", None)
     for name in MAKERS:
         make = getattr(recipes, name, None)
         if make is not None and quantize is not None:
             return "{}: quantize_ with {}".format(release, name), _by(quantize, make)
-    oldest = getattr(recipes, OLDEST, None)
-    if oldest is None:
-        text = "{} has no int8 recipe for dynamic activations".format(release)
-        raise made.Skipped("not-shipped", text)
-    return "{}: {}".format(release, OLDEST), oldest
+    for name in OLDEST:
+        if hasattr(recipes, name):
+            return "{}: {}".format(release, name), getattr(recipes, name)
+    text = "{} has no int8 recipe for dynamic activations".format(release)
+    raise made.Skipped("not-shipped", text)
+
+
+def _installed() -> str:
+    """Read the version from its metadata: the first releases do not say it themselves."""
+    metadata = importlib.import_module("importlib.metadata")
+    try:
+        return metadata.version("torchao")
+    except metadata.PackageNotFoundError:
+        return "of unknown version"
 
 
 def _by(quantize: Callable[..., Any], make: Callable[[], Any]) -> Callable[[Any], Any]:

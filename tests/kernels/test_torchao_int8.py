@@ -48,6 +48,7 @@ APIS = {
     "change_linear_weights_to_int8_dqtensors": (
         "def change_linear_weights_to_int8_dqtensors(model): swap(model)\n"
     ),
+    "apply_dynamic_quant": "def apply_dynamic_quant(model): swap(model)\n",
 }
 CONFIG = "Int8DynamicActivationInt8WeightConfig"
 
