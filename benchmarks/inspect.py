@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from runpy import run_path
 
 
 def _give_the_standard_one() -> None:
@@ -25,6 +26,4 @@ def _give_the_standard_one() -> None:
 if __name__ == "inspect":
     _give_the_standard_one()
 elif __name__ == "__main__":
-    import inspecting
-
-    inspecting.main()
+    run_path(str(Path(__file__).with_name("inspecting.py")), run_name="__main__")

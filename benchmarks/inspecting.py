@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -80,7 +81,8 @@ def measured(reading: Reading, runs: int) -> dict[str, Any]:
 
 def synthetic(reading: Reading, library: Path, count: int, runs: int) -> dict[str, Any]:
     """Time an environment of ``count`` libraries, ten in each of its packages."""
-    with tempfile.TemporaryDirectory(dir=library.parent if _links(library) else None) as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        one_copy = shutil.copy(library, folder)
         distributions = []
         for number in range(0, count, 10):
             name = f"made{number}"
@@ -89,7 +91,7 @@ def synthetic(reading: Reading, library: Path, count: int, runs: int) -> dict[st
             Path(folder, name).mkdir()
             files = [f"{name}/lib{one}.so" for one in range(min(10, count - number))]
             for file in files:
-                Path(folder, file).hardlink_to(library)
+                Path(folder, file).hardlink_to(one_copy)
             record = "".join(f"{file},sha256=x,1\n" for file in files)
             (info / "RECORD").write_text(record, encoding="utf-8")
             distributions.append(Distribution(name, "1.0", str(info / "METADATA"), folder))
@@ -97,10 +99,6 @@ def synthetic(reading: Reading, library: Path, count: int, runs: int) -> dict[st
             reading, distributions=distributions, path=[folder], folders={}
         )
         return measured(made, runs)
-
-
-def _links(library: Path) -> bool:
-    return os.access(library.parent, os.W_OK)
 
 
 def main() -> None:

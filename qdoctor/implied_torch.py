@@ -39,13 +39,24 @@ def torch_sm(
     """Return the SMs that torch holds machine code or PTX for, as ``sm_80``, ``compute_80``."""
     mined = _released_sm(facts, matrix, cuda)
     if facts.torch_arch_list is None:
-        return mined
+        return _inspected_sm(facts) or mined
     text = f"this torch holds {', '.join(facts.torch_arch_list) or 'no CUDA code'}"
     read = Because(text, "facts: torch_arch_list", "inspected")
     differs = mined.value is not None and set(mined.value) != set(facts.torch_arch_list)
     if mined.because and differs:
         disagreed.append(Contradiction("torch_sm", read, mined.because))
     return Known(facts.torch_arch_list, read)
+
+
+def _inspected_sm(facts: Facts) -> Known[list[str]] | None:
+    """Take the GPU code that was read from torch's libraries, the one that holds most of it."""
+    read = [one for one in facts.native or () if one.package == "torch" and (one.sm or one.ptx)]
+    if not read:
+        return None
+    most = max(read, key=lambda one: len(one.sm or ()))
+    held = [*(most.sm or ()), *(f"compute_{one.rpartition('_')[2]}" for one in most.ptx or ())]
+    text = f"this torch's {most.file} holds {', '.join(held)}"
+    return Known(held, Because(text, "facts: native", "inspected"))
 
 
 def _stated_cuda(facts: Facts) -> Known[str] | None:

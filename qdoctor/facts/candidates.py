@@ -20,7 +20,7 @@ from qdoctor.facts.inspected import Inspections
 from qdoctor.model import Noun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from qdoctor.facts.interpreter import Reading
 
@@ -40,9 +40,9 @@ class Listing(Noun, frozen=True):
     ``tops`` are the names at the top of the import folder that the distribution owns.
     """
 
-    files: list[str] = []
-    tops: list[str] = []
-    folders: list[str] = []
+    files: tuple[str, ...] = ()
+    tops: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     editable: bool = False
 
 
@@ -144,8 +144,8 @@ def _listed(path: Path) -> Listing:
 
 def _record(data: bytes) -> Listing:
     return Listing(
-        files=[os.fsdecode(found) for found in _IN_RECORD.findall(data)],
-        tops=sorted({os.fsdecode(found) for found in _TOP.findall(data)}),
+        files=tuple(os.fsdecode(found) for found in _IN_RECORD.findall(data)),
+        tops=tuple(sorted({os.fsdecode(found) for found in _TOP.findall(data)})),
         editable=f"/{_EDITABLE},".encode() in data,
     )
 
@@ -158,7 +158,7 @@ def _folder(path: Path) -> Listing:
                 files.append(entry.name)
             elif entry.is_dir(follow_symlinks=False) and _is_walked(entry.name):
                 folders.append(entry.name)
-    return Listing(files=sorted(files), folders=sorted(folders))
+    return Listing(files=tuple(sorted(files)), folders=tuple(sorted(folders)))
 
 
 def _is_walked(name: str) -> bool:
@@ -196,8 +196,3 @@ def _extensions_of_torch(environ: Mapping[str, str]) -> str:
         f"{environ['HOME']}/.cache" if environ.get("HOME") else ""
     )
     return f"{cache}/torch_extensions" if cache else ""
-
-
-def names(candidates: Iterable[Candidate], package: str) -> list[str]:
-    """Give the paths of one package's candidates."""
-    return [one.path for one in candidates if one.package == package]

@@ -46,6 +46,12 @@ def read_linux(
     asked = ask(_with_wsl_folder(environ, root), list(libraries))
     version = asked.nvml.driver or version
     driver, unread = _driver(version, loaded[0] if loaded else None, own, asked)
+    beside = None if loaded else own or libcuda.elsewhere(environ, root)
+    driver = msgspec.structs.replace(
+        driver,
+        libcuda=str(loaded[0]) if loaded else "",
+        libcuda_elsewhere=str(beside) if beside else "",
+    )
     devices = asked.nvml.devices or _from_proc(root)
     if asked.nvml.error and not devices:
         return Hardware(driver, None, {**unread, "gpus": asked.nvml.error})

@@ -1,14 +1,12 @@
 """Which libcuda.so.1 the examined process would load, in the dynamic loader's order.
 
 LD_LIBRARY_PATH, then the loader's cache, then the default folders (ld.so(8)); no library is opened.
-The cache's layout is that of glibc's ``sysdeps/generic/dl-cache.h``.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +15,6 @@ if TYPE_CHECKING:
 
 SONAME = "libcuda.so.1"
 _CACHE = "etc/ld.so.cache"
-_CACHE_MAGIC = b"glibc-ld.so.cache1.1"
-_HEADER = struct.Struct("=20sII")  # magic, number of entries, length of strings
-_HEADER_BYTES = 48
-_ENTRY = struct.Struct("=iIIIQ")  # flags, name, path, os version, hardware capabilities
 _DEFAULT_FOLDERS = (
     "lib64",
     "usr/lib64",
@@ -29,8 +23,10 @@ _DEFAULT_FOLDERS = (
     "usr/lib/x86_64-linux-gnu",
     "usr/lib/aarch64-linux-gnu",
 )
-# Where drivers lie that a loader finds only when told: WSL, GKE, NixOS.
-_TOLD_FOLDERS = ("usr/lib/wsl/lib", "usr/local/nvidia/lib64", "run/opengl-driver/lib")
+# Where drivers lie that a loader finds only when told: WSL, GKE, NixOS, Colab.
+_TOLD_FOLDERS = (
+    *("usr/lib/wsl/lib", "usr/local/nvidia/lib64", "run/opengl-driver/lib", "usr/lib64-nvidia"),
+)
 _VERSION = re.compile(r"libcuda\.so\.(\d+\.\d+(?:\.\d+)?)$")
 _COMPAT_FOLDER = re.compile(r"/cuda-(\d+\.\d+)/compat/")
 _IS_64_BIT = b"\x7fELF\x02"
@@ -60,6 +56,16 @@ def of_version(version: str, environ: Mapping[str, str], root: Path = Path("/"))
     return None
 
 
+def elsewhere(environ: Mapping[str, str], root: Path = Path("/")) -> Path | None:
+    """Find a libcuda.so.1 in a folder that drivers use and the loader was not told of."""
+    found = {os.path.realpath(path) for path in found_by_loader(environ, root)}
+    for name in _TOLD_FOLDERS:
+        path = root / name / SONAME
+        if _is_64_bit(path) and os.path.realpath(path) not in found:
+            return path
+    return None
+
+
 def version_of(path: Path) -> str | None:
     """Driver version in the name of the file a libcuda.so.1 leads to; WSL's states none."""
     found = _VERSION.search(os.path.realpath(path))
@@ -77,23 +83,14 @@ def compat_folder(path: Path) -> str | None:
 
 def _cached(cache: Path) -> Iterator[str]:
     """Paths that the loader's cache has for libcuda.so.1, in its order; none of a damaged cache."""
+    from qdoctor.binaries import read_ld_cache  # noqa: PLC0415 - where a driver is there only
+
     try:
         data = cache.read_bytes()
     except OSError:
         return
-    start = data.find(_CACHE_MAGIC)  # 0, or behind a table in the format of glibc before 2.2
-    if start < 0 or len(data) < start + _HEADER_BYTES:
-        return
-    _, count, _ = _HEADER.unpack_from(data, start)
-    first = start + _HEADER_BYTES
-    for at in range(first, min(first + count * _ENTRY.size, len(data)) - _ENTRY.size + 1, 24):
-        _, name, path, _, _ = _ENTRY.unpack_from(data, at)
-        if _string(data, start + name) == SONAME:
-            yield _string(data, start + path)
-
-
-def _string(data: bytes, at: int) -> str:
-    return os.fsdecode(data[at : data.find(b"\0", at)]) if 0 <= at < len(data) else ""
+    if SONAME.encode() in data:
+        yield from (entry.path for entry in read_ld_cache(data) if entry.name == SONAME)
 
 
 def _is_64_bit(path: Path) -> bool:

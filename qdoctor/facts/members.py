@@ -44,12 +44,12 @@ def members_of(distribution: Distribution) -> Members:
     listed = list(_listed(record_of(distribution)))
     files = {name: folder / name for name in listed if name.endswith(".py")}
     if sources := _editable(folder, listed):
-        files = {name: path for root, top in sources for name, path in _walked(root, top)}
+        files = {name: path for root, top in sources for name, path in walked(root, top)}
         return Members(_kept(files), loose=True)
     if listed:
         return Members(_kept(files), loose=False)
     tops = _top_level(distribution)
-    files = {name: path for top in tops for name, path in _walked(folder, top)}
+    files = {name: path for top in tops for name, path in walked(folder, top)}
     return Members(_kept(files), loose=True)
 
 
@@ -138,7 +138,7 @@ def _top_level(distribution: Distribution) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip().isidentifier()]
 
 
-def _walked(root: Path, top: str) -> Iterator[tuple[str, Path]]:
+def walked(root: Path, top: str) -> Iterator[tuple[str, Path]]:
     """Give the Python files below a package's folder; links are not followed, depth is bounded."""
     start = root / top
     if start.is_file():

@@ -98,7 +98,10 @@ def _native_without(
     native: list[NativeLibrary] | None, gone: set[str]
 ) -> list[NativeLibrary] | None:
     """Leave out what is replaced; nothing left is unknown, not known to be none."""
-    return [library for library in native or [] if library.package not in gone] or None
+    kept = [library for library in native or [] if library.package not in gone]
+    if "torch" in gone:  # it brings the CUDA libraries along that others are given
+        kept = [msgspec.structs.replace(one, resolved=None, shadowed=None) for one in kept]
+    return kept or None
 
 
 def _with_gpus(facts: Facts, gpus: list[Gpu]) -> Facts:

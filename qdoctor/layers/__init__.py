@@ -14,9 +14,10 @@ from qdoctor.layers.bnb import (
     bnb_has_fp4,
     bnb_has_nf4,
     bnb_installed,
+    bnb_libs_found,
 )
 from qdoctor.layers.bnb_import import bnb_imports
-from qdoctor.layers.driver import driver_serves_torch
+from qdoctor.layers.driver import driver_serves_torch, libcuda_found
 from qdoctor.layers.elsewhere import (
     bnb_fp4_on_cpu,
     bnb_int8_on_cpu,
@@ -48,6 +49,7 @@ from qdoctor.layers.int8 import (
     igemm_col32_2r_4r4,
     igemm_row_major,
 )
+from qdoctor.layers.natives import torch_ptx_compiles
 from qdoctor.layers.switchback import bnb_has_switchback, switchback_triton_names_resolve
 from qdoctor.layers.torch import torch_has_cuda, torch_has_sm, torch_installed
 from qdoctor.layers.torchao import (
@@ -84,6 +86,7 @@ __all__ = [
     "bnb_int8_odd_depth",
     "bnb_int8_on_cpu",
     "bnb_int8_on_this_sm",
+    "bnb_libs_found",
     "bnb_nf4_on_cpu",
     "driver_knows_gpu",
     "driver_serves_torch",
@@ -95,6 +98,7 @@ __all__ = [
     "igemm_row_major",
     "int8_tensor_cores",
     "libc_new_enough",
+    "libcuda_found",
     "python_supported",
     "switchback_triton_names_resolve",
     "together",
@@ -104,6 +108,7 @@ __all__ = [
     "torch_has_cuda",
     "torch_has_sm",
     "torch_installed",
+    "torch_ptx_compiles",
     "torchao_fits_torch",
     "torchao_has_int8",
     "torchao_installed",

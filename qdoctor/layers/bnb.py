@@ -10,6 +10,7 @@ from qdoctor.layers.answer import Answer, no, unknown, yes
 from qdoctor.layers.bnb_binaries import PACKAGE, chosen
 from qdoctor.layers.sms import runs_on
 from qdoctor.layers.torch import installed
+from qdoctor.model import Because
 from qdoctor.released import fact, fits, has
 
 if TYPE_CHECKING:
@@ -62,6 +63,21 @@ def bnb_binary_has_sm(machine: Machine, matrix: Matrix) -> Answer:
         text = f"{binary.file} has no code for SM {sm.value} (it has {', '.join(archs) or 'none'})"
         return no("bnb-no-sm-binary", text, *because, sm.because)
     return yes(f"the {serving} code of {binary.file} runs on SM {sm.value}", *because)
+
+
+def bnb_libs_found(machine: Machine, matrix: Matrix) -> Answer:
+    """Would the library that is loaded be given the CUDA libraries that it needs?"""
+    choice = chosen(machine, matrix)
+    if choice.binary is None:
+        return unknown(choice.answer.reason)
+    binary = choice.binary
+    if binary.missing is None:
+        return unknown(f"which files {binary.file} would be given is not known")
+    if not binary.missing:
+        return yes(f"the loader finds what {binary.file} needs", *choice.answer.because)
+    text = f"{binary.file} needs {', '.join(binary.missing)}, which the loader does not find"
+    read = Because(text, "facts: native", "inspected")
+    return no("bnb-cuda-libs-not-found", text, read, *choice.answer.because)
 
 
 def bnb_has_nf4(machine: Machine, matrix: Matrix) -> Answer:

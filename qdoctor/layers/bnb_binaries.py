@@ -33,6 +33,8 @@ class Binary(msgspec.Struct, frozen=True):
     sm: tuple[str, ...] | None
     ptx: tuple[str, ...] | None
     glibc: str | None
+    missing: tuple[str, ...] | None = None
+    """CUDA libraries that it needs and would not be given here; None: not known."""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -59,7 +61,7 @@ def _pick(
     machine: Machine, matrix: Matrix, found: Sequence[Binary], because: Because | None
 ) -> tuple[Binary | None, Answer]:
     if not found:
-        return None, _no_library_at_all(machine, because)
+        return None, _no_library_at_all(machine, matrix, because)
     override = (machine.facts.env or {}).get(OVERRIDE)
     if override:
         return _overridden(override, found, because)
@@ -120,12 +122,18 @@ def _nearest(found: Sequence[Binary], cuda: str) -> Binary | None:
 
 def _available(machine: Machine, matrix: Matrix) -> Known[tuple[Binary, ...]]:
     """Return the CUDA libraries: as read from the installed package, else from its wheel."""
-    read = [one for one in machine.facts.native or () if one.package == PACKAGE and one.file]
+    read = [one for one in machine.facts.native or () if one.package == PACKAGE]
+    read = [one for one in read if one.file is not None]
     if read:
         because = Because(
             "the installed bitsandbytes' libraries were read", "facts: native", "inspected"
         )
         return Known(tuple(_binaries([_plain(one) for one in read])), because)
+    return _released(machine, matrix)
+
+
+def _released(machine: Machine, matrix: Matrix) -> Known[tuple[Binary, ...]]:
+    """Return the CUDA libraries in the wheel of the installed release for this platform."""
     version = machine.bitsandbytes
     if not version.value:
         return released.unknown(version.reason or "bitsandbytes is not installed")
@@ -149,6 +157,7 @@ def _binaries(libraries: list[dict[str, Any]]) -> list[Binary]:
             sm=None if one.get("sm") is None else tuple(one["sm"]),
             ptx=None if one.get("ptx") is None else tuple(one["ptx"]),
             glibc=one.get("glibc"),
+            missing=one.get("missing"),
         )
         for one, name in named
         if name
@@ -156,7 +165,10 @@ def _binaries(libraries: list[dict[str, Any]]) -> list[Binary]:
 
 
 def _plain(library: Any) -> dict[str, Any]:  # noqa: ANN401 - a NativeLibrary, as a mined one looks
-    return {key: getattr(library, key) for key in ("file", "sm", "ptx", "glibc")}
+    plain = {key: getattr(library, key) for key in ("file", "sm", "ptx", "glibc")}
+    if library.resolved is not None:
+        plain["missing"] = tuple(need for need, file in library.resolved.items() if not file)
+    return plain
 
 
 def _architecture(machine: Machine) -> str:
@@ -171,9 +183,22 @@ def _below_turing(machine: Machine, matrix: Matrix) -> bool:
     return bool(rows) and not any(row["int8_mma"] for row in rows)
 
 
-def _no_library_at_all(machine: Machine, because: Because | None) -> Answer:
+def _no_library_at_all(machine: Machine, matrix: Matrix, because: Because | None) -> Answer:
+    """Say whether the release has none for this platform, or the installed copy lacks them."""
+    if because is not None and because.strength == "inspected":
+        wheel = _released(machine, matrix)
+        if wheel.value or (wheel.value is None and _is_source_build(machine, matrix)):
+            text = "the installed bitsandbytes holds no native library for CUDA"
+            return no("bnb-source-build-incomplete", text, because, wheel.because)
     system = machine.os.value or "this system"
     text = f"bitsandbytes {machine.bitsandbytes.value or '?'} ships no CUDA library for {system}"
     if machine.os.value == "windows":
         return no("bnb-windows-unsupported", text, because)
     return no("bnb-platform-unsupported", f"{text} on {_architecture(machine)}", because)
+
+
+def _is_source_build(machine: Machine, matrix: Matrix) -> bool:
+    """Say whether this version was never released: somebody built it, where CUDA exists."""
+    version = machine.bitsandbytes.value
+    never = bool(version) and not matrix.matching(PACKAGE, version or "")
+    return never and machine.os.value in {"linux", "windows"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers.answer import Answer, no, unknown, yes
+from qdoctor.model import Because
 from qdoctor.released import parsed
 
 if TYPE_CHECKING:
@@ -68,3 +69,20 @@ def _drivers(machine: Machine, matrix: Matrix, ceiling: str) -> list[str]:
     system = "windows" if machine.os.value == "windows" else "linux"
     stated = [machine.driver_version.value, row.get(f"driver_{system}") if row else None]
     return [one for one in stated if one]
+
+
+def libcuda_found(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
+    """Does the loader find the driver's own libcuda, where there is a driver?"""
+    driver = machine.facts.driver
+    path = driver.libcuda if driver else None
+    if machine.driver_version.value == "":
+        return yes("there is no driver whose library could be found")
+    if path is None:
+        return unknown("which libcuda the loader would find is not known")
+    because = Because(f"libcuda is {path!r}", "facts: driver.libcuda", "inspected")
+    if not path:
+        return no("libcuda-not-found", "the loader finds no libcuda.so.1", because)
+    if "stubs" in path.split("/"):
+        text = f"the loader finds a stub first, {path}"
+        return no("libcuda-not-found", text, because)
+    return yes(f"the loader finds {path}", because)

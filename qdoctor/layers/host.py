@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers.answer import Answer, no, together, unknown, yes
 from qdoctor.layers.bnb_binaries import chosen
+from qdoctor.layers.natives import highest, libraries_of
 from qdoctor.model import Because
 from qdoctor.released import Known, fact, fits, parsed
 
@@ -151,11 +152,14 @@ def _glibc_needed(machine: Machine, matrix: Matrix, package: str, version: str) 
     """Return the glibc a package's code needs: of the library that is loaded, for bitsandbytes."""
     if package == "bitsandbytes":
         return chosen(machine, matrix).glibc
-    for library in machine.facts.native or ():
-        if library.package == package and library.glibc:
-            text = f"the installed {library.file} needs glibc {library.glibc}"
-            return Known(library.glibc, Because(text, "facts: native", "inspected"))
-    return fact(matrix, package, version, "glibc")
+    known = fact(matrix, package, version, "glibc")
+    read = {one.glibc: one.file for one in libraries_of(machine, package)}
+    newest = highest(read)
+    floor, own = parsed(known.value), parsed(newest)
+    if own is None or (floor is not None and own < floor):  # only what links CUDA was read
+        return known
+    text = f"the installed {read[newest]} needs glibc {newest}"
+    return Known(newest, Because(text, "facts: native", "inspected"))
 
 
 def _tagged_floor(matrix: Matrix, package: str, version: str, need: Known[str]) -> Answer:

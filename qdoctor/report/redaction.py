@@ -32,6 +32,8 @@ _CLOSED = {
         "toolkit_cuda",
         "ptx",
         "glibc",
+        "glibcxx",
+        "ptx_isa",
         "packages",
         "arch",
         "compute_mode",

@@ -9,9 +9,10 @@ The native library does not load (`libcusparse.so.11: cannot open shared object 
 fails at the first int8 product.
 
 ## How we know
-The cuBLASLt probe looks for the library as the examined interpreter would, and says whether none or
-only another major version is there; the needs of bitsandbytes' libraries are read from their ELF
-headers.
+What bitsandbytes' library needs is read from its ELF header, and the dynamic loader's way is
+followed for each: what torch loaded before, DT_RPATH and DT_RUNPATH, LD_LIBRARY_PATH, the loader's
+cache, the default folders. The cuBLASLt probe opens the library as the examined interpreter would,
+and says whether none or only another major version is there.
 
 ## Fix
 Install the torch build for the CUDA major that bitsandbytes' library needs: it brings the libraries
@@ -25,9 +26,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qdoctor.layers import bnb_libs_found
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing, resting_on
-from qdoctor.rules.case import Suspicion, accused, rule
+from qdoctor.rules.case import Suspicion, rule, suspect
 from qdoctor.rules.observed import what_happened
 from qdoctor.rules.torch_builds import offers
 
@@ -40,17 +42,19 @@ if TYPE_CHECKING:
 NAME = "bnb-cuda-libs-not-found"
 _CODES = ("library-missing", "wrong-major")
 _PROBE = "cublaslt_igemm"
-_UNSEEN = "whether the CUDA libraries are found was not probed (`qdoctor check` does)"
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report CUDA libraries that are missing or of the wrong major version."""
     seen = [one for one in case.observations if one.code in _CODES]
-    suspicion = _seen(seen) if seen else accused(case, NAME, _UNSEEN)
+    answer = case.ask(bnb_libs_found)
+    suspicion = _seen(seen) if seen else suspect(case, NAME, answer)
     if suspicion is None or _found(case):
         return
     wrong = any(one.code == "wrong-major" for one in seen)
     missing = case.said(NAME, "library") or "the CUDA libraries"
+    if answer.value == "no" and not seen:
+        missing = "the CUDA libraries that bitsandbytes needs"
     probes = [name for one in seen for name in (one.probe, *resting_on(case, one))]
     yield Finding(
         rule=NAME,

@@ -1,14 +1,15 @@
 """The system's C library is older than a package needs.
 
 ## What it finds
-A glibc below the oldest that an installed package was built for.
+A glibc below the oldest that an installed package was built for, or a libstdc++ (GLIBCXX).
 
 ## Why it hurts
 Its libraries do not load: ``version `GLIBC_2.34' not found``.
 
 ## How we know
-The versions that a library needs are read from its ELF headers, and the floor of a wheel from its
-platform tag; the system says which glibc it has.
+The versions that a library needs are read from its ELF headers, those of every installed package
+that links CUDA included, and the floor of a wheel from its platform tag; the system says which
+glibc it has, and the libstdc++ that the interpreter would load which versions it defines.
 
 ## Fix
 Install a release that was built for an older glibc, where there is one; else a newer operating
@@ -23,9 +24,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, libc_new_enough
+from qdoctor.layers.natives import package_fits_symbols
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
-from qdoctor.rules.bnb_releases import serving
+from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
 
@@ -36,13 +38,18 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "glibc-too-old"
+_NEWER = "a newer system, or a container of it, has a newer libc"
+_BUILT_HERE = "built on this system the package needs no newer library than it has"
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report a C library below the floor of an installed package."""
+    """Report a C or C++ library below the floor of an installed package."""
     suspicion = suspect(case, NAME, _new_enough(case))
-    if suspicion is None:
-        return
+    if suspicion is None or suspicion.undecided is not None:
+        inspected = list(_by_libraries(case))
+        yield from inspected
+        if inspected or suspicion is None:
+            return
     libc = case.machine.libc.value or "this system's C library"
     needed = case.said(NAME, "symbol")
     wanted = f"for what needs {needed}" if needed else "for an installed package"
@@ -65,12 +72,30 @@ def _new_enough(case: Case) -> Answer:
     return answer
 
 
+def _by_libraries(case: Case) -> Iterator[Finding]:
+    """Report other packages by what was read from their installed libraries."""
+    named = {one.package: None for one in case.machine.facts.native or () if one.package}
+    for package in named:
+        answer = package_fits_symbols(case.machine, package or "")
+        suspicion = suspect(case, NAME, answer) if answer.value == "no" else None
+        if suspicion is None or package == BNB:  # of bitsandbytes only what it loads counts
+            continue
+        yield Finding(
+            rule=NAME,
+            severity="error" if package == "torch" else "warning",
+            title=f"this system's C or C++ library is too old for {package}",
+            because=suspicion.because,
+            fixes=[by_hand("upgrade-os", _NEWER), by_hand("rebuild", _BUILT_HERE)],
+            affects=needing(case, "libc_new_enough") if package == "torch" else [],
+        )
+
+
 def _fixes(case: Case) -> list[Fix]:
     older = []
     if case.ask(libc_new_enough).value == "no":
         why = "it was built for an older C library"
         older = serving(case, [libc_new_enough], why, verify=NAME)
-    return [*older, by_hand("upgrade-os", "a newer system, or a container of it, has a newer libc")]
+    return [*older, by_hand("upgrade-os", _NEWER)]
 
 
 RULE = rule(NAME, __doc__, find)

@@ -73,7 +73,7 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_no_driver_and_no_device_is_known_to_be_none(machine: Machine) -> None:
     found = machine.read()
-    assert found.driver == Driver(version="", compat_cuda="")
+    assert stated(found) == Driver(version="", compat_cuda="")
     assert (found.gpus, found.unread) == ([], {})
 
 
@@ -121,7 +121,7 @@ def test_nvml_present(machine: Machine) -> None:
     machine.pci("0000:00:02.0", 0x030000, 0x8086, 0x46A6)
     told = Told("535.104.05", 12020, [A100])
     found = machine.read(Asked(told, {library: 12020}))
-    assert found.driver == Driver(version="535.104.05", cuda="12.2", compat_cuda="")
+    assert stated(found) == Driver(version="535.104.05", cuda="12.2", compat_cuda="")
     assert found.unread == {}
     assert (found.gpus or [])[0] == Gpu(
         index=0,
@@ -192,7 +192,7 @@ def test_nvml_absent_leaves_what_the_kernel_module_lists(machine: Machine) -> No
         text = f"Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 4\nGPU UUID: \t {uuid}\n"
         machine.file(f"proc/driver/nvidia/gpus/{bus}/information", text)
     found = machine.read(Asked(NO_NVML, {library: 12080}), CUDA_VISIBLE_DEVICES="GPU-bb")
-    assert found.driver == Driver(version="570.86.10", cuda="12.8", compat_cuda="")
+    assert stated(found) == Driver(version="570.86.10", cuda="12.8", compat_cuda="")
     assert found.unread["driver"] == "NVML Shared Library Not Found"
     assert [(gpu.index, gpu.name, gpu.sm, gpu.visible) for gpu in found.gpus or []] == [
         (0, "NVIDIA H100 80GB HBM3", None, True),
@@ -243,7 +243,7 @@ def test_a_compat_library_that_is_loaded_first_lifts_the_ceiling(machine: Machin
     real = str(Path(own).resolve())
     asked = Asked(Told("535.104.05", 12080, [A100]), {compat: 12080, real: 12020, own: 12020})
     found = machine.read(asked, LD_LIBRARY_PATH="/usr/local/cuda-12.8/compat")
-    assert found.driver == Driver(version="535.104.05", cuda="12.2", compat_cuda="12.8")
+    assert stated(found) == Driver(version="535.104.05", cuda="12.2", compat_cuda="12.8")
     assert machine.asked[-1] == [compat, real]
     assert machine.read(asked).driver.compat_cuda == "", "installed, but nobody loads it"
 
@@ -253,7 +253,7 @@ def test_a_compat_folder_tells_its_version_where_the_library_does_not(machine: M
     machine.libcuda("usr/local/cuda-12.8/compat", "570.86.10")
     asked = Asked(Told("535.104.05", 12080, [A100]))
     found = machine.read(asked, LD_LIBRARY_PATH="/usr/local/cuda-12.8/compat")
-    assert found.driver == Driver(version="535.104.05", cuda=None, compat_cuda="12.8")
+    assert stated(found) == Driver(version="535.104.05", cuda=None, compat_cuda="12.8")
     assert "hides the driver's own" in found.unread["driver.cuda"]
 
 
@@ -267,7 +267,7 @@ def test_wsl_with_a_gpu(machine: Machine) -> None:
     library = str(machine.root / "usr/lib/wsl/lib/libcuda.so.1")
     asked = Asked(Told("537.13", 12020, [A100]), {library: 12020})
     found = machine.read(asked, LD_LIBRARY_PATH="/usr/lib/wsl/lib")
-    assert found.driver == Driver(version="537.13", cuda="12.2", compat_cuda="")
+    assert stated(found) == Driver(version="537.13", cuda="12.2", compat_cuda="")
     assert [gpu.index for gpu in found.gpus or []] == [0]
 
 

@@ -44,6 +44,17 @@ def triton(version: str | None, **more: str | None) -> dict[str, Any]:
     return {"packages": {"triton": version, **more}}
 
 
+def loaded(cublas: str) -> dict[str, Any]:
+    """Give the machine a bitsandbytes library and the cuBLASLt that it would be given."""
+    library = {"package": "bitsandbytes", "file": "libbitsandbytes_cuda121.so", "sm": ["sm_80"]}
+    return {"torch_cuda": "12.1", "native": [{**library, "resolved": {"libcublasLt.so.12": cublas}}]}
+
+
+ONLY_PTX = {
+    "torch_cuda": "12.6",
+    "torch_arch_list": ["sm_60", "compute_60"],
+    "driver": {"version": "550.54.14", "cuda": "12.4"},
+}
 NO_BNB, UNKNOWN_BNB = bnb(""), bnb("0.99.0")
 NO_TORCH, UNKNOWN_TRITON = torch(""), triton("9.9.9")
 NO_SM = {"gpus": NEW}
@@ -68,6 +79,15 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
         {"gpus": V100, "driver": {"version": "610.43"}},
     ),
     ("driver_knows_gpu", "unknown", None, {"gpus": V100, "driver": None}),
+    ("libcuda_found", "yes", None, {"driver": {"libcuda": "/usr/lib/libcuda.so.1"}}),
+    ("libcuda_found", "no", "libcuda-not-found", {"driver": {"libcuda": ""}}),
+    ("libcuda_found", "unknown", None, {}),
+    ("torch_ptx_compiles", "yes", None, {}),
+    ("torch_ptx_compiles", "no", "ptx-newer-than-driver", ONLY_PTX),
+    ("torch_ptx_compiles", "unknown", None, {**ONLY_PTX, "driver": None}),
+    ("bnb_libs_found", "yes", None, loaded("/x/libcublasLt.so.12")),
+    ("bnb_libs_found", "no", "bnb-cuda-libs-not-found", loaded("")),
+    ("bnb_libs_found", "unknown", None, {}),
     ("gpu_present", "yes", None, {}),
     ("gpu_present", "no", "no-cuda-gpu", {"gpus": []}),
     ("gpu_present", "no", "no-cuda-gpu", {"gpus": RADEON}),

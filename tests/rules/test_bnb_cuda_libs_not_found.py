@@ -42,3 +42,39 @@ def test_a_text_accuses_where_nothing_ran(ask: Ask) -> None:
     found = ask("h100", error=TEXT)[NAME]
     assert found.explains_error
     assert "libcusparse.so.11" in found.title
+
+
+CUDA130 = {
+    "package": "bitsandbytes",
+    "file": "libbitsandbytes_cuda130.so",
+    "sm": ["sm_90"],
+    "ptx": [],
+    "needs": ["libcublasLt.so.13", "libcudart.so.13"],
+}
+
+
+def test_tells_what_the_loader_would_not_find(ask: Ask) -> None:
+    nowhere = {**CUDA130, "resolved": {"libcublasLt.so.13": "", "libcudart.so.13": "/x/cudart"}}
+    found = ask("h100", native=[nowhere])[NAME]
+    assert "libcublasLt.so.13" in found.because[0].text
+    assert found.undecided is None
+    assert "bnb-int8" in found.affects
+
+
+def test_is_silent_where_the_loader_finds_them(ask: Ask) -> None:
+    there = {**CUDA130, "resolved": {"libcublasLt.so.13": "/x/cublasLt"}}
+    assert NAME not in ask("h100", native=[there])
+    assert NAME not in ask("h100", native=[there], error=TEXT)
+
+
+def test_a_library_that_is_not_loaded_does_not_count(ask: Ask) -> None:
+    older = {
+        **CUDA130,
+        "file": "libbitsandbytes_cuda118.so",
+        "resolved": {"libcublasLt.so.11": ""},
+    }
+    assert NAME not in ask("h100", native=[CUDA130, older])
+
+
+def test_is_silent_where_nobody_followed_the_loader(ask: Ask) -> None:
+    assert NAME not in ask("h100", native=[CUDA130])

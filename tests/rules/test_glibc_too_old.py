@@ -30,3 +30,28 @@ def test_a_text_accuses_where_the_libc_is_unknown(ask: Ask) -> None:
     found = ask("h100", error=text, host={"libc": None})[NAME]
     assert found.explains_error
     assert "GLIBC_2.38" in found.title
+
+
+EXTENSION = {
+    "package": "flash-attn",
+    "file": "flash_attn_2_cuda.so",
+    "sm": ["sm_90"],
+    "glibc": "2.38",
+    "glibcxx": "3.4.32",
+}
+
+
+def test_any_package_s_library_counts(ask: Ask) -> None:
+    found = ask("h100", native=[EXTENSION])[NAME]
+    assert "GLIBC_2.38" in found.because[0].text
+    assert [fix.action for fix in found.fixes] == ["upgrade-os", "rebuild"]
+
+
+def test_the_cxx_library_counts_too(ask: Ask) -> None:
+    found = ask("h100", native=[{**EXTENSION, "glibc": "2.17"}], host={"glibcxx": "3.4.30"})[NAME]
+    assert "GLIBCXX_3.4.32" in found.because[0].text
+
+
+def test_is_silent_on_new_libraries_and_unknown_ones(ask: Ask) -> None:
+    assert NAME not in ask("h100", native=[EXTENSION], host={"libc": "glibc 2.39"})
+    assert NAME not in ask("h100", native=[{**EXTENSION, "glibc": "2.17"}])

@@ -48,3 +48,11 @@ def test_a_text_accuses_where_torch_is_unknown(ask: Ask) -> None:
     found = ask("a100", error=text, gpus=BLACKWELL, packages={"torch": None}, torch_cuda=None)[NAME]
     assert found.explains_error
     assert found.fixes[0].action == "install-build"
+
+
+def test_the_gpu_code_of_its_library_tells_where_the_flags_were_not_read(ask: Ask) -> None:
+    library = {"package": "torch", "file": "libtorch_cuda.so", "sm": ["sm_80"], "ptx": []}
+    found = ask("h100", torch_arch_list=None, native=[library])[NAME]
+    assert found.because[0].source == "facts: native"
+    newer = {**library, "sm": ["sm_80", "sm_90"]}
+    assert NAME not in ask("h100", torch_arch_list=None, native=[newer])

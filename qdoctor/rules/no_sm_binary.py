@@ -1,0 +1,107 @@
+"""An installed package holds no kernels for this GPU.
+
+## What it finds
+A package with GPU code (flash-attn, xformers, vllm, torchao, an extension of one's own) of whose
+libraries none has machine code for the GPU's SM, nor for an older minor of the same major, nor PTX
+that the driver could compile for it. For torch and bitsandbytes there are rules of their own.
+
+## Why it hurts
+Its kernels fail with `no kernel image is available for execution on the device`, mostly not at
+import but at the first call.
+
+## How we know
+The SMs are read from the `.nv_fatbin` sections of the installed libraries. That one library of
+several does not serve the GPU is no problem: some are made for certain GPUs.
+
+## Fix
+Install a release that was built for this GPU, or build the package from source for its SM.
+
+## When to ignore
+If the package is not used on this GPU.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.layers.natives import archs, libraries_of, package_has_sm, packages_with_code
+from qdoctor.model import Finding, Fix
+from qdoctor.rules.affected import needing
+from qdoctor.rules.case import rule, suspect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+NAME = "no-sm-binary"
+_OTHERS = {"torch", "bitsandbytes"}
+_NEEDS = {"torchao": "torchao_installed"}
+"""Packages that a backend stands on, with the layer that says so."""
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report each package whose libraries hold no code for the GPU that is judged."""
+    for package in packages_with_code(case.machine):
+        if package in _OTHERS:
+            continue
+        suspicion = suspect(case, NAME, package_has_sm(case.machine, package))
+        if suspicion is None:
+            continue
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title=f"{package} holds no kernels for SM {case.machine.sm.value or '?'}",
+            because=suspicion.because,
+            fixes=_fixes(case, package),
+            affects=needing(case, _NEEDS[package]) if package in _NEEDS else [],
+            undecided=suspicion.undecided,
+        )
+
+
+def _fixes(case: Case, package: str) -> list[Fix]:
+    sm = case.machine.sm.value or ""
+    version = case.machine.package(package).value
+    build = Fix(
+        action="rebuild",
+        package=package if version else None,
+        name="TORCH_CUDA_ARCH_LIST",
+        value=sm or None,
+        command=_command(package, version, sm) if version and sm else None,
+        why=f"built from source for SM {sm or '?'} it holds kernels for this GPU",
+        applicability="unsafe" if version else "display-only",
+        verify=NAME,
+    )
+    if not version or not _older_than_gpu(case, package, sm):
+        return [build]
+    why = f"{version} knows older GPUs only; a newer release may know this one"
+    newer = Fix(
+        action="upgrade",
+        package=package,
+        spec=f">{version.partition('+')[0]}" if version[0].isdigit() else None,
+        why=why,
+        verify=NAME,
+    )
+    return [newer, build]
+
+
+def _command(package: str, version: str, sm: str) -> str:
+    return (
+        f'TORCH_CUDA_ARCH_LIST="{sm}" python -m pip install --force-reinstall --no-deps '
+        f'--no-build-isolation --no-binary {package} "{package}=={version}"'
+    )
+
+
+def _older_than_gpu(case: Case, package: str, sm: str) -> bool:
+    """Say whether everything that the package holds is for GPUs before this one."""
+    numbers = [
+        int(digits)
+        for one in libraries_of(case.machine, package)
+        for arch in archs(one)
+        if (digits := arch.rpartition("_")[2]).isdigit()
+    ]
+    own = sm.replace(".", "")
+    return own.isdigit() and bool(numbers) and max(numbers) < int(own)
+
+
+RULE = rule(NAME, __doc__, find, symptom_of=("torch-no-sm-binary",))

@@ -1,0 +1,81 @@
+"""libcuda-not-found: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from qdoctor.model import Finding, Observation
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "libcuda-not-found"
+
+UNLINKED = Observation(
+    probe="triton_toolchain",
+    variant="libcuda",
+    outcome="failed",
+    code=NAME,
+    detail="cannot find -lcuda",
+)
+NONE = {"libcuda": "", "libcuda_elsewhere": ""}
+FOUND = {"libcuda": "/usr/lib/x86_64-linux-gnu/libcuda.so.1"}
+WSL = {"libcuda": "", "libcuda_elsewhere": "/usr/lib/wsl/lib/libcuda.so.1"}
+
+
+def test_fires_where_the_loader_finds_none(ask: Ask) -> None:
+    found = ask("h100", driver=NONE)[NAME]
+    assert (found.severity, found.title) == ("error", "the loader finds no libcuda.so.1")
+    assert "gpu" in found.affects
+    assert found.fixes[0].command == "sudo ldconfig"
+
+
+def test_names_the_folder_that_the_loader_was_not_told_of(ask: Ask) -> None:
+    ldconfig, variable = ask("h100", driver=WSL)[NAME].fixes
+    assert ldconfig.command == "sudo ldconfig /usr/lib/wsl/lib"
+    assert (variable.name, variable.value) == ("LD_LIBRARY_PATH", "/usr/lib/wsl/lib")
+
+
+def test_in_a_container_the_driver_has_to_be_let_in(ask: Ask) -> None:
+    found = ask("h100", driver=NONE, host={"container": "docker"})[NAME]
+    assert "--gpus all" in found.fixes[0].why
+
+
+def test_a_stub_is_no_driver(ask: Ask) -> None:
+    stub = "/usr/local/cuda/lib64/stubs/libcuda.so.1"
+    found = ask("h100", driver={"libcuda": stub})[NAME]
+    assert (found.fixes[0].action, found.fixes[0].name) == ("unset-env", "LD_LIBRARY_PATH")
+
+
+def test_what_the_linker_lacks_is_another_file(ask: Ask) -> None:
+    found = ask("h100", driver=FOUND, observations=(UNLINKED,))[NAME]
+    assert found.severity == "warning"
+    assert "triton_toolchain" in found.affects
+    link, _, path = found.fixes
+    assert link.command == "sudo ln -s libcuda.so.1 /usr/lib/x86_64-linux-gnu/libcuda.so"
+    assert (path.name, path.value) == ("TRITON_LIBCUDA_PATH", "/usr/lib/x86_64-linux-gnu")
+
+
+def test_is_silent_where_it_is_found(ask: Ask) -> None:
+    assert NAME not in ask("h100", driver=FOUND)
+
+
+def test_is_silent_without_a_driver(ask: Ask) -> None:
+    assert NAME not in ask("cpu", driver={"version": "", **NONE})
+
+
+def test_is_silent_where_nobody_looked(ask: Ask) -> None:
+    assert NAME not in ask("h100")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/usr/bin/ld: cannot find -lcuda",
+        "AssertionError: libcuda.so cannot found!",
+        "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory",
+    ],
+)
+def test_a_text_accuses_where_nobody_looked(ask: Ask, text: str) -> None:
+    assert ask("h100", error=text)[NAME].explains_error

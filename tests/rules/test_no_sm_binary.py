@@ -1,0 +1,74 @@
+"""no-sm-binary: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "no-sm-binary"
+
+FLASH = {"package": "flash-attn", "file": "flash_attn_2_cuda.so", "sm": ["sm_80"], "ptx": []}
+HOPPER_ONLY = {"package": "vllm", "file": "_vllm_fa3_C.abi3.so", "sm": ["sm_90"], "ptx": []}
+VLLM = {"package": "vllm", "file": "_C.abi3.so", "sm": ["sm_80", "sm_90"], "ptx": []}
+TORCHAO = {"package": "torchao", "file": "_C.abi3.so", "sm": ["sm_80"], "ptx": []}
+
+
+def test_fires_on_a_package_without_kernels_for_the_gpu(ask: Ask) -> None:
+    found = ask("h100", native=[FLASH], packages={"flash-attn": "2.5.8"})[NAME]
+    assert found.title == "flash-attn holds no kernels for SM 9.0"
+    newer, build = found.fixes
+    assert (newer.action, newer.package, newer.spec) == ("upgrade", "flash-attn", ">2.5.8")
+    assert (build.action, build.name, build.value) == ("rebuild", "TORCH_CUDA_ARCH_LIST", "9.0")
+    assert build.command is not None
+    assert '"flash-attn==2.5.8"' in build.command
+
+
+def test_a_gpu_that_is_too_old_needs_a_build_of_its_own(ask: Ask) -> None:
+    found = ask("v100", native=[FLASH], packages={"flash-attn": "2.5.8"})[NAME]
+    assert [fix.action for fix in found.fixes] == ["rebuild"]
+
+
+def test_an_extension_of_ones_own_has_no_release_to_name(ask: Ask) -> None:
+    found = ask("h100", native=[{**FLASH, "package": "my_kernels"}])[NAME]
+    assert [(fix.action, fix.package, fix.command) for fix in found.fixes] == [
+        ("rebuild", None, None)
+    ]
+
+
+def test_takes_away_the_backend_that_stands_on_the_package(ask: Ask) -> None:
+    found = ask("h100", native=[TORCHAO], packages={"torchao": "0.18.0"})[NAME]
+    assert "torchao-int8" in found.affects
+
+
+def test_is_silent_where_an_older_minor_serves(ask: Ask) -> None:
+    a10 = [{"index": 0, "name": "NVIDIA A10", "sm": "8.6", "vendor": "nvidia"}]
+    assert NAME not in ask("a100", native=[FLASH], gpus=a10)
+
+
+def test_is_silent_where_the_driver_can_compile_ptx(ask: Ask) -> None:
+    assert NAME not in ask("h100", native=[{**FLASH, "ptx": ["sm_80"]}])
+
+
+def test_one_library_of_several_is_enough(ask: Ask) -> None:
+    assert NAME not in ask("a100", native=[HOPPER_ONLY, VLLM])
+
+
+def test_nvidia_s_own_libraries_are_left_alone(ask: Ask) -> None:
+    assert NAME not in ask("v100", native=[{**FLASH, "package": "nvidia-cusparselt-cu12"}])
+
+
+def test_is_silent_where_the_library_was_not_read(ask: Ask) -> None:
+    assert NAME not in ask("h100", native=[{"package": "flash-attn", "file": "x.so"}])
+
+
+def test_is_silent_where_the_gpu_is_not_known(ask: Ask) -> None:
+    assert NAME not in ask("h100", native=[FLASH], gpus=None)
+
+
+def test_facts_confirm_the_package_that_a_text_is_about(ask: Ask) -> None:
+    text = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+    found = ask("h100", error=text, native=[FLASH])
+    assert [name for name, one in found.items() if one.explains_error] == [NAME]
