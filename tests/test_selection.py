@@ -301,3 +301,26 @@ def test_what_ran_faster_than_half_is_selected_before_what_was_not_measured() ->
     assert select(list(faster.values())) == "qdoctor-switchback"
     assert select(list(slower.values())) == "bnb-int8"
     assert select(list(unmeasured.values())) == "bnb-int8"
+
+
+@pytest.mark.parametrize(
+    ("backend", "probe", "variant", "other"),
+    [
+        ("torch-fp8", "torch_fp8_scaled_mm", "tensorwise", "rowwise"),
+        ("torchao-int8", "torchao_int8", "plain", "awkward"),
+    ],
+)
+def test_torchs_and_torchaos_verdicts_rest_on_their_probes(
+    backend: str, probe: str, variant: str, other: str
+) -> None:
+    numbers = {"rel_error": 0.02, "timed_rel_error": 0.03, "milliseconds": 0.04, **SHAPE}
+    passed = seen(probe, variant=variant, numbers=numbers)
+    slow = {"outcome": "wrong", "code": "silent-slow-path"}
+    aside = seen(probe, variant=other, **slow)
+    changes = {**H200, "packages": {**CURRENT, "torchao": "0.18.0"}}
+    found = verdicts(changes, HALF, passed, aside)[backend]
+    assert (found.usable, found.rel_error, found.speedup_vs_half) == ("yes", 0.03, 2.0)
+    found = verdicts(changes, HALF, seen(probe, variant=variant, **slow))[backend]
+    assert (found.usable, found.rule) == ("no", "silent-slow-path")
+    unasked = verdicts(changes, HALF)[backend]
+    assert unasked.milliseconds is None
