@@ -234,7 +234,10 @@ def _spoil_numbers(patient: Patient, spoil: Callable[[Any], Any]) -> Optional[Ou
     if patient.stage == "end":
         path = patient.control / "result.json"
         answer = json.loads(path.read_text(encoding="utf-8"))
-        answer["outcomes"] = [_spoilt_outcome(one, spoil) for one in answer["outcomes"]]
+        answer["outcomes"] = [
+            dict(_spoilt_outcome(one, spoil), evidence=[*one["evidence"], *said])
+            for one in answer["outcomes"]
+        ]
         path.write_text(json.dumps(answer), encoding="utf-8")  # NaN and all
         return None
     if patient.stage == "answer":
@@ -261,7 +264,10 @@ def postponed(outcomes: Outcomes) -> Outcomes:
 
 def _spoilt_outcome(one: Dict[str, Any], spoil: Callable[[Any], Any]) -> Dict[str, Any]:
     """What a kernel that had found these numbers would have said."""
-    numbers = {name: spoil(float(value)) for name, value in one.get("numbers", {}).items()}
+    numbers = {
+        name: value if name == "tolerance" else spoil(float(value))
+        for name, value in one.get("numbers", {}).items()
+    }
     fields = {"outcome": "wrong", "code": "wrong-value"} if one["outcome"] == "passed" else {}
     return dict(one, numbers=numbers, **fields)
 

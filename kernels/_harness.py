@@ -62,7 +62,6 @@ def run_kernel(
         for one in kernel.run(request):
             reached.append(_with_doubts(one))
             keep(reached)
-        reached = inject("answer", reached)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is the answer
         ran = request.get("mode") != "compile"
         variant = _only_one_left(getattr(kernel, "PROBE", {}), reached)
@@ -119,7 +118,7 @@ def main(arguments: List[str]) -> int:
         return list(changed)
 
     _alone.join(request.get("gate"))
-    reached = run_kernel(path, request, phase, keep, inject)
+    reached = inject("answer", run_kernel(path, request, phase, keep, inject))
     write(control / "result.json", {"outcomes": reached})
     inject("end", reached)
     return 0

@@ -27,11 +27,14 @@ ANY = "*"
 
 Outcomes = List[Dict[str, Any]]
 
+
 class Injection(NamedTuple):
     """One harm: what, and when."""
 
     kind: str
     stage: str
+    due: str
+    """The stage at which it is done."""
 
 
 def wanted(asked: str, probe: str) -> List[Injection]:
@@ -48,10 +51,9 @@ def wanted(asked: str, probe: str) -> List[Injection]:
             known = "{} at {}".format(", ".join(sorted(_harm().KINDS)), ", ".join(STAGES))
             text = "{}={}: not one of: {}".format(VARIABLE, entry, known)
             raise ValueError(text)
-        if kind in _harm().SPOIL_NUMBERS and stage == "load":
-            stage = "run"
+        waits = kind in _harm().SPOIL_NUMBERS and stage == "load"
         if name in (probe, ANY):
-            found.append(Injection(kind, stage))
+            found.append(Injection(kind, stage, "run" if waits else stage))
     return found
 
 
@@ -63,8 +65,8 @@ def at(stage: str, probe: str, control: Path, outcomes: Optional[Outcomes] = Non
     """
     reached = list(outcomes or [])
     for harm in wanted(os.environ.get(VARIABLE, ""), probe):
-        if harm.stage == stage:
-            _announce("injected: {}@{}".format(*harm))
+        if harm.due == stage:
+            _announce("injected: {}@{}".format(harm.kind, harm.stage))
             patient = _harm().Patient(stage, probe, Path(control), reached)
             reached = _harm().KINDS[harm.kind](patient) or reached
     if stage == "answer":

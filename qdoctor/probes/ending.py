@@ -27,6 +27,8 @@ _DUMP = re.compile(
 _FRAME = re.compile(r'\s+File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)')
 
 _LINES = 8
+_INJECTED = "injected: "
+"""How a line of the failure injector begins (kernels/_inject.py): it is never left out."""
 
 _NTSTATUS = {
     0xC0000005: "access violation",
@@ -125,4 +127,5 @@ def _evidence(lines: list[str]) -> list[str]:
     frame = next((found for line in lines if (found := _FRAME.match(line))), None)
     where = [f"{frame['file']}:{frame['line']} in {frame['name']}"] if frame else []
     said = [line for line in lines if not _DUMP.match(line) and not _FRAME.match(line)]
-    return [printable(text)[:400] for text in [*where, *said[-_LINES:]]]
+    made = [line for line in said[:-_LINES] if line.startswith(_INJECTED)]
+    return [printable(text)[:400] for text in [*where, *made, *said[-_LINES:]]]
