@@ -17,6 +17,7 @@ from qdoctor import matrix as matrices
 from qdoctor.facts import collect, described, find_target
 from qdoctor.facts.native import read_deciding
 from qdoctor.facts.plan import overlay
+from qdoctor.facts.triton_names import read_triton_has
 from qdoctor.model import Diagnosis, Facts, Observation, Report, Target, from_plain
 from qdoctor.plan import Plan
 from qdoctor.question import Question, check_names, known_name, named_driver, named_gpu
@@ -163,6 +164,8 @@ def _inspected(facts: Facts, matrix: Matrix, environ: Mapping[str, str]) -> Fact
     """Let installed files answer for packages in a version that the matrix does not know."""
     installed = (facts.packages or {}).items()
     unknown = [name for name, own in installed if own and not matrix.matching(name, own)]
+    if "triton" in unknown:
+        facts = read_triton_has(facts)
     return read_deciding(facts, unknown, environ) if unknown else facts
 
 

@@ -33,12 +33,7 @@ def uses_in(
         if not mentioning:
             continue
         sources = InstalledSources(top, members)
-        try:
-            found = reached(sources, TRITON, map(module_name, mentioning))
-        except RecursionError:
-            unread.append(f"{top}: nested too deeply")
-            continue
-        uses += _grouped(package, found)
+        uses += _grouped(package, reached(sources, TRITON, map(module_name, mentioning)))
         counted += [members[name] for name in sources.read]
         unread += [said for said in sources.unparsed if said.split(":")[0] in mentioning]
     return uses, counted, _shortened(unread)

@@ -8,6 +8,7 @@ only after looking (see ``guards``), or in a ``try`` that survives its absence.
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -46,7 +47,7 @@ def reached(sources: Sources, other: str, mentioning: Iterable[str]) -> list[Rea
     modules = [sources.modules[name] for name in sorted(mentioning) if name in sources.modules]
     at_import = walk.imported() if modules else set()
     for module in modules:
-        for use in walk.uses(module, imported=module.name in at_import):
+        for use in walk.uses_bounded(module, imported=module.name in at_import):
             known = found.get(use.name)
             if known is None or _rank(use) < _rank(known):
                 found[use.name] = use
@@ -78,10 +79,19 @@ class _Walk:
                 continue
             done.add(name)
             module = self._sources.modules[name]
-            for node, when in self._block(module, module.tree.body, "import"):
-                if when == "import":
-                    waiting += own_modules(self._sources.package, module, node)
+            with suppress(RecursionError):  # nested without measure: what it imports is not seen
+                for node, when in self._block(module, module.tree.body, "import"):
+                    if when == "import":
+                        waiting += own_modules(self._sources.package, module, node)
         return done
+
+    def uses_bounded(self, module: Module, *, imported: bool) -> list[Reached]:
+        """Give the uses in one module; none where it is nested too deeply, which is noted."""
+        try:
+            return list(self.uses(module, imported=imported))
+        except RecursionError:
+            self._sources.unparsed.append(f"{module.member}: nested too deeply")
+            return []
 
     def uses(self, module: Module, *, imported: bool) -> Iterator[Reached]:
         """Give the uses in one module, and when each is reached."""
