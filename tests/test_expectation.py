@@ -68,6 +68,13 @@ def test_four_bit_on_a_cpu_by_release(version: str, nf4: str, fp4: str) -> None:
     assert expected("bnb_4bit", "fp4", "cpu", **cpu) == fp4
 
 
+@pytest.mark.parametrize(("version", "zeros"), [("0.50.2", "pass"), ("0.48.2", "fail")])
+def test_blocks_of_zeros_crash_some_releases_on_a_cpu(version: str, zeros: str) -> None:
+    cpu = {"packages": {"torch": "2.8.0+cpu", "triton": "", "bitsandbytes": version}, "gpus": []}
+    assert expected("bnb_blockwise_8bit", "dynamic", "cpu", **cpu) == "pass"
+    assert expected("bnb_blockwise_8bit", "zeros", "cpu", **cpu) == zeros
+
+
 def test_a_compiled_probe_is_judged_for_the_sm_it_compiled_for() -> None:
     assert expected("triton_libdevice", "llrint", "sm_70", gpus=H100) == "pass"
     assert expected("triton_libdevice", "llrint", "sm_100", gpus=[]) == "fail"

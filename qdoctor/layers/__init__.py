@@ -19,6 +19,8 @@ from qdoctor.layers.bnb import (
 from qdoctor.layers.bnb_import import bnb_imports
 from qdoctor.layers.driver import driver_serves_torch, libcuda_found
 from qdoctor.layers.elsewhere import (
+    bnb_blockwise_on_cpu,
+    bnb_blockwise_zeros_on_cpu,
     bnb_fp4_on_cpu,
     bnb_int8_on_cpu,
     bnb_nf4_on_cpu,
@@ -74,6 +76,8 @@ __all__ = [
     "bf16_supported",
     "bnb_accepts_torch",
     "bnb_binary_has_sm",
+    "bnb_blockwise_on_cpu",
+    "bnb_blockwise_zeros_on_cpu",
     "bnb_fits_libc",
     "bnb_fits_python",
     "bnb_fp4_on_cpu",

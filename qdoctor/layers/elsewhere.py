@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from qdoctor import released
 from qdoctor.layers.answer import Answer, no, unknown, yes
 from qdoctor.layers.bnb_binaries import PACKAGE
@@ -26,6 +28,20 @@ def bnb_nf4_on_cpu(machine: Machine, matrix: Matrix) -> Answer:
 def bnb_fp4_on_cpu(machine: Machine, matrix: Matrix) -> Answer:
     """Does an fp4 layer of this bitsandbytes run on a CPU?"""
     return _on_cpu(machine, matrix, "fp4", "an fp4 layer")
+
+
+def bnb_blockwise_on_cpu(machine: Machine, matrix: Matrix) -> Answer:
+    """Does this bitsandbytes quantize to 8 bits in blocks on a CPU?"""
+    return _on_cpu(machine, matrix, "runs", "blockwise 8-bit quantization", rows="blockwise")
+
+
+def bnb_blockwise_zeros_on_cpu(machine: Machine, matrix: Matrix) -> Answer:
+    """Does it do so with a block of zeros, without crashing?"""
+    what = "blockwise 8-bit quantization of zeros"
+    answer = _on_cpu(machine, matrix, "zeros", what, rows="blockwise")
+    return msgspec.structs.replace(
+        answer, rule="bnb-version-regression" if answer.value == "no" else None
+    )
 
 
 def fp8_supported(machine: Machine, matrix: Matrix) -> Answer:
@@ -60,12 +76,14 @@ def torch_fp8_on_cpu(machine: Machine, matrix: Matrix) -> Answer:
     return yes(text, because) if row["runs"] else no("fp8-needs-sm89", text, because)
 
 
-def _on_cpu(machine: Machine, matrix: Matrix, column: str, what: str) -> Answer:
+def _on_cpu(
+    machine: Machine, matrix: Matrix, column: str, what: str, *, rows: str = "rows"
+) -> Answer:
     version = machine.bitsandbytes
     if not version.value:
         return unknown(version.reason or f"{PACKAGE} is not installed")
     table = matrix.table("bnb_cpu")
-    row = released.row_for(matrix, table["rows"], PACKAGE, version.value)
+    row = released.row_for(matrix, table[rows], PACKAGE, version.value)
     if row is None:
         return unknown(f"what {PACKAGE} {version.value} can do on a CPU is not known")
     runs = row[column] == "yes"

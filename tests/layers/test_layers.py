@@ -192,6 +192,11 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("bnb_int8_on_this_sm", "no", "sm-lacks-int8-tensor-cores", {"gpus": V100}),
     ("bnb_int8_on_this_sm", "no", "sm-lacks-int8-tensor-cores", {**bnb("0.45.0"), "gpus": V100}),
     ("bnb_int8_on_this_sm", "unknown", None, {"gpus": B200}),
+    ("bnb_blockwise_on_cpu", "yes", None, bnb("0.50.2")),
+    ("bnb_blockwise_on_cpu", "unknown", None, bnb(None)),
+    ("bnb_blockwise_zeros_on_cpu", "yes", None, bnb("0.42.0")),
+    ("bnb_blockwise_zeros_on_cpu", "no", "bnb-version-regression", bnb("0.48.2")),
+    ("bnb_blockwise_zeros_on_cpu", "unknown", None, bnb(None)),
     ("bnb_int8_odd_depth", "no", "silent-slow-path", bnb("0.50.2")),
     ("bnb_int8_odd_depth", "no", "silent-slow-path", bnb("0.45.0")),
     ("bnb_int8_odd_depth", "unknown", None, bnb("0.44.1")),
@@ -240,6 +245,7 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("torchao_int8_on_sm", "unknown", None, {"gpus": T4}),
 ]
 WITHOUT = {
+    ("bnb_blockwise_on_cpu", "no"),  # every release has it in its CPU library
     ("bnb_int8_odd_depth", "yes"),  # of the older releases it is not known
     ("torchao_has_int8", "no"),  # every known torchao has it under some name
     ("torchao_int8_on_sm", "no"),  # no GPU is known on which it fails
