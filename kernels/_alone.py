@@ -1,21 +1,21 @@
 """Let what is timed run alone, though probes run side by side.
 
-Every probe holds a shared lock on one file while it runs; who takes times asks for it alone, and so
-waits until no other probe runs. Without a file (by hand, or where there is no ``flock``) nothing is
-waited for.
-
     with _alone.alone():
         times = ...
-"""
 
-# ruff: noqa: ANN401 - modules have no types
+Who wants to be alone takes the lock, rings the engine's bell and waits until the engine has stopped
+the other probes; a second ring lets them go on. The engine lends silence for some seconds only:
+where it was cut short, never came, or was not asked for in time, ``disturbed`` says so. Run by hand
+nothing is waited for.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from typing import Any, Iterator, Optional
+from pathlib import Path
+from typing import Callable, Iterator, Optional
 
 try:
     import fcntl
@@ -23,48 +23,71 @@ except ImportError:  # Windows: probes run one at a time there
     fcntl = None  # type: ignore[assignment]
 
 PATIENCE = 30.0
-"""Seconds to wait for the others: one of them may hang until its own time is up."""
-_STEP_SECONDS = 0.005
+"""Seconds to wait for others that are being timed: one of them may hang."""
+SILENCE = 3.0
+"""Seconds to wait for the engine."""
+_STEP_SECONDS = 0.001
+_DOUBT = "timed while other probes may have been running"
 
-_gate = None  # type: Optional[int]
+_gate = None  # type: Optional[Path]
+_sign = Path()
 disturbed: "list[str]" = []
 """Why a time may be wrong, for the evidence; the harness adds it to the outcomes."""
 
 
-def join(path: Optional[str]) -> None:
-    """Count as running from here on, until this process ends."""
-    global _gate  # noqa: PLW0603 - one gate a process
-    if path is None or fcntl is None:
-        return
-    with contextlib.suppress(OSError):
-        _gate = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        _take(_gate, fcntl.LOCK_SH)
+def join(gate: Optional[str], control: Path) -> None:
+    """Learn where the lock and the bell are; ``control`` is by what the engine knows this probe."""
+    global _gate, _sign
+    _gate, _sign = (Path(gate) if gate and fcntl else None), control / "alone"
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Wait until no other probe runs, and let none run meanwhile; for short stretches of work."""
+    """Stop the other probes meanwhile; for a second of work at most."""
     if _gate is None:
         yield
         return
-    fcntl.flock(_gate, fcntl.LOCK_UN)  # two that wait for each other's end would wait for ever
-    if not _take(_gate, fcntl.LOCK_EX):
-        disturbed.append("timed while another probe was running")
+    lock = os.open(str(_gate / "lock"), os.O_RDONLY)
     try:
+        quiet = _taken(lock) and _ring("begin") and _until(_sign.exists, SILENCE)
         yield
+        quiet = quiet and _sign.exists()  # the engine takes it away when it lets others run again
+        _ring("end")
+        if not quiet:
+            disturbed.append(_DOUBT)
     finally:
-        fcntl.flock(_gate, fcntl.LOCK_UN)
-        _take(_gate, fcntl.LOCK_SH)
+        os.close(lock)
 
 
-def _take(gate: Any, how: int) -> bool:
-    until = time.monotonic() + PATIENCE
-    while True:
+def _taken(lock: int) -> bool:
+    def take() -> bool:
         try:
-            fcntl.flock(gate, how | fcntl.LOCK_NB)
-        except OSError:  # noqa: PERF203 - it is tried until it works
-            if time.monotonic() >= until:
-                return False
-            time.sleep(_STEP_SECONDS)
-        else:
-            return True
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    return _until(take, PATIENCE)
+
+
+def _ring(word: str) -> bool:
+    try:
+        bell = os.open(str(_gate) + "/bell", os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:  # no engine listens
+        return False
+    try:
+        os.write(bell, "{} {}\n".format(word, _sign.parent.name).encode())
+    except OSError:
+        return False
+    finally:
+        os.close(bell)
+    return True
+
+
+def _until(holds: Callable[[], bool], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_STEP_SECONDS)
+    return True

@@ -117,7 +117,7 @@ def main(arguments: List[str]) -> int:
         changed = harm.at(stage, Path(path).stem, control, reached)
         return list(changed)
 
-    _alone.join(request.get("gate"))
+    _alone.join(request.get("gate"), control)
     reached = inject("answer", run_kernel(path, request, phase, keep, inject))
     write(control / "result.json", {"outcomes": reached})
     inject("end", reached)

@@ -40,6 +40,9 @@ class Family(Protocol):
     def end(self, *, force: bool) -> None:
         """Ask all of them to end, or kill them."""
 
+    def hold(self, *, still: bool) -> None:
+        """Stop all of them where they are, or let them go on."""
+
 
 def posix_family(mark: str) -> Family:
     """Make ready for a child whose environment will hold ``MARK + mark``; call before it starts."""
@@ -65,8 +68,15 @@ class _Group:
         return None
 
     def end(self, *, force: bool) -> None:
+        self.send(signal.SIGKILL if force else signal.SIGTERM)
+
+    def hold(self, *, still: bool) -> None:
+        self.send(signal.SIGSTOP if still else signal.SIGCONT)
+
+    def send(self, number: int) -> None:
+        """Send a signal to all of them."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.leader, signal.SIGKILL if force else signal.SIGTERM)
+            os.killpg(self.leader, number)
 
 
 class _Process(msgspec.Struct, frozen=True):
@@ -120,12 +130,12 @@ class _MarkedGroup(_Group):
         except (OSError, ValueError, IndexError, StopIteration):
             return process.resident_pages * self._page_mib
 
-    def end(self, *, force: bool) -> None:
-        super().end(force=force)
+    def send(self, number: int) -> None:
+        super().send(number)
         for each in self._members():
             if each.group != self.leader:
                 with contextlib.suppress(OSError):
-                    os.kill(each.pid, signal.SIGKILL if force else signal.SIGTERM)
+                    os.kill(each.pid, number)
 
     def _members(self) -> list[_Process]:
         now = set(_pids())

@@ -203,6 +203,7 @@ class Child:
         self._look_at = 0.0
         self._end_at = 0.0  # of the present degree of politeness
         self._force = False
+        self._held_at: float | None = None
         family.adopt(leader.pid)
 
     def poll(self) -> Ended | None:
@@ -229,8 +230,24 @@ class Child:
         """Seconds until ``poll`` should be called even if nothing is heard of the child."""
         if self._broken is not None:
             return _STEP_SECONDS
-        end = self._began + self._bounds.seconds
-        return max(0.0, min(self._look_at, end) - time.monotonic())
+        now = time.monotonic()
+        left = self._bounds.seconds - self._age(now)
+        return max(0.0, min(self._look_at - now, left))
+
+    def hold(self, *, still: bool) -> None:
+        """Stop it where it is, or let it go on; the time between does not count as its own."""
+        now = time.monotonic()
+        if still and self._held_at is None and self._broken is None:
+            self._held_at = now
+            self._family.hold(still=True)
+        elif not still and self._held_at is not None:
+            self._began += now - self._held_at
+            self._held_at = None
+            self._family.hold(still=False)
+
+    def _age(self, now: float) -> float:
+        """Seconds that it has had."""
+        return (now if self._held_at is None else self._held_at) - self._began
 
     def strike(self) -> None:
         """Kill it, and do not wait for its end."""
@@ -249,11 +266,11 @@ class Child:
     def _seen(self, now: float) -> Ended | None:
         if self._leader.has_ended():
             return Ended(peak_mib=self.peak_mib, over_disk=over_disk(self._bounds))
-        if now - self._began >= self._bounds.seconds:
+        if self._age(now) >= self._bounds.seconds:
             return Ended(peak_mib=self.peak_mib, timed_out=True)
         if now < self._look_at:
             return None
-        self._look_at = now + min(_TICK_SECONDS, 0.005 + (now - self._began) / 4)
+        self._look_at = now + min(_TICK_SECONDS, 0.005 + self._age(now) / 4)
         limit = self._bounds.memory_mib
         used = self._family.memory_mib(limit)
         if used is not None:
@@ -399,6 +416,9 @@ class _Tree:
 
     def memory_mib(self, limit: float | None) -> float | None:  # noqa: ARG002 - not known here
         return None
+
+    def hold(self, *, still: bool) -> None:
+        """Nothing is stopped here."""
 
     def end(self, *, force: bool) -> None:  # noqa: ARG002 - a console program hears no polite request
         with contextlib.suppress(OSError, subprocess.SubprocessError):

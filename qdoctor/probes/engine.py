@@ -21,6 +21,7 @@ from qdoctor.probes import observing, room, zygote
 from qdoctor.probes.ending import Fate
 from qdoctor.probes.patient import FOLDER_MIB, Patient, child_environ, prepare
 from qdoctor.probes.plan import Skip, Step
+from qdoctor.probes.quiet import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,6 +103,7 @@ class Engine:
         self._until = None if budget is None else time.monotonic() + budget
         self._room = room.here()
         self._zygote: zygote.Zygote | None = None
+        self._quiet: Quiet | None = None
         self._folder: Path | None = None
 
     def run(self) -> None:
@@ -118,7 +120,7 @@ class Engine:
     def _run_in(self) -> None:
         why = ("interrupted", "interrupted")
         try:
-            (self._path / "gate").touch()
+            self._quiet = self._open_gate()
             self._start_zygote()
             while self._waiting or self._running:
                 if self._until is not None and time.monotonic() >= self._until:
@@ -129,6 +131,13 @@ class Engine:
             pass
         finally:
             self._end(*why)
+
+    def _open_gate(self) -> Quiet | None:
+        """What lets timed work run alone; not needed where probes run one at a time."""
+        if not self._room.side_by_side:
+            return None
+        (self._path / "gate").mkdir()
+        return Quiet(self._path / "gate")
 
     @property
     def _path(self) -> Path:
@@ -144,7 +153,10 @@ class Engine:
             if ended is not None:
                 self._running.remove(running)
                 self._conclude(running, ended)
-        self._start_what_fits()
+        if self._quiet is not None:
+            self._quiet.poll({Path(one.control.name): one.child for one in self._running})
+        if self._quiet is None or not self._quiet.now:
+            self._start_what_fits()
         if self._running or self._waiting:
             self._sleep()
 
@@ -155,6 +167,9 @@ class Engine:
         if self._zygote is not None:
             also = self._zygote.descriptors()
             children += [self._zygote.child] if self._zygote.child is not None else []
+        if self._quiet is not None:
+            also.append(self._quiet.fileno())
+            seconds = min(seconds, self._quiet.patience())
         if self._until is not None:
             seconds = min(seconds, self._until - time.monotonic())
         if children or also:
@@ -226,7 +241,8 @@ class Engine:
         self, job: Job, link: zygote.Link | None, control: Path
     ) -> process.Child | process.Ended | None:
         header = job.step.kernel.header
-        prepare(control, job.step, self._patient, self._path / "gate")
+        gate = None if self._quiet is None else self._path / "gate"
+        prepare(control, job.step, self._patient, gate)
         bounds = process.Bounds(header.seconds, header.memory_mib, control, FOLDER_MIB)
         if link is not None and self._zygote is not None:
             return self._zygote.fork(link, control, job.step, bounds)
@@ -262,6 +278,8 @@ class Engine:
         self._running, self._waiting = [], []
         if self._zygote is not None:
             self._zygote.close()
+        if self._quiet is not None:
+            self._quiet.close()
 
     def _fail_all(self, error: OSError) -> None:
         for job in self._all:
