@@ -218,7 +218,10 @@ def _ptxas(made: Any, ask: Any, sm: Optional[str]) -> Dict[str, Any]:
         raise
     except (Broken, RuntimeError, OSError) as error:
         raise made.Refused("no-ptxas", str(error)) from None
-    fields = {"path_taken": tool.path, "evidence": _not_taken(tool.path)}
+    numbers: Dict[str, float] = {"known_sms": len(known)}
+    if sm is not None:
+        numbers["sm"] = float(sm)
+    fields = {"path_taken": tool.path, "evidence": _not_taken(tool.path), "numbers": numbers}
     if sm is not None and sm not in known:
         text = "ptxas {} does not know SM {}".format(release.group(1) if release else "", sm)
         return made.outcome("failed", text, code="ptxas-too-old-for-sm", **fields)
@@ -226,7 +229,7 @@ def _ptxas(made: Any, ask: Any, sm: Optional[str]) -> Dict[str, Any]:
         text = "this program does not answer as ptxas does"
         return made.outcome("failed", text, code="no-ptxas", **fields)
     detail = "ptxas {}{}".format(release.group(1), " knows SM " + sm if sm else "")
-    return made.outcome("passed", detail, numbers={"known_sms": len(known)}, **fields)
+    return made.outcome("passed", detail, **fields)
 
 
 def _told(path: str, option: str) -> str:
@@ -282,11 +285,11 @@ def _cache(made: Any, ask: Any, environ: Dict[str, Optional[str]]) -> Dict[str, 
         raise
     except (KeyError, RuntimeError) as error:
         text = "no home folder to keep a cache in: {}".format(made.text_of(error))
-        raise made.Refused("cache-not-writable", text) from None
+        raise made.Refused("triton-cache-not-writable", text) from None
     there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     why = _why_not(there)
     if why:
-        raise made.Refused("cache-not-writable", "{}: {}".format(folder, why))
+        raise made.Refused("triton-cache-not-writable", "{}: {}".format(folder, why))
     free = os.statvfs(str(there))
     numbers = {"free_mib": free.f_bavail * free.f_frsize / 2**20}
     detail = "may be written to" if there == folder else "may be made in {}".format(there)

@@ -38,7 +38,11 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "probe-contradicts-matrix"
-OWN_RULE = ("silent-slow-path", "library-missing", "wrong-major")
+OWN_RULE = (
+    *("silent-slow-path", "library-missing", "wrong-major"),
+    *("no-c-compiler", "python-headers-missing", "libcuda-not-found"),
+    *("ptxas-too-old-for-sm", "triton-cache-not-writable"),
+)
 """Codes of failures that a rule of their own explains."""
 
 

@@ -8,7 +8,7 @@ Every Triton kernel fails with `Value 'sm_...' is not defined for option 'gpu-na
 
 ## How we know
 The ptxas release that a triton wheel carries is read from the wheel; which SMs a ptxas knows from
-NVIDIA's documentation.
+NVIDIA's documentation. The probe `triton_toolchain` asks the ptxas that triton takes here itself.
 
 ## Fix
 Name a newer ptxas of a CUDA toolkit in TRITON_PTXAS_PATH, or install a torch that brings a newer
@@ -23,11 +23,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import triton_int8_on_sm, triton_knows_sm
-from qdoctor.model import Fix
-from qdoctor.rules.affected import running
+from qdoctor.model import Finding, Fix
+from qdoctor.rules.affected import needing, running
+from qdoctor.rules.case import rule
+from qdoctor.rules.observed import what_happened
 from qdoctor.rules.of_layer import of_layers
+from qdoctor.rules.toolchain import PROBE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qdoctor.rules.case import Case
 
 NAME = "ptxas-too-old-for-sm"
@@ -37,7 +42,7 @@ def _title(case: Case) -> str:
     gpu = case.machine.gpu
     named = (gpu.name if gpu else None) or "this GPU"
     sm = case.machine.sm.value or "?"
-    return f"{named} (SM {sm}) is unknown to the ptxas that triton brings along"
+    return f"{named} (SM {sm}) is unknown to the ptxas that triton takes"
 
 
 def _fixes(case: Case) -> list[Fix]:
@@ -50,6 +55,29 @@ def _fixes(case: Case) -> list[Fix]:
     return [own, *running(case, "it needs no Triton kernel", "bnb-nf4", "half")]
 
 
-RULE = of_layers(
+_READ = of_layers(
     NAME, __doc__, (triton_knows_sm, triton_int8_on_sm), severity="note", title=_title, fixes=_fixes
 )
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report a ptxas that does not know the GPU: the one that triton takes here, else by its data.
+
+    Which one it takes a variable may decide, so what the probe saw counts more.
+    """
+    tried = [one for one in case.observations if one.probe == PROBE and one.variant == "ptxas"]
+    seen = next((one for one in tried if one.ran and "sm" in one.numbers), None)
+    if seen is None:
+        yield from _READ.find(case)
+    elif seen.code == NAME and (affects := needing(case, "triton_knows_sm")):
+        yield Finding(
+            rule=NAME,
+            severity="note",
+            title=_title(case),
+            because=[what_happened(seen)],
+            fixes=_fixes(case),
+            affects=affects,
+        )
+
+
+RULE = rule(NAME, __doc__, find)

@@ -9,7 +9,8 @@ kernel and `torch.compile` fail with `Python.h: No such file or directory`.
 
 ## How we know
 The interpreter says where its headers should be, and the file is not there. In a virtual
-environment the headers of the base interpreter count.
+environment the headers of the base interpreter count. The probe `triton_toolchain` compiles an
+extension with the folders that triton names; what it saw counts more.
 
 ## Fix
 Install the headers of the very interpreter: the system's package for a system Python; other Pythons
@@ -23,11 +24,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import Answer
 from qdoctor.model import Finding
-from qdoctor.rules.affected import launches_kernels, needing
+from qdoctor.rules.affected import needing
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import system_package
+from qdoctor.rules.toolchain import of_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,8 @@ NAME = "python-headers-missing"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report an interpreter without Python.h where triton needs it."""
-    suspicion = suspect(case, NAME, _headers(case))
+    answer = of_part(case, NAME, "headers", case.machine.headers, "Python.h")
+    suspicion = suspect(case, NAME, answer)
     if suspicion is None:
         return
     version = case.machine.python.value or ""
@@ -56,16 +58,6 @@ def find(case: Case) -> Iterator[Finding]:
         affects=needing(case, "triton_can_compile"),
         undecided=suspicion.undecided,
     )
-
-
-def _headers(case: Case) -> Answer:
-    """Ask for the headers alone: a missing compiler is a finding of its own."""
-    known = case.machine.headers
-    if known.value is None:
-        return Answer("unknown", known.reason)
-    because = (known.because,) if known.because else ()
-    missing = known.value is False and launches_kernels(case, NAME)
-    return Answer("no" if missing else "yes", "Python.h", because, NAME)
 
 
 RULE = rule(NAME, __doc__, find)

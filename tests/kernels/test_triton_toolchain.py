@@ -209,7 +209,7 @@ def test_the_users_own_cache_folder_is_judged_not_the_doctors(start: Start, tmp_
     theirs.touch()
     answer = start("triton_toolchain", environ={"TRITON_CACHE_DIR": str(theirs / "cache")})
     one = answer.one("cache")
-    assert (one["outcome"], one["code"]) == ("failed", "cache-not-writable")
+    assert (one["outcome"], one["code"]) == ("failed", "triton-cache-not-writable")
     assert one["detail"] == f"{theirs / 'cache'}: {theirs} is not a folder"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Observation
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -32,3 +32,35 @@ def test_is_silent_where_it_is_unknown(ask: Ask) -> None:
 def test_a_text_accuses_where_it_is_unknown(ask: Ask) -> None:
     text = "RuntimeError: Failed to find C compiler. Please specify via CC environment variable."
     assert ask("h100", error=text, host={"c_compiler": None})[NAME].explains_error
+
+
+def tried(outcome: str, code: str | None = None, variant: str = "compiler") -> Observation:
+    return Observation(
+        probe="triton_toolchain",
+        variant=variant,
+        outcome=outcome,  # type: ignore[arg-type]
+        code=code,
+        detail="/usr/bin/gcc ended with status 1: cc1: fatal error: no cc1",
+        device="cuda:0",
+    )
+
+
+def test_one_that_is_there_and_does_not_work_is_found_by_the_probe(ask: Ask) -> None:
+    found = ask("h100", observations=(tried("failed", NAME),))
+    assert found[NAME].because[0].strength == "observed"
+    assert "ended with status 1" in found[NAME].because[0].text
+    assert found[NAME].affects == ["bnb-switchback", "qdoctor-switchback"]
+    assert not {"probe-failed", "probe-contradicts-matrix"} & found.keys()
+
+
+def test_one_that_worked_refutes_what_was_read(ask: Ask) -> None:
+    assert NAME not in ask("h100", observations=(tried("passed"),), host={"c_compiler": False})
+
+
+def test_the_probe_accuses_nobody_without_a_gpu(ask: Ask) -> None:
+    assert NAME not in ask("cpu", observations=(tried("failed", NAME),))
+
+
+def test_what_was_tried_of_another_part_says_nothing(ask: Ask) -> None:
+    headers = tried("passed", variant="headers")
+    assert NAME in ask("h100", observations=(headers,), host={"c_compiler": False})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Observation
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -33,3 +33,34 @@ def test_is_silent_on_a_gpu_that_is_known(ask: Ask) -> None:
 def test_is_silent_where_triton_is_unknown(ask: Ask) -> None:
     packages = {"torch": None, "triton": None}
     assert NAME not in ask("h100", gpus=BLACKWELL, packages=packages, torch_cuda=None)
+
+
+def tried(
+    outcome: str, code: str | None = None, sm: float | None = 12.0, *, ran: bool = True
+) -> Observation:
+    return Observation(
+        probe="triton_toolchain",
+        variant="ptxas",
+        outcome=outcome,  # type: ignore[arg-type]
+        code=code,
+        detail="ptxas 12.4 does not know SM 12.0",
+        numbers={} if sm is None else {"sm": sm},
+        ran=ran,
+    )
+
+
+def test_a_newer_one_named_by_hand_refutes_the_data(ask: Ask) -> None:
+    machine = {"gpus": BLACKWELL, "packages": OLD, "torch_cuda": "12.1"}
+    assert NAME not in ask("h100", observations=(tried("passed"),), **machine)
+
+
+def test_an_older_one_named_by_hand_is_found(ask: Ask) -> None:
+    found = ask("h100", observations=(tried("failed", NAME, 9.0),))
+    assert found[NAME].because[0].strength == "observed"
+    assert not {"probe-failed", "probe-contradicts-matrix"} & found.keys()
+
+
+def test_a_ptxas_that_was_not_asked_for_this_gpu_leaves_it_to_the_data(ask: Ask) -> None:
+    machine = {"gpus": BLACKWELL, "packages": OLD, "torch_cuda": "12.1"}
+    for seen in (tried("passed", sm=None), tried("passed", sm=8.0, ran=False)):
+        assert NAME in ask("h100", observations=(seen,), **machine)

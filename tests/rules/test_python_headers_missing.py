@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Observation
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -32,3 +32,31 @@ def test_is_silent_where_it_is_unknown(ask: Ask) -> None:
 def test_a_text_accuses_where_it_is_unknown(ask: Ask) -> None:
     text = "cuda_utils.c:5:10: fatal error: Python.h: No such file or directory"
     assert ask("h100", error=text, python={"headers": None})[NAME].explains_error
+
+
+def tried(outcome: str, code: str | None = None) -> Observation:
+    return Observation(
+        probe="triton_toolchain",
+        variant="headers",
+        outcome=outcome,  # type: ignore[arg-type]
+        code=code,
+        detail="no Python.h in /usr/include/python3.12",
+        device="cuda:0",
+    )
+
+
+def test_the_probe_finds_what_the_facts_do_not_know(ask: Ask) -> None:
+    found = ask("h100", observations=(tried("failed", NAME),), python={"headers": None})
+    assert found[NAME].because[0].strength == "observed"
+    assert "/usr/include/python3.12" in found[NAME].because[0].text
+    assert not {"probe-failed", "probe-contradicts-matrix"} & found.keys()
+
+
+def test_an_extension_that_was_built_refutes_what_was_read(ask: Ask) -> None:
+    assert NAME not in ask("h100", observations=(tried("passed"),), python={"headers": False})
+
+
+def test_headers_that_no_compiler_could_use_leave_it_to_the_facts(ask: Ask) -> None:
+    skipped = tried("skipped", "no-c-compiler")
+    assert NAME in ask("h100", observations=(skipped,), python={"headers": False})
+    assert NAME not in ask("h100", observations=(skipped,))
