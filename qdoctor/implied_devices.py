@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -74,6 +75,7 @@ def _own_ceiling(driver: Driver, matrix: Matrix, disagreed: list[Contradiction])
     return Known(driver.cuda, read)
 
 
+@lru_cache(maxsize=256)
 def _by_branch(version: str | None, matrix: Matrix) -> Known[str]:
     """Look a driver's branch up; one between two listed supports what the lower one does."""
     if version is None:

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.markers import Marker
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
 from qdoctor import released
@@ -15,6 +14,8 @@ from qdoctor.model import Because, Facts, Host, Python
 from qdoctor.released import Known, unknown
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
     from qdoctor.matrix import Matrix
 
 _PYTHONS = [Version(f"3.{minor}") for minor in range(7, 17)]
@@ -96,18 +97,8 @@ def _no_triton(matrix: Matrix, torch: str, system: str) -> Known[str]:
 
 
 def _triton_requirements(lines: list[str]) -> list[Requirement]:
-    found = (_requirement(line) for line in lines if "triton" in line)
+    found = (released.requirement(line) for line in lines if "triton" in line)
     return [one for one in found if one is not None and one.name in _TRITONS]
-
-
-@lru_cache(maxsize=512)
-def _requirement(line: str) -> Requirement | None:
-    """Parse a requirement; None for what is none, or belongs to an extra."""
-    try:
-        requirement = Requirement(line)
-    except InvalidRequirement:
-        return None
-    return None if "extra" in str(requirement.marker or "") else requirement
 
 
 def _applies(requirement: Requirement, facts: Facts, system: Known[str]) -> bool:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
@@ -43,6 +44,7 @@ def release(matrix: Matrix, package: str, version: str) -> Release | None:
     return matrix.release(package, version)
 
 
+@lru_cache(maxsize=4096)
 def fact(matrix: Matrix, package: str, version: str, key: str) -> Known[Any]:
     """Return a fact of a release, with its evidence; unknown where its candidates disagree."""
     found = matrix.matching(package, version)
@@ -56,9 +58,10 @@ def fact(matrix: Matrix, package: str, version: str, key: str) -> Known[Any]:
     return Known(values[-1], matrix.because(package, found[-1], key))
 
 
+@lru_cache(maxsize=8192)
 def has(matrix: Matrix, package: str, version: str, dotted: str) -> YesNo:
     """Say whether every release that ``version`` may mean has a public dotted name."""
-    answers = {_has(matrix, package, one, dotted) for one in matrix.matching(package, version)}
+    answers = {matrix.has(package, one, dotted) for one in matrix.matching(package, version)}
     return answers.pop() if len(answers) == 1 else "unknown"
 
 
@@ -83,12 +86,23 @@ def row_for(
     return None
 
 
+@lru_cache(maxsize=2048)
+def requirement(line: str) -> Requirement | None:
+    """Parse a requirement of a release; None for what is none, or belongs to an extra."""
+    try:
+        found = Requirement(line)
+    except InvalidRequirement:
+        return None
+    return None if "extra" in str(found.marker or "") else found
+
+
 def cited(table: dict[str, Any], row: dict[str, Any], text: str) -> Because:
     """Turn a table's row into a reason; its ``source`` is a key of the table's ``sources``."""
     source = table.get("sources", {}).get(row["source"], row["source"])
     return Because(text=text, source=source, strength=row["strength"])
 
 
+@lru_cache(maxsize=4096)
 def parsed(version: str | None) -> Version | None:
     """Parse a version; None for one that is unknown, absent or not a version."""
     try:
@@ -101,11 +115,6 @@ def parsed(version: str | None) -> Version | None:
 def _fact(matrix: Matrix, package: str, version: str, key: str) -> Any:  # noqa: ANN401 - any JSON
     found = release(matrix, package, version)
     return found.facts.get(key) if found else None
-
-
-@lru_cache(maxsize=2048)
-def _has(matrix: Matrix, package: str, version: str, dotted: str) -> YesNo:
-    return matrix.has(package, version, dotted)
 
 
 def _candidates(matrix: Matrix, package: str, version: str) -> tuple[str, ...]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
-
+from qdoctor import released
 from qdoctor.layers.answer import Answer, no, unknown, yes
 from qdoctor.layers.bnb_binaries import PACKAGE, chosen
 from qdoctor.layers.sms import runs_on
@@ -14,6 +13,8 @@ from qdoctor.model import Because
 from qdoctor.released import fact, fits, has
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
 
@@ -106,12 +107,5 @@ def _has_layer(machine: Machine, matrix: Matrix, kind: str) -> Answer:
 
 
 def _on_torch(lines: list[str]) -> list[Requirement]:
-    found = []
-    for line in lines:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if requirement.name == "torch" and "extra" not in str(requirement.marker or ""):
-            found.append(requirement)
-    return found
+    found = (released.requirement(line) for line in lines if "torch" in line)
+    return [one for one in found if one is not None and one.name == "torch"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -143,8 +144,13 @@ def _released(machine: Machine, matrix: Matrix) -> Known[tuple[Binary, ...]]:
     if machine.os.value is None:
         return released.unknown(machine.os.reason)
     platform = f"{machine.os.value}_{_architecture(machine)}"
-    own = [one for one in native.value if one["platform"] == platform]
-    return Known(tuple(_binaries(own)), native.because)
+    return Known(_in_wheels(matrix, version.value, platform), native.because)
+
+
+@lru_cache(maxsize=256)
+def _in_wheels(matrix: Matrix, version: str, platform: str) -> tuple[Binary, ...]:
+    native = released.fact(matrix, PACKAGE, version, "native").value or ()
+    return tuple(_binaries([one for one in native if one["platform"] == platform]))
 
 
 def _binaries(libraries: list[dict[str, Any]]) -> list[Binary]:

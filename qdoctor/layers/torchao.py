@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from qdoctor import released
 from qdoctor.layers.answer import Answer, no, unknown, yes
 from qdoctor.layers.torch import installed
@@ -82,11 +80,10 @@ def _by_requirement(machine: Machine, matrix: Matrix) -> Answer | None:
     version, torch = machine.package(PACKAGE).value or "", machine.torch.value or ""
     stated = fact(matrix, PACKAGE, version, "requires_dist")
     for line in stated.value or ():
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
+        requirement = released.requirement(line)
+        if requirement is None or requirement.name != "torch" or requirement.marker:
             continue
-        if requirement.name != "torch" or requirement.marker or not requirement.specifier:
+        if not requirement.specifier:
             continue
         text = f"{PACKAGE} {version} requires {requirement}, torch is {torch}"
         inside = fits(matrix, "torch", torch, str(requirement.specifier))

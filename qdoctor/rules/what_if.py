@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from qdoctor.implied_packages import stated
 from qdoctor.machine import complete
 from qdoctor.released import parsed
 from qdoctor.rules.remedies import pip
@@ -58,6 +59,10 @@ def with_package(machine: Machine, matrix: Matrix, package: str, version: str) -
     What was read from the replaced release's own files is forgotten, and worked out anew.
     """
     changed = _changed(machine.facts, package, version)
+    if package == "bitsandbytes":  # nothing else is implied by it
+        return msgspec.structs.replace(
+            machine, facts=changed, bitsandbytes=stated(changed, package)
+        )
     return complete(changed, matrix, assume_driver=machine.driver_assumed)
 
 
