@@ -8,7 +8,7 @@ from packaging.specifiers import InvalidSpecifier
 from packaging.version import Version
 
 from qdoctor import released
-from qdoctor.layers.answer import Answer, no, unknown, yes
+from qdoctor.layers.answer import Answer, no, together, unknown, yes
 from qdoctor.layers.torch import installed
 from qdoctor.released import fact, fits, parsed
 
@@ -109,20 +109,34 @@ def triton_supports_sm(machine: Machine, matrix: Matrix) -> Answer:
 
 def triton_int8_on_sm(machine: Machine, matrix: Matrix) -> Answer:
     """Does this triton compile an int8 product for this GPU? Seen by compiling one, per release."""
+    return _compiles(machine, matrix, "int8_dot", "int8 product", "sm-lacks-int8-tensor-cores")
+
+
+def triton_e4m3_on_sm(machine: Machine, matrix: Matrix) -> Answer:
+    """Does this triton compile a cast to fp8 e4m3 for this GPU? Seen likewise."""
+    return _compiles(machine, matrix, "fp8_e4m3_cast", "e4m3 cast", "fp8-needs-sm89")
+
+
+def triton_e5m2_on_sm(machine: Machine, matrix: Matrix) -> Answer:
+    """Does this triton compile a cast to fp8 e5m2 for this GPU? Seen likewise."""
+    return _compiles(machine, matrix, "fp8_e5m2_cast", "e5m2 cast", "fp8-needs-sm89")
+
+
+def _compiles(machine: Machine, matrix: Matrix, kernel: str, what: str, too_old: str) -> Answer:
     sm, version = machine.sm, machine.triton
     if sm.value is None or not version.value:
         return unknown(sm.reason or version.reason or "triton is not installed")
     seen = fact(matrix, "triton", version.value, "compiles")
-    answers = (seen.value or {}).get("int8_dot", {})
+    answers = (seen.value or {}).get(kernel, {})
     said = answers.get(sm.value)
     if said is None:
-        return unknown(f"whether triton {version.value} compiles int8 for SM {sm.value} is unknown")
-    text = f"triton {version.value} compiles {{}} int8 product{{}} for SM {sm.value}"
+        text = f"whether triton {version.value} compiles an {what} for SM {sm.value} is unknown"
+        return unknown(text)
+    text = f"triton {version.value} compiles {{}} {what}{{}} for SM {sm.value}"
     because = matrix.because("triton", version.value, "compiles", text.format("an", f": {said}"))
     if said == "yes":
         return yes(text.format("an", ""), because)
-    older = _serves_newer(answers, sm.value)
-    rule = "sm-lacks-int8-tensor-cores" if older else "no-sm-binary"
+    rule = too_old if _serves_newer(answers, sm.value) else "no-sm-binary"
     return no(rule, text.format("no", ""), because, sm.because)
 
 
@@ -132,21 +146,28 @@ def _serves_newer(said: dict[str, str], sm: str) -> bool:
     return any(answer == "yes" and Version(one) > own for one, answer in said.items())
 
 
-def triton_can_compile(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
+def triton_can_compile(machine: Machine, matrix: Matrix) -> Answer:
     """Are Python.h and a C compiler there, with which triton builds its launcher at run time?"""
-    headers, compiler = machine.headers, machine.c_compiler
-    if compiler.value is False:
-        return no(
-            "no-c-compiler",
-            "triton needs a C compiler at run time, there is none",
-            compiler.because,
-        )
-    if headers.value is False:
+    return together(ask(machine, matrix) for ask in (c_compiler_found, python_headers_found))
+
+
+def c_compiler_found(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
+    """Is there a C compiler where triton looks for one?"""
+    compiler = machine.c_compiler
+    if compiler.value is None:
+        return unknown(f"triton needs a C compiler at run time: {compiler.reason}")
+    if not compiler.value:
+        text = "triton needs a C compiler at run time, there is none"
+        return no("no-c-compiler", text, compiler.because)
+    return yes("a C compiler is there", compiler.because)
+
+
+def python_headers_found(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
+    """Is Python.h there?"""
+    headers = machine.headers
+    if headers.value is None:
+        return unknown(f"triton includes Python.h at run time: {headers.reason}")
+    if not headers.value:
         text = "triton includes Python.h at run time, which is not there"
         return no("python-headers-missing", text, headers.because)
-    if headers.value is None or compiler.value is None:
-        missing = headers.reason or compiler.reason
-        return unknown(
-            f"triton builds a launcher at run time with a C compiler and Python.h: {missing}"
-        )
-    return yes("Python.h and a C compiler are there", headers.because, compiler.because)
+    return yes("Python.h is there", headers.because)
