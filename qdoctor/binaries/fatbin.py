@@ -4,12 +4,13 @@ The linker puts the fat binaries of all translation units into one section, each
 bytes. A fat binary is a 16-byte header (magic 0xBA55ED50, version u16, header size u16, size of
 what follows u64) and entries, each with a header of its own (kind u16, version u16, header size
 u32, payload size u64, ... , minor and major version u16 each at byte 24, SM u32 at byte 28). Of PTX
-the versions are those of the PTX ISA (its ``.version``). Only headers are read; payloads are
-skipped.
+the versions are those of the PTX ISA (its ``.version``). Flags, u64 at byte 40, mark code that runs
+on exactly its SM (``sm_90a``) or within its family (``sm_100f``), as CUDA 13.0's ``fatbinary``
+writes them; where a toolkit does not, such code is listed under its number. Only headers are read;
+payloads are skipped.
 
 The layout is not documented by NVIDIA; it was read off the bytes of released libraries and agrees
-with what ``cuobjdump --list-elf --list-ptx`` says of them. The ``a`` and ``f`` of names such as
-``sm_90a`` are not in these headers: such code is listed under its number.
+with what ``cuobjdump --list-elf --list-ptx`` says of them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _START = struct.pack("<I", MAGIC)
 SECTIONS = (".nv_fatbin", "__nv_relfatbin")
 PTX, CUBIN = 1, 2
 _HEADER = struct.Struct("<IHHQ")
-_ENTRY = struct.Struct("<HHIQ8xHHI")
+_ENTRY = struct.Struct("<HHIQ8xHHI8xQ")
+_ONLY = {0x100000: "a", 0x200000: "f"}  # flags -> what a compiler appends to the SM
 _ALIGNMENT = 8
 _LONGEST_GAP = 4096  # zero bytes that a linker may leave between two fat binaries
 _MOST_ENTRIES = 200_000
@@ -39,13 +41,20 @@ _MOST_ENTRIES = 200_000
 class Entry:
     """One code object: ``kind`` PTX or CUBIN, ``sm`` such as 70, payload ``size`` in bytes.
 
-    ``version`` is (major, minor): the PTX ISA of PTX, the layout's own of machine code.
+    ``version`` is (major, minor): the PTX ISA of PTX, the layout's own of machine code; ``only`` is
+    ``a`` for code of exactly this SM, ``f`` for its family's, else ``""``.
     """
 
     kind: int
     sm: int
     size: int
     version: tuple[int, int] = (0, 0)
+    only: str = ""
+
+    @property
+    def name(self) -> str:
+        """The SM as compilers name it: ``sm_90``, ``sm_90a``."""
+        return f"sm_{self.sm}{self.only}"
 
 
 def entries(file: Window, start: int, length: int) -> list[Entry]:
@@ -79,10 +88,11 @@ def _walk(file: Window, at: int, end: int, found: list[Entry]) -> None:
     """Add the entries between ``at`` and ``end`` to ``found``."""
     while at + _ENTRY.size <= end:
         data = file.read_at(at, _ENTRY.size, "an entry")
-        kind, _version, header, size, minor, major, sm = _ENTRY.unpack(data)
+        kind, _version, header, size, minor, major, sm, flags = _ENTRY.unpack(data)
         if header < _ENTRY.size or at + header + size > end:
             raise UnreadableBinary(f"the code object at offset {at} claims {size} bytes")
-        found.append(Entry(kind, sm, size, (major, minor)))
+        only = next((_ONLY[one] for one in _ONLY if flags & one), "")
+        found.append(Entry(kind, sm, size, (major, minor), only))
         if len(found) > _MOST_ENTRIES:
             raise UnreadableBinary(f"more than {_MOST_ENTRIES} code objects")
         at += header + size

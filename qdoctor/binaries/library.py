@@ -92,13 +92,11 @@ def _gpu_code(
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Give SMs with machine code, SMs with PTX, and the newest PTX ISA of each of the latter."""
     found = [entry for start, length in sections for entry in fatbin.entries(file, start, length)]
-    cubins = {entry.sm for entry in found if entry.kind == fatbin.CUBIN}
-    ptx: dict[int, tuple[int, int]] = {}
-    for entry in found:
-        if entry.kind == fatbin.PTX:
-            ptx[entry.sm] = max(entry.version, ptx.get(entry.sm, (0, 0)))
-    return (
-        tuple(f"sm_{sm}" for sm in sorted(cubins)),
-        tuple(f"sm_{sm}" for sm in sorted(ptx)),
-        tuple((f"sm_{sm}", f"{ptx[sm][0]}.{ptx[sm][1]}") for sm in sorted(ptx)),
-    )
+    found.sort(key=lambda entry: (entry.sm, entry.only, entry.version))
+    ptx = {
+        entry.name: f"{entry.version[0]}.{entry.version[1]}"  # the newest stands last
+        for entry in found
+        if entry.kind == fatbin.PTX
+    }
+    cubins = dict.fromkeys(entry.name for entry in found if entry.kind == fatbin.CUBIN)
+    return tuple(cubins), tuple(ptx), tuple(ptx.items())

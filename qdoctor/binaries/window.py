@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, TypeAlias
 
 from qdoctor.binaries.errors import UnreadableBinary
@@ -78,8 +78,16 @@ def opened(source: Source) -> Iterator[Window]:
         try:
             # Unbuffered: headers of a few bytes are read far from one another.
             with open(source, "rb", buffering=0) as file:  # noqa: PTH123 - a str is a path too
+                _expect_jumps(file.fileno())
                 yield Window(file)
         except OSError as error:
             raise UnreadableBinary(f"cannot be read: {error.strerror or error}") from error
     else:
         yield Window(source)
+
+
+def _expect_jumps(number: int) -> None:
+    """Have the system read no more than what is asked for: headers lie far from one another."""
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # advice only; some file systems take none
+            os.posix_fadvise(number, 0, 0, os.POSIX_FADV_RANDOM)

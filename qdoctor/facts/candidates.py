@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 MOST_FOLDERS = 2000
 FILE = "candidates-1.json"
-_NAME = r"\.(?:so(?:\.\d+)*|pyd|dll)"
-_NATIVE = re.compile(rf"[^/]+{_NAME}")
-_IN_RECORD = re.compile(rf"^([^,\"\n]+{_NAME}),".encode(), re.MULTILINE)
-_TOP = re.compile(rb"^([^/,\"\n]+)[/,]", re.MULTILINE)
+_NATIVE = re.compile(r"[^/]\.(?:so(?:\.\d+)*|pyd|dll)\Z")
 _EDITABLE = "direct_url.json"
 _NOT_WALKED = {"node_modules", "__pycache__", "site-packages", "dist-packages"}
 
@@ -143,9 +140,17 @@ def _listed(path: Path) -> Listing:
 
 
 def _record(data: bytes) -> Listing:
+    """Pick the libraries out of a RECORD: lines of path, hash and size, 27,000 in a small torch."""
+    lines = data.splitlines()
+    named = [
+        line.partition(b",")[0]
+        for line in lines
+        if (b".so" in line or b".pyd" in line or b".dll" in line) and line[:1] != b'"'
+    ]
+    tops = {line.partition(b",")[0].partition(b"/")[0] for line in lines}
     return Listing(
-        files=tuple(os.fsdecode(found) for found in _IN_RECORD.findall(data)),
-        tops=tuple(sorted({os.fsdecode(found) for found in _TOP.findall(data)})),
+        files=tuple(name for one in named if _NATIVE.search(name := os.fsdecode(one))),
+        tops=tuple(sorted(map(os.fsdecode, tops))),
         editable=f"/{_EDITABLE},".encode() in data,
     )
 
@@ -154,7 +159,7 @@ def _folder(path: Path) -> Listing:
     files, folders = [], []
     with os.scandir(path) as entries:
         for entry in entries:
-            if _NATIVE.fullmatch(entry.name):
+            if _NATIVE.search(entry.name):
                 files.append(entry.name)
             elif entry.is_dir(follow_symlinks=False) and _is_walked(entry.name):
                 folders.append(entry.name)

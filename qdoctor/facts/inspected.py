@@ -18,10 +18,12 @@ from qdoctor import cache
 from qdoctor.model import BadInput, NativeLibrary, Noun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 FILE = "libraries-1.json"
 """The number changes with what is read from a library, or how."""
+_THREADS = 16  # they wait for the disk, mostly
+_WORTH_THREADS = 32
 _MOST = 4096
 """Entries of one cache, the latest asked for: some 1500 libraries lie in a large environment."""
 
@@ -68,6 +70,44 @@ class Inspections(Generic[Held]):
             self._news = True
         self._known[key] = entry  # the latest asked for stands last
         return entry.library
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered at all: the first look at this machine."""
+        return not self._known
+
+    def prefetch(self, paths: Iterable[Path | str]) -> None:
+        """Read side by side what is not remembered: a disk that is asked for much answers sooner.
+
+        What cannot be read is left to ``read``, which raises it.
+        """
+        unknown = [
+            one for one in dict.fromkeys(os.fspath(path) for path in paths) if self._is_news(one)
+        ]
+        if len(unknown) < _WORTH_THREADS:
+            return
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a first look only
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for path, entry in zip(unknown, pool.map(self._attempt, unknown), strict=True):
+                if entry is not None:
+                    self._known[path] = entry
+                    self._news = True
+
+    def _is_news(self, path: str) -> bool:
+        try:
+            stamp = stamp_of(os.stat(path))  # noqa: PTH116 - paths are text here
+        except OSError:
+            return False
+        entry = self._known.get(path)
+        return entry is None or entry.stamp != stamp
+
+    def _attempt(self, path: str) -> _Entry[Held] | None:
+        try:
+            stamp = stamp_of(os.stat(path))  # noqa: PTH116 - paths are text here
+            return _Entry(stamp, self._read(Path(path)))
+        except Exception:  # noqa: BLE001 - whatever it is, read() will raise it again
+            return None
 
     def forget(self, path: Path | str) -> None:
         """Have a file read anew: what it told of depends on more than the file itself."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 FILE = "headers-1.json"
 _GLOBAL_DEPS = "lib/libtorch_global_deps.so"
 _BINDINGS = re.compile(r"_C(?:\.[\w-]+)*\.so")
+# How torch/__init__.py names what it opens by path: all of its list where its own needs are not
+# found, and in later releases always; in those between the two, some that it names one by one.
+_NAMED = re.compile(r"[\"'](lib\w+\.so\.\*\[0-9\])[\"']")
+_OPENED = re.compile(r"_preload_cuda_deps\(\s*[\"']\w+[\"'],\s*[\"'](lib\w+\.so\.\*\[0-9\])[\"']")
+_OPENS_ALL = "_preload_cuda_deps()"
 _LIBSTDCXX = "libstdc++.so.6"
 _CUDA = re.compile(
     r"(?:lib)?(?:nvcuda|cuda|cudart|cublas|cublasLt|cudnn\w*|cufft|cufftw|curand|cusparse|cusparseLt"
@@ -95,13 +101,23 @@ class Linker:
         return Process(system, reading.python.executable, preload)
 
     def _import_torch(self, folder: str, nvidia: Mapping[str, str]) -> None:
+        """Load what importing torch loads: its global needs first, then its bindings."""
         first = f"{folder}/{_GLOBAL_DEPS}"
         missing = self._process.load(first) if self._read(first) else []
-        for name in [one for one in missing if one in nvidia]:
-            self._process.load(nvidia[name])
+        source = _text(Path(folder, "__init__.py"))
+        always = _OPENED.findall(source) if self._holds_runtime() else []
+        if missing or (_OPENS_ALL in source and self._holds_runtime()):
+            always = _NAMED.findall(source)
+        for pattern in always:
+            name = next((one for one in nvidia if fnmatchcase(one, pattern)), None)
+            if name and not self._process.holds(name):
+                self._process.load(nvidia[name])
         for name in _names(folder):
             if _BINDINGS.fullmatch(name):
                 self._process.load(f"{folder}/{name}")
+
+    def _holds_runtime(self) -> bool:
+        return self._process.holds_any("libcudart.so")
 
     def _read(self, path: str) -> Header | None:
         if path not in self._known:
@@ -163,6 +179,13 @@ def _names(folder: str) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths
     except OSError:
         return []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def windows_resolver(

@@ -101,6 +101,10 @@ class Process:
         """Give the loaded file of a soname; ``""`` for none."""
         return self._loaded.get(soname, "")
 
+    def holds_any(self, beginning: str) -> bool:
+        """Say whether a library is loaded whose soname begins so."""
+        return any(name.startswith(beginning) for name in self._loaded)
+
     def anywhere(self, soname: str) -> str:
         """Give what the program itself would get for a soname; ``""`` for none."""
         return self._search(soname, self._program) or ""

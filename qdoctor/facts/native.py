@@ -79,11 +79,13 @@ def _of_bitsandbytes(reading: Reading) -> list[Candidate]:
 
 
 def _inspected(
-    found: Iterable[Candidate], environ: Mapping[str, str], unread: dict[str, str]
+    found: Sequence[Candidate], environ: Mapping[str, str], unread: dict[str, str]
 ) -> list[NativeLibrary]:
     """Read each candidate once; those that cannot be read are named in ``unread``."""
     inspections: Inspections[Inspected] = Inspections(_inspect, environ, file=FILE, kind=Inspected)
     libraries: dict[str, NativeLibrary] = {}
+    if inspections.is_empty:
+        inspections.prefetch(one.path for one in found)
     for one in found:
         if one.path in libraries:
             continue
@@ -138,7 +140,7 @@ def _linked(
     if not sys.platform.startswith("linux"):
         return list(libraries), None
     linker = Linker(reading, environ, nvidia)
-    linked = [_with_files(one, linker) for one in libraries]
+    linked = [_listed(_with_files(one, linker)) for one in libraries]
     linker.keep()
     return linked, linker.glibcxx()
 
@@ -148,6 +150,22 @@ def _with_files(library: NativeLibrary, linker: Linker) -> NativeLibrary:
         return library
     resolved, shadowed = linker.resolved(library.path)
     return msgspec.structs.replace(library, resolved=resolved, shadowed=shadowed or None)
+
+
+def _listed(library: NativeLibrary) -> NativeLibrary:
+    """Shorten what is said of NVIDIA's own libraries: their code, and what they lack."""
+    if not (library.package or "").startswith(_NVIDIA):
+        return library
+    lacking = {need: "" for need, file in (library.resolved or {}).items() if not file}
+    return NativeLibrary(
+        package=library.package,
+        file=library.file,
+        sm=library.sm,
+        ptx=library.ptx,
+        path=library.path,
+        resolved=lacking or None,
+        shadowed=library.shadowed,
+    )
 
 
 def read_deciding(facts: Facts, packages: Iterable[str], environ: Mapping[str, str]) -> Facts:

@@ -70,7 +70,10 @@ def _holds_cuda(case: Case) -> Answer:
 def _fixes(case: Case) -> list[Fix]:
     why = "the released wheel brings libraries for several CUDA versions"
     released = serving(case, [bnb_has_cuda_binary], why, verify=NAME)
-    return [*(released or _same_release(case, why)), by_hand("rebuild", "built for CUDA its library is complete", verify=NAME)]
+    return [
+        *(released or _same_release(case, why)),
+        by_hand("rebuild", "built for CUDA its library is complete", verify=NAME),
+    ]
 
 
 def _same_release(case: Case, why: str) -> list[Fix]:
