@@ -80,8 +80,21 @@ def not_kept(torch: Any, result: Any, where: str, dtype: Any) -> Optional[str]:
 
 
 def called(calls: Dict[str, int]) -> str:
-    """Write noted calls as a path: ``cigemmlt_32 x5``, or that there were none."""
-    return ", ".join("{} x{}".format(*one) for one in sorted(calls.items())) or "no native function"
+    """Write noted calls as a path: ``cigemmlt_32 x5``, or that there were none.
+
+    Questions (``has_avx512bf16_cpu``, ``get_context``) are no work and left out.
+    """
+    work = [one for one in sorted(calls.items()) if not one[0].startswith(("get_", "has_"))]
+    return ", ".join("{} x{}".format(*one) for one in work) or "no native function"
+
+
+def with_products(traced: Any, torch: Any, where: str, path: str, action: Any) -> str:
+    """Add to a path what multiplied in an action: the GPU's kernels, or the CPU's operators."""
+    if where == "cpu":
+        names = traced.called(torch, {"forward": action}).get("forward", [])
+    else:
+        names = traced.launched(torch, action)[0]
+    return "{}; multiplied by {}".format(path, ", ".join(names)) if names else path
 
 
 def largest(values: List[float]) -> float:

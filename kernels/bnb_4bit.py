@@ -149,7 +149,7 @@ def _examined(made: Any, torch: Any, module: Any, fields: Dict[str, Any]) -> Dic
         "tolerance": TOLERANCE[str(setting.dtype).split(".")[-1]],
     }
     phase("timing on " + where)
-    fields["numbers"].update(_times(torch, module, setting))
+    _time(torch, module, setting, fields)
     return _judged(made, fields)
 
 
@@ -284,19 +284,24 @@ def _data(torch: Any, shape: Tuple[int, int, int], setting: Setting) -> Tuple[An
     return x, weight, torch.randn(columns).to(setting.dtype)
 
 
-def _times(torch: Any, module: Any, setting: Setting) -> Dict[str, float]:
-    """Time the forward on the product that the others are timed on, and check some of its rows."""
+def _time(torch: Any, module: Any, setting: Setting, fields: Dict[str, Any]) -> None:
+    """Time the forward on the product that all are timed on; check some of its rows as well.
+
+    One row, which decoding consists of, is timed beside it.
+    """
     api, bnb, where = _beside("_torch"), _beside("_bnb"), setting.where
     shape = api.timed_shape(where)
     x, weight, bias = _data(torch, shape, setting)
     layer = _layer(torch, module, (weight, bias), setting)
     wanted = bnb.product(x[:CHECKED_ROWS], weight, bias)
-    error = bnb.relative_error(layer(x)[:CHECKED_ROWS], wanted)
-    taken = api.timed_on(torch, where, lambda: layer(x))
-    numbers = {"milliseconds": taken, "timed_rel_error": error, "gpu_mib": api.gpu_mib(torch)}
-    if where != "cpu":
-        numbers["milliseconds_one_row"] = api.milliseconds(torch, lambda: layer(x[:1]))
-    return dict(numbers, **api.shape_numbers(shape))
+    fields["numbers"]["timed_rel_error"] = bnb.relative_error(layer(x)[:CHECKED_ROWS], wanted)
+    taken = {"milliseconds": x, "milliseconds_one_row": x[:1]}
+    for name, rows in taken.items():
+        fields["numbers"][name] = api.timed_on(torch, where, lambda rows=rows: layer(rows))
+        fields["path_taken"] = bnb.with_products(
+            _beside("_traced"), torch, where, fields["path_taken"], lambda rows=rows: layer(rows)
+        )
+    fields["numbers"].update(api.shape_numbers(shape), gpu_mib=api.gpu_mib(torch))
 
 
 def _beside(name: str) -> Any:

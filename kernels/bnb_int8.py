@@ -206,7 +206,7 @@ def _linear(threshold: float) -> Callable[..., Dict[str, Any]]:
         if slow:
             return made.outcome("wrong", slow, code="silent-slow-path", **fields)
         phase("timing on " + where)
-        fields["numbers"].update(_times(torch, module, threshold, where))
+        _time(torch, module, threshold, fields)
         return _judged(made, fields)
 
     return body
@@ -244,17 +244,20 @@ def _data(torch: Any, shape: Tuple[int, int, int], threshold: float, where: str)
     return x.to(where), weight, bias
 
 
-def _times(torch: Any, module: Any, threshold: float, where: str) -> Dict[str, float]:
-    """Time the forward on the product that the others are timed on, and check some of its rows."""
-    api, bnb = _beside("_torch"), _beside("_bnb")
+def _time(torch: Any, module: Any, threshold: float, fields: Dict[str, Any]) -> None:
+    """Time the forward on the product that all are timed on; check some of its rows as well."""
+    api, bnb, where = _beside("_torch"), _beside("_bnb"), fields["device"]
     shape = api.timed_shape(where)
     x, weight, bias = _data(torch, shape, threshold, where)
     layer = _layer(torch, module, (weight, bias), threshold, where)
     wanted = bnb.product(x[:CHECKED_ROWS], weight, bias)
     error = bnb.relative_error(layer(x)[:CHECKED_ROWS], wanted)
     taken = api.timed_on(torch, where, lambda: layer(x))
-    numbers = {"milliseconds": taken, "timed_rel_error": error, "gpu_mib": api.gpu_mib(torch)}
-    return dict(numbers, **api.shape_numbers(shape))
+    fields["numbers"].update(milliseconds=taken, timed_rel_error=error, gpu_mib=api.gpu_mib(torch))
+    fields["numbers"].update(api.shape_numbers(shape))
+    fields["path_taken"] = bnb.with_products(
+        _beside("_traced"), torch, where, fields["path_taken"], lambda: layer(x)
+    )
 
 
 def _beside(name: str) -> Any:

@@ -42,7 +42,7 @@ def test_calls_of_native_functions_are_counted_by_name(load: Load, package: Any)
         assert sys.modules["bitsandbytes"].lib == "another lib"
     assert calls == {"double": 2}
     assert isinstance(package.lib, Library)
-    assert bnb.called(calls) == "double x2"
+    assert bnb.called({**calls, "get_context": 1, "has_avx512bf16_cpu": 3}) == "double x2"
 
 
 def test_the_library_is_put_back_after_an_error(load: Load, package: Any) -> None:
@@ -73,6 +73,15 @@ def test_what_is_no_result_is_named(load: Load) -> None:
     assert say(whole, "cpu") is None
     assert say(whole, "cuda:0") == "the result is torch.int32 on cpu, not torch.int32 on cuda:0"
     assert say(whole.float(), "cpu") == "the result is torch.float32 on cpu, not torch.int32 on cpu"
+
+
+def test_what_multiplied_is_added_to_the_path(load: Load) -> None:
+    torch: Any = pytest.importorskip("torch")
+    bnb, traced = load("_bnb"), load("_traced")
+    left, right = torch.ones(4, 5), torch.ones(5, 3)
+    path = bnb.with_products(traced, torch, "cpu", "layer", lambda: left @ right)
+    assert path == "layer; multiplied by aten::mm"
+    assert bnb.with_products(traced, torch, "cpu", "layer", lambda: left + 1) == "layer"
 
 
 def test_not_a_number_is_the_largest(load: Load) -> None:

@@ -134,6 +134,7 @@ def test_the_layer_runs_on_this_cpu(start: Start) -> None:
         assert (one["outcome"], one["detail"][:15]) == ("passed", "relative error ")
         assert 0.005 < one["numbers"]["rel_error"] <= one["numbers"]["tolerance"]
         assert one["numbers"]["milliseconds"] > 0
+        assert "multiplied by bitsandbytes::int8" in one["path_taken"]
     for variant in ("matmul", "matmul-odd-k"):
         assert answer.one(variant)["code"] == "no-gpu"
 
