@@ -17,6 +17,12 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 R_32F, R_8I, R_32I = 0, 3, 10  # cudaDataType
 COMPUTE_32I = 72  # cublasComputeType_t
+TYPES = {
+    "R_32F": 0, "R_64F": 1, "R_16F": 2, "R_8I": 3, "R_32I": 10, "R_16BF": 14, "R_8F_E4M3": 28,
+    "R_8F_E5M2": 29,
+}  # fmt: skip
+COMPUTES = {"COMPUTE_16F": 64, "COMPUTE_32F": 68, "COMPUTE_64F": 70, "COMPUTE_32I": 72}
+"""cudaDataType and cublasComputeType_t by the names that cuBLASLt's log gives them."""
 OP_N, OP_T = 0, 1  # cublasOperation_t
 DESC_TRANSA, DESC_TRANSB = 3, 4  # cublasLtMatmulDescAttributes_t
 LAYOUT_ORDER = 1  # cublasLtMatrixLayoutAttribute_t
@@ -240,6 +246,27 @@ class Library:
             ctypes.byref(flags), ctypes.c_size_t(8), ctypes.byref(written),
         )  # fmt: skip
         return _bits(flags.value, INSTRUCTIONS), _bits(flags.value >> 8, ACCUMULATORS)
+
+    def instructions(
+        self, types: Tuple[str, str, str], computed: Tuple[str, str], number: int
+    ) -> Optional[Tuple[str, str]]:
+        """Say the same of an algorithm by its number, for types of A, B and C, compute and scale.
+
+        All by their names; None where one is not known, or the library does not say.
+        """
+        compute, scale = COMPUTES.get(computed[0]), TYPES.get(computed[1])
+        kinds = [TYPES.get(name) for name in (*types, types[2])]
+        if None in (compute, scale, *kinds):
+            return None
+        algorithm = Algorithm()
+        try:
+            self._call(
+                "cublasLtMatmulAlgoInit", self._handle, compute, scale, *kinds, number,
+                ctypes.byref(algorithm.algo),
+            )  # fmt: skip
+            return self.implementation(algorithm)
+        except LibraryError:
+            return None
 
     def multiply(
         self,

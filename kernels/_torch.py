@@ -12,18 +12,22 @@ import os
 import sys
 import time
 import warnings
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 TIMED = (1024, 1024, 4096)
 """Rows, depth, columns of the one product that everything is timed on, so that milliseconds
 compare: the first feed-forward layer of ViT-L-14 over 1024 tokens. No probe may take more than
 64 MiB of GPU memory, and 32-bit sums with their rescaled copies are ten times what a result is."""
 TIMED_ON_CPU = (64, 1024, 512)
-CLEARED_MIB = 40
-"""What is cleared before each timed call. With the operands that is the 50 MiB of an H100's L2
-cache, and all of an A100's; a GPU with more (RTX 4090: 72, B200: 126) may keep them there."""
-CLEARED_TIMES = 16
-"""A memory that clears 3 TB/s is busy for 0.2 ms then: the timed launches queue up behind."""
+ROOM_MIB = 60
+"""What a kernel may take, first taken as one block that torch cuts everything from: left alone, it
+takes 20 MiB for each few that are asked for. Small tensors take 2 to 4 MiB beside it."""
+CLEARED_MIB, PIECE_MIB = 40, 4
+"""What is cleared before each timed call, in pieces that fit between what lives. With the operands
+that is the 50 MiB of an H100's L2 cache, and all of an A100's; a GPU with more (RTX 4090: 72, B200:
+126) may keep them there."""
+SPUN = 1000000
+"""Clock cycles, half a millisecond, in which the timed launches queue up."""
 WORKSPACE = ":4096:1:16:8"
 """4 MiB for cuBLAS, as much as its manual recommends before Hopper (cublasSetWorkspace); by itself
 torch takes 8 MiB, and 32 on Hopper."""
@@ -45,31 +49,34 @@ def has_bf16(torch: Any) -> bool:
 
 
 def milliseconds(torch: Any, action: Callable[[], Any], repeats: int = 20) -> float:
-    """Time an action on the current device: the median of ``repeats`` after 3 warm-ups.
+    """Time an action on the current device: the median of ``repeats`` after 5 warm-ups.
 
-    Measured by events on the stream. Before each, memory the size of the caches is cleared: the
-    operands come from memory, and the launches wait in the queue rather than being timed. What is
-    cleared is given back at once: the action's own results take its place.
+    Measured by events on the stream. Before each, memory the size of the caches is cleared, so that
+    operands come from memory, and the GPU is kept busy for a moment, so that launches wait in the
+    queue rather than being timed: what is measured is the GPU's time, unless the action itself
+    waits for the GPU or takes longer to launch than that moment.
     """
-    with _undisturbed():
-        return _milliseconds(torch, action, repeats)
-
-
-def _milliseconds(torch: Any, action: Callable[[], Any], repeats: int) -> float:
-    torch.cuda.empty_cache()
+    spin = getattr(torch.cuda, "_sleep", None)
     times = []
-    for _ in range(3 + repeats):
+    for _ in range(5 + repeats):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        cleared = torch.empty(CLEARED_MIB << 20, dtype=torch.uint8, device="cuda")
-        for _ in range(CLEARED_TIMES):
-            cleared.zero_()
-        del cleared
+        _clear(torch)
+        if spin is not None:
+            spin(SPUN)
         begin.record()
         action()
         end.record()
         end.synchronize()
         times.append(begin.elapsed_time(end))
-    return float(sorted(times[3:])[repeats // 2])
+    return float(sorted(times[5:])[repeats // 2])
+
+
+def _clear(torch: Any) -> None:
+    """Write to as much memory as caches hold, and give it back: the action's results take it."""
+    count, size = CLEARED_MIB // PIECE_MIB, PIECE_MIB << 20
+    pieces = [torch.empty(size, dtype=torch.uint8, device="cuda") for _ in range(count)]
+    for piece in pieces:
+        piece.zero_()
 
 
 def milliseconds_on_cpu(action: Callable[[], Any], repeats: int = 5) -> float:
@@ -134,6 +141,20 @@ def device(torch: Any, index: int) -> Tuple[str, List[str]]:
     return "cpu", [why, *[" ".join(str(one.message).split()) for one in caught]]
 
 
-def current(torch: Any, device: str) -> Any:
-    """Make a GPU current for a ``with`` block; on the CPU do nothing."""
-    return contextlib.nullcontext() if device == "cpu" else torch.cuda.device(device)
+@contextlib.contextmanager
+def current(torch: Any, device: str) -> Iterator[None]:
+    """Make a GPU current for a ``with`` block, with room taken at first; on the CPU do nothing."""
+    if device == "cpu":
+        yield
+        return
+    with torch.cuda.device(device):
+        _take_room(torch)
+        yield
+
+
+def _take_room(torch: Any) -> None:
+    """Let torch hold one free block; where there is no room for it, it asks as it goes."""
+    if torch.cuda.memory_reserved() > PIECE_MIB << 20:
+        return
+    with contextlib.suppress(RuntimeError):  # out of memory, under its names since torch 1.8
+        torch.empty(ROOM_MIB << 20, dtype=torch.uint8, device="cuda")

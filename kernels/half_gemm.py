@@ -42,18 +42,17 @@ def phase(text: str) -> None:
 
 def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Yield one outcome, of the GPU asked for or of the CPU."""
-    made = _beside("_outcomes")
+    made, api = _beside("_outcomes"), _beside("_torch")
     fields: Dict[str, Any] = {"variant": "half"}
     try:
         phase("importing torch")
         torch = importlib.import_module("torch")
-        device, why = _beside("_torch").device(torch, int(request.get("device") or 0))
+        api.keep_small()
+        device, why = api.device(torch, int(request.get("device") or 0))
         fields.update(device=device, evidence=why)
-        if device == "cpu":
-            yield _judged(made, torch, device, torch.bfloat16, fields)
-            return
-        with torch.cuda.device(device):
-            dtype = torch.bfloat16 if _beside("_torch").has_bf16(torch) else torch.float16
+        with api.current(torch, device):
+            on_cpu = device == "cpu"
+            dtype = torch.bfloat16 if on_cpu or api.has_bf16(torch) else torch.float16
             yield _judged(made, torch, device, dtype, fields)
     except Exception as error:
         yield made.from_error(error, **fields)
@@ -68,7 +67,6 @@ def _judged(
     made: Any, torch: Any, device: str, dtype: Any, fields: Dict[str, Any]
 ) -> Dict[str, Any]:
     api = _beside("_torch")
-    api.keep_small()
     phase("multiplying on " + device)
     rows, depth, columns = api.timed_shape(device)
     torch.manual_seed(8)

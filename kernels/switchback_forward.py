@@ -212,7 +212,7 @@ def _guarded(
         torch = importlib.import_module("torch")
         _beside("_torch").keep_small()
         _require_gpu(made, torch)
-        with torch.cuda.device(index):
+        with _beside("_torch").current(torch, fields["device"]):
             torch.manual_seed(8)
             return dict(body(made, torch, fields["device"]), **fields)
     except (Exception, SystemExit) as error:

@@ -81,7 +81,8 @@ def quantize(torch: Any, x: Any, variant: str) -> Tuple[Any, Any]:
     largest = torch.finfo(torch.float8_e4m3fn).max
     most = x.abs().amax(dim=1, keepdim=True) if variant == "rowwise" else x.abs().amax()
     scale = most.float().clamp(min=1e-12) / largest
-    return (x.float() / scale).clamp(-largest, largest).to(torch.float8_e4m3fn), scale
+    scaled = x.float().div_(scale).clamp_(-largest, largest)  # in place: it is the largest there is
+    return scaled.to(torch.float8_e4m3fn), scale
 
 
 def multiply(torch: Any, a: Tuple[Any, Any], b: Tuple[Any, Any]) -> Any:
@@ -107,20 +108,17 @@ def _judged(made: Any, torch: Any, device: str, fields: Dict[str, Any]) -> Dict[
     errors = [_error(got, _dequantized(a, b))]
     lost = _error(got, reference(x, weight))
     notes, refused = _awkward(torch, device, variant, errors)
-    names: List[str] = []
-    if device != "cpu":
-        phase("asking which kernel multiplied")
-        names, why = _beside("_traced").launched(torch, lambda: multiply(torch, a, b))
-        notes += [why] if why else []
     phase("timing on " + device)
+    times = _times(torch, device, variant)
+    phase("asking which kernel multiplied")
+    path, why = _beside("_traced").product(torch, device, lambda: multiply(torch, a, b))
+    notes += why
     worst = max(errors, key=lambda one: (one != one, one))  # noqa: PLR0124 - NaN is the worst
     fields["evidence"] = [*fields["evidence"], *notes]
-    fields["path_taken"] = "torch._scaled_mm {} on {}".format(
-        variant, ": ".join([device, *names[:1]])
-    )
+    fields["path_taken"] = "torch._scaled_mm {} on {}".format(variant, path)
     fields["numbers"] = {
         "rel_error": lost, "max_rel_error": worst, "tolerance": TOLERANCE, "refused": refused,
-        **_times(torch, device, variant), "gpu_mib": api.gpu_mib(torch),
+        **times, "gpu_mib": api.gpu_mib(torch),
     }  # fmt: skip
     detail = "relative error {:.5f} against float64 of the same operands, at most {} allowed; {}"
     detail = detail.format(worst, TOLERANCE, "{:.3f} lost by quantizing".format(lost))
@@ -142,7 +140,7 @@ def _awkward(torch: Any, device: str, variant: str, errors: List[float]) -> Tupl
         try:
             got, how = multiply(torch, a, b), "as it is"
         except (RuntimeError, ValueError) as error:
-            if _beside("_outcomes").from_error(error, device=device)["outcome"] == "skipped":
+            if _beside("_outcomes").from_error(error)["outcome"] == "skipped":
                 raise  # the machine's shortage, not a refusal
             refused += 1
             how = "refused ({}), padded".format(" ".join(str(error).split("\n")[0].split()))

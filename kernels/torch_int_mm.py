@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import re
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
@@ -36,8 +35,6 @@ AWKWARD = ((1, 4096, 64), (16, 4096, 64), (17, 4096, 72), (32, 4100, 64), (33, 4
 """Rows, depth, columns: one row; as many as are refused, and the first that are not; a depth of
 whole 4s; odd everywhere. Sums of some 4096 products near 127 * 127 pass 2**24: sums in float32
 could not be exact."""
-INT8_KERNEL = re.compile(r"imma|igemm|s8|i8|int8", re.IGNORECASE)
-"""How cuBLAS and CUTLASS name their int8 products: …_i8i8_i8i32…, …s8_tensorop…, imma…"""
 LEAST_ROWS, MULTIPLE = 17, 8
 """What torch asks for on CUDA: more than 16 rows, depth and columns of whole 8s (the checks in
 ATen/native/cuda/Blas.cpp, _int_mm_out_cuda). The probe pads up to that."""
@@ -98,17 +95,15 @@ def _plain(made: Any, torch: Any, device: str, fields: Dict[str, Any]) -> Dict[s
         wrong = int((torch._int_mm(a, b.t()).cpu().long() != reference(a, b)).sum())  # noqa: SLF001
         notes.append(_words(shape, "exact", wrong))
         differing += wrong
-    names, why = [], ""
-    if device != "cpu":
-        phase("asking which kernel multiplied")
-        names, why = _beside("_traced").launched(torch, lambda: torch._int_mm(a, b.t()))  # noqa: SLF001
-    fields["evidence"] = [*fields["evidence"], *notes, *([why] if why else [])]
-    fields["path_taken"] = "torch._int_mm on " + ": ".join([device, *names[:1]])
+    phase("asking which kernel multiplied")
+    path, why = _beside("_traced").product(torch, device, lambda: torch._int_mm(a, b.t()))  # noqa: SLF001
+    fields["evidence"] = [*fields["evidence"], *notes, *why]
+    fields["path_taken"] = "torch._int_mm on " + path
     fields["numbers"] = _numbers(torch, {"exact": len(PLAIN), "differing": differing})
     if differing:
         return made.outcome("wrong", "; ".join(notes), code="wrong-value", **fields)
-    if names and not any(INT8_KERNEL.search(name) for name in names):
-        text = "exact, but by a kernel that is not named as an int8 product: " + "; ".join(names)
+    if _beside("_traced").FLOATING.search(path):
+        text = "exact, but not multiplied as integers: " + path
         return made.outcome("wrong", text, code="silent-slow-path", **fields)
     detail = "{} sizes, every sum exact, also past 2**24".format(len(PLAIN))
     return made.outcome("passed", detail, **fields)
@@ -140,7 +135,7 @@ def _multiply(torch: Any, a: Any, b: Any) -> Tuple[str, Any]:
     try:
         return "exact", torch._int_mm(a, b.t())  # noqa: SLF001
     except RuntimeError as error:
-        if _beside("_outcomes").from_error(error, device=str(a.device))["outcome"] == "skipped":
+        if _beside("_outcomes").from_error(error)["outcome"] == "skipped":
             raise  # the machine's shortage, not a refusal
         refusal = " ".join(str(error).split("\n")[0].split())
     (rows, depth), columns = a.shape, b.shape[0]

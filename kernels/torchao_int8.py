@@ -131,6 +131,7 @@ def _judged(
         phase("quantizing and running {} on {}".format(named, device))
         error, again[named] = _one(torch, quantize, shape, device)
         errors.append(error)
+    times = _times(torch, quantize, device) if variant == "plain" else {}
     phase("asking torch what it called")
     calls = _beside("_traced").called(torch, again)
     for (named, seen), error in zip(calls.items(), errors):
@@ -145,9 +146,7 @@ def _judged(
     every = dict.fromkeys(call for seen in calls.values() for call in seen)
     fields["path_taken"] = "{} on {}".format(_words(list(every)), device)
     fields["numbers"] = {"rel_error": errors[0], "max_rel_error": worst, "tolerance": TOLERANCE}
-    if variant == "plain":
-        fields["numbers"].update(_times(torch, quantize, device))
-    fields["numbers"]["gpu_mib"] = _beside("_torch").gpu_mib(torch)
+    fields["numbers"].update(times, gpu_mib=_beside("_torch").gpu_mib(torch))
     detail = "relative error {:.4f} against float64, at most {} allowed".format(worst, TOLERANCE)
     if not worst <= TOLERANCE:  # True for NaN
         return made.outcome("wrong", detail, code="wrong-value", **fields)
@@ -174,7 +173,8 @@ def _times(torch: Any, quantize: Callable[[Any], Any], device: str) -> Dict[str,
     api = _beside("_torch")
     shape = api.timed_shape(device)
     x, layer = _operands(torch, shape, device)
-    weight, bias = (one.detach().clone() for one in (layer.weight, layer.bias))
+    weight = layer.weight[: api.CORNER[1]].clone()
+    bias = layer.bias.clone()
     model = _quantized(torch, quantize, layer)
     in_float64 = lambda a, b: reference(a, b, bias[: b.shape[0]])  # noqa: E731 - it is passed on
     lost = api.corner_error(model(x), in_float64, x, weight)
