@@ -47,7 +47,10 @@ def triton(version: str | None, **more: str | None) -> dict[str, Any]:
 def loaded(cublas: str) -> dict[str, Any]:
     """Give the machine a bitsandbytes library and the cuBLASLt that it would be given."""
     library = {"package": "bitsandbytes", "file": "libbitsandbytes_cuda121.so", "sm": ["sm_80"]}
-    return {"torch_cuda": "12.1", "native": [{**library, "resolved": {"libcublasLt.so.12": cublas}}]}
+    return {
+        "torch_cuda": "12.1",
+        "native": [{**library, "resolved": {"libcublasLt.so.12": cublas}}],
+    }
 
 
 ONLY_PTX = {
@@ -146,6 +149,18 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("triton_int8_on_sm", "no", "sm-lacks-int8-tensor-cores", {"gpus": T4}),
     ("triton_int8_on_sm", "no", "no-sm-binary", {**triton("2.0.0"), "gpus": H100}),
     ("triton_int8_on_sm", "unknown", None, UNKNOWN_TRITON | NO_SM),
+    ("triton_e4m3_on_sm", "yes", None, {"gpus": H100}),
+    ("triton_e4m3_on_sm", "no", "fp8-needs-sm89", {**triton("3.6.0"), "gpus": T4}),
+    ("triton_e4m3_on_sm", "unknown", None, UNKNOWN_TRITON | NO_SM),
+    ("triton_e5m2_on_sm", "yes", None, {"gpus": T4}),
+    ("triton_e5m2_on_sm", "no", "no-sm-binary", {"gpus": B200}),
+    ("triton_e5m2_on_sm", "unknown", None, UNKNOWN_TRITON | NO_SM),
+    ("c_compiler_found", "yes", None, {"python": {"headers": False}}),
+    ("c_compiler_found", "no", "no-c-compiler", {"host": {"os": "linux", "c_compiler": False}}),
+    ("c_compiler_found", "unknown", None, {"host": {"os": "linux"}}),
+    ("python_headers_found", "yes", None, {"host": {"os": "linux", "c_compiler": False}}),
+    ("python_headers_found", "no", "python-headers-missing", {"python": {"headers": False}}),
+    ("python_headers_found", "unknown", None, {"python": {"version": "3.11.7"}}),
     ("triton_can_compile", "yes", None, {}),
     ("triton_can_compile", "no", "python-headers-missing", {"python": {"headers": False}}),
     ("triton_can_compile", "no", "no-c-compiler", {"host": {"os": "linux", "c_compiler": False}}),
