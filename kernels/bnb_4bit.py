@@ -45,7 +45,7 @@ NESTED = 0.008
 """Scales that are quantized again are off by at most half the largest step of the 8-bit dynamic map
 (0.9 / 64 / 2 = 0.007 of the largest scale's distance to their mean)."""
 BLOCK = 64
-SIZES = ((300, 1000), (65, 76), (17, 64), (1, 130))
+SIZES = ((100, 1000), (65, 76), (17, 64), (1, 130))
 """Weights, rows by columns: rows that end within a block; a last block not full; one row."""
 ODD_SIZE = (1, 131)
 """An odd count of weights; on a GPU only: on a CPU releases compile code for it, for seconds."""
