@@ -100,6 +100,44 @@ def test_our_switchback_by_what_triton_compiles() -> None:
     assert expected("switchback_forward", "qdoctor", "sm_70", **new) == "fail"
 
 
+CURRENT = {"packages": {"torch": "2.11.0", "torchao": "0.18.0"}, "driver": {"version": "580.95.05"}}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cuda", "int8", "fp8", "torchao"),
+    [
+        ("NVIDIA H100 80GB HBM3", "pass", "pass", "pass", "pass"),
+        ("NVIDIA A100-SXM4-80GB", "pass", "pass", "fail", "unknown"),
+        ("Tesla V100-SXM2-16GB", "pass", "fail", "fail", "fail"),
+    ],
+)
+def test_products_of_torch_and_torchao_by_generation(
+    gpu: str, cuda: str, int8: str, fp8: str, torchao: str
+) -> None:
+    """The default build of torch 2.11 has no kernels for a V100, whatever it could multiply."""
+    asked = {
+        "cuda_alive": ("copy", cuda),
+        "torch_int_mm": ("plain", int8),
+        "torch_fp8_scaled_mm": ("tensorwise", fp8),
+        "torchao_int8": ("plain", torchao),
+    }
+    for probe, (variant, wanted) in asked.items():
+        found = expected(probe, variant, "cuda:0", gpus=[{"index": 0, "name": gpu}], **CURRENT)
+        assert (probe, found) == (probe, wanted)
+
+
+def test_products_of_a_torch_that_the_matrix_does_not_know_are_unknown() -> None:
+    unknown = {"packages": {"torch": "9.9.9", "torchao": "9.9.9"}, "gpus": H100}
+    for probe in ("torch_int_mm", "torch_fp8_scaled_mm", "torchao_int8"):
+        assert expected(probe, "plain", "cuda:0", **unknown) == "unknown"
+    assert expected("torch_fp8_scaled_mm", "rowwise", "cuda:0", **CURRENT, gpus=H100) == "unknown"
+    assert expected("torchao_int8", "awkward", "cuda:0", **unknown) == "unknown"
+
+
+def test_torchao_leaves_int8_at_awkward_sizes() -> None:
+    assert expected("torchao_int8", "awkward", "cuda:0", **CURRENT, gpus=H100) == "fail"
+
+
 def test_nothing_is_expected_of_an_unknown_probe() -> None:
     assert expected("some_probe", None, "cuda:0") == "unknown"
 

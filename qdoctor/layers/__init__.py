@@ -58,6 +58,7 @@ from qdoctor.layers.torchao import (
     torchao_fits_torch,
     torchao_has_int8,
     torchao_installed,
+    torchao_int8_any_size,
     torchao_int8_on_sm,
 )
 from qdoctor.layers.triton import (
@@ -122,6 +123,7 @@ __all__ = [
     "torchao_fits_torch",
     "torchao_has_int8",
     "torchao_installed",
+    "torchao_int8_any_size",
     "torchao_int8_on_sm",
     "triton_can_compile",
     "triton_e4m3_on_sm",

@@ -75,6 +75,19 @@ def torchao_int8_on_sm(machine: Machine, matrix: Matrix) -> Answer:
     return yes(text, released.cited(table, row, text))
 
 
+def torchao_int8_any_size(machine: Machine, matrix: Matrix) -> Answer:
+    """Does this torchao multiply in int8 on a GPU whatever the sizes, one row or odd depths?"""
+    version = machine.package(PACKAGE)
+    if not version.value:
+        return unknown(version.reason or f"{PACKAGE} is not installed")
+    table = matrix.table(_TABLE)
+    row = released.row_for(matrix, table["awkward"], PACKAGE, version.value)
+    if row is None:
+        return unknown(f"what {PACKAGE} {version.value} does with awkward sizes is not known")
+    text = f"{PACKAGE} {version.value} {row['awkward']}"
+    return no("silent-slow-path", text, released.cited(table, row, text))
+
+
 def _by_requirement(machine: Machine, matrix: Matrix) -> Answer | None:
     """Compare torch with the release's own requirement; None where it states no versions."""
     version, torch = machine.package(PACKAGE).value or "", machine.torch.value or ""

@@ -258,11 +258,15 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("torchao_fits_torch", "unknown", None, {"packages": {"torch": "2.6.0", "torchao": "0.9.0"}}),
     ("torchao_int8_on_sm", "yes", None, {"gpus": H100}),
     ("torchao_int8_on_sm", "unknown", None, {"gpus": T4}),
+    ("torchao_int8_any_size", "no", "silent-slow-path", {"packages": {"torchao": "0.18.0"}}),
+    ("torchao_int8_any_size", "no", "silent-slow-path", {"packages": {"torchao": "0.9.0"}}),
+    ("torchao_int8_any_size", "unknown", None, {"packages": {"torchao": "0.3.0"}}),
 ]
 WITHOUT = {
     ("bnb_blockwise_on_cpu", "no"),  # every release has it in its CPU library
     ("bnb_int8_odd_depth", "yes"),  # of the older releases it is not known
     ("torchao_has_int8", "no"),  # every known torchao has it under some name
+    ("torchao_int8_any_size", "yes"),  # every release that was read falls back
     ("torchao_int8_on_sm", "no"),  # no GPU is known on which it fails
     ("igemm_row_major", "no"),  # cuBLASLt may multiply int8 on the ordinary cores
     ("triton_libdevice_found", "no"),  # every known triton has it somewhere
