@@ -94,7 +94,8 @@ class _Search:
             return
         owned.update(listing.tops)
         for file in listing.files:
-            yield Candidate(name, os.path.normpath(f"{folder}/{file}"))
+            path = f"{folder}/{file}"
+            yield Candidate(name, os.path.normpath(path) if ".." in file else path)
         if listing.editable:
             yield from self._walked(_source_of(Path(metadata).with_name(_EDITABLE)), name)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from qdoctor.facts import loader
 from qdoctor.facts.inspected import Inspections
 from qdoctor.facts.loader import Header, Process, System
+from qdoctor.model import Noun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from qdoctor.facts.interpreter import Reading
 
 FILE = "headers-1.json"
+CACHE_FILE = "loader-1.json"
 _GLOBAL_DEPS = "lib/libtorch_global_deps.so"
 _BINDINGS = re.compile(r"_C(?:\.[\w-]+)*\.so")
 # How torch/__init__.py names what it opens by path: all of its list where its own needs are not
 # found, and in later releases always; in those between the two, some that it names one by one.
-_NAMED = re.compile(r"[\"'](lib\w+\.so\.\*\[0-9\])[\"']")
-_OPENED = re.compile(r"_preload_cuda_deps\(\s*[\"']\w+[\"'],\s*[\"'](lib\w+\.so\.\*\[0-9\])[\"']")
-_OPENS_ALL = "_preload_cuda_deps()"
+_NAMED = re.compile(rb"[\"'](lib\w+\.so\.\*\[0-9\])[\"']")
+_OPENED = re.compile(rb"_preload_cuda_deps\(\s*[\"']\w+[\"'],\s*[\"'](lib\w+\.so\.\*\[0-9\])[\"']")
+_OPENS_ALL = b"_preload_cuda_deps()"
 _LIBSTDCXX = "libstdc++.so.6"
 _CUDA = re.compile(
     r"(?:lib)?(?:nvcuda|cuda|cudart|cublas|cublasLt|cudnn\w*|cufft|cufftw|curand|cusparse|cusparseLt"
@@ -58,21 +60,22 @@ class Linker:
     ) -> None:
         """``nvidia``: paths of the nvidia wheels' libraries, which torch may open by path."""
         self._environ = environ
-        self._headers: Inspections[Header] = Inspections(_header, environ, file=FILE, kind=Header)
+        self._headers: Inspections[Header] = Inspections(header, environ, file=FILE, kind=Header)
         self._known: dict[str, Header | None] = {}
-        self._cache = _LoaderCache(root)
+        self._cache = _LoaderCache(root, environ)
         self._process = self._started(reading, root)
         if torch := reading.folders.get("torch"):
             self._import_torch(torch, {path.rsplit("/", 1)[-1]: path for path in nvidia})
 
     def resolved(self, path: str) -> tuple[dict[str, str], dict[str, str]]:
         """Give the files for a library's CUDA needs and for what is missing, and hidden copies."""
-        given, alone = self._process.resolve(path), self._process.alone(path)
+        given = self._process.resolve(path)
         shown = {need: file for need, file in given.items() if is_cuda(need) or not file}
+        alone = self._process.alone(path, shown)
         hidden = {
             need: own
             for need, file in shown.items()
-            if (own := alone[need]) and file and os.path.realpath(own) != os.path.realpath(file)
+            if file and (own := alone[need]) not in {"", file} and not _same(own, file)
         }
         return shown, hidden
 
@@ -104,11 +107,7 @@ class Linker:
         """Load what importing torch loads: its global needs first, then its bindings."""
         first = f"{folder}/{_GLOBAL_DEPS}"
         missing = self._process.load(first) if self._read(first) else []
-        source = _text(Path(folder, "__init__.py"))
-        always = _OPENED.findall(source) if self._holds_runtime() else []
-        if missing or (_OPENS_ALL in source and self._holds_runtime()):
-            always = _NAMED.findall(source)
-        for pattern in always:
+        for pattern in self._opened_by_torch(folder, missing):
             name = next((one for one in nvidia if fnmatchcase(one, pattern)), None)
             if name and not self._process.holds(name):
                 self._process.load(nvidia[name])
@@ -116,8 +115,16 @@ class Linker:
             if _BINDINGS.fullmatch(name):
                 self._process.load(f"{folder}/{name}")
 
-    def _holds_runtime(self) -> bool:
-        return self._process.holds_any("libcudart.so")
+    def _opened_by_torch(self, folder: str, missing: list[str]) -> list[str]:
+        """List the names that torch opens by path, as its own source has them."""
+        if not missing and not self._process.holds_any("libcudart.so"):
+            return []
+        try:
+            source = Path(folder, "__init__.py").read_bytes()
+        except OSError:
+            return []
+        every = missing or _OPENS_ALL in source
+        return [os.fsdecode(one) for one in (_NAMED if every else _OPENED).findall(source)]
 
     def _read(self, path: str) -> Header | None:
         if path not in self._known:
@@ -129,34 +136,45 @@ class Linker:
         return self._known[path]
 
 
+class CacheFile(Noun, frozen=True):
+    """What ``/etc/ld.so.cache`` holds: the files of each soname, in its order."""
+
+    files: dict[str, list[str]] = {}  # noqa: RUF012 - msgspec copies it
+
+
 class _LoaderCache:
     """The loader's cache file, read when it is first asked."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, environ: Mapping[str, str]) -> None:
         self._path = Path(root, "etc/ld.so.cache")
+        self._environ = environ
         self._files: dict[str, list[str]] | None = None
 
     def of(self, soname: str) -> Sequence[str]:
         if self._files is None:
-            self._files = _files_of(self._path)
+            seen: Inspections[CacheFile] = Inspections(
+                cache_file, self._environ, file=CACHE_FILE, kind=CacheFile
+            )
+            try:
+                self._files = seen.read(self._path).files
+            except OSError:  # there is none
+                self._files = {}
+            seen.keep()
         return self._files.get(soname, ())
 
 
-def _files_of(path: Path) -> dict[str, list[str]]:
+def cache_file(path: Path) -> CacheFile:
+    """Read the loader's cache; entries for certain CPUs only are left out. Raises ``OSError``."""
     from qdoctor.binaries import read_ld_cache  # noqa: PLC0415 - kept off the start-up path
 
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return {}
     files: dict[str, list[str]] = {}
-    for entry in read_ld_cache(data):
+    for entry in read_ld_cache(path.read_bytes()):
         if not entry.special:
             files.setdefault(entry.name, []).append(entry.path)
-    return files
+    return CacheFile(files)
 
 
-def _header(path: Path) -> Header:
+def header(path: Path) -> Header:
     """Read one file; what is no ELF library is remembered as such, without a machine."""
     from qdoctor.binaries import UnreadableBinary, read_elf  # noqa: PLC0415 - likewise
 
@@ -181,11 +199,8 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def windows_resolver(

@@ -71,7 +71,9 @@ class Process:
         self._system = system
         self._folders: dict[str, frozenset[str]] = {}
         self._loaded: dict[str, str] = {}
+        self._searched: dict[tuple[object, ...], str | None] = {}
         self._objects: dict[str, _Object] = {}
+        self._interpreter: _Object | None = None
         path = os.path.realpath(program)
         header = system.header(path) or Header("")
         self._program = _Object(path, header)
@@ -90,12 +92,10 @@ class Process:
             return {}
         return {need: self._find(need, found) or "" for need in found.header.needs}
 
-    def alone(self, path: str) -> dict[str, str]:
-        """Give what a library would find by itself, if nothing were loaded yet."""
+    def alone(self, path: str, needs: Iterable[str]) -> dict[str, str]:
+        """Give what a library would find for ``needs`` by itself, if nothing were loaded yet."""
         found = self._object(path, self._caller())
-        if found is None:
-            return {}
-        return {need: self._search(need, found) or "" for need in found.header.needs}
+        return {need: self._search(need, found) or "" for need in needs} if found else {}
 
     def holds(self, soname: str) -> str:
         """Give the loaded file of a soname; ``""`` for none."""
@@ -111,10 +111,7 @@ class Process:
 
     def _caller(self) -> _Object:
         """Give what calls ``dlopen``: the interpreter's code, in its own library where shared."""
-        for path, found in self._objects.items():
-            if "libpython" in os.path.basename(path):  # noqa: PTH119 - paths are text here
-                return found
-        return self._program
+        return self._interpreter or self._program
 
     def _close_over(self, objects: list[_Object]) -> list[str]:
         """Load what ``objects`` need, and what that needs, breadth first."""
@@ -147,6 +144,8 @@ class Process:
 
     def _remember(self, one: _Object) -> None:
         self._objects.setdefault(one.path, one)
+        if "/libpython" in one.path:
+            self._interpreter = one
         if one.header.soname:
             self._loaded.setdefault(one.header.soname, one.path)
 
@@ -158,7 +157,18 @@ class Process:
         return self._loaded.get(need) or self._search(need, by)
 
     def _search(self, need: str, by: _Object) -> str | None:
-        """Look for a file as the loader would for ``by``; nothing loaded counts."""
+        """Look for a file as the loader would for ``by``; nothing loaded counts.
+
+        The answer is kept for all libraries of one folder that name the same folders to look into.
+        """
+        header = by.header
+        loader = by.loader.path if by.loader else ""
+        place = (need, by.path.rpartition("/")[0], header.rpath, header.runpath, loader)
+        if place not in self._searched:
+            self._searched[place] = self._looked_for(need, by)
+        return self._searched[place]
+
+    def _looked_for(self, need: str, by: _Object) -> str | None:
         if "/" in need:
             path = _expanded(need, by)
             return path if self._fits(path) else None
