@@ -101,6 +101,7 @@ def _compiled(made: Any, torch: Any, variant: str, device: str) -> Dict[str, Any
         "tolerance": TOLERANCE,
         "generated_kernels": metrics.generated_kernel_count - counted,
         "compile_seconds": taken,
+        "gpu_mib": _beside("_torch").gpu_mib(torch),
     }
     return judged(made, variant, numbers, names)
 

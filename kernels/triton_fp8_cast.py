@@ -288,7 +288,9 @@ def _ran(made: Any, variant: str, kernels: Any, index: int) -> Dict[str, Any]:
         if variant in FORMATS:
             phase("casting {} to float32".format(kind))
             back = _cast_back(torch, kernels[1])
-    return judged(made, variant, bits, back, _path(variant, ptx))
+    outcome = judged(made, variant, bits, back, _path(variant, ptx))
+    outcome["numbers"]["gpu_mib"] = _beside("_torch").gpu_mib(torch)
+    return outcome
 
 
 def judged(

@@ -138,7 +138,10 @@ def _ran(_api: Any, made: Any, kernel: Any, variant: str, index: int) -> Dict[st
         raise made.Skipped("no-gpu", "torch.cuda.is_available() is False")
     phase("compiling and checking " + variant)
     with torch.cuda.device(int(index)):
-        return judged(made, [_product(torch, kernel, variant, index, shape) for shape in SHAPES])
+        products = [_product(torch, kernel, variant, index, shape) for shape in SHAPES]
+    outcome = judged(made, products)
+    outcome["numbers"]["gpu_mib"] = _beside("_torch").gpu_mib(torch)
+    return outcome
 
 
 def judged(made: Any, products: List[Product]) -> Dict[str, Any]:

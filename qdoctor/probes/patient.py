@@ -25,7 +25,7 @@ _ALWAYS = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "TRANSFORMERS_OFFLINE": "1",
 }
-_INSIDE = {
+INSIDE = {
     "CUDA_CACHE_PATH": "cuda",
     "TEMP": "tmp",
     "TMP": "tmp",
@@ -63,6 +63,7 @@ def prepare(control: Path, step: Step, patient: Patient, gate: Path | None) -> N
         "device": step.device,
         "sms": list(step.sms),
         "torch_cuda": patient.torch_cuda,
+        "environ": {name: patient.environ.get(name) for name in INSIDE},
     }
     if gate is not None:
         request["gate"] = str(gate)
@@ -71,5 +72,5 @@ def prepare(control: Path, step: Step, patient: Patient, gate: Path | None) -> N
 
 def child_environ(environ: Mapping[str, str], control: Path) -> dict[str, str]:
     """The patient's environment as it is, kept offline and out of the home folder."""
-    inside = {name: str(control / folder) for name, folder in _INSIDE.items()}
+    inside = {name: str(control / folder) for name, folder in INSIDE.items()}
     return {"CUDA_MODULE_LOADING": "LAZY", **environ, **_ALWAYS, **inside}

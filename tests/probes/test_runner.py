@@ -81,6 +81,9 @@ def test_what_a_probe_finds_around_it(
     assert list(path.parent.iterdir()) == [path]  # no bytecode beside it
     told = json.loads(seen.evidence[0])
     assert Path(told["request"].pop("gate")).name == "gate"
+    theirs = told["request"].pop("environ")  # where theirs differs from the child's
+    assert {"TMPDIR", "TRITON_CACHE_DIR"} <= theirs.keys()
+    assert theirs["TRITON_CACHE_DIR"] == environ.get("TRITON_CACHE_DIR")
     assert told["request"] == {
         "mode": "compile",
         "device": None,
