@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from qdoctor.model import Finding
 from qdoctor.rules.affected import resting_on
 from qdoctor.rules.case import rule
-from qdoctor.rules.observed import named, what_happened
+from qdoctor.rules.observed import what_happened
 from qdoctor.rules.remedies import use
 from qdoctor.speed import speedup
 
@@ -44,22 +44,41 @@ SLOWER = 0.9
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Compare every passed int8 probe with the half-precision probe of its device."""
+    """Compare the probe that shows each int8 backend with half precision on the same device."""
     rows: dict[str, Any] = case.matrix.table("backends")["rows"]
+    for backend in (name for name, row in rows.items() if row["product"] == "int8"):
+        for seen in _shown_by(case, backend):
+            half = _half(case, seen)
+            ratio = speedup(seen, half)
+            if half is not None and ratio is not None and ratio < SLOWER:
+                yield _slower(case, backend, ratio, (seen, half))
+
+
+def _shown_by(case: Case, backend: str) -> list[Observation]:
+    """Return the first timed pass of a backend on each device: a layer may have several probes."""
+    first: dict[str | None, Observation] = {}
     for seen in _passed(case):
-        shown = [name for name in resting_on(case, seen) if rows[name]["product"] == "int8"]
-        half = _half(case, seen)
-        ratio = speedup(seen, half)
-        if not shown or half is None or ratio is None or ratio >= SLOWER:
-            continue
-        yield Finding(
-            rule=NAME,
-            severity="note",
-            title=f"{' and '.join(shown)} takes {1 / ratio:.1f} times as long as half here"
-            f"{_shape(seen)}: it saves memory, not time ({named(seen)})",
-            because=[what_happened(seen), what_happened(half)],
-            fixes=list(_faster(case, seen)),
-        )
+        if backend in resting_on(case, seen) and "milliseconds" in seen.numbers:
+            first.setdefault(seen.device, seen)
+    return list(first.values())
+
+
+def _slower(
+    case: Case, backend: str, ratio: float, pair: tuple[Observation, Observation]
+) -> Finding:
+    seen, half = pair
+    sizes = " x ".join(f"{seen.numbers[key]:.0f}" for key in ("rows", "depth", "columns"))
+    title = (
+        f"{backend} takes {1 / ratio:.1f} times as long as half on {seen.device} ({sizes}): "
+        "it saves memory, not time"
+    )
+    return Finding(
+        rule=NAME,
+        severity="note",
+        title=title,
+        because=[what_happened(seen), what_happened(half)],
+        fixes=list(_faster(case, seen)),
+    )
 
 
 def _passed(case: Case) -> list[Observation]:
@@ -81,11 +100,6 @@ def _faster(case: Case, slow: Observation) -> Iterator[Fix]:
             why = f"it ran at {ratio:.1f} times the speed of half here"
             yield from (use(name, why, verify=one.probe) for name in resting_on(case, one))
     yield use(BASELINE, "it was faster here than this int8 layer", verify="half_gemm")
-
-
-def _shape(seen: Observation) -> str:
-    sizes = " x ".join(f"{seen.numbers[key]:.0f}" for key in ("rows", "depth", "columns"))
-    return f" ({sizes})"
 
 
 RULE = rule(NAME, __doc__, find)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from qdoctor.model import Finding, Observation
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding, Observation, from_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -27,13 +32,20 @@ OURS = timed("switchback_forward", "qdoctor", 0.02)
 def test_fires_on_a_layer_that_took_longer(ask: Ask) -> None:
     found = ask("h100", observations=(HALF, SLOW))[NAME]
     assert (found.severity, found.affects) == ("note", [])
-    assert found.title.startswith("bnb-int8 takes 3.0 times as long as half here (1024 x 1024")
+    assert found.title.startswith("bnb-int8 takes 3.0 times as long as half on cuda:0 (1024")
     assert [fix.backend for fix in found.fixes] == ["half"]
 
 
 def test_offers_first_what_ran_faster_here(ask: Ask) -> None:
     found = ask("h100", observations=(HALF, SLOW, OURS))[NAME]
     assert [fix.backend for fix in found.fixes] == ["qdoctor-switchback", "half"]
+
+
+def test_a_layer_with_several_probes_is_told_once(machines: Path) -> None:
+    outliers = timed("bnb_int8", "linear-outliers", 0.2)
+    facts = from_json((machines / "described" / "h100.json").read_text(), Facts, "h100")
+    found = diagnose(facts, (HALF, SLOW, outliers))[1]
+    assert [one.title[:20] for one in found if one.rule == NAME] == ["bnb-int8 takes 3.0 t"]
 
 
 def test_needing_the_backend_does_not_make_it_an_error(ask: Ask) -> None:
