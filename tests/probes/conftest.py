@@ -15,6 +15,7 @@ from qdoctor.model import Observation
 from qdoctor.probes import catalog
 from qdoctor.probes.plan import Step
 from qdoctor.probes.runner import Patient, carry_out
+from tests.probes.wards import write_packages
 
 Run = Callable[[str], list[Observation]]
 
@@ -67,3 +68,11 @@ def run(patients: Path, clean_world: str) -> Run:
         return carry_out([step], Patient(sys.executable, environ), lambda _: None)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH with an empty torch."""
+    folder = tmp_path_factory.mktemp("packages")
+    write_packages(folder)
+    return folder

@@ -8,34 +8,26 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import os
 import re
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jsonschema
-import msgspec
 import pytest
 
 from qdoctor.doctor import examine
 from qdoctor.model import Observation, Report, Target, from_plain, to_json, to_plain
-from qdoctor.probes import catalog
-from qdoctor.probes.engine import carry_out
-from qdoctor.probes.patient import Patient
-from qdoctor.probes.plan import Step
 from qdoctor.question import Question
 from qdoctor.report import render
 from qdoctor.schema import schema
 from qdoctor.shipped import kernels_folder
 from tests.layers.conftest import facts_with
+from tests.probes.wards import HARMED, HEALTHY, Ward
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
-FOLDER = Path(__file__).parent / "injected"
-HARMED, HEALTHY = "cublaslt_igemm", "half_gemm"
 BRIEF = ("hang", "hang-ignoring-sigterm", "stop", "linger")
 """Harms that only a timeout ends."""
 
@@ -131,37 +123,6 @@ def kernels(name: str) -> ModuleType:
 def route(request: pytest.FixtureRequest) -> str:
     """Whether children are interpreters of their own, or forked from one that imported for all."""
     return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an empty ``torch``: all that a zygote needs to be worth forking from."""
-    folder = tmp_path_factory.mktemp("packages")
-    (folder / "torch").mkdir()
-    (folder / "torch" / "__init__.py").write_text("__version__ = '2.7.1'\n", encoding="utf-8")
-    return folder
-
-
-class Ward:
-    """Runs the two probes by one route, one of them harmed."""
-
-    def __init__(self, route: str, packages: Path, mark: str) -> None:
-        self.imports = ("torch",) if route == "forked" else ()
-        self.environ = {
-            **os.environ,
-            "PYTHONPATH": str(packages),
-            "QDOCTOR_TEST_MARK": mark,
-        }
-
-    def step(self, name: str, **changes: Any) -> Step:  # noqa: ANN401 - keys of a header
-        path = FOLDER / f"{name}.py"
-        header = msgspec.structs.replace(catalog.read_header(path), imports=self.imports, **changes)
-        return Step(catalog.Kernel(path, header), "run", device=0)
-
-    def run(self, harm: str = "", seconds: int = 20) -> list[Observation]:
-        environ = {**self.environ, "QDOCTOR_INJECT": harm} if harm else self.environ
-        steps = [self.step(HARMED, seconds=seconds), self.step(HEALTHY)]
-        return carry_out(steps, Patient(sys.executable, environ), lambda _: None)
 
 
 @pytest.fixture
