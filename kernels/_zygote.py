@@ -30,10 +30,12 @@ if sys.path and os.path.abspath(sys.path[0] or ".") == _HERE:  # noqa: PTH100
     del sys.path[0]  # a file of ours must never shadow a module of theirs
 
 import array  # noqa: E402 - the path comes first
+import atexit  # noqa: E402
 import contextlib  # noqa: E402
 import ctypes  # noqa: E402
 import faulthandler  # noqa: E402
 import fcntl  # noqa: E402
+import gc  # noqa: E402
 import importlib  # noqa: E402
 import importlib.util  # noqa: E402
 import json  # noqa: E402
@@ -43,9 +45,10 @@ import signal  # noqa: E402
 import socket  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
+import traceback  # noqa: E402
 import warnings  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any, Dict, List, Optional, Tuple  # noqa: E402
+from typing import Any, Callable, Dict, List, Optional, Tuple  # noqa: E402
 
 UNFIT = 97
 """Exit status of a child that found itself unlike a fresh interpreter before it had begun."""
@@ -146,6 +149,7 @@ class Link:
             why = unfit_to_fork()
             state = "unfit" if why else state
         if not why:
+            gc.freeze()  # a collection in a child would copy the memory it shares
             self._fork_links()
         self.say(state=state, why=why, seconds=round(time.perf_counter() - began, 3))
         if not why:
@@ -329,7 +333,30 @@ def become_probe(control: Path, descriptors: List[int], foretold: Foretold) -> N
     faulthandler.enable()
     if not foretold.held_true():
         os._exit(UNFIT)
-    raise SystemExit(_harness(start["harness"]).main([start["kernel"], str(control)]))
+    leave(lambda: _harness(start["harness"]).main([start["kernel"], str(control)]))
+
+
+def leave(main: Callable[[], int]) -> None:
+    """Run ``main`` to its end and exit as a program does, but without taking Python apart.
+
+    Freeing every object that was imported would copy the memory that is shared with the zygote,
+    for a second and more. What libraries registered to be done at exit is done.
+    """
+    status = 1
+    try:
+        status = main()
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:  # noqa: BLE001 - what ends a program with a traceback
+        traceback.print_exc()
+    for last in (getattr(threading, "_shutdown", None), getattr(atexit, "_run_exitfuncs", None)):
+        if last is not None:
+            last()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    ctypes.PyDLL(None).exit(status)  # exit(3): destructors of libraries run, and may crash
 
 
 def remark(mark: str) -> None:
