@@ -324,3 +324,14 @@ def test_torchs_and_torchaos_verdicts_rest_on_their_probes(
     assert (found.usable, found.rule) == ("no", "silent-slow-path")
     unasked = verdicts(changes, HALF)[backend]
     assert unasked.milliseconds is None
+
+
+def test_a_driver_that_opens_no_gpu_takes_every_backend_of_the_gpu_with_it() -> None:
+    words = "cuInit answered CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (803)"
+    broken = seen("cuda_alive", "failed", variant="context", code="driver-mismatch", detail=words)
+    found = verdicts(H200, broken)
+    assert usable(found) == []
+    assert words in found["half"].reason
+    assert usable(verdicts(H200, seen("cuda_alive", variant="context"))) == usable(verdicts(H200))
+    taken = seen("cuda_alive", "skipped", variant="context", code="gpu-busy", ran=False)
+    assert usable(verdicts(H200, taken)) == usable(verdicts(H200))
