@@ -225,6 +225,15 @@ def full_gpu(patient: Patient) -> None:
             size >>= 1
 
 
+def request_of(control: Path) -> Dict[str, Any]:
+    """What the engine asked for; nothing where that is gone."""
+    try:
+        request = json.loads((control / "request.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(request)
+
+
 def _flood(descriptor: int) -> None:
     line = b"flooded " * 512 + b"\n"
     for _ in range(_FLOOD // len(line)):
@@ -294,8 +303,8 @@ def _cuda(patient: Patient) -> Any:
     except OSError:
         return None
     device, context = ctypes.c_int(), ctypes.c_void_p()
-    request = json.loads((patient.control / "request.json").read_text(encoding="utf-8"))
-    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), request.get("device") or 0):
+    number = request_of(patient.control).get("device") or 0
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), number):
         return None
     _check(driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device))
     _check(driver.cuCtxSetCurrent(context))

@@ -1,11 +1,12 @@
 """Makes one probe go wrong on purpose, so that tests can show that nothing else does. Tests only.
 
-``QDOCTOR_INJECT=probe:kind[@stage]``, several separated by commas; ``*`` is any probe. The kinds
-are the functions of ``_harm.py``; the stages, in their order: ``load`` (before the kernel is
-loaded), ``run`` (the default: loaded, nothing computed yet), ``answer`` (computed, not yet written
-down) and ``end`` (written down). What was done is said as ``injected: kind@stage``, on stderr and
-in the evidence of every outcome that follows, so that nobody takes it for a machine's own fault.
-Without the variable the harness does not even load this file.
+``QDOCTOR_INJECT=probe[#device]:kind[@stage]``, several separated by commas; ``*`` is any probe, and
+``#1`` only one that runs on ``cuda:1``. The kinds are the functions of ``_harm.py``; the stages, in
+their order: ``load`` (before the kernel is loaded), ``run`` (the default: loaded, nothing computed
+yet), ``answer`` (computed, not yet written down) and ``end`` (written down). What was done is said
+as ``injected: kind@stage``, on stderr and in the evidence of every outcome that follows, so that
+nobody takes it for a machine's own fault. Without the variable the harness does not even load this
+file.
 
 Python 3.8 syntax, standard library only: this runs inside the examined interpreter.
 """
@@ -37,14 +38,17 @@ class Injection(NamedTuple):
     """The stage at which it is done."""
 
 
-def wanted(asked: str, probe: str) -> List[Injection]:
-    """Read what the variable asks of one probe. Raises ValueError for what it cannot ask.
+def wanted(asked: str, probe: str, device: Optional[int] = None) -> List[Injection]:
+    """Read what the variable asks of one probe on one device.
+
+    Raises ValueError for what it cannot ask.
 
     A kind that spoils what a kernel computes needs it to be loaded: ``load`` means ``run`` there.
     """
     found = []
     for entry in filter(None, (part.strip() for part in asked.split(","))):
-        name, _, what = entry.partition(":")
+        who, _, what = entry.partition(":")
+        name, _, number = who.partition("#")
         kind, _, stage = what.partition("@")
         stage = stage or "run"
         if kind not in _harm().KINDS or stage not in STAGES:
@@ -52,7 +56,7 @@ def wanted(asked: str, probe: str) -> List[Injection]:
             text = "{}={}: not one of: {}".format(VARIABLE, entry, known)
             raise ValueError(text)
         waits = kind in _harm().SPOIL_NUMBERS and stage == "load"
-        if name in (probe, ANY):
+        if name in (probe, ANY) and number in ("", str(device)):
             found.append(Injection(kind, stage, "run" if waits else stage))
     return found
 
@@ -64,7 +68,8 @@ def at(stage: str, probe: str, control: Path, outcomes: Optional[Outcomes] = Non
     a broken library raises, OSError where the control folder is gone, ValueError as ``wanted``.
     """
     reached = list(outcomes or [])
-    for harm in wanted(os.environ.get(VARIABLE, ""), probe):
+    device = _harm().request_of(Path(control)).get("device")
+    for harm in wanted(os.environ.get(VARIABLE, ""), probe, device):
         if harm.due == stage:
             _announce("injected: {}@{}".format(harm.kind, harm.stage))
             patient = _harm().Patient(stage, probe, Path(control), reached)

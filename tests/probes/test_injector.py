@@ -218,6 +218,16 @@ def test_two_harms_at_once(ward: Ward) -> None:
     assert fates(seen, HEALTHY) == [NO_ANSWER]
 
 
+def test_a_harm_can_be_aimed_at_one_gpu(packages: Path, clean_world: str) -> None:
+    ward = Ward("fresh", packages, clean_world)
+    seen = ward.run_on_gpus(3, f"{HEALTHY}#1:exit-3@load")
+    assert [(one.device, one.outcome) for one in seen] == [
+        ("cuda:0", "passed"),
+        ("cuda:1", "failed"),
+        ("cuda:2", "passed"),
+    ]
+
+
 @pytest.mark.parametrize("text", [f"{HARMED}:typo", f"{HARMED}:hang@dawn", "nonsense"])
 def test_a_harm_that_does_not_exist_is_no_pass(ward: Ward, text: str) -> None:
     seen = ward.run(text)

@@ -59,3 +59,9 @@ class Ward:
         """Run the healthy probe ``count`` times."""
         steps = [self.step(HEALTHY)] * count
         return carry_out(steps, Patient(sys.executable, self.environ), lambda _: None)
+
+    def run_on_gpus(self, count: int, harm: str) -> list[Observation]:
+        """Run the healthy probe on each of ``count`` GPUs, which it does not look at."""
+        steps = [msgspec.structs.replace(self.step(HEALTHY), device=at) for at in range(count)]
+        environ = {**self.environ, "QDOCTOR_INJECT": harm}
+        return carry_out(steps, Patient(sys.executable, environ), lambda _: None)
