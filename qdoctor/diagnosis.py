@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor import several_gpus
+from qdoctor.implied_text import informed, possible, wordings
 from qdoctor.machine import complete
 from qdoctor.matrix import shipped
 from qdoctor.model import Because, Finding, Severity
 from qdoctor.rules import RULES
 from qdoctor.rules.case import Case, Rule, Signal
-from qdoctor.rules.signatures import recognize
+from qdoctor.rules.signatures import known_in, plain
+from qdoctor.rules.what_if import with_package
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
@@ -57,15 +59,35 @@ def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract
     """
     matrix = matrix or shipped()
     machine = complete(facts, matrix)
-    signals = recognize(error, matrix) if error else ()
+    text = plain(error, matrix) if error else ""
+    signals = known_in(text, matrix)
+    machine = informed(machine, signals, text, matrix)
     found = [
         [finding for rule in rules for finding in _run(rule, case)]
         for look in several_gpus.looks(machine, observations)
-        for case in [Case(look.machine, look.observations, matrix, signals, tuple(refused))]
+        for case in [_case(look, matrix, signals, tuple(refused))]
     ]
     explained = _explain(several_gpus.merged(found), signals, rules)
-    marked = [_weigh(one, need) for one in _fold(explained, rules)]
-    return machine, _ordered(marked, signals)
+    harmless = {rule.name for rule in rules if rule.harmless}
+    marked = [_weigh(one, need, harmless) for one in _fold(explained, rules)]
+    return machine, _asides_last(_ordered(marked, signals), rules)
+
+
+def _case(
+    look: several_gpus.Look,
+    matrix: Matrix,
+    signals: tuple[Signal, ...],
+    refused: tuple[Problem, ...],
+) -> Case:
+    """Make the case; a package known only by how it words its texts may be any such release."""
+    found = wordings(signals)
+    candidates = tuple(
+        with_package(look.machine, matrix, package, version)
+        for package in dict.fromkeys(one.package for one in found)
+        if look.machine.package(package).value is None
+        for version in possible(package, found, matrix)
+    )
+    return Case(look.machine, look.observations, matrix, signals, refused, candidates=candidates)
 
 
 def _run(rule: Rule, case: Case) -> list[Finding]:
@@ -136,12 +158,24 @@ def _cause(candidates: tuple[str, ...], found: list[Finding], one: Finding) -> s
     return one.symptom_of or next((name for name in candidates if name in present), None)
 
 
-def _weigh(one: Finding, need: Sequence[str]) -> Finding:
-    """Raise what stands between the user and a need, or surely explains the text, to an error."""
-    explains = one.explains_error and one.undecided is None
+def _weigh(one: Finding, need: Sequence[str], harmless: Collection[str]) -> Finding:
+    """Raise what stands between the user and a need, or surely explains the text, to an error.
+
+    What says that nothing is wrong with the environment is no error, whatever it explains.
+    """
+    explains = one.explains_error and one.undecided is None and one.rule not in harmless
     asked = several_gpus.holds_on(one, 0) and bool(set(one.affects) & set(need))
     wanted = explains or asked
     return msgspec.structs.replace(one, severity="error") if wanted else one
+
+
+def _asides_last(ordered: list[Finding], rules: Sequence[Rule]) -> list[Finding]:
+    """Move to the end what a GPU never had, where nobody asked for it: it is in the verdicts."""
+    aside = {rule.name for rule in rules if rule.aside}
+    return sorted(
+        ordered,
+        key=lambda one: one.rule in aside and one.severity == "note" and not one.explains_error,
+    )
 
 
 def _ordered(found: list[Finding], signals: Sequence[Signal]) -> list[Finding]:

@@ -23,10 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from qdoctor.layers import bnb_has_cuda_binary, gpu_present
-from qdoctor.machine import complete
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import serving, settled
@@ -44,7 +41,6 @@ NAME = "bnb-cuda-binary-missing"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a bitsandbytes without a library for torch's CUDA version."""
-    case = _informed(case)
     suspicion = suspect(case, NAME, case.ask(bnb_has_cuda_binary))
     if suspicion is None:
         return
@@ -59,17 +55,6 @@ def find(case: Case) -> Iterator[Finding]:
         affects=needing(case, "bnb_has_cuda_binary"),
         undecided=suspicion.undecided,
     )
-
-
-def _informed(case: Case) -> Case:
-    """Take torch's CUDA version from the name of the missing library, where it is not known."""
-    said = case.said(NAME, "cuda")
-    machine = case.machine
-    if not said or machine.torch_cuda.value is not None:
-        return case
-    facts = msgspec.structs.replace(machine.facts, torch_cuda=f"{said[:-1]}.{said[-1]}")
-    told = complete(facts, case.matrix, assume_driver=machine.driver_assumed)
-    return msgspec.structs.replace(case, machine=told)
 
 
 def _fixes(case: Case) -> list[Fix]:

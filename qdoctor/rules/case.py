@@ -23,7 +23,8 @@ class Signal(msgspec.Struct, frozen=True):
 
     ``rules`` are the problems known to print it, the likeliest first; ``line`` is the line it
     ends on and ``position`` where; ``said`` holds what the text itself states (a version, a CUDA
-    release), by the names of the signature's groups.
+    release), by the names of the signature's groups; ``printed_by`` which releases of a package can
+    print it, as a specifier set.
     """
 
     signature: str
@@ -32,6 +33,7 @@ class Signal(msgspec.Struct, frozen=True):
     position: int
     source: str
     said: dict[str, str] = msgspec.field(default_factory=dict)
+    printed_by: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -45,12 +47,22 @@ class Case(msgspec.Struct, frozen=True):
     """Why an installer would refuse the planned packages; empty without a plan."""
     answers: dict[Layer, Answer] = msgspec.field(default_factory=dict)
     """What each layer answered: many rules ask about the same few."""
+    candidates: tuple[Machine, ...] = ()
+    """The machines that this may be, where only a text tells the release of a package."""
 
     def ask(self, layer: Layer) -> Answer:
         """Put one layer's question to this machine."""
         if layer not in self.answers:
-            self.answers[layer] = layer(self.machine, self.matrix)
+            self.answers[layer] = self._answer(layer)
         return self.answers[layer]
+
+    def _answer(self, layer: Layer) -> Answer:
+        """Ask every machine that this may be: what they agree in is known."""
+        alone = layer(self.machine, self.matrix)
+        if alone.value != "unknown" or not self.candidates:
+            return alone
+        every = [layer(one, self.matrix) for one in self.candidates]
+        return every[-1] if len({(one.value, one.rule) for one in every}) == 1 else alone
 
     def signals_of(self, rule: str) -> tuple[Signal, ...]:
         """Return the recognized error texts that may come from ``rule``, one of each kind.
@@ -81,7 +93,10 @@ class Rule(msgspec.Struct, frozen=True):
 
     ``symptom_of`` names the rules whose problem brings this one about: where one of them is found,
     this finding is folded under it. ``covered`` is False for a problem that is known by its text
-    only: this version cannot look into it, so its findings stay undecided.
+    only: this version cannot look into it, so its findings stay undecided. ``harmless`` is True
+    where nothing is wrong with the environment: the finding stays a note even where it is the
+    answer. ``aside`` is True for what a GPU never had: unless it is asked for, everything else is
+    said first.
     """
 
     name: str
@@ -89,18 +104,22 @@ class Rule(msgspec.Struct, frozen=True):
     find: Callable[[Case], Iterable[Finding]]
     symptom_of: tuple[str, ...] = ()
     covered: bool = True
+    harmless: bool = False
+    aside: bool = False
 
 
-def rule(
+def rule(  # noqa: PLR0913 - a rule has these parts
     name: str,
     doc: str | None,
     find: Callable[[Case], Iterable[Finding]],
     *,
     symptom_of: tuple[str, ...] = (),
     covered: bool = True,
+    harmless: bool = False,
+    aside: bool = False,
 ) -> Rule:
     """Make a rule of a module's docstring (absent under ``python -OO``) and its function."""
-    return Rule(name, doc or "", find, symptom_of, covered)
+    return Rule(name, doc or "", find, symptom_of, covered, harmless, aside)
 
 
 def suspect(case: Case, name: str, answer: Answer) -> Suspicion | None:
@@ -109,7 +128,7 @@ def suspect(case: Case, name: str, answer: Answer) -> Suspicion | None:
     Facts that say ``no`` are enough, if they say so because of this rule. Where they leave it open
     an error text accuses; where they say ``yes`` a text that usually means this problem does not.
     """
-    texts = [_quoted(signal) for signal in case.signals_of(name)]
+    texts = [quoted(signal) for signal in case.signals_of(name)]
     if answer.value == "no" and answer.rule in (None, name):
         return Suspicion([*_in_words(answer), *texts])
     if answer.value == "unknown" and texts:
@@ -119,7 +138,7 @@ def suspect(case: Case, name: str, answer: Answer) -> Suspicion | None:
 
 def accused(case: Case, name: str, undecided: str) -> Suspicion | None:
     """Suspect a problem that only an error text can show; ``undecided`` says what is not known."""
-    texts = [_quoted(signal) for signal in case.signals_of(name)]
+    texts = [quoted(signal) for signal in case.signals_of(name)]
     return Suspicion(texts, undecided) if texts else None
 
 
@@ -133,6 +152,7 @@ def _in_words(answer: Answer) -> list[Because]:
     return [*told, *rest]
 
 
-def _quoted(signal: Signal) -> Because:
+def quoted(signal: Signal) -> Because:
+    """Cite an error text as evidence."""
     text = f"the error text says: {signal.line}"
     return Because(text=text, source=f"known from {signal.source}", strength="observed")

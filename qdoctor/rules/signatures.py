@@ -31,8 +31,17 @@ _ROLES = ("failure", "echo", "notice")
 
 def recognize(text: str, matrix: Matrix) -> tuple[Signal, ...]:
     """Return the known texts in ``text``, the first failure first; () where none is known."""
+    return known_in(plain(text, matrix), matrix)
+
+
+def plain(text: str, matrix: Matrix) -> str:
+    """Return what of ``text`` can hold a known text, as plain lines."""
+    return readable(text, matrix.table("signatures")["cues"])
+
+
+def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
+    """Return the known texts in plain lines, as ``recognize`` does."""
     table = matrix.table("signatures")
-    kept = readable(text, table["cues"])
     found: dict[int, tuple[str, Signal]] = {}
     for row in table["rows"]:
         for signal in _matches(row, table["sources"], kept):
@@ -54,6 +63,7 @@ def _matches(row: dict[str, Any], sources: dict[str, str], text: str) -> Iterato
             position=match.end(),
             source=sources[row["source"]],
             said={name: said for name, said in match.groupdict().items() if said},
+            printed_by=row.get("printed_by", {}),
         )
 
 
