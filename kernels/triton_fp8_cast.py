@@ -1,10 +1,9 @@
 """Does Triton cast to fp8 and back exactly: ``e4m3`` and ``e5m2``, from float32 and from bfloat16?
 
-Reference: every finite fp8 number written out as an exact fraction, the nearest taken, ties to the
-even mantissa. OCP's "8-bit Floating Point Specification (OFP8)" 1.0 leaves open what becomes of
-numbers past the largest: the largest itself (saturating) or what is not finite; the outcome says
-which. A GPU without fp8 conversions rounds by way of float16 for e5m2: a float32 that lies within
-half a float16 step of a tie may then go the other way. Those are counted, and right either way.
+Reference: ``_fp8.py``, exact fractions. What becomes of numbers past the largest is left open by
+OFP8, and the outcome says it. Where no instruction converts float32 itself, Triton rounds by way of
+float16: a float32 within half a float16 step of a tie may then go the other way. Those are counted,
+and right either way.
 """
 
 # ruff: noqa: ANN001, ANN202, ANN401, B905, BLE001, F821, N803 - Triton source has no types, its tl
@@ -16,16 +15,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import math
 import re
-import struct
 import subprocess  # noqa: TID251 - a compiler that remembers another SM needs another process
 import sys
 import tempfile
-from bisect import bisect_left
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 PROBE = {  # type: Dict[str, Any]
     "name": "triton_fp8_cast",
@@ -43,20 +38,6 @@ PROBE = {  # type: Dict[str, Any]
     "sms": ["8.0", "8.9", "9.0"],
 }
 
-
-class Format(NamedTuple):
-    """An fp8 format of OFP8: bits, bias, whether it has infinities, its name in Triton."""
-
-    mantissa: int
-    bias: int
-    infinities: bool
-    name: str
-
-
-FORMATS = {
-    "e4m3": Format(3, 7, infinities=False, name="float8e4nv"),
-    "e5m2": Format(2, 15, infinities=True, name="float8e5"),
-}
 SOURCES = {"float32": "*fp32", "bfloat16": "*bf16"}
 CASTS = {
     "e4m3": ("e4m3", "float32"), "e5m2": ("e5m2", "float32"),
@@ -66,6 +47,7 @@ CASTS = {
 back as well."""
 BLOCK = 512
 """Some releases cast only four values a thread at once: 512 over one warp is enough."""
+NAMES = {"e4m3": "float8e4nv", "e5m2": "float8e5"}
 CONVERSION = re.compile(r"cvt\.rn\.(?:satfinite\.)?e[45]m[23]x2\.\S+")
 """PTX of a conversion to fp8 in hardware (PTX ISA, cvt)."""
 
@@ -157,84 +139,6 @@ def _in_a_process_of_its_own(sm: str, fields: Dict[str, Any]) -> List[Dict[str, 
     return [*found, broke]
 
 
-# The reference
-
-
-def decode(bits: int, kind: Format) -> float:
-    """Give the number that a byte (0 to 255) stands for: exact in float32, or inf, or NaN."""
-    exponent, mantissa = (bits & 0x7F) >> kind.mantissa, bits & ((1 << kind.mantissa) - 1)
-    sign = -1.0 if bits & 0x80 else 1.0
-    if (bits & 0x7F) > largest(kind):
-        return sign * math.inf if kind.infinities and not mantissa else math.nan
-    if exponent:
-        return sign * math.ldexp(mantissa + (1 << kind.mantissa), _scale(exponent, kind))
-    return sign * math.ldexp(mantissa, _scale(1, kind))
-
-
-def largest(kind: Format) -> int:
-    """Give the bits of the largest finite number: 448 in e4m3, 57344 in e5m2."""
-    return 0x7B if kind.infinities else 0x7E
-
-
-def encode(value: float, kind: Format) -> List[int]:
-    """Give the bytes that are right for a number: one, but two past the largest, and all NaNs."""
-    if math.isnan(value):
-        return [bits for bits in range(256) if math.isnan(decode(bits, kind))]
-    sign = 0x80 if math.copysign(1.0, value) < 0 else 0
-    ladder = [Fraction(decode(bits, kind)) for bits in range(largest(kind) + 1)]
-    step = ladder[-1] - ladder[-2]
-    if math.isinf(value) or Fraction(abs(value)) >= ladder[-1] + step / 2:
-        return [sign | largest(kind), *_past_largest(sign, kind)]
-    return [sign | _nearest(Fraction(abs(value)), ladder)]
-
-
-def _past_largest(sign: int, kind: Format) -> List[int]:
-    return [sign | 0x7C] if kind.infinities else [0x7F, 0xFF]
-
-
-def _nearest(size: Fraction, ladder: List[Fraction]) -> int:
-    above = bisect_left(ladder, size)
-    if above == len(ladder):
-        return above - 1  # within half a step of the largest
-    if above == 0:
-        return 0
-    left, right = size - ladder[above - 1], ladder[above] - size
-    if left == right:
-        return above - (above & 1)
-    return above if right < left else above - 1
-
-
-def _scale(exponent: int, kind: Format) -> int:
-    return exponent - kind.bias - kind.mantissa
-
-
-def values(kind: Format, source: str) -> List[float]:
-    """List what is cast: all fp8 numbers, ties and their neighbours, what is past the ends.
-
-    All are exact in ``source``, the neighbours being its own.
-    """
-    finite = [decode(bits, kind) for bits in range(largest(kind) + 1)]
-    step = finite[-1] - finite[-2]
-    ties = [(low + high) / 2 for low, high in zip(finite, [*finite[1:], finite[-1] + step])]
-    sizes = [*finite, *ties, *(_neighbour(tie, way, source) for tie in ties for way in (-1, 1))]
-    sizes += [finite[1] / 4, finite[-1] * 1.5, finite[-1] * 1024, 2.0**-126, math.inf]
-    return [*sizes, *(-size for size in sizes), math.nan]
-
-
-def _neighbour(value: float, way: int, source: str) -> float:
-    unit = 1 << 16 if source == "bfloat16" else 1
-    bits = struct.unpack("<I", struct.pack("<f", value))[0] + way * unit
-    return struct.unpack("<f", struct.pack("<I", bits))[0]
-
-
-def by_float16(value: float, kind: Format) -> List[int]:
-    """Give the bytes that are right for a number that is rounded to float16 first."""
-    try:
-        return encode(struct.unpack("<e", struct.pack("<e", value))[0], kind)
-    except OverflowError:  # past float16's largest
-        return encode(math.copysign(math.inf, value), kind)
-
-
 # Compiling and running
 
 
@@ -243,8 +147,8 @@ def _kernels(made: Any, variant: str) -> Tuple[Any, Any]:
     triton = importlib.import_module("triton")
     globals()["tl"] = language = importlib.import_module("triton.language")
     kind = CASTS[variant][0]
-    if not hasattr(language, FORMATS[kind].name):
-        raise made.Skipped("not-shipped", "triton.language has no " + FORMATS[kind].name)
+    if not hasattr(language, NAMES[kind]):
+        raise made.Skipped("not-shipped", "triton.language has no " + NAMES[kind])
     narrow, widen = _SOURCES[kind]
     return triton.jit(narrow), triton.jit(widen)
 
@@ -252,7 +156,7 @@ def _kernels(made: Any, variant: str) -> Tuple[Any, Any]:
 def _compiled(made: Any, variant: str, kernels: Any, sm: str) -> Dict[str, Any]:
     api, results = _beside("_triton"), []
     works = [(kernels[0], {"source": SOURCES[CASTS[variant][1]], "bits": "*i8"})]
-    if variant in FORMATS:
+    if variant in NAMES:
         works.append((kernels[1], {"bits": "*i8", "target": "*fp32"}))
     for kernel, types in works:
         phase("compiling {} for SM {}: {}".format(variant, sm, list(types.values())))
@@ -270,7 +174,7 @@ def _path(variant: str, ptx: str) -> str:
     kind = CASTS[variant][0]
     found = sorted({one for one in CONVERSION.findall(ptx) if kind in one})
     how = " and ".join(found) if found else "by integer arithmetic"
-    return "triton.language.{}: {}".format(FORMATS[kind].name, how)
+    return "triton.language.{}: {}".format(NAMES[kind], how)
 
 
 def _ran(made: Any, variant: str, kernels: Any, index: int) -> Dict[str, Any]:
@@ -279,13 +183,13 @@ def _ran(made: Any, variant: str, kernels: Any, index: int) -> Dict[str, Any]:
     if not torch.cuda.is_available():
         raise made.Skipped("no-gpu", "torch.cuda.is_available() is False")
     kind, source = CASTS[variant]
-    numbers = values(FORMATS[kind], source)
+    numbers = _beside("_fp8").values(kind, source)
     with torch.cuda.device(int(index)):
         phase("casting {} to {}".format(source, kind))
         x = torch.tensor(numbers + [0.0] * (-len(numbers) % BLOCK)).to(getattr(torch, source))
         bits, ptx = _cast(torch, kernels[0], x.cuda())
         back = None
-        if variant in FORMATS:
+        if variant in NAMES:
             phase("casting {} to float32".format(kind))
             back = _cast_back(torch, kernels[1])
     outcome = judged(made, variant, bits, back, _path(variant, ptx))
@@ -300,20 +204,22 @@ def judged(
 
     Rounding twice, by way of float16, is right where no instruction converts float32 itself.
     """
-    kind, source = FORMATS[CASTS[variant][0]], CASTS[variant][1]
+    fp8, (kind, source) = _beside("_fp8"), CASTS[variant]
+    asked = fp8.values(kind, source)
     wrong, twice, past = [], 0, set()
-    for value, got in zip(values(kind, source), bits):
-        allowed = encode(value, kind)
-        if got not in allowed and "x2.f32" not in path and got in by_float16(value, kind):
+    for value, got in zip(asked, bits):
+        allowed = fp8.encode(value, kind)
+        if got not in allowed and "x2.f32" not in path and got in fp8.by_float16(value, kind):
             twice += 1
         elif got not in allowed:
             wrong.append("{!r} became 0x{:02x}, not 0x{:02x}".format(value, got, allowed[0]))
-        elif len(allowed) > 1 and not math.isnan(value):
+        elif len(allowed) > 1 and value == value:  # noqa: PLR0124 - not a NaN
             past.add("saturating" if got == allowed[0] else "not saturating")
     for byte, value in enumerate(back or []):
-        if not _same(value, decode(byte, kind)):
-            wrong.append("0x{:02x} became {!r}, not {!r}".format(byte, value, decode(byte, kind)))
-    count = len(values(kind, source)) + len(back or [])
+        wanted = fp8.decode(byte, kind)
+        if not fp8.same(value, wanted):
+            wrong.append("0x{:02x} became {!r}, not {!r}".format(byte, value, wanted))
+    count = len(asked) + len(back or [])
     numbers = {
         "casts": count, "wrong_casts": len(wrong), "rounded_twice": twice,
         "tolerance": PROBE["tolerance"],
@@ -325,12 +231,6 @@ def judged(
         count, " and ".join(sorted(past))
     )
     return made.outcome("passed", detail, **fields)
-
-
-def _same(got: float, wanted: float) -> bool:
-    if math.isnan(wanted):
-        return math.isnan(got)
-    return got == wanted and math.copysign(1.0, got) == math.copysign(1.0, wanted)
 
 
 def _cast(torch: Any, kernel: Any, x: Any) -> Tuple[List[int], str]:

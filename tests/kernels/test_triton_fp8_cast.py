@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,57 +13,7 @@ KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 Start = Callable[..., Any]
 Load = Callable[[str], Any]
 VARIANTS = ("e4m3", "e5m2", "e4m3-from-bf16", "e5m2-from-bf16")
-TORCH = {"e4m3": "float8_e4m3fn", "e5m2": "float8_e5m2"}
 DIRECT = "cvt.rn.satfinite.{}x2.f32"
-
-each_format = pytest.mark.parametrize("kind", TORCH)
-
-
-@each_format
-def test_every_byte_means_what_it_means_in_torch(load: Load, kind: str) -> None:
-    torch = pytest.importorskip("torch")
-    kernel = load("triton_fp8_cast")
-    every = torch.arange(256, dtype=torch.uint8).view(getattr(torch, TORCH[kind])).float().tolist()
-    ours = [kernel.decode(bits, kernel.FORMATS[kind]) for bits in range(256)]
-    assert [struct.pack("<d", x) for x in ours if not math.isnan(x)] == [
-        struct.pack("<d", x) for x in every if not math.isnan(x)
-    ]
-    assert [math.isnan(x) for x in ours] == [math.isnan(x) for x in every]
-
-
-@each_format
-@pytest.mark.parametrize("source", ["float32", "bfloat16"])
-def test_the_reference_rounds_as_torch_does_on_the_cpu(load: Load, kind: str, source: str) -> None:
-    torch = pytest.importorskip("torch")
-    kernel = load("triton_fp8_cast")
-    form = kernel.FORMATS[kind]
-    values = kernel.values(form, source)
-    x = torch.tensor(values, dtype=torch.float32).to(getattr(torch, source))
-    finite = [value for value in values if not math.isnan(value)]
-    assert x[:-1].float().tolist() == finite  # every value is exact in its source
-    got = x.to(getattr(torch, TORCH[kind])).view(torch.uint8).tolist()
-    assert all(bits in kernel.encode(value, form) for value, bits in zip(values, got, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "bits"),
-    [
-        ("e4m3", 448.0, [0x7E]),
-        ("e4m3", 463.9, [0x7E]),
-        ("e4m3", 464.0, [0x7E, 0x7F, 0xFF]),  # half a step past the largest: rounds away from it
-        ("e4m3", -math.inf, [0xFE, 0x7F, 0xFF]),
-        ("e4m3", 2.0**-10, [0x00]),  # a tie with zero
-        ("e4m3", 3 * 2.0**-10, [0x02]),
-        ("e4m3", -0.0, [0x80]),
-        ("e5m2", 57344.0, [0x7B]),
-        ("e5m2", 61440.0, [0x7B, 0x7C]),
-        ("e5m2", 1.125, [0x3C]),  # ties go to the even mantissa
-        ("e5m2", 1.375, [0x3E]),
-    ],
-)
-def test_the_reference_by_hand(load: Load, kind: str, value: float, bits: list[int]) -> None:
-    kernel = load("triton_fp8_cast")
-    assert kernel.encode(value, kernel.FORMATS[kind]) == bits
 
 
 @pytest.mark.parametrize(
@@ -139,11 +87,10 @@ def test_a_triton_without_the_type_is_skipped(start: Start, tmp_path: Path) -> N
 
 
 def judged(load: Load, variant: str, change: Callable[[list[int]], None], path: str) -> Any:  # noqa: ANN401
-    kernel = load("triton_fp8_cast")
+    kernel, fp8 = load("triton_fp8_cast"), load("_fp8")
     kind, source = kernel.CASTS[variant]
-    form = kernel.FORMATS[kind]
-    bits = [kernel.encode(value, form)[0] for value in kernel.values(form, source)]
-    back = [kernel.decode(byte, form) for byte in range(256)] if variant in kernel.FORMATS else None
+    bits = [fp8.encode(value, kind)[0] for value in fp8.values(kind, source)]
+    back = [fp8.decode(byte, kind) for byte in range(256)] if variant == kind else None
     change(bits)
     return kernel.judged(load("_outcomes"), variant, bits, back, path)
 
@@ -170,12 +117,11 @@ def test_one_bit_that_is_off_is_wrong_and_named(load: Load) -> None:
 def test_rounding_by_way_of_float16_is_right_only_where_nothing_converts_directly(
     load: Load, path: str, outcome: str
 ) -> None:
-    kernel = load("triton_fp8_cast")
-    form = kernel.FORMATS["e4m3"]
-    values = kernel.values(form, "float32")
+    fp8 = load("_fp8")
+    values = fp8.values("e4m3", "float32")
 
     def twice(bits: list[int]) -> None:
-        bits[:] = [kernel.by_float16(value, form)[0] for value in values]
+        bits[:] = [fp8.by_float16(value, "e4m3")[0] for value in values]
 
     one = judged(load, "e4m3", twice, path)
     assert one["outcome"] == outcome
@@ -195,10 +141,10 @@ for variant in ("e4m3", "e5m2"):
     bits = torch.arange(kernel.BLOCK).to(torch.uint8).view(torch.int8)
     target = torch.full((kernel.BLOCK,), -7.0)
     widen[(1,)](bits, target, BLOCK=kernel.BLOCK)
-    form = kernel.FORMATS[variant]
-    found.append(sum(not kernel._same(x, kernel.decode(i, form))
+    fp8 = kernel._beside("_fp8")
+    found.append(sum(not fp8.same(x, fp8.decode(i, variant))
                      for i, x in enumerate(target.tolist()[:256])
-                     if kernel.decode(i, form) in (0.0, 1.0, -2.0, 448.0, 0.5)))
+                     if fp8.decode(i, variant) in (0.0, 1.0, -2.0, 448.0, 0.5)))
 print(json.dumps(found))
 """
 
