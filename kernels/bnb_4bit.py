@@ -130,10 +130,9 @@ def _examined(made: Any, torch: Any, module: Any, fields: Dict[str, Any]) -> Dic
     setting = Setting(kind, variant != kind, _half(torch, where), where)
     phase("quantizing {} on {}".format(variant, where))
     with bnb.noted_calls() as packing:
-        trouble = _read_back(torch, module, setting)
+        code, trouble = _read_back(torch, module, setting)
     fields["path_taken"] = bnb.called(packing)
     if trouble:
-        code = "silent-slow-path" if trouble.startswith("the result is ") else "wrong-value"
         return made.outcome("wrong", trouble, code=code, **fields)
     phase("multiplying by Linear4bit ({}) on {}".format(variant, where))
     with bnb.noted_calls() as calls:
@@ -186,8 +185,8 @@ def _half(torch: Any, where: str) -> Any:
     return torch.float16
 
 
-def _read_back(torch: Any, module: Any, setting: Setting) -> Optional[str]:
-    """Quantize and dequantize float32 weights: what is wrong with the values, if anything."""
+def _read_back(torch: Any, module: Any, setting: Setting) -> Tuple[str, Optional[str]]:
+    """Quantize float32 weights and read them back: (code, what is wrong with the values)."""
     functional, where = module.functional, setting.where
     for size in SIZES if where == "cpu" else (*SIZES, ODD_SIZE):
         weight = torch.randn(size).to(where)
@@ -197,14 +196,15 @@ def _read_back(torch: Any, module: Any, setting: Setting) -> Optional[str]:
         got = functional.dequantize_4bit(packed, state)
         other = _beside("_bnb").not_kept(torch, got, where, torch.float32)
         if other:
-            return other
-        if packed.numel() * packed.element_size() != -(-weight.numel() // 2):
+            return "silent-slow-path", other
+        taken = packed.numel() * packed.element_size()
+        if taken != -(-weight.numel() // 2):
             text = "{} weights take {} bytes, not half a byte each"
-            return text.format(weight.numel(), packed.numel() * packed.element_size())
+            return "silent-slow-path", text.format(weight.numel(), taken)
         trouble = _off(torch, weight.cpu(), got.cpu().reshape(size), setting)
         if trouble:
-            return "{} x {}: {}".format(size[0], size[1], trouble)
-    return None
+            return "wrong-value", "{} x {}: {}".format(size[0], size[1], trouble)
+    return "", None
 
 
 def _off(torch: Any, weight: Any, got: Any, setting: Setting) -> Optional[str]:
@@ -295,12 +295,8 @@ def _time(torch: Any, module: Any, setting: Setting, fields: Dict[str, Any]) -> 
     layer = _layer(torch, module, (weight, bias), setting)
     wanted = bnb.product(x[:CHECKED_ROWS], weight, bias)
     fields["numbers"]["timed_rel_error"] = bnb.relative_error(layer(x)[:CHECKED_ROWS], wanted)
-    taken = {"milliseconds": x, "milliseconds_one_row": x[:1]}
-    for name, rows in taken.items():
+    for name, rows in (("milliseconds", x), ("milliseconds_one_row", x[:1])):
         fields["numbers"][name] = api.timed_on(torch, where, lambda rows=rows: layer(rows))
-        fields["path_taken"] = bnb.with_products(
-            _beside("_traced"), torch, where, fields["path_taken"], lambda rows=rows: layer(rows)
-        )
     fields["numbers"].update(api.shape_numbers(shape), gpu_mib=api.gpu_mib(torch))
 
 

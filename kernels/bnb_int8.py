@@ -29,7 +29,7 @@ PROBE = {  # type: Dict[str, Any]
     "gpu_mib": 64,
     "imports": ["torch", "bitsandbytes"],
     "quick": False,
-    "variants": ["matmul", "matmul-odd-k", "linear", "linear-outliers"],
+    "variants": ["matmul", "linear", "linear-outliers", "matmul-odd-k"],
     "tolerance": 0.015,
 }
 
@@ -58,9 +58,9 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     made, bnb, api = _beside("_outcomes"), _beside("_bnb"), _beside("_torch")
     bodies = (
         ("matmul", _on_a_gpu(_matmul(EXACT))),
-        ("matmul-odd-k", _on_a_gpu(_matmul(EXACT_ODD))),
         ("linear", _linear(0.0)),
         ("linear-outliers", _linear(THRESHOLD)),
+        ("matmul-odd-k", _on_a_gpu(_matmul(EXACT_ODD))),
     )
     for variant, body in bodies:
         fields: Dict[str, Any] = {"variant": variant}
@@ -105,7 +105,11 @@ def _matmul(shapes: Tuple[Tuple[int, int, int], ...]) -> Callable[..., Dict[str,
         with bnb.noted_calls() as calls:
             results = [product(*_operands(torch, shape, where)) for shape in shapes]
         differing = 0
-        fields["path_taken"] = "{}: {}".format(name, bnb.called(calls))
+        a, b = _operands(torch, shapes[0], where)
+        fields["path_taken"] = bnb.with_product(
+            _beside("_traced"), torch, where, "{}: {}".format(name, bnb.called(calls)),
+            lambda: product(a, b),
+        )  # fmt: skip
         torch.manual_seed(8)  # the same operands once more
         for shape, result in zip(shapes, results):  # noqa: B905 - Python 3.8
             other = bnb.not_kept(torch, result, where, torch.int32)
@@ -207,6 +211,9 @@ def _linear(threshold: float) -> Callable[..., Dict[str, Any]]:
             return made.outcome("wrong", slow, code="silent-slow-path", **fields)
         phase("timing on " + where)
         _time(torch, module, threshold, fields)
+        if where != "cpu" and _beside("_traced").FLOATING.search(fields["path_taken"]):
+            text = "cuBLASLt was called, but what multiplied was floating-point"
+            return made.outcome("wrong", text, code="silent-slow-path", **fields)
         return _judged(made, fields)
 
     return body
@@ -255,7 +262,7 @@ def _time(torch: Any, module: Any, threshold: float, fields: Dict[str, Any]) -> 
     taken = api.timed_on(torch, where, lambda: layer(x))
     fields["numbers"].update(milliseconds=taken, timed_rel_error=error, gpu_mib=api.gpu_mib(torch))
     fields["numbers"].update(api.shape_numbers(shape))
-    fields["path_taken"] = bnb.with_products(
+    fields["path_taken"] = bnb.with_product(
         _beside("_traced"), torch, where, fields["path_taken"], lambda: layer(x)
     )
 

@@ -79,9 +79,9 @@ def test_what_multiplied_is_added_to_the_path(load: Load) -> None:
     torch: Any = pytest.importorskip("torch")
     bnb, traced = load("_bnb"), load("_traced")
     left, right = torch.ones(4, 5), torch.ones(5, 3)
-    path = bnb.with_products(traced, torch, "cpu", "layer", lambda: left @ right)
+    path = bnb.with_product(traced, torch, "cpu", "layer", lambda: left @ right)
     assert path == "layer; multiplied by aten::mm"
-    assert bnb.with_products(traced, torch, "cpu", "layer", lambda: left + 1) == "layer"
+    assert bnb.with_product(traced, torch, "cpu", "layer", lambda: left + 1) == "layer"
 
 
 def test_not_a_number_is_the_largest(load: Load) -> None:

@@ -61,7 +61,7 @@ def exact(a: Any, b: Any) -> Any:
 def test_exact_sums_through_cublaslt_pass(examine: Any) -> None:
     one = examine(int8_linear_matmul=exact)
     assert (one["outcome"], one["code"]) == ("passed", None)
-    assert one["path_taken"] == "int8_linear_matmul: cigemmlt_32 x5"
+    assert one["path_taken"] == "int8_linear_matmul: cigemmlt_32 x5; multiplied by aten::mm"
     assert one["numbers"]["differing"] == 0
     assert one["numbers"]["sums"] > 10_000
 
@@ -71,7 +71,7 @@ def test_a_product_in_float32_is_a_slow_path_and_never_exact(examine: Any) -> No
     assert (one["outcome"], one["code"]) == ("wrong", "silent-slow-path")
     assert "5 of 5 products were not given to cuBLASLt" in one["detail"]
     assert one["numbers"]["differing"] > 1000
-    assert one["path_taken"] == "int8_linear_matmul: no native function"
+    assert one["path_taken"] == "int8_linear_matmul: no native function; multiplied by aten::mm"
 
 
 def test_float32_behind_the_right_function_is_inexact(examine: Any) -> None:
@@ -109,7 +109,9 @@ def test_the_tiled_product_of_older_releases_is_called_as_they_want(
         "passed",
         f"{one['numbers']['sums']:.0f} sums past 2**24, bit for bit",
     )
-    assert one["path_taken"] == "igemmlt (col_ampere): cigemmlt_ampere_32 x5"
+    assert (
+        one["path_taken"] == "igemmlt (col_ampere): cigemmlt_ampere_32 x5; multiplied by aten::mm"
+    )
 
 
 def test_a_release_without_a_product_is_skipped(load: Load) -> None:
