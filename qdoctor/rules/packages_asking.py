@@ -8,12 +8,16 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from qdoctor.layers.bnb_binaries import PACKAGE as BNB
 from qdoctor.layers.triton_uses import Lack, lacks
 from qdoctor.model import Finding
 from qdoctor.released import parsed, release
 from qdoctor.rules.case import accused
 from qdoctor.rules.remedies import by_hand, pip
+from qdoctor.rules.stale_package_shadowing import NAME as SHADOWING
+from qdoctor.rules.stale_package_shadowing import shadowing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,9 +58,10 @@ def with_packages(found: Iterable[Finding], case: Case, rule: str) -> Iterator[F
     Where another package surely asks for a name, a text alone does not accuse bitsandbytes.
     """
     others = list(of_packages(case, rule, moved))
+    cause = SHADOWING if shadowing(case, BNB) else None
     for one in found:
         if one.undecided is None or not others:
-            yield one
+            yield msgspec.structs.replace(one, symptom_of=cause)
     yield from others
 
 

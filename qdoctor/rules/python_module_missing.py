@@ -1,17 +1,19 @@
-"""A package imports what it does not require, and nothing else brings it.
+"""A Python module is missing: what imports it does not require it, or nothing brings it any more.
 
 ## What it finds
-A bitsandbytes whose import asks for a Python package (scipy, numpy) that is known to be absent.
+A bitsandbytes whose import asks for a package (scipy, numpy) that is known to be absent, or an
+error text that names a module whose package is not installed.
 
 ## Why it hurts
-`import bitsandbytes` ends in `ModuleNotFoundError: No module named 'scipy'`. Some releases do not
-name what they import in their metadata, so no installer brings it along.
+Importing ends in `ModuleNotFoundError: No module named 'scipy'`. Some releases do not name what
+they import in their metadata, so no installer brings it along; `pkg_resources` left setuptools.
 
 ## How we know
-The imports are read from the released files, the requirements from their METADATA.
+What bitsandbytes imports is read from the released files; which package a module belongs to, and
+which releases of it have the module, from the data; what is installed, from the packages.
 
 ## Fix
-Install the missing package beside it, or a release that requires what it imports.
+Install the missing package, in a release that has the module.
 
 ## When to ignore
 Never, if the package is used.
@@ -19,18 +21,78 @@ Never, if the package is used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdoctor.layers import bnb_imports
-from qdoctor.released import fact
+from qdoctor.model import Because, Finding
+from qdoctor.released import cited, fact, fits
+from qdoctor.rules.case import accused, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
-    from qdoctor.model import Fix
+    from collections.abc import Iterator
+
+    from qdoctor.model import Action, Fix
     from qdoctor.rules.case import Case
 
 NAME = "python-module-missing"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report what bitsandbytes needs in vain, else the module that an error text names."""
+    own = [one for one in _OF_BNB.find(case) if one.undecided is None]
+    yield from own
+    if not own:
+        yield from _named(case)
+
+
+def _named(case: Case) -> Iterator[Finding]:
+    """Report the module of an error text where its package, or that release of it, is absent."""
+    module = case.said(NAME, "module")
+    told = accused(case, NAME, f"whether {module} is installed is not known")
+    if told is None or module is None:
+        return
+    row = _row(case, module)
+    if row is None:  # it may be the user's own
+        return
+    version = case.machine.package(row["package"]).value
+    if version and not _lacks_it(case, version, row):
+        return
+    known = case.machine.facts.packages_found is not None or version is not None
+    yield Finding(
+        rule=NAME,
+        severity="error",
+        title=f"the module {module} is not there",
+        because=[*_why(case, module, version, row), *told.because],
+        fixes=[_install(module, version, row)],
+        undecided=None if known else told.undecided,
+    )
+
+
+def _row(case: Case, module: str) -> dict[str, Any] | None:
+    """Return what brings a module; None for one that is not known."""
+    rows: dict[str, dict[str, Any]] = case.matrix.table("python_modules")["rows"]
+    return rows.get(module)
+
+
+def _lacks_it(case: Case, version: str, row: dict[str, Any]) -> bool:
+    return bool(row["spec"]) and fits(case.matrix, row["package"], version, row["spec"]) is False
+
+
+def _why(case: Case, module: str, version: str | None, row: dict[str, Any]) -> list[Because]:
+    package = row["package"]
+    if not version:
+        text = f"{package}, which has {module}, is not among the installed packages"
+        return [Because(text, "facts: packages", "inspected")]
+    text = f"{package} has {module} in releases {row['spec']} only, installed is {version}"
+    return [cited(case.matrix.table("python_modules"), row, text)]
+
+
+def _install(module: str, version: str | None, row: dict[str, Any]) -> Fix:
+    why = f"it has the module {module}"
+    action: Action = "downgrade" if version else "install"
+    return pip(action, row["package"], row["spec"], why, verify=NAME)
 
 
 def _title(case: Case) -> str:
@@ -51,4 +113,6 @@ def _fixes(case: Case) -> list[Fix]:
     ]
 
 
-RULE = of_layers(NAME, __doc__, (bnb_imports,), severity="error", title=_title, fixes=_fixes)
+_OF_BNB = of_layers(NAME, __doc__, (bnb_imports,), severity="error", title=_title, fixes=_fixes)
+
+RULE = rule(NAME, __doc__, find)

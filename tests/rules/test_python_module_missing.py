@@ -23,3 +23,26 @@ def test_a_package_that_is_imported_and_absent_is_named(ask: Ask) -> None:
 def test_what_is_there_or_not_stated_is_not_missing(ask: Ask) -> None:
     assert NAME not in ask("a100", packages={**OLD, "scipy": "1.11.0"})
     assert NAME not in ask("a100", packages=OLD)
+
+
+def test_the_module_of_a_text_is_brought_by_its_package(ask: Ask) -> None:
+    text = "ModuleNotFoundError: No module named 'einops'"
+    found = ask("h100", error=text, packages={"einops": ""})[NAME]
+    assert found.explains_error
+    assert found.fixes[0].command == 'python -m pip install "einops"'
+
+
+def test_a_module_that_left_its_package_asks_for_an_older_release(ask: Ask) -> None:
+    text = "ModuleNotFoundError: No module named 'pkg_resources'"
+    fix = ask("h100", error=text, packages={"setuptools": "84.2.1"})[NAME].fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("downgrade", "setuptools", "<82")
+    assert NAME not in ask("h100", error=text, packages={"setuptools": "81.0.0"})
+
+
+def test_a_module_that_nobody_knows_may_be_the_users_own(ask: Ask) -> None:
+    assert NAME not in ask("h100", error="ModuleNotFoundError: No module named 'my_model'")
+
+
+def test_a_module_whose_package_is_there_is_not_missing_here(ask: Ask) -> None:
+    text = "ModuleNotFoundError: No module named 'einops'"
+    assert NAME not in ask("h100", error=text, packages={"einops": "0.8.0"})

@@ -1,0 +1,101 @@
+"""Another copy of a package is imported than the one that the installer knows.
+
+## What it finds
+Two copies of a package on the import path, of different versions or one without metadata: the first
+one is imported, the other is what an installer shows and upgrades.
+
+## Why it hurts
+Upgrading changes nothing, since the stale copy is imported all the same, and errors speak of
+another release than `pip show` does.
+
+## How we know
+Each copy is found as Python's own import system finds it, without importing it.
+
+## Fix
+Take the stale copy out of the way: remove its folder from PYTHONPATH, or uninstall it.
+
+## When to ignore
+If the first copy is meant to be used, such as one's own build.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from qdoctor.model import Because, Finding, Fix
+from qdoctor.rules.case import accused, rule
+from qdoctor.rules.remedies import by_hand, unset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import FoundPackage
+    from qdoctor.rules.case import Case
+
+NAME = "stale-package-shadowing"
+_PATH = "PYTHONPATH"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report each package of which a copy hides another one."""
+    told = accused(case, NAME, "where the package is imported from is not known")
+    texts = told.because if told else []
+    names = list(dict.fromkeys(one.name for one in case.machine.facts.packages_found or ()))
+    pairs = [pair for name in names if (pair := shadowing(case, name))]
+    for first, second in pairs:
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title=f"{first.name} {first.version or '?'} hides {first.name} {second.version or '?'}",
+            because=[_place(first, "is imported"), _place(second, "is hidden"), *texts],
+            fixes=_fixes(case, first, second),
+        )
+    if told and case.machine.facts.packages_found is None:
+        yield Finding(
+            rule=NAME,
+            severity="note",
+            title="another copy of the package may be imported than the one installed",
+            because=texts,
+            fixes=[by_hand("uninstall", "so that one copy of the package is left", verify=NAME)],
+            undecided=told.undecided,
+        )
+
+
+def shadowing(case: Case, package: str) -> tuple[FoundPackage, FoundPackage] | None:
+    """Return the copy that is imported and the one it hides; None where there is no other one."""
+    copies = [one for one in case.machine.facts.packages_found or () if one.name == package]
+    others = [one for one in copies[1:] if one.version != copies[0].version]
+    return (copies[0], others[0]) if others else None
+
+
+def _place(copy: FoundPackage, what: str) -> Because:
+    text = f"{copy.name} {copy.version or 'of an unknown version'} {what}: {copy.file or '?'}"
+    return Because(text, "facts: packages_found", "inspected")
+
+
+def _fixes(case: Case, first: FoundPackage, second: FoundPackage) -> list[Fix]:
+    why = f"{first.name} {second.version or '?'} is imported then"
+    folder = str(PurePath(first.file).parent.parent) if first.file else ""
+    if folder and folder in _entries(case):
+        return [unset(_PATH, f"{folder} is on it; without, {why}", verify=NAME)]
+    return [
+        Fix(
+            action="uninstall",
+            why=f"{why}; where pip does not know the copy, delete {first.file or 'it'}",
+            applicability="unsafe",
+            package=first.name,
+            command=f"python -m pip uninstall -y {first.name}",
+            verify=NAME,
+        )
+    ]
+
+
+def _entries(case: Case) -> set[str]:
+    """Return the folders on PYTHONPATH; of either system, since a description may be of any."""
+    path = (case.machine.facts.env or {}).get(_PATH, "")
+    separator = ";" if case.machine.os.value == "windows" else ":"
+    return {entry.rstrip("/\\") for entry in path.split(separator) if entry}
+
+
+RULE = rule(NAME, __doc__, find)

@@ -1,0 +1,46 @@
+"""stale-package-shadowing: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "stale-package-shadowing"
+OLD = {"name": "bitsandbytes", "version": "0.44.1", "file": "/old/bitsandbytes/__init__.py"}
+NEW = {"name": "bitsandbytes", "version": "0.50.2", "file": "/v/site/bitsandbytes/__init__.py"}
+OPS = "ModuleNotFoundError: No module named 'triton.ops'"
+
+
+def test_fires_where_an_older_copy_is_imported(ask: Ask) -> None:
+    packages = {"bitsandbytes": "0.44.1"}
+    found = ask("h100", packages=packages, packages_found=[OLD, NEW])[NAME]
+    assert found.title == "bitsandbytes 0.44.1 hides bitsandbytes 0.50.2"
+    assert found.fixes[0].command == "python -m pip uninstall -y bitsandbytes"
+
+
+def test_a_folder_on_pythonpath_is_taken_off_it(ask: Ask) -> None:
+    packages, env = {"bitsandbytes": "0.44.1"}, {"PYTHONPATH": "/other:/old/"}
+    found = ask("h100", packages=packages, packages_found=[OLD, NEW], env=env)[NAME]
+    assert (found.fixes[0].action, found.fixes[0].name) == ("unset-env", "PYTHONPATH")
+
+
+def test_what_the_stale_copy_fails_for_is_its_symptom(ask: Ask) -> None:
+    packages = {"bitsandbytes": "0.44.1"}
+    found = ask("h100", error=OPS, packages=packages, packages_found=[OLD, NEW])
+    first = next(iter(found.values()))
+    assert first.rule == NAME
+    assert first.explains_error
+    assert found["triton-ops-removed"].symptom_of == NAME
+
+
+def test_is_silent_on_one_copy_and_on_equal_copies(ask: Ask) -> None:
+    assert NAME not in ask("h100", packages_found=[NEW])
+    again = {**NEW, "file": "/other/bitsandbytes/__init__.py"}
+    assert NAME not in ask("h100", packages_found=[NEW, again])
+
+
+def test_is_silent_where_the_copies_are_unknown(ask: Ask) -> None:
+    assert NAME not in ask("h100", packages_found=None)
