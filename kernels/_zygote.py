@@ -11,9 +11,8 @@ imported, and has a socket (SEQPACKET, one JSON object a packet) to the engine:
   ``{"collect": PID}``.
 
 A link that crashes or hangs takes only itself and those after it away. Nothing is said on standard
-output: that belongs to whatever is imported. While packages are imported, questions that would
-start CUDA are answered from what the driver told the engine; every child holds those answers
-against its own GPU before it goes on, and gives up (status UNFIT) where they differ.
+output: that belongs to whatever is imported. What an import asks of the GPU is answered by
+``_foretold``; what a forked child becomes stands in ``_forked``.
 
 Python 3.8 syntax, standard library only.
 """
@@ -30,109 +29,29 @@ if sys.path and os.path.abspath(sys.path[0] or ".") == _HERE:  # noqa: PTH100
     del sys.path[0]  # a file of ours must never shadow a module of theirs
 
 import array  # noqa: E402 - the path comes first
-import atexit  # noqa: E402
 import contextlib  # noqa: E402
-import ctypes  # noqa: E402
-import faulthandler  # noqa: E402
-import fcntl  # noqa: E402
 import gc  # noqa: E402
 import importlib  # noqa: E402
 import importlib.util  # noqa: E402
 import json  # noqa: E402
-import resource  # noqa: E402
 import select  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
-import traceback  # noqa: E402
 import warnings  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any, Callable, Dict, List, Optional, Tuple  # noqa: E402
+from typing import Any, Dict, List, Optional, Tuple  # noqa: E402
 
-UNFIT = 97
-"""Exit status of a child that found itself unlike a fresh interpreter before it had begun."""
-_NOT_INITIALIZED = 3
-"""CUDA_ERROR_NOT_INITIALIZED (CUDA driver API): what every call but cuInit answers before it."""
 _POLL_SECONDS = 0.01
 _IDLE_SECONDS = 0.05
 _PACKET = 1 << 16
 
 
-class Foretold:
-    """What imports asked of the GPU, and what they were told without CUDA being started."""
-
-    def __init__(self, capabilities: List[List[int]]) -> None:
-        self.capabilities = capabilities
-        self.told = {}  # type: Dict[int, Tuple[int, int]]
-        self.available = None  # type: Optional[bool]
-        self.speaking = False
-        self._properties = None  # type: Any
-        self._is_available = None  # type: Any
-
-    def begin(self, torch: Any) -> None:
-        """Answer for ``torch.cuda`` from here on. Needs what every torch with CUDA has."""
-        cuda = getattr(torch, "cuda", None)
-        if cuda is None or not hasattr(cuda, "get_device_properties"):
-            return
-        self._properties, self._is_available = cuda.get_device_properties, cuda.is_available
-        self.speaking = True
-        cuda.get_device_properties, cuda.is_available = self.properties, self.is_available
-
-    def properties(self, device: Any = None) -> Any:
-        """Stand in for torch.cuda.get_device_properties."""
-        if not self.speaking:
-            return self._properties() if device is None else self._properties(device)
-        number = 0 if device is None else getattr(device, "idx", getattr(device, "index", device))
-        if not isinstance(number, int) or not 0 <= number < len(self.capabilities):
-            return self._properties(device)
-        major, minor = self.capabilities[number]
-        self.told[number] = (major, minor)
-        return _Properties(self._properties, number, major, minor)
-
-    def is_available(self) -> bool:
-        """Stand in for torch.cuda.is_available; before CUDA starts torch asks NVML."""
-        answer = bool(self._is_available())
-        if self.speaking:
-            self.available = answer
-        return answer
-
-    def end(self) -> None:
-        """Let torch answer for itself again."""
-        if self._properties is None:
-            return
-        self.speaking = False
-        cuda = sys.modules["torch"].cuda
-        if cuda.get_device_properties == self.properties:
-            cuda.get_device_properties = self._properties
-        if cuda.is_available == self.is_available:
-            cuda.is_available = self._is_available
-
-    def held_true(self) -> bool:
-        """Whether the GPU says what was foretold; starts CUDA where anything was."""
-        if self.available is not None and bool(self._is_available()) != self.available:
-            return False
-        for number, told in self.told.items():
-            found = self._properties(number)
-            if (found.major, found.minor) != told:
-                return False
-        return True
-
-
-class _Properties:
-    """A device's properties: two are known; whoever asks for another starts CUDA after all."""
-
-    def __init__(self, ask: Any, number: int, major: int, minor: int) -> None:
-        self._ask, self._number, self.major, self.minor = ask, number, major, minor
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ask(self._number), name)
-
-
 class Link:
     """One process of the chain: what it has imported, whom it has forked."""
 
-    def __init__(self, plan: Dict[str, Any], number: int, foretold: Foretold) -> None:
+    def __init__(self, plan: Dict[str, Any], number: int, foretold: Any) -> None:
         self.plan, self.number, self.foretold = plan, number, foretold
         self.spec = plan["links"][number]
         self.socket = socket.socket(fileno=self.spec["fd"])
@@ -221,18 +140,22 @@ class Link:
 
     def _obey(self, message: Dict[str, Any], descriptors: List[int]) -> None:
         if "collect" in message:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(message["collect"], 0 if self.children.get(message["collect"]) else 1)
-            self.children.pop(message["collect"], None)
+            self._collect(message["collect"])
             return
         pid = fork()
         if not pid:
             self.socket.close()
-            become_probe(Path(message["fork"]), descriptors, self.foretold)
+            _beside("_forked").become_probe(Path(message["fork"]), descriptors, self.foretold)
         for descriptor in descriptors:
             os.close(descriptor)
         self.children[pid] = False
         self.say(forked=pid, folder=message["fork"])
+
+    def _collect(self, pid: int) -> None:
+        self.children.pop(pid, None)
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                self.links.append(pid)  # it has not quite ended: later, like a link
 
     def _tell_ends(self) -> None:
         for pid in [pid for pid, told in self.children.items() if not told]:
@@ -251,7 +174,10 @@ class Link:
                     signal=None if exited else how.si_status,
                 )
         for pid in list(self.links):
-            found, status = os.waitpid(pid, os.WNOHANG)
+            try:
+                found, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                found, status = pid, 0
             if found:
                 self.links.remove(pid)
                 self.say(lost=pid, signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None)
@@ -288,119 +214,19 @@ def unfit_to_fork() -> str:
     ]
     if others:
         return "an import started threads ({})".format(", ".join(sorted(others)[:4]))
-    if cuda_started():
+    if _beside("_foretold").cuda_started():
         return "an import started CUDA, which does not survive a fork"
     return ""
 
 
-def cuda_started() -> bool:
-    """Whether this process has called cuInit; asks the driver, and only where it is loaded."""
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    if getattr(cuda, "_initialized", False):
-        return True
-    try:
-        maps = Path("/proc/self/maps").read_text(errors="replace")
-    except OSError:
-        return True  # it cannot be told, so it is not taken for granted
-    places = {line.split(None, 5)[-1] for line in maps.splitlines() if "/libcuda.so" in line}
-    for place in places:
-        try:
-            status = ctypes.CDLL(place).cuDeviceGetCount(ctypes.byref(ctypes.c_int()))
-        except (OSError, AttributeError):
-            return True
-        if status != _NOT_INITIALIZED:
-            return True
-    return False
-
-
-def become_probe(control: Path, descriptors: List[int], foretold: Foretold) -> None:
-    """Turn the forked child into what a fresh interpreter running the harness would be."""
-    os.setsid()
-    start = json.loads((control / "start.json").read_text(encoding="utf-8"))
-    remark(start["mark"])
-    silence = os.open(os.devnull, os.O_RDONLY)
-    given = [silence, *descriptors]
-    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10) for descriptor in given]
-    for descriptor in given:
-        os.close(descriptor)
-    for target, descriptor in enumerate(high):
-        os.dup2(descriptor, target)
-        os.close(descriptor)
-    restrain(start["file_bytes"])
-    put_environment(start["environ"])
-    foretold.end()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    faulthandler.enable()
-    if not foretold.held_true():
-        os._exit(UNFIT)
-    leave(lambda: _harness(start["harness"]).main([start["kernel"], str(control)]))
-
-
-def leave(main: Callable[[], int]) -> None:
-    """Run ``main`` to its end and exit as a program does, but without taking Python apart.
-
-    Freeing every object that was imported would copy the memory that is shared with the zygote,
-    for a second and more. What libraries registered to be done at exit is done.
-    """
-    status = 1
-    try:
-        status = main()
-    except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:  # noqa: BLE001 - what ends a program with a traceback
-        traceback.print_exc()
-    for last in (getattr(threading, "_shutdown", None), getattr(atexit, "_run_exitfuncs", None)):
-        if last is not None:
-            last()
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.flush()
-    ctypes.PyDLL(None).exit(status)  # exit(3): destructors of libraries run, and may crash
-
-
-def remark(mark: str) -> None:
-    """Write the child's own mark where the kernel shows its environment (/proc/PID/environ).
-
-    The engine's mark there says who belongs to whom; forked children would all show the zygote's.
-    """
-    prefix = b"QDOCTOR_CHILD_"
-    with contextlib.suppress(
-        OSError, ValueError, IndexError
-    ):  # its group and session are known all the same
-        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-        begin, end = int(fields[47]), int(fields[48])  # env_start, env_end: proc_pid_stat(5)
-        at = ctypes.string_at(begin, end - begin).rfind(prefix) if begin else -1
-        if at >= 0:
-            ctypes.memmove(begin + at + len(prefix), mark.encode(), len(mark))
-
-
-def restrain(file_bytes: int) -> None:
-    """No core file, no file beyond the folder's bound, and the first to go when memory is out."""
-    for what, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, file_bytes)):
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(what, (most, most))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def put_environment(environ: Dict[str, str]) -> None:
-    """Make the environment what it would be in a fresh child, and forget what was read from it."""
-    for name in [name for name in os.environ if name not in environ]:
-        del os.environ[name]
-    os.environ.update(environ)
-    tempfile = sys.modules.get("tempfile")
-    if tempfile is not None:
-        tempfile.tempdir = None  # type: ignore[attr-defined]
-
-
-def _harness(path: str) -> Any:
-    spec = importlib.util.spec_from_file_location("qdoctor_kernel__harness", path)
-    if spec is None or spec.loader is None:
-        raise ImportError("not a Python source file: " + path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+def _beside(name: str) -> Any:
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(_HERE, name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
     return module
 
 
@@ -409,8 +235,9 @@ def main(arguments: List[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: _zygote.py PLAN.json\n")
         return 2
+    _beside("_forked")  # while nothing that is imported can stand in its way
     plan = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    Link(plan, 0, Foretold(plan["capabilities"])).live()
+    Link(plan, 0, _beside("_foretold").Foretold(plan["capabilities"])).live()
     return 0
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from qdoctor.probes.plan import Step
 
 UNFIT = 97
-"""Exit status of a forked child that found itself unlike a fresh interpreter (_zygote.UNFIT)."""
+"""Exit status of a forked child that found itself unlike a fresh interpreter (_forked.UNFIT)."""
 
 _CHAIN = ("torch", "triton")
 _LEAVES = ("bitsandbytes", "torchao")
