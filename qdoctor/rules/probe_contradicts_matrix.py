@@ -42,6 +42,8 @@ OWN_RULE = (
     *("silent-slow-path", "library-missing", "wrong-major"),
     *("no-c-compiler", "python-headers-missing", "libcuda-not-found"),
     *("ptxas-too-old-for-sm", "triton-cache-not-writable"),
+    *("driver-broken", "driver-mismatch", "compat-not-supported", "fabric-not-ready"),
+    "jit-compiler-missing",
 )
 """Codes of failures that a rule of their own explains."""
 

@@ -1,0 +1,69 @@
+"""The NVIDIA driver is there, and CUDA cannot start on it.
+
+## What it finds
+A driver that answers the first calls of CUDA with an error of its own: its libraries and its kernel
+module disagree (803), a cuda-compat library does not serve this GPU (804), the fabric manager of an
+NVSwitch system is not running (802), it says no more than *unknown* (999); or one that starts and
+has no compiler for PTX (221).
+
+## Why it hurts
+Nothing runs on the GPU, while `nvidia-smi` may look well: it asks another library. torch says only
+`Error 803` or `cuda.is_available() == False`.
+
+## How we know
+The probe `cuda_alive` makes the calls itself, without torch, and names the error. What each one
+means stands in the table `driver_errors`, from NVIDIA's documentation.
+
+## Fix
+By the error: restart the machine after an upgrade of the driver, take cuda-compat out of
+LD_LIBRARY_PATH, start nvidia-fabricmanager.
+
+## When to ignore
+Never, if the GPU is to be used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qdoctor import released
+from qdoctor.model import Finding, Fix
+from qdoctor.rules.affected import needing
+from qdoctor.rules.case import rule
+from qdoctor.rules.observed import what_happened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Observation
+    from qdoctor.rules.case import Case
+
+NAME = "driver-cannot-start"
+PROBE = "cuda_alive"
+GPU = "gpu"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report each error of the driver once, whatever calls met it and on however many GPUs."""
+    table = case.matrix.table("driver_errors")
+    for row in table["rows"]:
+        seen = [one for one in case.observations if (one.probe, one.code) == (PROBE, row["code"])]
+        if seen:
+            yield _finding(case, table, row, seen)
+
+
+def _finding(
+    case: Case, table: dict[str, Any], row: dict[str, Any], seen: list[Observation]
+) -> Finding:
+    stops = row["stops"] == GPU
+    return Finding(
+        rule=NAME,
+        severity="error" if stops else "warning",
+        title=row["title"],
+        because=[what_happened(seen[0]), released.cited(table, row, row["title"])],
+        fixes=[Fix(verify=PROBE, **one) for one in row["fixes"]],
+        affects=[PROBE, GPU, *needing(case, "gpu_present")] if stops else [PROBE],
+    )
+
+
+RULE = rule(NAME, __doc__, find)
