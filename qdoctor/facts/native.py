@@ -141,8 +141,9 @@ def _linked(
         return list(libraries), None
     linker = Linker(reading, environ, nvidia)
     linked = [_listed(_with_files(one, linker)) for one in libraries]
+    glibcxx = linker.glibcxx()
     linker.keep()
-    return linked, linker.glibcxx()
+    return linked, glibcxx
 
 
 def _with_files(library: NativeLibrary, linker: Linker) -> NativeLibrary:

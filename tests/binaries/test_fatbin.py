@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qdoctor.binaries import UnreadableBinary, fatbin
+from qdoctor.binaries import UnreadableBinary, fatbin, read_library
 from qdoctor.binaries.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PTX, CUBIN = fatbin.PTX, fatbin.CUBIN
 
@@ -106,3 +109,36 @@ def test_damage_is_refused_or_read_but_never_anything_else(
 def test_arbitrary_bytes_are_refused_or_hold_nothing(data: bytes) -> None:
     with contextlib.suppress(UnreadableBinary):
         assert len(read(data)) <= len(data) // 64
+
+
+def marked(kind: int, sm: int, flags: int, version: tuple[int, int] = (8, 7)) -> bytes:
+    """Make one entry with its flags and version, as fatbinary of CUDA 13.0 writes them."""
+    head = struct.pack("<HHIQIIHHI", kind, 0x101, 64, 8, 0, 0, version[1], version[0], sm)
+    return (head + struct.pack("<IIQ", 0, 0, flags)).ljust(64, b"\0") + bytes(8)
+
+
+def held(*bodies: bytes) -> list[fatbin.Entry]:
+    body = b"".join(bodies)
+    data = struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(body)) + body
+    return fatbin.entries(Window(io.BytesIO(data)), 0, len(data))
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [(0x8011, "sm_100"), (0x1108011, "sm_100a"), (0x1208011, "sm_100f"), (0x100011, "sm_100a")],
+)
+def test_code_for_one_sm_or_one_family_is_told_apart(flags: int, name: str) -> None:
+    assert held(marked(fatbin.CUBIN, 100, flags))[0].name == name
+
+
+def test_ptx_tells_its_isa_version() -> None:
+    assert held(marked(fatbin.PTX, 90, 0x8011, (9, 0)))[0].version == (9, 0)
+
+
+def test_ptx_isa_versions_agree_with_the_ptx_itself(
+    installed_library: Callable[[str, str], Path],
+) -> None:
+    library = installed_library("bitsandbytes", "libbitsandbytes_cuda128.so")
+    stated = set(re.findall(rb"\.version (\d+\.\d+)\n\.target (sm_\d+)", library.read_bytes()))
+    told = {(isa.encode(), sm.encode()) for sm, isa in read_library(library).ptx_isa}
+    assert told == stated != set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from qdoctor.facts.driver import Asked, Told
@@ -62,6 +63,12 @@ class Machine:
             return answer
 
         return read_linux(environ, root=self.root, ask=ask)
+
+
+def stated(found: Hardware) -> Driver:
+    """Give the driver without the places of its library, which are a temporary folder's here."""
+    assert found.driver is not None
+    return msgspec.structs.replace(found.driver, libcuda=None, libcuda_elsewhere=None)
 
 
 @pytest.fixture
@@ -285,3 +292,28 @@ def test_a_tegra_is_unknown_rather_than_none(machine: Machine) -> None:
     found = machine.read()
     assert (found.gpus, found.driver.version) == (None, None)
     assert "Tegra" in found.unread["gpus"]
+
+
+def test_the_library_that_would_be_loaded_is_named(machine: Machine) -> None:
+    machine.driver()
+    library = machine.libcuda("usr/lib64", "535.104.05")
+    found = machine.read(Asked(Told("535.104.05", 12020, [A100]), {library: 12020}))
+    assert found.driver is not None
+    assert (found.driver.libcuda, found.driver.libcuda_elsewhere) == (library, "")
+
+
+def test_a_library_that_the_loader_was_not_told_of_is_named(machine: Machine) -> None:
+    machine.file("proc/sys/kernel/osrelease", WSL_KERNEL)
+    machine.file("usr/lib/wsl/lib/libnvidia-ml.so.1", ELF_64)
+    machine.file("usr/lib/wsl/lib/libcuda.so.1", ELF_64)
+    found = machine.read(Asked(Told("537.13", 12020, [A100])))
+    assert found.driver is not None
+    assert found.driver.libcuda == ""
+    assert found.driver.libcuda_elsewhere == str(machine.root / "usr/lib/wsl/lib/libcuda.so.1")
+
+
+def test_a_container_without_the_driver_s_library_has_none_anywhere(machine: Machine) -> None:
+    machine.driver()
+    found = machine.read(Asked(NO_NVML))
+    assert found.driver is not None
+    assert (found.driver.libcuda, found.driver.libcuda_elsewhere) == ("", "")
