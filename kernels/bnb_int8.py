@@ -152,6 +152,11 @@ def past_cublaslt(calls: Dict[str, int], wanted: int) -> Optional[str]:
     )
 
 
+def in_floats(path: str) -> bool:
+    """Say whether cuBLASLt's log, as it stands in a path, names a floating-point product."""
+    return bool(_beside("_traced").FLOATING.search(path))
+
+
 def _product(made: Any, module: Any) -> Tuple[str, Callable[[Any, Any], Any]]:
     """Find the release's int8 product of a (M x K) and b (N x K): its name, and how to call it."""
     functional = module.functional
@@ -211,7 +216,7 @@ def _linear(threshold: float) -> Callable[..., Dict[str, Any]]:
             return made.outcome("wrong", slow, code="silent-slow-path", **fields)
         phase("timing on " + where)
         _time(torch, module, threshold, fields)
-        if where != "cpu" and _beside("_traced").FLOATING.search(fields["path_taken"]):
+        if where != "cpu" and in_floats(fields["path_taken"]):
             text = "cuBLASLt was called, but what multiplied was floating-point"
             return made.outcome("wrong", text, code="silent-slow-path", **fields)
         return _judged(made, fields)

@@ -128,6 +128,13 @@ def test_fewer_calls_than_products_are_told(load: Load) -> None:
     assert past({"cigemmlt_32": 3, "cgemm_4bit_bf16": 4}, 4).startswith("1 of 4 products")
 
 
+def test_a_floating_point_product_is_told_from_an_integer_one(load: Load) -> None:
+    kernel = load("bnb_int8")
+    assert kernel.in_floats("x1; multiplied by cuBLASLt R_32F x R_32F -> R_32F, COMPUTE_32F")
+    assert not kernel.in_floats("x1; multiplied by cuBLASLt R_8I x R_8I -> R_32I, COMPUTE_32I")
+    assert not kernel.in_floats("Linear8bitLt: cdequant_mm_int32_fp16 x4, cigemmlt_32 x4")
+
+
 def test_the_layer_runs_on_this_cpu(start: Start) -> None:
     pytest.importorskip("bitsandbytes")
     answer = start("bnb_int8", env={"CUDA_VISIBLE_DEVICES": ""})
