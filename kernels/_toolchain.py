@@ -95,12 +95,17 @@ def _tool(ask: Any, sm: Optional[str]) -> Tool:
 
 
 class _Recorder:
-    """Stands in for the module subprocess: keeps the command, and lets nothing run."""
+    """Stands in for the module subprocess: keeps the command of a compiler instead of running it.
 
-    DEVNULL = STDOUT = PIPE = None
+    What Triton asks of other programs meanwhile (ldconfig, whereis) it is answered.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, real: Any) -> None:
+        self._real = real
         self.commands: List[List[str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
 
     def check_call(self, command: List[str], **_options: Any) -> int:
         self.commands.append(list(command))
@@ -115,7 +120,7 @@ def _recorded(
     for name in ("library_dirs", "include_dirs", "libraries", "ccflags"):
         known[name] = places.get(name, [])
     wanted = inspect.signature(module._build).parameters  # noqa: SLF001 - examined
-    recorder = _Recorder()
+    recorder = _Recorder(module.subprocess)
     # Releases that also serve AMD ask torch, which need not be here: CUDA is what is examined.
     with _replaced(module, subprocess=recorder, is_hip=lambda: False, **stand_ins):
         module._build(**{name: known[name] for name in wanted if name in known})  # noqa: SLF001

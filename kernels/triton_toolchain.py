@@ -154,6 +154,8 @@ def _libcuda(made: Any, ask: Any) -> Dict[str, Any]:
             seconds = _build(command)
         except ask.Unknown:
             raise
+        except Broken as error:
+            raise made.Refused("libcuda-not-found", str(error)) from None
         except Exception as error:
             raise made.Refused("libcuda-not-found", made.text_of(error)) from None
         version = _import("qdoctor_libcuda", _output(command)).answer()

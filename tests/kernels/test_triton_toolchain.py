@@ -265,7 +265,9 @@ import subprocess
 def is_hip():
     import torch_that_is_not_here
 def libcuda_dirs():
-    raise AssertionError("libcuda.so cannot found!")
+    said = subprocess.check_output(["sh", "-c", "echo $DRIVER_FOLDER"]).decode().split()
+    assert said, "libcuda.so cannot found!"
+    return said
 def _build(name, src, srcdir):
     if is_hip():
         return None
@@ -296,11 +298,17 @@ def old_triton(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("old_triton")
-def test_a_triton_that_links_libcuda_always_gives_the_command_without_it(load: Load) -> None:
+def test_a_triton_that_links_libcuda_always_gives_the_command_without_it(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toolchain = load("_toolchain")
+    monkeypatch.setenv("DRIVER_FOLDER", "")
     assert toolchain.c_command("/a/main.c", "/a") == ["cc", "/a/main.c", "-O3", "-o", "/a/main.so"]
     with pytest.raises(AssertionError, match=r"libcuda\.so cannot found"):
         toolchain.launcher_command("/a/main.c", "/a")
+    monkeypatch.setenv("DRIVER_FOLDER", "/driver")
+    linked = toolchain.launcher_command("/a/main.c", "/a")
+    assert linked == ["cc", "/a/main.c", "-O3", "-lcuda", "-o", "/a/main.so", "-L/driver"]
     assert toolchain.ptxas("9.0") == ("/somewhere/ptxas", "12.1")
     assert toolchain.cache_folder({"TRITON_CACHE_DIR": None}) == "/home/a/.triton"
     assert toolchain.cache_folder({"TRITON_CACHE_DIR": "/x"}) == "/x"
