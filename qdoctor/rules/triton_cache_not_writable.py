@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import launches_kernels, needing
-from qdoctor.rules.case import rule
+from qdoctor.rules.case import Suspicion, accused, rule
 from qdoctor.rules.observed import what_happened
+from qdoctor.rules.toolchain import PROBE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,24 +40,36 @@ NAME = "triton-cache-not-writable"
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report a cache folder that the probe found unusable, where triton starts kernels."""
+    """Report a cache folder that the probe found unusable, or that an error text complains of."""
     seen = next((one for one in case.observations if one.code == NAME), None)
-    if seen is None or not launches_kernels(case, NAME):
-        return
-    yield Finding(
+    told = accused(case, NAME, "whether the folder can be used was not tried out")
+    if seen is not None and launches_kernels(case, NAME):
+        yield _finding(case, seen.detail, Suspicion([what_happened(seen)]))
+    elif told is not None and not _worked(case):
+        yield _finding(case, case.said(NAME, "folder") or "it does not load from it", told)
+
+
+def _worked(case: Case) -> bool:
+    return any(one.probe == PROBE and one.variant == "cache" and one.outcome == "passed"
+               for one in case.observations)  # fmt: skip
+
+
+def _finding(case: Case, what: str, why: Suspicion) -> Finding:
+    return Finding(
         rule=NAME,
         severity="warning",
-        title=f"triton cannot use its cache folder: {seen.detail}",
-        because=[what_happened(seen)],
+        title=f"triton cannot use its cache folder: {what}",
+        because=why.because,
         fixes=[
             Fix(
                 action="set-env",
                 name="TRITON_CACHE_DIR",
                 why="it names a folder that may be written to and loaded from",
-                verify="triton_toolchain",
+                verify=PROBE,
             )
         ],
         affects=needing(case, "triton_can_compile"),
+        undecided=why.undecided,
     )
 
 
