@@ -87,7 +87,15 @@ def _case(
         if look.machine.package(package).value is None
         for version in possible(package, found, matrix)
     )
-    return Case(look.machine, look.observations, matrix, signals, refused, candidates=candidates)
+    return Case(
+        look.machine,
+        look.observations,
+        matrix,
+        signals,
+        refused,
+        candidates=candidates,
+        beside=look.beside,
+    )
 
 
 def _run(rule: Rule, case: Case) -> list[Finding]:

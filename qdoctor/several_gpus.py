@@ -21,10 +21,14 @@ _NUMBER = re.compile(r"cuda:(\d+)")
 
 
 class Look(msgspec.Struct, frozen=True):
-    """A machine with one of its GPUs in view, and the observations that speak of that one."""
+    """A machine with one of its GPUs in view, and the observations that speak of that one.
+
+    ``beside`` are those that were made on other GPUs of the same model.
+    """
 
     machine: Machine
     observations: tuple[Observation, ...]
+    beside: tuple[Observation, ...] = ()
 
 
 def looks(machine: Machine, observations: Iterable[Observation]) -> list[Look]:
@@ -37,6 +41,7 @@ def looks(machine: Machine, observations: Iterable[Observation]) -> list[Look]:
         Look(
             msgspec.structs.replace(machine, judged=position),
             tuple(one for one in seen if _is_of(one, position, count)),
+            tuple(one for one in seen if _number(one) in _equals(machine, position)),
         )
         for position in range(count)
     ]
@@ -79,8 +84,18 @@ def _note(one: Finding, position: int, holders: list[tuple[Finding, list[int]]])
     holders.append((one, [position]))
 
 
+def _number(seen: Observation) -> int | None:
+    found = _NUMBER.fullmatch(seen.device or "")
+    return int(found[1]) if found else None
+
+
+def _equals(machine: Machine, position: int) -> set[int]:
+    """Number the other GPUs of the same model."""
+    kinds = [(gpu.name, gpu.sm) for gpu in machine.usable_gpus]
+    return {at for at, kind in enumerate(kinds) if kind == kinds[position]} - {position}
+
+
 def _is_of(seen: Observation, position: int, count: int) -> bool:
     """What has no GPU's number, or one that no usable GPU has, is not kept from the first look."""
-    found = _NUMBER.fullmatch(seen.device or "")
-    number = int(found[1]) if found else None
+    number = _number(seen)
     return number in {None, position} or (position == 0 and (number or 0) >= count)

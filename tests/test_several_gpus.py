@@ -158,6 +158,29 @@ def test_of_eight_gpus_the_broken_board_is_found() -> None:
     assert reason.endswith("; not on cuda:5")
 
 
+@pytest.mark.parametrize(
+    ("gpus", "first", "action"),
+    [
+        ((A100, A100), "passed", "change-hardware"),
+        ((A100, A100), "wrong", "reinstall"),  # both fail: it is not the board
+        ((A100, A100), "timed-out", "reinstall"),  # unknown: nothing speaks against the board
+        ((V100, A100), "passed", "reinstall"),  # another model proves nothing
+    ],
+)
+def test_the_fix_is_about_the_board_only_where_an_equal_one_passes(
+    gpus: tuple[dict[str, Any], ...], first: str, action: str
+) -> None:
+    ran = (
+        seen("half_gemm", first, "cuda:0", variant="half"),
+        seen("half_gemm", "wrong", "cuda:1", variant="half"),
+    )
+    found = judged(*gpus, observations=ran).diagnosis.findings
+    (bad,) = [
+        one for one in found if one.rule == "probe-contradicts-matrix" and one.devices == ["cuda:1"]
+    ]
+    assert [fix.action for fix in bad.fixes] == [action]
+
+
 def test_a_board_that_did_not_answer_is_unknown_not_broken() -> None:
     opinion = judged(*[A100] * 8, observations=eight(5, outcome="timed-out", code="timed-out"))
     assert [one.rule for one in opinion.diagnosis.findings if one.severity == "warning"] == [

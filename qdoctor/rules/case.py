@@ -49,6 +49,8 @@ class Case(msgspec.Struct, frozen=True):
     """What each layer answered: many rules ask about the same few."""
     candidates: tuple[Machine, ...] = ()
     """The machines that this may be, where only a text tells the release of a package."""
+    beside: tuple[Observation, ...] = ()
+    """What ran on other GPUs of the same model, where the machine has several."""
 
     def ask(self, layer: Layer) -> Answer:
         """Put one layer's question to this machine."""

@@ -14,7 +14,8 @@ precision. What ran here outranks what was read.
 
 ## Fix
 Reinstall the package that the kernel comes from and run the probe again; if it stays, report it
-with `qdoctor facts`, so that the data can be put right.
+with `qdoctor facts`, so that the data can be put right. Where the same probe passes on another GPU
+of the same model, it is the board that has to be looked at.
 
 ## When to ignore
 If the probe passed against expectation: it is good news, and a gap in the data.
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.implied_packages import Contradiction
-    from qdoctor.model import Observation
+    from qdoctor.model import Fix, Observation
     from qdoctor.rules.case import Case
 
 NAME = "probe-contradicts-matrix"
@@ -61,14 +62,32 @@ def find(case: Case) -> Iterator[Finding]:
 
 
 def _failed(case: Case, seen: Observation) -> Finding:
+    healthy = [one for one in case.beside if _same(one, seen) and one.outcome == "passed"]
     return Finding(
         rule=NAME,
         severity="error",
         title=f"the probe {named(seen)} should pass here, but: {seen.outcome}",
-        because=[what_happened(seen)],
-        fixes=[by_hand("reinstall", "an installation is damaged more often", verify=seen.probe)],
+        because=[what_happened(seen), *map(what_happened, healthy[:1])],
+        fixes=[_about_the_board(seen) if healthy else _about_software(seen)],
         affects=[seen.probe, *resting_on(case, seen)],
     )
+
+
+def _same(one: Observation, seen: Observation) -> bool:
+    return (one.probe, one.variant) == (seen.probe, seen.variant)
+
+
+def _about_software(seen: Observation) -> Fix:
+    return by_hand("reinstall", "an installation is damaged more often", verify=seen.probe)
+
+
+def _about_the_board(seen: Observation) -> Fix:
+    why = (
+        "the same software passes on another GPU of this model: test this one (its ECC errors are "
+        "in `nvidia-smi -q`, its Xid errors in the kernel's log), or keep it out of "
+        "CUDA_VISIBLE_DEVICES"
+    )
+    return by_hand("change-hardware", why, verify=seen.probe)
 
 
 def _disagreed(one: Contradiction) -> Finding:
