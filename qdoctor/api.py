@@ -21,7 +21,11 @@ Level = Literal["none", "quick", "full"]
 
 @dataclass(frozen=True)
 class Backend:
-    """The quantization backend to use here: ``name`` and ``verdict`` are None where none works."""
+    """The quantization backend to use here: ``name`` and ``verdict`` are None where none works.
+
+    With several GPUs it is for the first one that CUDA shows, which torch uses unless it is told
+    otherwise; ``report.gpu_verdicts`` has each, ``report.selected_on_every_gpu`` what is for all.
+    """
 
     name: str | None
     verdict: Verdict | None
@@ -31,7 +35,12 @@ class Backend:
         """Why this backend, and why not each of the others: one line a backend."""
         chosen = f"selected: {self.name}" if self.name else "selected: none, no backend works here"
         lines = [f"{one.backend}: {one.usable}, {one.reason}" for one in self.report.verdicts]
-        return "\n".join([chosen, *lines])
+        return "\n".join([chosen, *self._on_every_gpu(), *lines])
+
+    def _on_every_gpu(self) -> list[str]:
+        count = len(self.report.gpu_verdicts)
+        every = self.report.selected_on_every_gpu or "none, no backend works on each of them"
+        return [f"on all {count} GPUs: {every}"] if count else []
 
 
 def check(*, need: Sequence[str] = (), ignore: Sequence[str] = (), probe: Level = "full") -> Report:
