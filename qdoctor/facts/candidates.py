@@ -12,7 +12,6 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -177,6 +176,8 @@ def _is_standard_library(folder: str) -> bool:
 
 def _source_of(stated: Path) -> str:
     """Give the source folder of an editable install (PEP 610); ``""`` of any other."""
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - few installs are editable
+
     try:
         plain = msgspec.json.decode(stated.read_bytes(), type=_DirectUrl)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):

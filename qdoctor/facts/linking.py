@@ -34,10 +34,9 @@ _OPENED = re.compile(rb"_preload_cuda_deps\(\s*[\"']\w+[\"'],\s*[\"'](lib\w+\.so
 _OPENS_ALL = b"_preload_cuda_deps()"
 _LIBSTDCXX = "libstdc++.so.6"
 _CUDA = re.compile(
-    r"(?:lib)?(?:nvcuda|cuda|cudart|cublas|cublasLt|cudnn\w*|cufft|cufftw|curand|cusparse|cusparseLt"
-    r"|cusolver|cusolverMg|cufile\w*|cupti|nccl|nvrtc[\w-]*|nvJitLink|nvToolsExt|nvToolsExt|nvtx\w*"
-    r"|nvjpeg\w*|nvshmem\w*|nvidia-ml|npp\w+|nvblas|nvinfer\w*)(?:64)?(?:_[\d_]+)?"
-    r"(?:\.so(?:\.[\d.]+)?|\.dll)",
+    r"(?:lib)?(?:cu(?:da|blas|dnn|fft|rand|sparse|solver|file|pti)|nccl|npp"
+    r"|nv(?:cuda|rtc|jitlink|toolsext|tx|jpeg|shmem|idia-ml|blas|infer))"
+    r"[\w-]*(?:\.so(?:\.[\d.]+)?|\.dll)",
     re.IGNORECASE,
 )
 
@@ -129,10 +128,9 @@ class Linker:
     def _read(self, path: str) -> Header | None:
         if path not in self._known:
             try:
-                found = self._headers.read(path)
-            except OSError:
-                found = Header("")
-            self._known[path] = found if found.machine else None
+                self._known[path] = self._headers.read(path)
+            except OSError:  # there is none
+                self._known[path] = None
         return self._known[path]
 
 

@@ -3,7 +3,8 @@
 Follows glibc's order (ld.so(8), ``elf/dl-load.c``): a library of that soname that is loaded
 already; DT_RPATH of the library, of what loaded it and of the program, if the library has no
 DT_RUNPATH; LD_LIBRARY_PATH; DT_RUNPATH; the loader's cache; the default folders. musl looks into
-LD_LIBRARY_PATH first and knows one kind of RPATH. A file for another machine is passed over.
+LD_LIBRARY_PATH first and knows one kind of RPATH. A file for another machine is passed over, one
+that is no library at all ends the search: the loader then gives up.
 No library is opened by the loader here: only headers are read. Not followed: copies for certain
 CPUs only (``glibc-hwcaps``), and LD_AUDIT.
 """
@@ -44,8 +45,9 @@ class Header(Noun, frozen=True):
 class System(msgspec.Struct, frozen=True):
     """The machine around the process.
 
-    ``header`` reads a file, None where it is no library; ``cached`` gives the files that the
-    loader's cache has for a soname; ``default`` are its default folders.
+    ``header`` reads a file: None where there is none, no machine where it is no library;
+    ``cached`` gives the files that the loader's cache has for a soname; ``default`` are its default
+    folders.
     """
 
     header: Callable[[str], Header | None]
@@ -76,6 +78,7 @@ class Process:
         self._interpreter: _Object | None = None
         path = os.path.realpath(program)
         header = system.header(path) or Header("")
+        self._machine = header.machine
         self._program = _Object(path, header)
         wanted = [name for name in preload if name]
         self._close_over([*self._opened(wanted, self._program), self._program])
@@ -151,7 +154,7 @@ class Process:
 
     def _object(self, path: str, loader: _Object) -> _Object | None:
         header = self._system.header(path)
-        return _Object(path, header, loader) if header else None
+        return _Object(path, header, loader) if header and header.machine else None
 
     def _find(self, need: str, by: _Object) -> str | None:
         return self._loaded.get(need) or self._search(need, by)
@@ -169,20 +172,24 @@ class Process:
         return self._searched[place]
 
     def _looked_for(self, need: str, by: _Object) -> str | None:
+        for path in self._places(need, by):
+            header = self._system.header(path)
+            if header is None:
+                continue
+            if not header.machine or self._machine in {"", header.machine}:
+                return path if header.machine else None
+        return None
+
+    def _places(self, need: str, by: _Object) -> Iterator[str]:
+        """Give the files that the loader would try, in its order."""
         if "/" in need:
-            path = _expanded(need, by)
-            return path if self._fits(path) else None
-        folders = self._musl_folders(by) if self._system.musl else self._before_cache(by)
-        for folder in folders:
-            if need in self._names(folder) and self._fits(f"{folder}/{need}"):
-                return f"{folder}/{need}"
-        for path in self._system.cached(need):
-            if self._fits(path):
-                return path
-        return next(
-            (path for folder in self._system.default if self._fits(path := f"{folder}/{need}")),
-            None,
-        )
+            yield _expanded(need, by)
+            return
+        for folder in self._musl_folders(by) if self._system.musl else self._before_cache(by):
+            if need in self._names(folder):
+                yield f"{folder}/{need}"
+        yield from self._system.cached(need)
+        yield from (f"{folder}/{need}" for folder in self._system.default)
 
     def _before_cache(self, by: _Object) -> Iterator[str]:
         if by.header.runpath is None:
@@ -213,12 +220,6 @@ class Process:
                 known = frozenset()
             self._folders[folder] = known
         return known
-
-    def _fits(self, path: str) -> bool:
-        """Say whether the loader takes a file: a library for the machine of the program."""
-        header = self._system.header(path)
-        machine = self._program.header.machine
-        return header is not None and machine in {"", header.machine}
 
 
 def default_folders(machine: str, *, musl: bool = False, root: str = "/") -> tuple[str, ...]:

@@ -95,10 +95,9 @@ def _command(package: str, version: str, sm: str) -> str:
 def _older_than_gpu(case: Case, package: str, sm: str) -> bool:
     """Say whether everything that the package holds is for GPUs before this one."""
     numbers = [
-        int(digits)
+        int(arch.rpartition("_")[2].rstrip("af"))
         for one in libraries_of(case.machine, package)
         for arch in archs(one)
-        if (digits := arch.rpartition("_")[2]).isdigit()
     ]
     own = sm.replace(".", "")
     return own.isdigit() and bool(numbers) and max(numbers) < int(own)

@@ -112,6 +112,16 @@ def test_a_library_for_another_machine_is_passed_over(run: Run, tmp_path: Path) 
     assert given(process, tmp_path, "/own/liba.so", "libx.so") == "/lib64/libx.so"
 
 
+def test_a_file_that_is_no_library_ends_the_search(run: Run, tmp_path: Path) -> None:
+    files = {
+        "/own/liba.so": needing("libx.so"),
+        "/told/libx.so": Header(""),
+        "/lib64/libx.so": PLAIN,
+    }
+    process = run(files, library_path=("/told",))
+    assert given(process, tmp_path, "/own/liba.so", "libx.so") == ""
+
+
 def test_what_is_loaded_wins_and_the_other_copy_is_told(run: Run, tmp_path: Path) -> None:
     files = {
         "/torch/libtorch.so": needing("libcublas.so.12", rpath=("$ORIGIN/../wheel",)),

@@ -60,8 +60,7 @@ class Paper:
 
     def read(self, path: str) -> Header | None:
         if path not in self._headers:
-            found = header(Path(path)) if Path(path).is_file() else Header("")
-            self._headers[path] = found if found.machine else None
+            self._headers[path] = header(Path(path)) if Path(path).is_file() else None
         return self._headers[path]
 
     def closure(self, library: Path, environ: dict[str, str]) -> Process:
