@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING, Any
 from qdoctor import released
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing
-from qdoctor.rules.case import rule
+from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.observed import what_happened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Observation
+    from qdoctor.model import Because
     from qdoctor.rules.case import Case
 
 NAME = "driver-cannot-start"
@@ -45,24 +45,37 @@ GPU = "gpu"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report each error of the driver once, whatever calls met it and on however many GPUs."""
-    table = case.matrix.table("driver_errors")
-    for row in table["rows"]:
+    for row in case.matrix.table("driver_errors")["rows"]:
         seen = [one for one in case.observations if (one.probe, one.code) == (PROBE, row["code"])]
+        told = [one for one in case.signals_of(NAME) if one.signature == row.get("signature")]
         if seen:
-            yield _finding(case, table, row, seen)
+            yield _finding(case, row, [what_happened(seen[0]), *map(quoted, told)], None)
+        elif told and not _starts(case, row):
+            open_ = f"the probe {PROBE} did not run here, so it is not known whether it is so now"
+            yield _finding(case, row, [quoted(told[0])], open_)
+
+
+def _starts(case: Case, row: dict[str, Any]) -> bool:
+    """Say whether the driver was seen to do here what the error would have kept it from."""
+    passed = {
+        one.variant for one in case.observations if (one.probe, one.outcome) == (PROBE, "passed")
+    }
+    return ("context" if row["stops"] == GPU else "ptx-jit") in passed
 
 
 def _finding(
-    case: Case, table: dict[str, Any], row: dict[str, Any], seen: list[Observation]
+    case: Case, row: dict[str, Any], because: list[Because], undecided: str | None
 ) -> Finding:
+    table = case.matrix.table("driver_errors")
     stops = row["stops"] == GPU
     return Finding(
         rule=NAME,
         severity="error" if stops else "warning",
         title=row["title"],
-        because=[what_happened(seen[0]), released.cited(table, row, row["title"])],
+        because=[*because, released.cited(table, row, row["title"])],
         fixes=[Fix(verify=PROBE, **one) for one in row["fixes"]],
         affects=[PROBE, GPU, *needing(case, "gpu_present")] if stops else [PROBE],
+        undecided=undecided,
     )
 
 

@@ -75,6 +75,32 @@ def test_is_silent_where_nothing_ran(ask: Ask) -> None:
     assert NAME not in ask("h100")
 
 
+ERROR_804 = (
+    "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 804: forward compatibility "
+    "was attempted on non supported HW"
+)
+
+
+def test_a_text_alone_leaves_open_whether_it_is_so_still(ask: Ask) -> None:
+    one = ask("h100", error=ERROR_804)[NAME]
+    assert "(CUDA error 804)" in one.title
+    assert one.undecided is not None
+    assert one.explains_error
+
+
+def test_a_text_and_the_probe_agree(ask: Ask) -> None:
+    one = ask("h100", error=ERROR_804, observations=met("compat-not-supported"))[NAME]
+    assert one.undecided is None
+    assert any("non supported HW" in reason.text for reason in one.because)
+
+
+def test_a_text_does_not_stand_against_a_driver_that_starts(ask: Ask) -> None:
+    passed = Observation(
+        probe="cuda_alive", variant="context", outcome="passed", device="cuda:0", expected="pass"
+    )
+    assert NAME not in ask("h100", error=ERROR_804, observations=(passed,))
+
+
 def test_every_row_says_what_helps() -> None:
     for row in shipped().table("driver_errors")["rows"]:
         assert row["fixes"]
