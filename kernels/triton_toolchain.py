@@ -31,7 +31,7 @@ PROBE = {  # type: Dict[str, Any]
     "modes": ["run", "compile"],
     "seconds": 60,
     "memory_mib": 2048,
-    "gpu_mib": 1,
+    "gpu_mib": 0,
     "imports": ["triton"],
     "quick": True,
     "variants": ["compiler", "headers", "libcuda", "ptxas", "cache"],
@@ -75,7 +75,10 @@ def phase(text: str) -> None:
 
 
 def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
-    """Yield one outcome a variant ("run"), or ptxas' for each SM ("compile")."""
+    """Yield one outcome a variant, ptxas' for each GPU ("run"), or ptxas' for each SM ("compile").
+
+    It answers for the whole machine, whatever the device asked for.
+    """
     made, ask = _beside("_outcomes"), _beside("_toolchain")
     phase("importing triton")
     importlib.import_module("triton")
@@ -86,15 +89,13 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
         return
     compiler = _guarded(made, {"variant": "compiler"}, partial(_compiler, made, ask))
     yield compiler
-    sm, environ = _sm(int(request.get("device") or 0)), request.get("environ") or {}
-    works: Dict[str, Callable[[], Dict[str, Any]]] = {
-        "headers": partial(_headers, made, ask, compiler),
-        "libcuda": partial(_libcuda, made, ask),
-        "ptxas": partial(_ptxas, made, ask, sm),
-        "cache": partial(_cache, made, ask, environ),
-    }
-    for variant, work in works.items():
-        yield _guarded(made, {"variant": variant}, work)
+    yield _guarded(made, {"variant": "headers"}, partial(_headers, made, ask, compiler))
+    yield _guarded(made, {"variant": "libcuda"}, partial(_libcuda, made, ask))
+    for index, sm in enumerate(_gpus() or [None]):
+        device = None if sm is None else "cuda:{}".format(index)
+        yield _guarded(made, {"variant": "ptxas", "device": device}, partial(_ptxas, made, ask, sm))
+    theirs = request.get("environ") or {}
+    yield _guarded(made, {"variant": "cache"}, partial(_cache, made, ask, theirs))
 
 
 def _guarded(
@@ -258,14 +259,21 @@ def _not_taken(path: str) -> List[str]:
             for name, value in named.items() if value != path]  # fmt: skip
 
 
-def _sm(index: int) -> Optional[str]:
-    """Ask the driver for a GPU's SM, without a context; None where there is none."""
+def _gpus() -> List[Optional[str]]:
+    """Ask the driver for the SM of each GPU, without a context; [] where there is none."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return None
+        return []
+    count = ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    return [_sm(driver, index) for index in range(count.value)]
+
+
+def _sm(driver: Any, index: int) -> Optional[str]:
     handle, numbers = ctypes.c_int(), [ctypes.c_int(), ctypes.c_int()]
-    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(handle), index):
+    if driver.cuDeviceGet(ctypes.byref(handle), index):
         return None
     for which, number in zip((75, 76), numbers):  # noqa: B905 - CU_DEVICE_ATTRIBUTE_..., major, minor
         if driver.cuDeviceGetAttribute(ctypes.byref(number), which, handle):

@@ -65,8 +65,9 @@ def find(case: Case) -> Iterator[Finding]:
 
     Which one it takes a variable may decide, so what the probe saw counts more.
     """
-    tried = [one for one in case.observations if one.probe == PROBE and one.variant == "ptxas"]
-    seen = next((one for one in tried if one.ran and "sm" in one.numbers), None)
+    own = float(case.machine.sm.value or 0)
+    tried = [one for one in case.observations if (one.probe, one.variant) == (PROBE, "ptxas")]
+    seen = next((one for one in tried if one.ran and one.numbers.get("sm") == own), None)
     if seen is None:
         yield from _READ.find(case)
     elif seen.code == NAME and (affects := needing(case, "triton_knows_sm")):

@@ -18,6 +18,7 @@ int cuInit(unsigned flags) {
     return pretends("no-device") ? 100 : pretends("mismatch") ? 803 : pretends("fabric") ? 802 :
            pretends("compat") ? 804 : pretends("unknown") ? 999 : 0;
 }
+int cuDeviceGetCount(int *count) { *count = 1; return 0; }
 int cuDeviceGet(int *device, int index) { *device = index; return index ? 101 : 0; }
 int cuDevicePrimaryCtxRetain(void **context, int device) { (void)device; *context = context; return pretends("full") ? 2 : pretends("occupied") ? 46 : 0; }
 int cuCtxSetCurrent(void *context) { (void)context; return 0; }

@@ -164,6 +164,7 @@ def test_the_sm_of_the_gpu_is_asked_of_its_ptxas(start: Start, driver: Path) -> 
     env = {"TRITON_LIBCUDA_PATH": str(driver), "LD_LIBRARY_PATH": str(driver)}
     one = start("triton_toolchain", env=env).one("ptxas")
     assert one["detail"].endswith("knows SM 8.6")  # what the stand-in says it is
+    assert (one["device"], one["numbers"]["sm"]) == ("cuda:0", 8.6)
 
 
 # ptxas
