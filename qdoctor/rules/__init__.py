@@ -20,8 +20,10 @@ from qdoctor.rules import (
     driver_cannot_start,
     driver_dropped_gpu,
     driver_too_old,
+    expected_slowdown,
     fp8_needs_sm89,
     glibc_too_old,
+    harmless_warning,
     int8_slower_than_half,
     interpreter_broken,
     libcuda_not_found,
@@ -29,6 +31,7 @@ from qdoctor.rules import (
     no_c_compiler,
     no_cuda_gpu,
     no_sm_binary,
+    not_environment,
     numpy_abi_mismatch,
     package_files_missing,
     package_needs_newer_torch,
@@ -60,6 +63,7 @@ from qdoctor.rules import (
     triton_ops_removed,
     triton_pin_mismatch,
     triton_too_old_for_package,
+    version_misreading,
 )
 from qdoctor.rules.case import Case, Rule, Signal
 
@@ -123,4 +127,8 @@ RULES: tuple[Rule, ...] = (
     probe_contradicts_matrix.RULE,
     probe_failed.RULE,
     release_unknown_to_matrix.RULE,
+    not_environment.RULE,
+    expected_slowdown.RULE,
+    harmless_warning.RULE,
+    version_misreading.RULE,
 )

@@ -45,4 +45,6 @@ def _fixes(case: Case) -> list[Fix]:
     return [*half, by_hand("change-code", "switch the bf16 and tf32 settings off")]
 
 
-RULE = of_layers(NAME, __doc__, (bf16_supported,), severity="note", title=_title, fixes=_fixes)
+RULE = of_layers(
+    NAME, __doc__, (bf16_supported,), severity="note", title=_title, fixes=_fixes, aside=True
+)

@@ -49,4 +49,5 @@ RULE = of_layers(
     severity="note",
     title=_title,
     fixes=_fixes,
+    aside=True,
 )

@@ -24,10 +24,12 @@ def of_layers(  # noqa: PLR0913 - a rule has these parts
     severity: Severity,
     title: Callable[[Case], str],
     fixes: Callable[[Case], list[Fix]],
+    aside: bool = False,
 ) -> Rule:
     """Make a rule that speaks up where one of ``layers`` says no in its name.
 
     It keeps quiet where nothing that is judged needs the layer and no error text asks about it.
+    ``aside``: everything else is said first, unless it is asked for.
     """
 
     def find(case: Case) -> Iterator[Finding]:
@@ -45,7 +47,7 @@ def of_layers(  # noqa: PLR0913 - a rule has these parts
             undecided=found.undecided,
         )
 
-    return rule(name, doc, find)
+    return rule(name, doc, find, aside=aside)
 
 
 def _first(case: Case, name: str, layers: tuple[Layer, ...]) -> Suspicion | None:
