@@ -205,6 +205,7 @@ class Child:
         self._force = False
         self._held_at: float | None = None
         family.adopt(leader.pid)
+        self._used_mib()  # once at least, however soon it ends
 
     def poll(self) -> Ended | None:
         """Take a step; how it ended once nothing of it is left, None while something is."""
@@ -271,15 +272,18 @@ class Child:
         if now < self._look_at:
             return None
         self._look_at = now + min(_TICK_SECONDS, 0.005 + self._age(now) / 4)
-        limit = self._bounds.memory_mib
-        used = self._family.memory_mib(limit)
-        if used is not None:
-            self.peak_mib = max(used, self.peak_mib or 0.0)
+        used, limit = self._used_mib(), self._bounds.memory_mib
         over = used is not None and limit is not None and used > limit
         full = over_disk(self._bounds)
         return (
             Ended(peak_mib=self.peak_mib, over_memory=over, over_disk=full) if over | full else None
         )
+
+    def _used_mib(self) -> float | None:
+        used = self._family.memory_mib(self._bounds.memory_mib)
+        if used is not None:
+            self.peak_mib = max(used, self.peak_mib or 0.0)
+        return used
 
     def _runs(self) -> bool:
         return not self._leader.has_ended() or self._family.alive()

@@ -52,6 +52,7 @@ class Link:
         self.ready = False
         self.why = ""
         self.seconds: float | None = None
+        self.silent_since: float | None = None
         self.socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.forked: dict[str, int] = {}
         self.ended: dict[int, int | None] = {}
@@ -60,6 +61,11 @@ class Link:
     def open(self) -> bool:
         """Whether anything may still be heard from it."""
         return self.socket.fileno() >= 0
+
+    def fall_silent(self) -> None:
+        """Take note that it ended; why, the process before it may be about to tell."""
+        self.silent_since, self.ready = time.monotonic(), False
+        self.socket.close()
 
     def lose(self, why: str) -> None:
         """Give it up; the first reason stays."""
@@ -157,6 +163,8 @@ class Zygote:
             late = now - link.since > _IMPORT_SECONDS and not link.ready
             if late and not link.why and (link.pid is not None or link.after is None):
                 link.lose(_failing(link, f"took more than {_IMPORT_SECONDS:.0f} s"))
+            if link.silent_since is not None and now - link.silent_since > _PARTING_SECONDS:
+                link.lose(_failing(link, "ended the process"))
         self._watch_process()
         for link in self.links:
             before = self.links[link.after] if link.after is not None else None
@@ -189,7 +197,7 @@ class Zygote:
             except OSError:
                 data = b""
             if not data:
-                link.lose(_failing(link, "ended the process"))
+                link.fall_silent()
                 return
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 self._hear(link, json.loads(data))

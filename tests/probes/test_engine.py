@@ -1,0 +1,258 @@
+"""How the engine orders, bounds and repeats what it runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from qdoctor.model import Observation
+from qdoctor.probes import catalog
+from qdoctor.probes.engine import carry_out
+from qdoctor.probes.plan import Step
+from qdoctor.probes.room import Room
+from qdoctor.probes.runner import Patient
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="side by side on Linux only")
+
+KERNEL = """
+PROBE = {{"name": {name!r}, "title": {name!r}, "needs": [], "modes": ["run"], "seconds": 20,
+         "memory_mib": 512, "quick": True, "variants": ["only"]}}
+
+def run(request):
+    import json, os, sys, time
+    def passed(**fields):
+        return dict({{"outcome": "passed", "variant": "only"}}, **fields)
+    here = os.path.dirname(os.path.dirname(os.environ["TMPDIR"]))
+    {body}
+"""
+
+Run = Callable[..., list[Observation]]
+
+
+@pytest.fixture
+def run(
+    tmp_path_factory: pytest.TempPathFactory, clean_world: str, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Run kernels with these bodies for real, as many at once as ``cores`` allow."""
+    folder = tmp_path_factory.mktemp("kernels")
+
+    def run(
+        bodies: dict[str, str], cores: int = 4, budget: float | None = None
+    ) -> list[Observation]:
+        room = Room(cores, side_by_side=cores > 1)
+        monkeypatch.setattr("qdoctor.probes.room.here", lambda: room)
+        for name, body in bodies.items():
+            (folder / f"{name}.py").write_text(KERNEL.format(name=name, body=body))
+        steps = [Step(kernel, "run", device=0) for kernel in catalog.read(folder)]
+        patient = Patient(sys.executable, {**os.environ, "QDOCTOR_TEST_MARK": clean_world})
+        return carry_out(steps, patient, lambda _: None, budget)
+
+    return run
+
+
+MEETS = """
+    open(os.path.join(here, {mine!r}), "w").close()
+    until = time.monotonic() + 15
+    while not os.path.exists(os.path.join(here, {other!r})) and time.monotonic() < until:
+        time.sleep(0.01)
+    yield passed(detail=str(time.monotonic() < until))
+"""
+
+
+@linux
+def test_probes_run_side_by_side_and_answer_in_their_order(run: Run) -> None:
+    bodies = {
+        "a": MEETS.format(mine="a.here", other="b.here"),
+        "b": MEETS.format(mine="b.here", other="a.here"),
+        "c": "yield passed()",
+    }
+    seen = run(bodies)
+    assert [one.probe for one in seen] == ["a", "b", "c"]
+    assert [one.detail for one in seen[:2]] == ["True", "True"]
+
+
+def test_with_one_core_they_run_one_after_another(run: Run) -> None:
+    body = "began = time.time(); time.sleep(0.1); yield passed(path_taken=json.dumps(began))"
+    began = [json.loads(one.path_taken or "") for one in run(dict.fromkeys("abc", body), cores=1)]
+    assert all(second - first >= 0.1 for first, second in itertools.pairwise(began))
+
+
+@linux
+def test_a_budget_ends_what_runs_and_names_what_was_left_out(run: Run) -> None:
+    bodies = {"a": "yield passed()", "b": "time.sleep(60)", "c": "yield passed()"}
+    began = time.monotonic()
+    seen = run(bodies, cores=1, budget=2.0)
+    assert time.monotonic() - began < 20
+    assert [(one.outcome, one.code) for one in seen] == [
+        ("passed", None),
+        ("skipped", "budget"),
+        ("skipped", "budget"),
+    ]
+    assert "within the budget of 2 s" in seen[1].detail
+
+
+@linux
+def test_a_budget_that_suffices_changes_nothing(run: Run) -> None:
+    assert [one.outcome for one in run({"a": "yield passed()"}, budget=60)] == ["passed"]
+
+
+MEMORY_IS_SHORT = """
+    first = os.path.join(here, "tried")
+    if not os.path.exists(first):
+        open(first, "w").close()
+        until = time.monotonic() + 15
+        while not os.path.exists(os.path.join(here, "beside")) and time.monotonic() < until:
+            time.sleep(0.01)
+        raise MemoryError
+    yield passed()
+"""
+BESIDE = 'open(os.path.join(here, "beside"), "w").close(); time.sleep(0.5); yield passed()'
+
+
+@linux
+def test_what_ran_out_of_memory_beside_others_is_asked_again_alone(run: Run) -> None:
+    a, b = run({"a": MEMORY_IS_SHORT, "b": BESIDE})
+    assert (a.outcome, b.outcome) == ("passed", "passed")
+    assert a.evidence == ["ran out of memory beside others: this is alone"]
+
+
+def test_what_runs_out_of_memory_alone_is_asked_once(run: Run) -> None:
+    (a,) = run({"a": "raise MemoryError"})
+    assert (a.outcome, a.code, a.evidence) == ("skipped", "out-of-memory", [])
+
+
+TIMED = """
+    alone = sys.modules["qdoctor_kernel__alone"]
+    with alone.alone():
+        began = time.time()
+        time.sleep(0.3)
+        ended = time.time()
+    yield passed(path_taken=json.dumps([began, ended]), numbers={"milliseconds": 1.0})
+"""
+TICKING = """
+    open(os.path.join(here, "ticks"), "w").close()
+    gaps, last = [], time.time()
+    until = time.monotonic() + 2
+    while time.monotonic() < until:
+        time.sleep(0.001)
+        now = time.time()
+        gaps.append([last, now])
+        last = now
+    longest = max(gaps, key=lambda gap: gap[1] - gap[0])
+    yield passed(path_taken=json.dumps(longest))
+"""
+WAITS = """
+    while not os.path.exists(os.path.join(here, "ticks")):
+        time.sleep(0.01)
+"""
+
+
+@linux
+def test_what_is_timed_runs_alone_and_the_others_go_on_afterwards(run: Run) -> None:
+    ticking, timed = run({"ticking": TICKING, "timed": WAITS + TIMED})
+    began, ended = json.loads(timed.path_taken or "")
+    stopped, went_on = json.loads(ticking.path_taken or "")
+    assert stopped <= began
+    assert ended <= went_on
+    assert timed.evidence == []
+
+
+@linux
+def test_silence_that_is_not_given_back_ends_by_itself(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qdoctor.probes.quiet._LONGEST", 0.5)
+    keeps = """
+    alone = sys.modules["qdoctor_kernel__alone"]
+    with alone.alone():
+        time.sleep(2)
+    yield passed(numbers={"milliseconds": 1.0})
+"""
+    ticking, keeping = run({"a": TICKING, "b": WAITS + keeps})
+    stopped, went_on = json.loads(ticking.path_taken or "")
+    assert went_on - stopped < 1.9
+    assert keeping.evidence == ["timed while other probes may have been running"]
+
+
+@linux
+def test_noise_on_the_bell_is_not_heard(run: Run) -> None:
+    rings = """
+    bell = os.open(os.path.join(here, "gate", "bell"), os.O_WRONLY)
+    for noise in (b"begin nobody\\n", b"\\xff\\xfe begin\\n", b"end\\n" * 5000, b"begin\\n"):
+        os.write(bell, noise)
+    yield passed()
+"""
+    assert [one.outcome for one in run({"a": rings, "b": "yield passed()"})] == ["passed"] * 2
+
+
+INTERRUPTED = """
+import json, os, signal, sys, time
+from pathlib import Path
+from qdoctor.probes import catalog, engine
+from qdoctor.probes.plan import Step
+from qdoctor.probes.patient import Patient
+from qdoctor.probes.room import Room
+signal.signal(signal.SIGINT, signal.default_int_handler)
+engine.room.here = lambda: Room(4, side_by_side=True)
+steps = [Step(kernel, "run", device=0) for kernel in catalog.read(Path(sys.argv[1]))]
+patient = Patient(sys.executable, dict(os.environ))
+seen = engine.carry_out(steps, patient, lambda text: print(text, flush=True))
+print(json.dumps([(one.probe, one.outcome, one.code) for one in seen]), flush=True)
+"""
+DEAF = """
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.fork()
+    open({sign!r}, "w").close()
+    time.sleep(600)
+"""
+
+
+@linux
+@pytest.mark.parametrize("imports", [[], ["torch"]], ids=["while probes run", "while importing"])
+def test_an_interrupt_ends_everything_with_what_is_known(
+    tmp_path_factory: pytest.TempPathFactory, clean_world: str, tmp_path: Path, imports: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("kernels")
+    sign = folder / "sign"
+    deaf = DEAF.format(sign=str(sign))
+    for name, body in {"a": "yield passed()", "b": deaf, "c": deaf}.items():
+        text = KERNEL.format(name=name, body=body)
+        wants = f'"imports": {imports if name != "a" else []}, "variants"'
+        (folder / f"{name}.py").write_text(text.replace('"variants"', wants))
+    packages = tmp_path_factory.mktemp("packages")
+    (packages / "torch.py").write_text("import os, time" + deaf.replace("\n    ", "\n"))
+    environ = {
+        **os.environ,
+        "QDOCTOR_TEST_MARK": clean_world,
+        "PYTHONPATH": os.pathsep.join([str(packages), str(Path(__file__).parents[2])]),
+        "TMPDIR": str(tmp_path),
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(folder)],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    until = time.monotonic() + 20
+    while not sign.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert err == b""
+    assert json.loads(out.decode().splitlines()[-1]) == [
+        ["a", "passed", None],
+        ["b", "skipped", "interrupted"],
+        ["c", "skipped", "interrupted"],
+    ]

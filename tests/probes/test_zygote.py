@@ -1,0 +1,248 @@
+"""The zygote with real processes and small packages that stand in for the heavy ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qdoctor.model import Observation
+from qdoctor.probes import catalog, zygote
+from qdoctor.probes.engine import carry_out
+from qdoctor.probes.plan import Step
+from qdoctor.probes.room import Room
+from qdoctor.probes.runner import Patient
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
+
+KERNEL = """
+PROBE = {{"name": {name!r}, "title": "Looks around", "needs": [], "modes": ["run"], "seconds": 20,
+         "memory_mib": 512, "quick": True, "variants": ["only"], "imports": {imports!r}}}
+
+def run(request):
+    import json, os, sys
+    {body}
+    control = os.path.dirname(os.environ["TMPDIR"])
+    caches = [os.environ[name] for name in ("TRITON_CACHE_DIR", "CUDA_CACHE_PATH")]
+    heavy = ("torch", "triton", "bitsandbytes")
+    seen = {{
+        "modules": sorted(name for name in sys.modules if name in heavy),
+        "session": os.getsid(0) == os.getpid(), "parent": os.getppid(), "pid": os.getpid(),
+        "environ": dict(os.environ), "cwd": os.getcwd(), "stdin": sys.stdin.read(),
+        "inside": [os.path.dirname(folder) == control for folder in caches],
+        "shown": open("/proc/self/environ", "rb").read().decode(errors="replace"),
+        "descriptors": sorted(map(int, os.listdir("/proc/self/fd"))),
+    }}
+    yield {{"outcome": "passed", "variant": "only", "path_taken": json.dumps(seen)}}
+"""
+
+Probed = Callable[..., list[Observation]]
+
+
+@pytest.fixture
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH with an empty torch, triton and bitsandbytes."""
+    folder = tmp_path_factory.mktemp("packages")
+    for name in ("torch", "triton", "bitsandbytes"):
+        (folder / f"{name}.py").write_text("")
+    return folder
+
+
+@pytest.fixture
+def probed(
+    packages: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    clean_world: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Probed:
+    """Run kernels of these names and imports for real, side by side."""
+    monkeypatch.setattr("qdoctor.probes.room.here", lambda: Room(4, side_by_side=True))
+    kernels = tmp_path_factory.mktemp("kernels")
+
+    def run(wanted: dict[str, list[str]], body: str = "", **environ: str) -> list[Observation]:
+        for name, imports in wanted.items():
+            text = KERNEL.format(name=name, imports=imports, body=body)
+            (kernels / f"{name}.py").write_text(text)
+        steps = [Step(kernel, "run", device=0) for kernel in catalog.read(kernels)]
+        patient = Patient(
+            sys.executable,
+            {
+                **os.environ,
+                "QDOCTOR_TEST_MARK": clean_world,
+                "PYTHONPATH": str(packages),
+                **environ,
+            },
+        )
+        return carry_out(steps, patient, lambda _: None)
+
+    return run
+
+
+def told(seen: Observation) -> dict[str, Any]:
+    assert seen.outcome == "passed", seen
+    value: dict[str, Any] = json.loads(seen.path_taken or "")
+    return value
+
+
+BOTH = {"first": ["torch"], "second": ["torch"]}
+ALL = {"first": ["torch"], "second": ["torch", "triton"], "third": ["torch", "bitsandbytes"]}
+
+
+def test_probes_are_forked_from_a_process_that_has_imported_what_they_want(probed: Probed) -> None:
+    first, second, third = map(told, probed(ALL))
+    assert first["modules"] == ["torch"]
+    assert second["modules"] == ["torch", "triton"]
+    assert third["modules"] == ["bitsandbytes", "torch", "triton"]
+    assert len({one["parent"] for one in (first, second, third)}) == 3
+
+
+def test_a_forked_probe_finds_what_a_fresh_one_would(probed: Probed) -> None:
+    first, second = map(told, probed(BOTH, OWN="as it was"))
+    assert (first["session"], first["cwd"], first["stdin"]) == (True, str(Path.cwd()), "")
+    assert first["inside"] == [True, True]
+    assert first["environ"]["OWN"] == "as it was"
+    assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in first["environ"]
+    assert first["environ"]["TMPDIR"] != second["environ"]["TMPDIR"]
+    assert len(first["descriptors"]) <= 5  # 0, 1, 2, the folder just listed
+
+
+def test_every_child_carries_a_mark_of_its_own(probed: Probed) -> None:
+    marks = []
+    for one in map(told, probed(BOTH)):
+        (own,) = [name for name in one["environ"] if name.startswith("QDOCTOR_CHILD_")]
+        assert f"{own}=1" in one["shown"].split("\0")
+        marks.append(own)
+    assert len(set(marks)) == 2
+
+
+def test_nothing_of_a_forked_probe_is_said_to_have_run_elsewhere(probed: Probed) -> None:
+    assert [one.evidence for one in probed(BOTH)] == [[], []]
+    for one in probed(BOTH):
+        assert one.numbers["seconds"] > 0
+        assert one.numbers["peak_mib"] >= 0
+
+
+IMPORTS = {
+    "raises": ("raise ImportError('libcudart.so.12: cannot open')", "failed: ImportError: libcud"),
+    "exits": ("raise SystemExit(3)", "failed: SystemExit: 3"),
+    "leaves": ("import os; os._exit(0)", "ended the process"),
+    "crashes": ("import ctypes; ctypes.string_at(0)", "ended in SIGSEGV"),
+    "closes everything": ("import os; os.closerange(0, 256)", "ended the process"),
+    "starts a thread": (
+        "import threading as t, time; t.Thread(target=time.sleep, args=(9,), name='pool').start()",
+        "an import started threads (pool)",
+    ),
+    "hangs": ("import time; time.sleep(600)", "took more than 1 s"),
+    "hangs deaf": (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)",
+        "took more than 1 s",
+    ),
+}
+
+
+@pytest.mark.parametrize("where", ["torch", "bitsandbytes"])
+@pytest.mark.parametrize("what", IMPORTS)
+def test_a_bad_import_sends_its_probes_to_fresh_interpreters_that_say_why(
+    probed: Probed, packages: Path, monkeypatch: pytest.MonkeyPatch, what: str, where: str
+) -> None:
+    monkeypatch.setattr("qdoctor.probes.zygote._IMPORT_SECONDS", 1.0)
+    code, why = IMPORTS[what]
+    (packages / f"{where}.py").write_text(code)
+    first, second, third = probed(ALL)
+    for one in (first, second, third):
+        assert one.outcome == "passed", one  # they import nothing themselves
+    for one in (first, second, third) if where == "torch" else (third,):
+        assert len(one.evidence) == 1
+        assert one.evidence[0].startswith("ran in a fresh interpreter: ")
+        assert why in one.evidence[0]
+    if where == "bitsandbytes":
+        assert (first.evidence, second.evidence) == ([], [])
+        assert told(third)["modules"] == []
+
+
+def test_an_import_that_prints_megabytes_disturbs_nothing(probed: Probed, packages: Path) -> None:
+    code = "import sys\nfor s in (sys.stdout, sys.stderr): s.write('{}' * 1500000); s.flush()\n"
+    (packages / "torch.py").write_text(code)
+    assert [one.evidence for one in probed(BOTH)] == [[], []]
+
+
+def test_a_process_that_an_import_leaves_behind_is_stopped(probed: Probed, packages: Path) -> None:
+    code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(600)\n"
+    (packages / "torch.py").write_text(code)
+    assert [one.outcome for one in probed(BOTH)] == ["passed", "passed"]  # clean_world looks
+
+
+def test_a_stray_of_a_forked_probe_is_stopped(probed: Probed) -> None:
+    body = "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)"
+    assert [one.outcome for one in probed(BOTH, body)] == ["passed", "passed"]
+
+
+ENDS = {
+    "crashes": ("import ctypes; ctypes.string_at(0)", ("crashed", "sigsegv")),
+    "says nothing": ("os._exit(0)", ("failed", "no-answer")),
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_a_forked_probe_that_ends_badly_is_asked_again_in_a_fresh_interpreter(
+    probed: Probed, what: str
+) -> None:
+    body, end = ENDS[what]
+    for one in probed(BOTH, body):
+        assert (one.outcome, one.code) == end
+        assert "forked from a process that had imported for all, it " in one.evidence[-1]
+
+
+def test_what_only_a_fork_breaks_is_not_blamed_on_the_kernel(probed: Probed) -> None:
+    body = "'torch' in sys.modules and os.kill(os.getpid(), 11)"
+    for one in probed(BOTH, body):
+        assert one.outcome == "passed"
+        assert "it SIGSEGV (segmentation fault)" in one.evidence[-1]
+
+
+def test_one_probe_alone_is_not_worth_a_zygote(probed: Probed) -> None:
+    (seen,) = probed({"first": ["torch"]})
+    assert told(seen)["modules"] == []
+    assert seen.evidence == []
+
+
+def test_where_nothing_can_be_forked_every_observation_says_so(
+    probed: Probed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("qdoctor.process.HAS_PROC", False)
+    monkeypatch.setattr("qdoctor._family.HAS_PROC", False)
+    monkeypatch.setattr("qdoctor._pipes.sys.platform", "darwin")
+    for one in probed(BOTH):
+        assert one.evidence == [
+            "ran in a fresh interpreter: processes are not forked on this platform"
+        ]
+
+
+def test_a_link_is_killed_while_its_probes_run(probed: Probed) -> None:
+    body = "os.kill(os.getppid(), 9); import time; time.sleep(0.3)"
+    for one in probed(BOTH, f"if 'torch' in sys.modules: {body}"):
+        assert one.outcome == "passed"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "links"),
+    [
+        ([["torch"]], [("torch", None)]),
+        ([["triton"]], [("triton", None)]),
+        ([["bitsandbytes"]], [("torch", None), ("bitsandbytes", 0)]),
+        (
+            [["torch"], ["torch", "triton"], ["torch", "torchao"], ["bitsandbytes"]],
+            [("torch", None), ("triton", 0), ("bitsandbytes", 1), ("torchao", 1)],
+        ),
+    ],
+)
+def test_what_builds_on_torch_and_triton_follows_them(
+    wanted: list[list[str]], links: list[tuple[str, int | None]]
+) -> None:
+    assert zygote.tree(wanted) == links
