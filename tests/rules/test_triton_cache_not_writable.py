@@ -43,3 +43,16 @@ def test_is_silent_without_a_gpu(ask: Ask) -> None:
 
 def test_is_silent_where_nobody_looked(ask: Ask) -> None:
     assert NAME not in ask("h100")
+
+
+def test_a_text_accuses_where_nobody_looked_and_not_where_it_worked(ask: Ask) -> None:
+    text = "PermissionError: [Errno 13] Permission denied: '/.triton'"
+    found = ask("h100", error=text)[NAME]
+    assert found.explains_error
+    assert found.title.endswith(": /.triton")
+    assert NAME not in ask("h100", error=text, observations=(FINE,))
+
+
+def test_a_text_about_noexec_accuses_too(ask: Ask) -> None:
+    text = "ImportError: /root/.triton/4d6f/cuda_utils.so: failed to map segment from shared object"
+    assert ask("h100", error=text)[NAME].explains_error
