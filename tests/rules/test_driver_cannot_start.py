@@ -81,11 +81,12 @@ ERROR_804 = (
 )
 
 
-def test_a_text_alone_leaves_open_whether_it_is_so_still(ask: Ask) -> None:
+def test_a_text_alone_is_explained_where_the_facts_leave_nothing_else(ask: Ask) -> None:
     one = ask("h100", error=ERROR_804)[NAME]
     assert "(CUDA error 804)" in one.title
-    assert one.undecided is not None
     assert one.explains_error
+    old = ask("h100", error=ERROR_804, driver={"version": "470.82.01", "cuda": None})
+    assert old["driver-too-old"].explains_error
 
 
 def test_a_text_and_the_probe_agree(ask: Ask) -> None:
