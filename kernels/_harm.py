@@ -105,6 +105,12 @@ def hang_ignoring_sigterm(patient: Patient) -> None:
     time.sleep(_EVER)
 
 
+def hang_alone(patient: Patient) -> None:
+    """Have all other probes stopped, as for a measurement, and wait for ever."""
+    with sys.modules["qdoctor_kernel__alone"].alone():
+        time.sleep(_EVER)
+
+
 def linger(patient: Patient) -> None:
     """Start a thread that never ends, so that the interpreter waits for it at its end."""
     threading.Thread(target=time.sleep, args=(_EVER,), daemon=False).start()
@@ -322,7 +328,8 @@ def _check(status: int) -> None:
 KINDS: Dict[str, Kind] = {
     harm.__name__.replace("_", "-"): harm
     for harm in (
-        *(segfault, abort, kill, interrupt, stop, hang, hang_ignoring_sigterm, linger, fork),
+        *(segfault, abort, kill, interrupt, stop, hang, hang_ignoring_sigterm, hang_alone),
+        *(linger, fork),
         *(allocate, flood_stdout, flood_stderr, fill_disk, remove_folder, close_descriptors),
         *(corrupt_result, truncated_result, exit_0, exit_3, slow_start),
         *(wrong_numbers, nan, illegal_memory_access, full_gpu),

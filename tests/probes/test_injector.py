@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-BRIEF = ("hang", "hang-ignoring-sigterm", "stop", "linger")
+BRIEF = ("hang", "hang-ignoring-sigterm", "hang-alone", "stop", "linger")
 """Harms that only a timeout ends."""
 
 Fate = tuple[str, str | None]
@@ -83,6 +83,7 @@ TABLE: dict[str, dict[str, Cell]] = {
     "stop": silent(TIMED_OUT),
     "hang": silent(TIMED_OUT),
     "hang-ignoring-sigterm": silent(TIMED_OUT),
+    "hang-alone": silent(TIMED_OUT),
     "linger": everywhere(*ALL, TIMED_OUT, exit_code=OPEN),
     "fork": HARMLESS,
     "allocate": silent(("failed", "memory-limit")),
