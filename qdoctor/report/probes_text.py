@@ -22,11 +22,27 @@ def probes(paper: Paper, report: Report) -> None:
     paper.heading("Probes")
     if not report.observations:
         paper.line(("none ran: what is said here comes from files and the matrix", "dim"), indent=2)
+    costs = _costs(report.observations)
     for group in _grouped(report.observations):
         seen = group[0]
         colour = _OUTCOMES.get(seen.outcome, "dim" if seen.expected == "fail" else "red")
-        told: list[Part] = [(_name(seen), "bold"), *((text, "dim") for text in _observed(group))]
+        texts = [*_observed(group), *filter(None, [costs.pop(seen.probe, "")])]
+        told: list[Part] = [(_name(seen), "bold"), *((text, "dim") for text in texts)]
         paper.row([(seen.outcome, colour, 10)], *joined(told))
+
+
+def _costs(observations: Sequence[Observation]) -> dict[str, str]:
+    """What each probe took, said once in its first line: the slowest and the largest child's."""
+    costs: dict[str, tuple[float, float]] = {}
+    for seen in observations:
+        if "seconds" in seen.numbers:
+            seconds, mib = costs.get(seen.probe, (0.0, 0.0))
+            largest = max(mib, seen.numbers.get("peak_mib", 0.0))
+            costs[seen.probe] = (max(seconds, seen.numbers["seconds"]), largest)
+    return {
+        probe: f"took {seconds:.1f} s" + (f", {mib:.0f} MiB" if mib else "")
+        for probe, (seconds, mib) in costs.items()
+    }
 
 
 def joined(parts: list[Part]) -> list[Part]:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from qdoctor.probes import room
 from qdoctor.probes.catalog import Header
 from qdoctor.probes.room import Room
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def header(cores: int = 1, memory_mib: int = 8192) -> Header:

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from qdoctor.model import Observation
+from qdoctor.report.probes_text import _costs
+
+
+def seen(probe: str, variant: str, **numbers: float) -> Observation:
+    return Observation(probe=probe, variant=variant, outcome="passed", numbers=numbers)
+
+
+def test_what_a_probe_took_is_its_slowest_and_its_largest_child() -> None:
+    observations = [
+        seen("a", "first", seconds=1.25, peak_mib=300.0),
+        seen("a", "second", seconds=0.5, peak_mib=700.4),
+        seen("b", "only", seconds=0.04),
+        seen("c", "only", milliseconds=3.0),
+    ]
+    assert _costs(observations) == {"a": "took 1.2 s, 700 MiB", "b": "took 0.0 s"}
