@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _CUDA = re.compile(r"cuda:(\d+)")
+_FIGURE = re.compile(r"\d+\.\d+")
 _ON_CUDA = re.compile(r" on cuda:\d+\b")
 
 
@@ -29,6 +30,15 @@ def ranges(numbers: Sequence[int]) -> list[str]:
         else:
             runs.append([number])
     return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+
+
+def told_of_any(text: str) -> str:
+    """Return what a text says of whichever GPU it names: without its number, and what it measured.
+
+    A text that names no GPU stays as it is: there a figure may be what it is about.
+    """
+    bare = without_device(text)
+    return text if bare == text else _FIGURE.sub("", bare)
 
 
 def without_device(text: str) -> str:

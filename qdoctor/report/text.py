@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from qdoctor.report import gpus_text, machine_text, plan_text, probes_text
-from qdoctor.report.devices import shortly, without_device
+from qdoctor.report.devices import shortly, told_of_any
 from qdoctor.report.paper import Paper, Part
 from qdoctor.report.probes_text import joined, shortened
 
@@ -68,10 +68,10 @@ def _of_one_kind(report: Report, findings: Iterable[Finding]) -> list[tuple[Find
     """
     kinds: dict[tuple[str, ...], list[Finding]] = {}
     for one in findings:
-        kinds.setdefault((one.rule, one.severity, without_device(one.title)), []).append(one)
+        kinds.setdefault((one.rule, one.severity, told_of_any(one.title)), []).append(one)
     every = len(report.gpu_verdicts)
     return [
-        (one, devices if len(devices) < every or one.title != without_device(one.title) else [])
+        (one, devices if len(devices) < every or one.title != told_of_any(one.title) else [])
         for alike in kinds.values()
         for devices in [[device for each in alike for device in each.devices]]
         for one in (alike[:1] if alike[0].devices else alike)
