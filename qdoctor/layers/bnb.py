@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qdoctor import released
 from qdoctor.layers.answer import Answer, no, unknown, yes
 from qdoctor.layers.bnb_binaries import PACKAGE, chosen
-from qdoctor.layers.sms import runs_on
+from qdoctor.layers.sms import is_integrated, runs_on
 from qdoctor.layers.torch import installed
 from qdoctor.model import Because
 from qdoctor.released import fact, fits, has
@@ -58,11 +58,13 @@ def bnb_binary_has_sm(machine: Machine, matrix: Matrix) -> Answer:
     if binary.sm is None:
         return unknown(f"the SMs of {binary.file} are not known")
     archs = [*binary.sm, *(f"compute_{one.split('_')[-1]}" for one in binary.ptx or ())]
-    serving = runs_on(sm.value, archs)
+    integrated = is_integrated(sm.value, matrix)
+    serving = runs_on(sm.value, archs, integrated=integrated)
     because = choice.answer.because
     if serving is None:
         text = f"{binary.file} has no code for SM {sm.value} (it has {', '.join(archs) or 'none'})"
-        return no("bnb-no-sm-binary", text, *because, sm.because)
+        rule = "bnb-platform-unsupported" if integrated else "bnb-no-sm-binary"
+        return no(rule, text, *because, sm.because)
     return yes(f"the {serving} code of {binary.file} runs on SM {sm.value}", *because)
 
 

@@ -52,6 +52,8 @@ def chosen(machine: Machine, matrix: Matrix) -> Choice:
     if found.value is None:
         return Choice(None, unknown(found.reason), released.unknown(found.reason))
     picked, answer = _pick(machine, matrix, found.value, found.because)
+    if machine.os.value is None and not machine.facts.native and answer.value == "yes":
+        picked, answer = None, unknown(machine.os.reason)
     if picked is None:
         return Choice(None, answer, released.unknown(answer.reason))
     glibc = Known(picked.glibc, found.because, f"the glibc that {picked.file} needs is not known")
@@ -134,23 +136,25 @@ def _available(machine: Machine, matrix: Matrix) -> Known[tuple[Binary, ...]]:
 
 
 def _released(machine: Machine, matrix: Matrix) -> Known[tuple[Binary, ...]]:
-    """Return the CUDA libraries in the wheel of the installed release for this platform."""
+    """Return the CUDA libraries in the wheel of the installed release for this platform.
+
+    Of all its wheels where the platform is not known: what none of them has, is missing here too.
+    """
     version = machine.bitsandbytes
     if not version.value:
         return released.unknown(version.reason or "bitsandbytes is not installed")
     native = released.fact(matrix, PACKAGE, version.value, "native")
     if native.value is None:
         return released.unknown(native.reason)
-    if machine.os.value is None:
-        return released.unknown(machine.os.reason)
-    platform = f"{machine.os.value}_{_architecture(machine)}"
+    known = machine.os.value is not None
+    platform = f"{machine.os.value}_{_architecture(machine)}" if known else ""
     return Known(_in_wheels(matrix, version.value, platform), native.because)
 
 
 @lru_cache(maxsize=256)
 def _in_wheels(matrix: Matrix, version: str, platform: str) -> tuple[Binary, ...]:
     native = released.fact(matrix, PACKAGE, version, "native").value or ()
-    return tuple(_binaries([one for one in native if one["platform"] == platform]))
+    return tuple(_binaries([one for one in native if platform in {"", one["platform"]}]))
 
 
 def _binaries(libraries: list[dict[str, Any]]) -> list[Binary]:

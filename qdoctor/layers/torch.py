@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers.answer import Answer, no, unknown, yes
-from qdoctor.layers.sms import runs_on
+from qdoctor.layers.sms import is_integrated, runs_on
 
 if TYPE_CHECKING:
     from qdoctor.machine import Machine
@@ -40,7 +40,7 @@ def torch_has_sm(machine: Machine, matrix: Matrix) -> Answer:
         return no("torch-cpu-only", "torch is a build without CUDA", machine.torch_cuda.because)
     if archs.value is None:
         return unknown(archs.reason)
-    serving = runs_on(sm.value, archs.value)
+    serving = runs_on(sm.value, archs.value, integrated=is_integrated(sm.value, matrix))
     if serving is None:
         held = ", ".join(archs.value) or "none"
         text = f"torch {machine.torch.value or ''} has no code for SM {sm.value} (it has {held})"
