@@ -45,8 +45,9 @@ NESTED = 0.008
 """Scales that are quantized again are off by at most half the largest step of the 8-bit dynamic map
 (0.9 / 64 / 2 = 0.007 of the largest scale's distance to their mean)."""
 BLOCK = 64
-SIZES = ((100, 1000), (65, 76), (17, 64), (1, 130))
-"""Weights, rows by columns: rows that end within a block; a last block not full; one row."""
+SIZES = ((17, 64), (100, 1000), (65, 76), (1, 130))
+"""Weights, rows by columns: whole blocks; rows that end within one; a last one not full; one row.
+Some releases refuse some of these on a CPU, and say so: there the first one decides."""
 ODD_SIZE = (1, 131)
 """An odd count of weights; on a GPU only: on a CPU releases compile code for it, for seconds."""
 LAYERS = ((256, 1024, 768), (1, 1280, 512), (17, 1000, 300), (17, 1280, 320), (1, 100, 65))
@@ -130,7 +131,7 @@ def _examined(made: Any, torch: Any, module: Any, fields: Dict[str, Any]) -> Dic
     setting = Setting(kind, variant != kind, _half(torch, where), where)
     phase("quantizing {} on {}".format(variant, where))
     with bnb.noted_calls() as packing:
-        code, trouble = _read_back(torch, module, setting)
+        code, trouble = _read_back(torch, module, setting, fields)
     fields["path_taken"] = bnb.called(packing)
     if trouble:
         return made.outcome("wrong", trouble, code=code, **fields)
@@ -185,26 +186,46 @@ def _half(torch: Any, where: str) -> Any:
     return torch.float16
 
 
-def _read_back(torch: Any, module: Any, setting: Setting) -> Tuple[str, Optional[str]]:
+def _read_back(
+    torch: Any, module: Any, setting: Setting, fields: Dict[str, Any]
+) -> Tuple[str, Optional[str]]:
     """Quantize float32 weights and read them back: (code, what is wrong with the values)."""
-    functional, where = module.functional, setting.where
-    for size in SIZES if where == "cpu" else (*SIZES, ODD_SIZE):
-        weight = torch.randn(size).to(where)
-        packed, state = functional.quantize_4bit(
-            weight, blocksize=BLOCK, compress_statistics=setting.nested, quant_type=setting.kind
-        )
-        got = functional.dequantize_4bit(packed, state)
-        other = _beside("_bnb").not_kept(torch, got, where, torch.float32)
-        if other:
-            return "silent-slow-path", other
-        taken = packed.numel() * packed.element_size()
-        if taken != -(-weight.numel() // 2):
-            text = "{} weights take {} bytes, not half a byte each"
-            return "silent-slow-path", text.format(weight.numel(), taken)
-        trouble = _off(torch, weight.cpu(), got.cpu().reshape(size), setting)
+    for size in SIZES if setting.where == "cpu" else (*SIZES, ODD_SIZE):
+        weight = torch.randn(size).to(setting.where)
+        try:
+            code, trouble = _one_read_back(torch, module, weight, setting)
+        except (AssertionError, RuntimeError) as error:
+            _note_refusal(fields, error, "{} x {}".format(*size), first=size == SIZES[0])
+            continue
         if trouble:
-            return "wrong-value", "{} x {}: {}".format(size[0], size[1], trouble)
+            return code, "{} x {}: {}".format(size[0], size[1], trouble)
     return "", None
+
+
+def _one_read_back(
+    torch: Any, module: Any, weight: Any, setting: Setting
+) -> Tuple[str, Optional[str]]:
+    packed, state = module.functional.quantize_4bit(
+        weight, blocksize=BLOCK, compress_statistics=setting.nested, quant_type=setting.kind
+    )
+    got = module.functional.dequantize_4bit(packed, state)
+    other = _beside("_bnb").not_kept(torch, got, setting.where, torch.float32)
+    if other:
+        return "silent-slow-path", other
+    taken = packed.numel() * packed.element_size()
+    if taken != -(-weight.numel() // 2):
+        text = "{} weights take {} bytes, not half a byte each"
+        return "silent-slow-path", text.format(weight.numel(), taken)
+    trouble = _off(torch, weight.cpu(), got.cpu().reshape(weight.shape), setting)
+    return "wrong-value", trouble
+
+
+def _note_refusal(fields: Dict[str, Any], error: Exception, what: str, *, first: bool) -> None:
+    """Keep a release's words where it takes no such size on a CPU; raises them anywhere else."""
+    if first or fields["device"] != "cpu":
+        raise error
+    text = "{} on the CPU: {}: {}".format(what, type(error).__name__, error)
+    fields["evidence"] = [*fields["evidence"], text]
 
 
 def _off(torch: Any, weight: Any, got: Any, setting: Setting) -> Optional[str]:
@@ -227,30 +248,24 @@ def _off(torch: Any, weight: Any, got: Any, setting: Setting) -> Optional[str]:
 def _products(
     torch: Any, module: Any, setting: Setting, fields: Dict[str, Any]
 ) -> Tuple[List[Tuple[float, float]], Dict[str, int], Optional[str]]:
-    """Multiply LAYERS: errors against the dequantized and the plain weight; what one row called.
-
-    On CPUs with bfloat16 instructions, releases refuse layers whose width their packing does not
-    divide: that is told beside the answer, for the plain layer runs.
-    """
-    bnb, where = _beside("_bnb"), setting.where
+    """Multiply LAYERS: errors against the dequantized and the plain weight; what one row called."""
+    bnb = _beside("_bnb")
     errors: List[Tuple[float, float]] = []
     single: Dict[str, int] = {}
     for rows, depth, columns in LAYERS:
         x, weight, bias = _data(torch, (rows, depth, columns), setting)
-        layer = _layer(torch, module, (weight, bias), setting)
-        dequantized = _dequantized(module, layer, (columns, depth))
         try:
+            layer = _layer(torch, module, (weight, bias), setting)
+            dequantized = _dequantized(module, layer, (columns, depth))
             with bnb.noted_calls() as calls:
                 got = layer(x)
-        except AssertionError as error:
-            if where != "cpu" or not errors:
-                raise
-            text = "Linear4bit {} -> {} on the CPU: {}".format(depth, columns, error)
-            fields["evidence"] = [*fields["evidence"], text]
+        except (AssertionError, RuntimeError) as error:
+            what = "Linear4bit {} -> {}".format(depth, columns)
+            _note_refusal(fields, error, what, first=not errors)
             continue
         if rows == 1 and depth % BLOCK == 0:
             single = calls
-        other = bnb.not_kept(torch, got, where, setting.dtype)
+        other = bnb.not_kept(torch, got, setting.where, setting.dtype)
         if other:
             return errors, single, other
         against = [bnb.product(x, one, bias) for one in (dequantized, weight)]

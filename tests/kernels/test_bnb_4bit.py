@@ -88,6 +88,18 @@ def test_what_native_code_should_have_done_is_told(kernel: Any) -> None:
     assert "no native cquantize_blockwise*" in kernel._slow(module, {}, one_row)
 
 
+def test_a_size_that_a_cpu_release_refuses_is_noted_and_no_other_error(kernel: Any) -> None:
+    fields = {"device": "cpu", "evidence": ["here"]}
+    error = RuntimeError("n must be divisible by blocksize")
+    kernel._note_refusal(fields, error, "1 x 130", first=False)
+    assert fields["evidence"][1:] == [
+        "1 x 130 on the CPU: RuntimeError: n must be divisible by blocksize"
+    ]
+    for first, where in ((True, "cpu"), (False, "cuda:0")):
+        with pytest.raises(RuntimeError):
+            kernel._note_refusal({**fields, "device": where}, error, "1 x 130", first=first)
+
+
 def test_every_variant_runs_for_real_on_this_cpu(start: Start) -> None:
     pytest.importorskip("bitsandbytes")
     answer = start("bnb_4bit", env={"CUDA_VISIBLE_DEVICES": ""})
