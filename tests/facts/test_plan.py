@@ -53,6 +53,15 @@ def test_another_torch_takes_along_what_it_pins() -> None:
     assert (planned.unread or {})["toolkit_cuda"] == "w"
 
 
+def test_another_torch_brings_other_libraries_along() -> None:
+    library = NativeLibrary(
+        package="flash-attn", file="x.so", sm=["sm_80"], resolved={"a": "/a"}, shadowed={"a": "/b"}
+    )
+    here = Facts(packages={"torch": "2.1.2+cu121"}, native=[library])
+    (kept,) = overlay(here, packages={"torch": "2.5.1"}).native or []
+    assert (kept.sm, kept.resolved, kept.shadowed) == (["sm_80"], None, None)
+
+
 def test_another_build_of_the_same_release_is_another_torch() -> None:
     planned = overlay(HERE, packages={"torch": "2.1.2+cpu"})
     assert planned.torch_cuda is None

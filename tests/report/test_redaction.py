@@ -111,6 +111,23 @@ def test_facts_keep_their_vocabulary_even_for_a_user_called_linux() -> None:
     }
 
 
+def test_the_places_of_libraries_are_redacted_and_their_sms_are_not() -> None:
+    file = "/home/sm_90/env/lib/libcublas.so.12"
+    library = model.NativeLibrary(
+        package="ext",
+        sm=["sm_90"],
+        ptx_isa={"sm_90": "8.7"},
+        path=file,
+        resolved={"libcublas.so.12": file},
+        shadowed={"libcublas.so.12": file},
+    )
+    facts = model.Facts(native=[library], driver=model.Driver(libcuda=file))
+    shown = redact(facts, Identity("/home/sm_90", ("sm_90",), ()))
+    assert "/home/" not in model.to_json(shown)
+    assert shown.native is not None
+    assert (shown.native[0].sm, shown.native[0].ptx_isa) == (["sm_90"], {"sm_90": "8.7"})
+
+
 def test_this_machines_identity_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "adalove")
     monkeypatch.setenv("LOGNAME", "root")
