@@ -8,10 +8,12 @@ Python 3.8 syntax, standard library only; torch comes as an argument.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import sys
 import time
 import warnings
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 TIMED = (1024, 1024, 4096)
@@ -130,10 +132,16 @@ def corner_error(got: Any, reference: Callable[[Any, Any], Any], a: Any, b: Any)
 
 
 def device(torch: Any, index: int) -> Tuple[str, List[str]]:
-    """Name the device to use, and why it is not a GPU where it is none."""
+    """Name the device to use, and why it is not a GPU where it is none.
+
+    Raises _outcomes.Skipped where there are GPUs, and not that one.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if torch.cuda.is_available():
+            if index >= torch.cuda.device_count():
+                text = "no CUDA device {}: torch sees {}".format(index, torch.cuda.device_count())
+                raise _beside("_outcomes").Skipped("no-gpu", text)
             name = torch.cuda.get_device_name(index)
             return "cuda:{}".format(index), ["{}, torch {}".format(name, torch.__version__)]
     build = torch.version.cuda or "no CUDA"
@@ -158,3 +166,14 @@ def _take_room(torch: Any) -> None:
         return
     with contextlib.suppress(RuntimeError):  # out of memory, under its names since torch 1.8
         torch.empty(ROOM_MIB << 20, dtype=torch.uint8, device="cuda")
+
+
+def _beside(name: str) -> Any:
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module

@@ -68,6 +68,25 @@ def test_room_is_taken_once_and_going_without_is_no_failure(
     assert torch.entered == ([] if device == "cpu" else [device])
 
 
+class TwoGpus:
+    """A torch that sees two GPUs."""
+
+    __version__ = "2.11.0"
+
+    class cuda:  # noqa: N801 - as torch calls it
+        is_available = staticmethod(lambda: True)
+        device_count = staticmethod(lambda: 2)
+        get_device_name = staticmethod(lambda index: f"GPU {index}")
+
+
+def test_a_gpu_that_is_not_there_is_skipped_and_not_the_cpus(load: Load) -> None:
+    api, made = load("_torch"), load("_outcomes")
+    assert api.device(TwoGpus, 1) == ("cuda:1", ["GPU 1, torch 2.11.0"])
+    with pytest.raises(made.Skipped, match="no CUDA device 2: torch sees 2") as raised:
+        api.device(TwoGpus, 2)
+    assert raised.value.code == "no-gpu"
+
+
 def test_what_a_kernel_may_take_holds_room_and_what_is_cleared(load: Load) -> None:
     api = load("_torch")
     rows, depth, columns = api.TIMED
