@@ -101,7 +101,7 @@ class Witnesses(msgspec.Struct, frozen=True):
             if gave_no_answer(one):
                 silent = silent or Answer("unknown", because.text, (because,))
             elif one.outcome in _SPEAKS_AGAINST:
-                return Answer("no", because.text, (because,), self._rule(layer))
+                return Answer("no", because.text, (because,), self._rule(layer, one))
         return silent
 
     def _showing(self, layer: str) -> Iterator[Observation]:
@@ -150,11 +150,15 @@ class Witnesses(msgspec.Struct, frozen=True):
             return True
         return self.machine.numbered and seen.device == f"cuda:{self.machine.judged}"
 
-    def _rule(self, layer: str) -> str | None:
-        """Name the problem as the matrix does where it agrees; else the probe contradicts it."""
+    def _rule(self, layer: str, seen: Observation) -> str | None:
+        """Name the problem as the matrix does where it agrees, else as the failure itself does."""
         asked: layers.Layer = getattr(layers, layer)
         answer = asked(self.machine, self.matrix)
-        return answer.rule if answer.value == "no" else "probe-contradicts-matrix"
+        if answer.value == "no":
+            return answer.rule
+        proofs = self.matrix.table("backends")["proofs"]
+        named = any(seen.code in proof.get("rules", ()) for proof in proofs)
+        return seen.code if named else "probe-contradicts-matrix"
 
 
 def _against(ran: list[Observation]) -> Observation | None:
