@@ -172,8 +172,7 @@ class Engine:
             seconds = min(seconds, self._quiet.patience())
         if self._until is not None:
             seconds = min(seconds, self._until - time.monotonic())
-        if children or also:
-            process.wait(children, also, max(0.0, seconds))
+        process.wait(children, also, max(0.0, seconds))
 
     # Starting
 
@@ -214,7 +213,15 @@ class Engine:
     def _fits(self, job: Job) -> bool:
         taken = [(one.job.step.kernel.header, one.child.peak_mib or 0.0) for one in self._running]
         busy = self._zygote.importing() if self._zygote is not None else 0
-        return self._room.fits(job.step.kernel.header, taken, busy)
+        return self._gpu_fits(job.step) and self._room.fits(job.step.kernel.header, taken, busy)
+
+    def _gpu_fits(self, step: Step) -> bool:
+        """Whether the GPU may take one more context: others may be using it too."""
+        if step.device is None:
+            return True
+        known = dict(enumerate(self._patient.gpu_mib))
+        beside = [one for one in self._running if one.job.step.device == step.device]
+        return len(beside) < room.contexts(known.get(step.device))
 
     def _start(self, job: Job, link: zygote.Link | None) -> None:
         self._progress(f"{job.step.kernel.header.title}: {_doing(job.step)}")

@@ -40,7 +40,7 @@ class Patient(msgspec.Struct, frozen=True):
     """The interpreter that is examined, and the environment it is examined in.
 
     ``capabilities`` are the compute capabilities of its GPUs as it numbers them, where all are
-    known: what imports may be told without starting CUDA.
+    known: what imports may be told without starting CUDA. ``gpu_mib`` is their memory.
     """
 
     python: str
@@ -48,6 +48,7 @@ class Patient(msgspec.Struct, frozen=True):
     torch_cuda: str | None = None
     harness: Path | None = None
     capabilities: tuple[tuple[int, int], ...] = ()
+    gpu_mib: tuple[int, ...] = ()
 
     @property
     def harness_path(self) -> Path:

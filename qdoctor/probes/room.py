@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 _KEPT_MIB = 512.0  # stays free for everybody else
+_CONTEXT_MIB = 600.0
+"""GPU memory of a CUDA context with torch's kernels loaded (about 500 on an H100)."""
+_FEWEST_CONTEXTS = 2
 _LIKELY_MIB = 1024.0
 """What a probe is expected to take; its bound is many times that, and few come near it."""
 
@@ -51,6 +54,18 @@ class Room(msgspec.Struct, frozen=True):
 def here() -> Room:
     """The room on this machine. Side by side only where memory can be watched and locks exist."""
     return Room(usable_cores(), sys.platform == "linux" and available_mib() is not None)
+
+
+def contexts(gpu_mib: int | None) -> int:
+    """How many probes may use a GPU of this much memory at once: a tenth of it, but two at least.
+
+    What each takes is the CUDA context and the libraries' code far more than its own data.
+    """
+    return (
+        _FEWEST_CONTEXTS
+        if gpu_mib is None
+        else max(_FEWEST_CONTEXTS, int(gpu_mib / 10 / _CONTEXT_MIB))
+    )
 
 
 def likely_mib(header: Header) -> float:

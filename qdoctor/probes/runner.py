@@ -36,19 +36,28 @@ def observe(  # noqa: PLR0913 - the options of a check, by keyword
     runs, as ``engine.carry_out`` says.
     """
     python = interpreter(target, facts) or ""  # "": every step is a skip
-    own = os.environ if environ is None else environ
-    patient = Patient(python, own, facts.torch_cuda, capabilities=_capabilities(facts))
+    patient = _patient(python, os.environ if environ is None else environ, facts)
     steps = plan(target, facts, catalog.read(), level, compile_for, asked=asked)
     return carry_out(steps, patient, progress, budget)
 
 
-def _capabilities(facts: Facts) -> tuple[tuple[int, int], ...]:
-    """Compute capabilities of the GPUs that the examined process will see; () if one is unknown."""
-    found = []
-    for gpu in facts.gpus or []:
-        if gpu.vendor in {None, "nvidia"} and gpu.visible is not False:
-            major, _, minor = (gpu.sm or "").partition(".")
-            if not (major.isdigit() and minor.isdigit()):
-                return ()
-            found.append((int(major), int(minor)))
-    return tuple(found)
+def _patient(python: str, environ: Mapping[str, str], facts: Facts) -> Patient:
+    """Tell the engine of the GPUs that the examined process will see, unless one is unknown."""
+    gpus = [
+        gpu
+        for gpu in facts.gpus or []
+        if gpu.vendor in {None, "nvidia"} and gpu.visible is not False
+    ]
+    known = [pair for gpu in gpus if (pair := _capability(gpu.sm)) is not None]
+    return Patient(
+        python,
+        environ,
+        facts.torch_cuda,
+        capabilities=tuple(known) if len(known) == len(gpus) else (),
+        gpu_mib=tuple(gpu.memory_mib or 0 for gpu in gpus),
+    )
+
+
+def _capability(sm: str | None) -> tuple[int, int] | None:
+    major, _, minor = (sm or "").partition(".")
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None

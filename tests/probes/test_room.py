@@ -119,3 +119,8 @@ def test_this_machine_has_room_for_something() -> None:
     here = room.here()
     assert here.cores >= 1
     assert here.fits(header(), [], busy=0)
+
+
+@pytest.mark.parametrize(("mib", "most"), [(None, 2), (0, 2), (8192, 2), (24576, 4), (81559, 13)])
+def test_a_gpu_is_shared_with_whoever_else_uses_it(mib: int | None, most: int) -> None:
+    assert room.contexts(mib) == most

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from qdoctor.model import Facts, Target
+from qdoctor.model import Facts, Gpu, Target
 from qdoctor.probes import catalog, observe
 from qdoctor.probes.plan import Skip, Step
 from qdoctor.probes.room import Room
-from qdoctor.probes.runner import Patient, carry_out, child_environ
+from qdoctor.probes.runner import Patient, _patient, carry_out, child_environ
 from qdoctor.shipped import kernels_folder
 
 HERE = Target(kind="interpreter", chosen_by="test", python=sys.executable)
@@ -202,3 +202,27 @@ def test_a_real_kernel_compiles_without_a_gpu() -> None:
     (one,) = [each for each in seen if each.probe == "triton_libdevice"]
     assert (one.outcome, one.device, one.ran) == ("passed", "sm_90", False)
     assert "not run: no GPU is here" in one.evidence
+
+
+GPUS = [Gpu(index=0, sm="9.0", memory_mib=81559), Gpu(index=1, sm="7.5", memory_mib=16384)]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "capabilities", "memory"),
+    [
+        (None, (), ()),
+        ([], (), ()),
+        (GPUS, ((9, 0), (7, 5)), (81559, 16384)),
+        ([GPUS[0], Gpu(index=1, name="unheard of")], (), (81559, 0)),
+        (
+            [Gpu(vendor="amd", arch="gfx1101"), Gpu(sm="8.6", visible=False), GPUS[1]],
+            ((7, 5),),
+            (16384,),
+        ),
+    ],
+)
+def test_what_the_engine_is_told_of_the_gpus(
+    gpus: list[Gpu] | None, capabilities: tuple[object, ...], memory: tuple[int, ...]
+) -> None:
+    patient = _patient("python", {}, Facts(gpus=gpus))
+    assert (patient.capabilities, patient.gpu_mib) == (capabilities, memory)
