@@ -28,6 +28,7 @@ CLEARED_MIB, PIECE_MIB = 40, 4
 """What is cleared before each timed call, in pieces that fit between what lives. With the operands
 that is the 50 MiB of an H100's L2 cache, and all of an A100's; a GPU with more (RTX 4090: 72, B200:
 126) may keep them there."""
+WARM_UPS = 5
 SPUN = 1000000
 """Clock cycles, half a millisecond, in which the timed launches queue up."""
 WORKSPACE = ":4096:1:16:8"
@@ -58,19 +59,26 @@ def milliseconds(torch: Any, action: Callable[[], Any], repeats: int = 20) -> fl
     queue rather than being timed: what is measured is the GPU's time, unless the action itself
     waits for the GPU or takes longer to launch than that moment.
     """
-    spin = getattr(torch.cuda, "_sleep", None)
     times = []
-    for _ in range(5 + repeats):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        _clear(torch)
-        if spin is not None:
-            spin(SPUN)
-        begin.record()
-        action()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end))
-    return float(sorted(times[5:])[repeats // 2])
+    for _ in range(WARM_UPS):
+        _timed_once(torch, action)
+    with _undisturbed():
+        for _ in range(repeats):
+            times.append(_timed_once(torch, action))  # noqa: PERF401 - one by one, as they are made
+    return float(sorted(times)[repeats // 2])
+
+
+def _timed_once(torch: Any, action: Callable[[], Any]) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    _clear(torch)
+    spin = getattr(torch.cuda, "_sleep", None)
+    if spin is not None:
+        spin(SPUN)
+    begin.record()
+    action()
+    end.record()
+    end.synchronize()
+    return float(begin.elapsed_time(end))
 
 
 def _clear(torch: Any) -> None:
