@@ -167,7 +167,7 @@ class _Reader:
             self._file.seek(self._strings + at)
             data = self._file.read(min(size, left))
             if b"\0" in data:
-                return data[: data.index(b"\0")].decode("utf-8", "surrogateescape")
+                return data[: data.index(b"\0")].decode("utf-8", "replace")
         raise UnreadableBinary(f"the name at {at} of the string table has no end")
 
     def _folders(self, tag: int) -> tuple[str, ...] | None:

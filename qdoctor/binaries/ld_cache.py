@@ -6,7 +6,6 @@ have it behind a table of the format before.
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass
 
@@ -46,4 +45,4 @@ def read_ld_cache(data: bytes) -> list[CachedLibrary]:
 
 def _string(data: bytes, at: int) -> str:
     end = data.find(b"\0", at)
-    return os.fsdecode(data[at:end]) if end >= 0 else ""
+    return data[at:end].decode("utf-8", "replace") if end >= 0 else ""

@@ -130,7 +130,7 @@ class _Search:
     def _listing(self, path: str) -> Listing | None:
         try:
             return self._lists.read(path)
-        except OSError:
+        except (OSError, ValueError):  # the latter: a zero byte in a path
             return None
 
 
@@ -149,8 +149,8 @@ def _record(data: bytes) -> Listing:
     ]
     tops = {line.partition(b",")[0].partition(b"/")[0] for line in lines}
     return Listing(
-        files=tuple(name for one in named if _NATIVE.search(name := os.fsdecode(one))),
-        tops=tuple(sorted(map(os.fsdecode, tops))),
+        files=tuple(name for one in named if _NATIVE.search(name := _text(one))),
+        tops=tuple(sorted(map(_text, tops))),
         editable=f"/{_EDITABLE},".encode() in data,
     )
 
@@ -159,11 +159,25 @@ def _folder(path: Path) -> Listing:
     files, folders = [], []
     with os.scandir(path) as entries:
         for entry in entries:
+            if not _is_utf8(entry.name):  # facts are JSON, which could not name it
+                continue
             if _NATIVE.search(entry.name):
                 files.append(entry.name)
             elif entry.is_dir(follow_symlinks=False) and _is_walked(entry.name):
                 folders.append(entry.name)
     return Listing(files=tuple(sorted(files)), folders=tuple(sorted(folders)))
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_walked(name: str) -> bool:

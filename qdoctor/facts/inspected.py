@@ -97,7 +97,7 @@ class Inspections(Generic[Held]):
     def _is_news(self, path: str) -> bool:
         try:
             stamp = stamp_of(os.stat(path))  # noqa: PTH116 - paths are text here
-        except OSError:
+        except (OSError, ValueError):
             return False
         entry = self._known.get(path)
         return entry is None or entry.stamp != stamp
@@ -119,12 +119,13 @@ class Inspections(Generic[Held]):
             return
         latest = dict(list(self._known.items())[-_MOST:])
         try:
+            data = msgspec.json.encode(latest)
             folder = cache.made_folder(self._environ)
             handle, name = tempfile.mkstemp(dir=folder, prefix=self._file)
             with os.fdopen(handle, "wb") as file:
-                file.write(msgspec.json.encode(latest))
+                file.write(data)
             Path(name).replace(folder / self._file)
-        except (OSError, BadInput):
+        except (OSError, BadInput, UnicodeEncodeError):  # the last: a path that is no UTF-8
             return
 
 

@@ -76,7 +76,7 @@ class Linker:
             for need, file in shown.items()
             if file and (own := alone[need]) not in {"", file} and not _same(own, file)
         }
-        return shown, hidden
+        return _written(shown), _written(hidden)
 
     def glibcxx(self) -> str | None:
         """Give the newest symbol version of the libstdc++ in the process; None for unknown."""
@@ -129,7 +129,7 @@ class Linker:
         if path not in self._known:
             try:
                 self._known[path] = self._headers.read(path)
-            except OSError:  # there is none
+            except (OSError, ValueError):  # there is none
                 self._known[path] = None
         return self._known[path]
 
@@ -195,6 +195,14 @@ def _names(folder: str) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths
     except OSError:
         return []
+
+
+def _written(files: dict[str, str]) -> dict[str, str]:
+    """Replace bytes of paths that are no UTF-8, which JSON cannot hold."""
+    return {
+        need: file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for need, file in files.items()
+    }
 
 
 def _same(one: str, other: str) -> bool:

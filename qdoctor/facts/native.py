@@ -102,7 +102,7 @@ def _inspected(
             if ours:
                 libraries[one.path] = bare
             continue
-        except OSError:
+        except (OSError, ValueError):  # it is not there; or a zero byte in its path
             continue
         if library is not None and (ours or _links_cuda(library)):
             libraries[one.path] = msgspec.structs.replace(

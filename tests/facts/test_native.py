@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qdoctor.binaries import read_library
+from qdoctor.facts.candidates import _record
 from qdoctor.facts.interpreter import Distribution, PythonPlaces, Reading
-from qdoctor.facts.linking import is_cuda, windows_resolver
 from qdoctor.facts.native import Read, read_native
 
 if TYPE_CHECKING:
@@ -248,6 +251,28 @@ def test_a_second_look_reads_nothing_and_says_the_same(
     assert environment.read() == first
 
 
+def test_paths_that_are_no_utf_8_or_no_paths_at_all_are_survived(
+    environment: Environment,
+) -> None:
+    environment.install("ext", {"ext.so": made.elf((CUDART,), fatbin=SASS)})
+    odd = os.fsencode(environment.root / "toolkit") + b"-\xff"
+    Path(os.fsdecode(odd)).mkdir()
+    made.write(Path(os.fsdecode(odd), CUDART), made.elf((), soname=CUDART))
+    Path(os.fsdecode(os.fsencode(environment.site) + b"/odd\xff.so")).write_bytes(b"")
+    with (environment.site / "ext-1.0.dist-info" / "RECORD").open("ab") as record:
+        record.write(b"nul\0.so,,\nodd\xff.so,,\n")
+    read = environment.read(LD_LIBRARY_PATH=os.fsdecode(odd))
+    (library,) = read.libraries
+    assert (library.resolved or {})[CUDART].endswith(f"toolkit-\ufffd/{CUDART}")
+    msgspec.json.encode(read)
+
+
+@given(st.binary(max_size=200))
+def test_any_record_is_survived(data: bytes) -> None:
+    for name in _record(data).files:
+        assert name
+
+
 def test_a_replaced_library_is_read_again(environment: Environment) -> None:
     environment.install("ext", {"ext.so": made.elf((), fatbin=SASS)})
     assert environment.listed()["ext.so"].sm == ["sm_80", "sm_90"]
@@ -269,42 +294,3 @@ def test_facts_with_the_new_keys_are_read_back(environment: Environment) -> None
     libraries = environment.read().libraries
     again = msgspec.json.decode(msgspec.json.encode(libraries), type=type(libraries))
     assert len(again) == len(libraries)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "libcudart.so.11.0",
-        "libcublasLt.so.13",
-        "libcuda.so.1",
-        "cublasLt64_13.dll",
-        "nvcuda.dll",
-        "cudart64_12.dll",
-        "libnvrtc-builtins.so.13.0",
-        "libcudnn_ops.so.9",
-    ],
-)
-def test_nvidia_s_names_are_known(name: str) -> None:
-    assert is_cuda(name)
-
-
-@pytest.mark.parametrize(
-    "name", ["libc10_cuda.so", "libtorch_cuda.so", "libc.so.6", "libcurl.so.4"]
-)
-def test_other_names_are_not(name: str) -> None:
-    assert not is_cuda(name)
-
-
-def test_dlls_are_looked_for_beside_the_library_first(tmp_path: Path) -> None:
-    for name in ("pkg/ext.pyd", "torch/lib/cublas64_12.dll", "pkg/CUDART64_12.dll"):
-        made.write(tmp_path / name, b"MZ")
-    resolve = windows_resolver([str(tmp_path / "torch/lib")], {"PATH": "", "SystemRoot": "/none"})
-    found = resolve(
-        f"{tmp_path}/pkg/ext.pyd",
-        ["cublas64_12.dll", "cudart64_12.dll", "nvcuda.dll", "KERNEL32.dll"],
-    )
-    assert found == {
-        "cublas64_12.dll": f"{tmp_path}/torch/lib/cublas64_12.dll",
-        "cudart64_12.dll": f"{tmp_path}/pkg/CUDART64_12.dll",
-        "nvcuda.dll": "",
-    }
