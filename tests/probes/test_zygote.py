@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,20 +66,19 @@ def probed(
     monkeypatch.setattr("qdoctor.probes.room.here", lambda: Room(4, side_by_side=True))
     kernels = tmp_path_factory.mktemp("kernels")
 
-    def run(wanted: dict[str, list[str]], body: str = "", **environ: str) -> list[Observation]:
+    def run(
+        wanted: dict[str, list[str]],
+        body: str = "",
+        capabilities: tuple[tuple[int, int], ...] = (),
+        **environ: str,
+    ) -> list[Observation]:
         for name, imports in wanted.items():
             text = KERNEL.format(name=name, imports=imports, body=body)
             (kernels / f"{name}.py").write_text(text)
         steps = [Step(kernel, "run", device=0) for kernel in catalog.read(kernels)]
-        patient = Patient(
-            sys.executable,
-            {
-                **os.environ,
-                "QDOCTOR_TEST_MARK": clean_world,
-                "PYTHONPATH": str(packages),
-                **environ,
-            },
-        )
+        mine = {"QDOCTOR_TEST_MARK": clean_world, "PYTHONPATH": str(packages)}
+        whole = {**os.environ, **mine, **environ}
+        patient = Patient(sys.executable, whole, capabilities=capabilities)
         return carry_out(steps, patient, lambda _: None)
 
     return run
@@ -203,6 +204,68 @@ def test_what_only_a_fork_breaks_is_not_blamed_on_the_kernel(probed: Probed) -> 
     for one in probed(BOTH, body):
         assert one.outcome == "passed"
         assert "it SIGSEGV (segmentation fault)" in one.evidence[-1]
+
+
+TORCH = """
+import types
+def properties(device):
+    cuda._initialized = True
+    return types.SimpleNamespace(major=9, minor=0, name="a GPU")
+cuda = types.SimpleNamespace(
+    get_device_properties=properties, is_available=lambda: True, _initialized=False
+)
+"""
+ASKS = (
+    "import torch\nassert torch.cuda.is_available()\ncard = torch.cuda.get_device_properties(0)\n"
+)
+
+
+def test_imports_may_ask_what_the_driver_told_and_it_is_held_true(
+    probed: Probed, packages: Path
+) -> None:
+    (packages / "torch.py").write_text(TORCH)
+    (packages / "bitsandbytes.py").write_text(ASKS + "assert (card.major, card.minor) == (9, 0)\n")
+    third = probed(ALL, capabilities=((9, 0),))[2]
+    assert told(third)["modules"] == ["bitsandbytes", "torch", "triton"]
+    assert third.evidence == []
+
+
+def test_a_child_whose_gpu_is_another_than_foretold_gives_up_for_a_fresh_one(
+    probed: Probed, packages: Path
+) -> None:
+    (packages / "torch.py").write_text(TORCH)
+    (packages / "bitsandbytes.py").write_text(ASKS + "assert card.major\n")
+    third = probed(ALL, capabilities=((8, 0),))[2]
+    assert told(third)["modules"] == []
+    assert "the driver answered otherwise than it had before CUDA was started" in third.evidence[0]
+
+
+@pytest.mark.parametrize("more", ["card.name", "torch.cuda.get_device_properties(1)"])
+def test_an_import_that_asks_more_starts_cuda_and_cannot_be_shared(
+    probed: Probed, packages: Path, more: str
+) -> None:
+    (packages / "torch.py").write_text(TORCH)
+    (packages / "bitsandbytes.py").write_text(ASKS + more)
+    first, second, third = probed(ALL, capabilities=((9, 0),))
+    assert (first.evidence, second.evidence) == ([], [])
+    assert told(third)["modules"] == []
+    assert "an import started CUDA, which does not survive a fork" in third.evidence[0]
+
+
+@pytest.mark.parametrize(("status", "started"), [(0, True), (100, True), (3, False)])
+def test_the_driver_itself_is_asked_whether_cuda_was_started(
+    probed: Probed, packages: Path, status: int, *, started: bool
+) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler here")
+    source, library = packages / "fake.c", packages / "libcuda.so.1"
+    source.write_text(f"int cuDeviceGetCount(int *count) {{ *count = 1; return {status}; }}\n")
+    subprocess.run([compiler, "-shared", "-o", str(library), str(source)], check=True)
+    (packages / "torch.py").write_text(f"import ctypes\nctypes.CDLL({str(library)!r})\n")
+    for one in probed(BOTH):
+        assert (told(one)["modules"] == []) is started
+        assert any("an import started CUDA" in text for text in one.evidence) is started
 
 
 def test_one_probe_alone_is_not_worth_a_zygote(probed: Probed) -> None:
