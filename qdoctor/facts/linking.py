@@ -95,7 +95,9 @@ class Linker:
         system = System(
             header=self._read,
             cached=(lambda _: ()) if musl else self._cache.of,
-            default=loader.default_folders(machine, musl=musl, root=root),
+            default=_told_to_musl(machine, root)
+            if musl
+            else loader.default_folders(machine, root=root),
             library_path=loader.listed(self._environ, "LD_LIBRARY_PATH"),
             musl=musl,
         )
@@ -195,6 +197,15 @@ def _names(folder: str) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths
     except OSError:
         return []
+
+
+def _told_to_musl(machine: str, root: str) -> tuple[str, ...]:
+    """Give the folders in musl's own file of them, else its default ones."""
+    try:
+        text = Path(root, f"etc/ld-musl-{machine}.path").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return loader.default_folders(machine, musl=True, root=root)
+    return tuple(filter(None, text.replace("\n", ":").split(":")))
 
 
 def _written(files: dict[str, str]) -> dict[str, str]:

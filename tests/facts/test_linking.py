@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qdoctor.facts.linking import is_cuda, windows_resolver
+from qdoctor.facts.linking import _told_to_musl, is_cuda, windows_resolver
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +34,13 @@ def test_nvidia_s_names_are_known(name: str) -> None:
 )
 def test_other_names_are_not(name: str) -> None:
     assert not is_cuda(name)
+
+
+def test_musl_has_a_file_of_its_folders(tmp_path: Path) -> None:
+    assert _told_to_musl("x86_64", f"{tmp_path}/")[0] == f"{tmp_path}/lib"
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "ld-musl-x86_64.path").write_text("/lib:/opt/lib\n/more\n")
+    assert _told_to_musl("x86_64", f"{tmp_path}/") == ("/lib", "/opt/lib", "/more")
 
 
 def test_dlls_are_looked_for_beside_the_library_first(tmp_path: Path) -> None:
