@@ -9,7 +9,8 @@ Upgrading changes nothing, since the stale copy is imported all the same, and er
 another release than `pip show` does.
 
 ## How we know
-Each copy is found as Python's own import system finds it, without importing it.
+Each copy is found as Python's own import system finds it, without importing it. Where only a text
+is known, its wording dates the release that printed it.
 
 ## Fix
 Take the stale copy out of the way: remove its folder from PYTHONPATH, or uninstall it.
@@ -23,9 +24,11 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from qdoctor.implied_text import wordings
 from qdoctor.model import Because, Finding, Fix
+from qdoctor.released import fits
 from qdoctor.rules.case import accused, rule
-from qdoctor.rules.remedies import by_hand, unset
+from qdoctor.rules.remedies import pip, unset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +41,7 @@ _PATH = "PYTHONPATH"
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report each package of which a copy hides another one."""
+    """Report each package of which a copy hides another one, or that another release speaks for."""
     told = accused(case, NAME, "where the package is imported from is not known")
     texts = told.because if told else []
     names = list(dict.fromkeys(one.name for one in case.machine.facts.packages_found or ()))
@@ -51,14 +54,26 @@ def find(case: Case) -> Iterator[Finding]:
             because=[_place(first, "is imported"), _place(second, "is hidden"), *texts],
             fixes=_fixes(case, first, second),
         )
-    if told and case.machine.facts.packages_found is None:
+    if not pairs:
+        yield from _misdated(case)
+
+
+def _misdated(case: Case) -> Iterator[Finding]:
+    """Report a text that the installed release does not print: then another one was imported."""
+    for wording in wordings(case.signals_of(NAME)):
+        version = (case.machine.facts.packages or {}).get(wording.package)
+        if not version or fits(case.matrix, wording.package, version, wording.spec) is not False:
+            continue
+        why = f"{wording.package} {version} does not print this, so another copy was imported"
         yield Finding(
             rule=NAME,
-            severity="note",
-            title="another copy of the package may be imported than the one installed",
-            because=texts,
-            fixes=[by_hand("uninstall", "so that one copy of the package is left", verify=NAME)],
-            undecided=told.undecided,
+            severity="warning",
+            title=f"the error text is not of {wording.package} {version}",
+            because=[
+                wording.because,
+                Because(why, f"facts: packages.{wording.package}", "inspected"),
+            ],
+            fixes=[pip("reinstall", wording.package, f"=={version}", why, verify=NAME)],
         )
 
 

@@ -44,3 +44,19 @@ def test_is_silent_on_one_copy_and_on_equal_copies(ask: Ask) -> None:
 
 def test_is_silent_where_the_copies_are_unknown(ask: Ask) -> None:
     assert NAME not in ask("h100", packages_found=None)
+
+
+def test_a_text_that_the_installed_release_does_not_print_comes_from_another(ask: Ask) -> None:
+    packages = {"torch": "2.6.0", "triton": None, "bitsandbytes": "0.48.2"}
+    text = "Required library version not found: `libbitsandbytes_cuda124.so`"
+    found = ask("h100", error=text, packages=packages, torch_cuda="12.4", packages_found=None)
+    assert found[NAME].explains_error
+    fix = found[NAME].fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("reinstall", "bitsandbytes", "==0.48.2")
+
+
+def test_is_silent_where_the_installed_release_prints_the_text_or_is_unknown(ask: Ask) -> None:
+    text = "Required library version not found: `libbitsandbytes_cuda124.so`"
+    for version in ("0.42.0", None):
+        packages = {"torch": "2.6.0", "triton": None, "bitsandbytes": version}
+        assert NAME not in ask("h100", error=text, packages=packages, packages_found=None)
