@@ -17,7 +17,8 @@ several does not serve the GPU is no problem: some are made for certain GPUs.
 Install a release that was built for this GPU, or build the package from source for its SM.
 
 ## When to ignore
-If the package is not used on this GPU.
+If the package is not used on this GPU, or only for what it does without these kernels: a note says
+so where that is known (torchao).
 """
 
 from __future__ import annotations
@@ -26,18 +27,17 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers.natives import archs, libraries_of, package_has_sm, packages_with_code
 from qdoctor.model import Finding, Fix
-from qdoctor.rules.affected import needing
 from qdoctor.rules.case import rule, suspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.model import Because
     from qdoctor.rules.case import Case
 
 NAME = "no-sm-binary"
 _OTHERS = {"torch", "bitsandbytes"}
-_NEEDS = {"torchao": "torchao_installed"}
-"""Packages that a backend stands on, with the layer that says so."""
+_OPTIONAL = "optional_kernels"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -48,15 +48,21 @@ def find(case: Case) -> Iterator[Finding]:
         suspicion = suspect(case, NAME, package_has_sm(case.machine, package))
         if suspicion is None:
             continue
+        optional = _optional(case, package)
         yield Finding(
             rule=NAME,
-            severity="warning",
+            severity="note" if optional else "warning",
             title=f"{package} holds no kernels for SM {case.machine.sm.value or '?'}",
-            because=suspicion.because,
+            because=[*suspicion.because, *optional],
             fixes=_fixes(case, package),
-            affects=needing(case, _NEEDS[package]) if package in _NEEDS else [],
             undecided=suspicion.undecided,
         )
+
+
+def _optional(case: Case, package: str) -> list[Because]:
+    """Say what runs without a package's libraries, where that is known (table)."""
+    row = case.matrix.row(_OPTIONAL, package)
+    return [case.matrix.because_row(_OPTIONAL, package, row["text"])] if row else []
 
 
 def _fixes(case: Case, package: str) -> list[Fix]:

@@ -38,9 +38,10 @@ def test_an_extension_of_ones_own_has_no_release_to_name(ask: Ask) -> None:
     ]
 
 
-def test_takes_away_the_backend_that_stands_on_the_package(ask: Ask) -> None:
+def test_kernels_that_a_package_does_without_are_a_note(ask: Ask) -> None:
     found = ask("h100", native=[TORCHAO], packages={"torchao": "0.18.0"})[NAME]
-    assert "torchao-int8" in found.affects
+    assert (found.severity, found.affects) == ("note", [])
+    assert "int8" in found.because[-1].text
 
 
 def test_is_silent_where_an_older_minor_serves(ask: Ask) -> None:
