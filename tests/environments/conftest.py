@@ -7,6 +7,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Protocol
 
@@ -45,6 +46,15 @@ def _share(distribution: str, folder: Path) -> None:
             link.symlink_to(source)
 
 
+def _is_here(package: str, version: str) -> bool:
+    """Say whether the tests' own triton will do: it is 600 MB."""
+    return package == "triton" and _installed(package) and _version(package) == version
+
+
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
+
+
 def _installed(distribution: str) -> bool:
     return any(True for _ in importlib.metadata.distributions(name=distribution))
 
@@ -74,13 +84,29 @@ def build(tmp_path_factory: pytest.TempPathFactory, shared_torch: Path) -> Build
     return make
 
 
+@pytest.fixture
+def build_anew(tmp_path: Path, shared_torch: Path) -> Build:
+    """Build an environment of the test's own, which it may change."""
+
+    def make(**packages: str) -> Path:
+        return _environment(tmp_path / "environment", shared_torch, tuple(sorted(packages.items())))
+
+    return make
+
+
 def _environment(folder: Path, shared: Path, pins: tuple[tuple[str, str], ...]) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin" / "python"
     where = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     site = Path(subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip())
-    (site / "shared_torch.pth").write_text(f"{shared}\n")
-    wanted = [f"{package}=={version}" for package, version in pins]
+    linked = folder / "linked"  # on the path, yet not the environment's own: pip leaves it alone
+    linked.mkdir()
+    for package in [one for one, version in pins if _is_here(one, version)]:
+        _share(package, linked)
+    (site / "shared_torch.pth").write_text(f"{shared}\n{linked}\n")
+    wanted = [
+        f"{package}=={version}" for package, version in pins if not _is_here(package, version)
+    ]
     if wanted:
         pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
         subprocess.run([*pip, "--no-deps", "--only-binary", ":all:", *wanted], check=True)
@@ -92,3 +118,59 @@ def bare_environ() -> dict[str, str]:
     """The environment of a user who never heard of qdoctor: no path or package settings of ours."""
     drop = ("PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "TRITON_", "CUDA_", "QDOCTOR_")
     return {name: value for name, value in os.environ.items() if not name.startswith(drop)}
+
+
+KERNEL = """
+import triton
+import triton.language as tl
+{imports}
+
+@triton.jit
+def kernel(x, n: tl.constexpr):
+    i = tl.arange(0, n)
+    tl.store(x + i, {function}(tl.load(x + i)))
+
+
+def compile_it():
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    source = ASTSource(
+        fn=kernel, signature={{"x": "*fp32", "n": "constexpr"}}, constexprs={{"n": 32}}
+    )
+    return triton.compile(source, target=GPUTarget("cuda", 80, 32))
+"""
+_NEW = "from triton.language.extra import libdevice"
+
+
+@pytest.fixture
+def own_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pip find small packages of a user's own, whose second release is for newer tritons."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    _wheel(
+        folder, "rowwise_kernels", "1.0", KERNEL.format(imports="", function="tl.libdevice.llrint")
+    )
+    _wheel(
+        folder, "rowwise_kernels", "2.0", KERNEL.format(imports=_NEW, function="libdevice.llrint")
+    )
+    _wheel(folder, "gelu_kernels", "1.0", KERNEL.format(imports="", function="tl.math.tanh"))
+    _wheel(folder, "gelu_kernels", "2.0", KERNEL.format(imports=_NEW, function="libdevice.tanh"))
+    _wheel(folder, "early_kernels", "1.0", "import triton\n")
+    _wheel(folder, "early_kernels", "2.0", _NEW)
+    links = [os.environ.get("PIP_FIND_LINKS", ""), str(folder)]
+    monkeypatch.setenv("PIP_FIND_LINKS", " ".join(filter(None, links)))
+
+
+def _wheel(folder: Path, name: str, version: str, source: str) -> None:
+    """Write a pure wheel of one module (PEP 427)."""
+    info = f"{name}-{version}.dist-info"
+    members = {
+        f"{name}/__init__.py": source,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{member},,\n" for member in [*members, f"{info}/RECORD"])
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for member, text in {**members, f"{info}/RECORD": record}.items():
+            wheel.writestr(member, text)
