@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qdoctor.facts.interpreter import Distribution
 
 
-def record_of(distribution: Distribution) -> Path:
+def record_of(distribution: Distribution) -> str:
     """Return the file that an installer rewrites whenever it changes the distribution's files."""
-    metadata = Path(distribution.file)
-    record = metadata.with_name("RECORD")
-    return record if record.is_file() else metadata
+    folder = os.path.dirname(distribution.file)  # noqa: PTH120 - a Path costs more than the rest
+    record = os.path.join(folder, "RECORD")  # noqa: PTH118 - likewise
+    return record if os.path.isfile(record) else distribution.file  # noqa: PTH113 - likewise

@@ -41,7 +41,7 @@ class Members(msgspec.Struct, frozen=True):
 def members_of(distribution: Distribution) -> Members:
     """List the Python files of a distribution, tests and examples left out."""
     folder = Path(distribution.folder)
-    listed = list(_listed(record_of(distribution)))
+    listed = list(_listed(Path(record_of(distribution))))
     files = {name: folder / name for name in listed if name.endswith(".py")}
     if sources := _editable(folder, listed):
         files = {name: path for root, top in sources for name, path in walked(root, top)}

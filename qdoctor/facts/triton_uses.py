@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdoctor.facts.distribution import record_of
@@ -50,27 +49,21 @@ def read_triton_uses(
 
     Sorted by package and file. Nothing is imported, and nothing in the files can make it raise.
     """
-    wanted = {
-        os.path.realpath(record_of(one)): one for one in distributions if _looked_at(one.name)
-    }
+    wanted = {record_of(one): one for one in distributions if _looked_at(one.name)}
     inspections = Inspections(lambda path: _read(wanted[str(path)]), environ, file=FILE, kind=Held)
     found: list[TritonUse] = []
     unread: dict[str, str] = {}
     late: list[str] = []
     end = clock() + seconds
     for path in sorted(wanted, key=_size):
-        one = wanted[path]
+        name = wanted[path].name
         if clock() > end:
-            late.append(one.name)
+            late.append(name)
             continue
-        try:
-            held = _current(inspections, Path(path))
-        except OSError as error:
-            unread[f"triton_names.{one.name}"] = error.strerror or str(error)
-            continue
-        found += held.uses
-        if held.unread:
-            unread[f"triton_names.{one.name}"] = "; ".join(held.unread)
+        held, reason = _current(inspections, path)
+        found += held.uses if held else []
+        if reason:
+            unread[f"triton_names.{name}"] = reason
     inspections.keep()
     if late:
         unread["triton_names"] = _left_out(late, seconds)
@@ -79,10 +72,7 @@ def read_triton_uses(
 
 def _size(path: str) -> int:
     """Order distributions by size, so that one huge package holds up no other."""
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return 0
+    return _stamp(path)[0]
 
 
 def _left_out(names: list[str], seconds: float) -> str:
@@ -96,19 +86,25 @@ def _looked_at(name: str) -> bool:
     return name not in _OWN and not name.startswith(_OWN_TOO)
 
 
-def _current(inspections: Inspections[Held], path: Path) -> Held:
-    """Return what is remembered of a distribution, if no file that counts has changed."""
-    held = inspections.read(path)
-    if any(_stamp(Path(file)) != stamp for file, stamp in held.depends.items()):
-        inspections.forget(path)
-        held = inspections.read(path)
-    return held
+def _current(inspections: Inspections[Held], path: str) -> tuple[Held | None, str]:
+    """Return what is remembered of a distribution, if no file that counts has changed.
 
-
-def _stamp(path: Path) -> Stamp:
+    Beside it the reason why something could not be read, ``""`` for nothing.
+    """
     try:
-        return stamp_of(path.stat())
-    except OSError:
+        held = inspections.read(path)
+        if any(_stamp(file) != stamp for file, stamp in held.depends.items()):
+            inspections.forget(path)
+            held = inspections.read(path)
+    except OSError as error:
+        return None, error.strerror or str(error)
+    return held, "; ".join(held.unread)
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        return stamp_of(os.stat(path))  # noqa: PTH116 - thousands of them, and a Path costs more
+    except (OSError, ValueError):
         return (0, 0, 0)
 
 
@@ -120,4 +116,4 @@ def _read(distribution: Distribution) -> Held:
     members = members_of(distribution)
     uses, counted, unread = uses_in(distribution.name, members.files)
     watched = members.files.values() if members.loose else counted
-    return Held(uses, {str(path): _stamp(path) for path in watched}, unread)
+    return Held(uses, {str(path): _stamp(str(path)) for path in watched}, unread)
