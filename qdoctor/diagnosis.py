@@ -60,8 +60,8 @@ def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract
     matrix = matrix or shipped()
     machine = complete(facts, matrix)
     text = plain(error, matrix) if error else ""
-    signals = known_in(text, matrix)
-    machine = informed(machine, signals, text, matrix)
+    signals = known_in(text, matrix) if text else ()
+    machine = informed(machine, signals, text, matrix) if text else machine
     found = [
         [finding for rule in rules for finding in _run(rule, case)]
         for look in several_gpus.looks(machine, observations)
