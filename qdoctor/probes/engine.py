@@ -2,9 +2,7 @@
 
 A probe that needs nothing heavy runs in a light interpreter at once. One that does is forked from
 the zygote as soon as that has imported what it wants. Where this cannot be, it runs in a fresh
-interpreter, and its observations say why. A forked child that crashed, hung or gave no answer is
-no proof against a kernel: a fresh interpreter is asked again, and that answer counts. What ran out
-of memory beside others is asked again alone.
+interpreter, and its observations say why. What is asked twice, ``job`` says.
 """
 
 from __future__ import annotations
@@ -12,13 +10,15 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from qdoctor import process
 from qdoctor.probes import observing, room, zygote
 from qdoctor.probes.ending import Fate
+from qdoctor.probes.job import Job, again, begin, fresh_because
+from qdoctor.probes.links import Link, link_for
 from qdoctor.probes.patient import FOLDER_MIB, Patient, child_environ, prepare
 from qdoctor.probes.plan import Skip, Step
 from qdoctor.probes.quiet import Quiet
@@ -28,27 +28,7 @@ if TYPE_CHECKING:
 
     from qdoctor.model import Observation
 
-Route: TypeAlias = Literal["light", "forked", "fresh"]
-
 _FEWEST_TO_FORK = 2  # one alone is as fast in an interpreter of its own
-_DOUBTFUL = {"no-answer", "unreadable-answer"}
-
-
-class Job:
-    """One step on its way: how it is to run, and what became of it."""
-
-    def __init__(self, step: Step, route: Route, said: Sequence[str] = ()) -> None:
-        """``said`` is what its observations are to say about how it ran."""
-        self.step, self.route, self.said = step, route, tuple(said)
-        self.alone = False
-        self.seen: list[Observation] | None = None
-        self.parts: list[Job] = []
-
-    def observations(self) -> list[Observation]:
-        """What was seen, of the job or of those that took its place."""
-        if self.parts:
-            return [one for part in self.parts for one in part.observations()]
-        return self.seen or []
 
 
 class _Running(msgspec.Struct):
@@ -70,7 +50,7 @@ def carry_out(
     with the code ``budget``. An interrupt ends all at once; what was not done has the code
     ``interrupted``. ``progress`` gets a line before each child.
     """
-    jobs = [step if isinstance(step, Skip) else _job(step) for step in steps]
+    jobs = [step if isinstance(step, Skip) else begin(step) for step in steps]
     engine = Engine([job for job in jobs if isinstance(job, Job)], patient, progress, budget)
     engine.run()
     return [
@@ -78,10 +58,6 @@ def carry_out(
         for job in jobs
         for one in (job.observations() if isinstance(job, Job) else [observing.of_skip(job)])
     ]
-
-
-def _job(step: Step) -> Job:
-    return Job(step, "forked" if step.kernel.header.imports else "light")
 
 
 class Engine:
@@ -181,7 +157,7 @@ class Engine:
         why = zygote.available()
         if why or len(forked) < _FEWEST_TO_FORK:
             for job in forked:
-                job.route, job.said = "fresh", (_alone_because(why),) if why else ()
+                job.route, job.said = "fresh", (fresh_because(why),) if why else ()
             return
         folder = self._path / "zygote"
         folder.mkdir()
@@ -200,14 +176,14 @@ class Engine:
             self._waiting.remove(job)
             self._start(job, link)
 
-    def _link(self, job: Job) -> zygote.Link | None:
+    def _link(self, job: Job) -> Link | None:
         """The link to fork from; None for a job that gets an interpreter of its own."""
         if job.route != "forked" or self._zygote is None:
             return None
-        link = self._zygote.link_for(job.step.kernel.header.imports)
+        link = link_for(self._zygote.links, job.step.kernel.header.imports)
         if not link.why:
             return link
-        job.route, job.said = "fresh", (*job.said, _alone_because(link.why))
+        job.route, job.said = "fresh", (*job.said, fresh_because(link.why))
         return None
 
     def _fits(self, job: Job) -> bool:
@@ -223,7 +199,7 @@ class Engine:
         beside = [one for one in self._running if one.job.step.device == step.device]
         return len(beside) < room.contexts(known.get(step.device))
 
-    def _start(self, job: Job, link: zygote.Link | None) -> None:
+    def _start(self, job: Job, link: Link | None) -> None:
         self._progress(f"{job.step.kernel.header.title}: {_doing(job.step)}")
         try:
             control = tempfile.TemporaryDirectory(
@@ -245,7 +221,7 @@ class Engine:
             self._running.append(_Running(job, started, control, beside=bool(self._running)))
 
     def _child(
-        self, job: Job, link: zygote.Link | None, control: Path
+        self, job: Job, link: Link | None, control: Path
     ) -> process.Child | process.Ended | None:
         header = job.step.kernel.header
         gate = None if self._quiet is None else self._path / "gate"
@@ -267,12 +243,12 @@ class Engine:
         job = running.job
         seen = observing.of_child(job.step, ended, Path(running.control.name), job.said)
         running.control.cleanup()
-        again = _again(job, seen, ended, beside=running.beside)
-        if not again:
+        instead = again(job, seen, ended, beside=running.beside)
+        if not instead:
             job.seen = seen
             return
-        job.parts = again
-        self._waiting[:0] = again
+        job.parts = instead
+        self._waiting[:0] = instead
 
     def _end(self, code: str, why: str) -> None:
         """Stop whatever still runs, and say of what was not done that it was not."""
@@ -292,42 +268,6 @@ class Engine:
         for job in self._all:
             if job.seen is None and not job.parts:
                 job.seen = [_no_folder(job.step, error)]
-
-
-def _again(
-    job: Job, seen: Sequence[Observation], ended: process.Ended, *, beside: bool
-) -> list[Job]:
-    """The jobs that take the place of one whose answer proves nothing; none where it counts."""
-    step = job.step
-    bad = next((one for one in seen if _ended_badly(one)), None)
-    crashed = bad is not None and bad.outcome == "crashed"
-    if crashed and len(step.sms) > 1:  # for one SM: that says nothing about the others
-        return [
-            Job(msgspec.structs.replace(step, sms=(sm,)), _own(job), job.said) for sm in step.sms
-        ]
-    if job.route == "forked" and ended.returncode == zygote.UNFIT:
-        why = "the driver answered otherwise than it had before CUDA was started"
-        return [Job(step, "fresh", [*job.said, _alone_because(why)])]
-    if job.route == "forked" and bad is not None:
-        why = f"forked from a process that had imported for all, it {bad.detail or bad.outcome}"
-        return [Job(step, "fresh", [*job.said, _alone_because(why)])]
-    if beside and not job.alone and any(one.code == "out-of-memory" for one in seen):
-        alone = Job(step, _own(job), [*job.said, "ran out of memory beside others: this is alone"])
-        alone.alone = True
-        return [alone]
-    return []
-
-
-def _own(job: Job) -> Route:
-    return "fresh" if job.route == "forked" else job.route
-
-
-def _ended_badly(seen: Observation) -> bool:
-    return seen.outcome in {"crashed", "timed-out"} or seen.code in _DOUBTFUL
-
-
-def _alone_because(why: str) -> str:
-    return f"ran in a fresh interpreter: {why}"
 
 
 def _no_folder(step: Step, error: OSError) -> Observation:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from qdoctor import process
 from qdoctor.probes.ending import decisive
+from qdoctor.probes.links import Link, failing, tree
 from qdoctor.probes.patient import FOLDER_MIB, Patient, child_environ
 from qdoctor.shipped import kernels_folder
 
@@ -29,51 +30,12 @@ if TYPE_CHECKING:
 
     from qdoctor.probes.plan import Step
 
-UNFIT = 97
-"""Exit status of a forked child that found itself unlike a fresh interpreter (_forked.UNFIT)."""
-
-_CHAIN = ("torch", "triton")
-_LEAVES = ("bitsandbytes", "torchao")
 _IMPORT_SECONDS = 60.0
 _FORK_SECONDS = 10.0
 _MEMORY_MIB = 12288
 _PACKET = 1 << 16
 _PARTING_SECONDS = 0.3
-
-
-class Link:
-    """One process of the zygote: ``why`` is set when it is of no use."""
-
-    def __init__(self, package: str, after: int | None) -> None:
-        """``after`` is the number of the link that it follows."""
-        self.package, self.after = package, after
-        self.pid: int | None = None
-        self.since = time.monotonic()
-        self.ready = False
-        self.why = ""
-        self.seconds: float | None = None
-        self.silent_since: float | None = None
-        self.socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.forked: dict[str, int] = {}
-        self.ended: dict[int, int | None] = {}
-
-    @property
-    def open(self) -> bool:
-        """Whether anything may still be heard from it."""
-        return self.socket.fileno() >= 0
-
-    def fall_silent(self) -> None:
-        """Take note that it ended; why, the process before it may be about to tell."""
-        self.silent_since, self.ready = time.monotonic(), False
-        self.socket.close()
-
-    def lose(self, why: str) -> None:
-        """Give it up; the first reason stays."""
-        self.why, self.ready = self.why or why, False
-        self.socket.close()
-        if self.pid is not None:
-            with contextlib.suppress(OSError):
-                os.kill(self.pid, signal.SIGKILL)
+_NEWS_SECONDS = 2.0  # within which the end of a link is told by the one before it
 
 
 def available() -> str:
@@ -81,20 +43,6 @@ def available() -> str:
     if sys.platform != "linux" or not process.HAS_PROC:
         return "processes are not forked on this platform"
     return ""
-
-
-def tree(wanted: Iterable[Sequence[str]]) -> list[tuple[str, int | None]]:
-    """Packages to import, each with the number of the one it follows.
-
-    torch and triton follow one another; what builds on them follows both, each on its own, so that
-    a slow or broken one keeps nobody waiting.
-    """
-    named = {package for imports in wanted for package in imports}
-    chain = [package for package in _CHAIN if package in named] or [_CHAIN[0]]
-    links: list[tuple[str, int | None]] = [
-        (package, number - 1 if number else None) for number, package in enumerate(chain)
-    ]
-    return links + [(package, len(chain) - 1) for package in _LEAVES if package in named]
 
 
 class Zygote:
@@ -133,13 +81,6 @@ class Zygote:
         self._lose_all(f"it could not be started: {started.start_error}")
         return None
 
-    def link_for(self, imports: Sequence[str]) -> Link:
-        """The link that has imported most of what a probe wants, and no more than it must."""
-        leaves = [link for link in self.links if link.package in _LEAVES]
-        chain = [link for link in self.links if link.package in _CHAIN]
-        wanted = [link for link in (*leaves, *reversed(chain)) if link.package in imports]
-        return wanted[0] if wanted else chain[-1]
-
     @property
     def child(self) -> process.Child | None:
         """The process itself, while it lives."""
@@ -162,9 +103,9 @@ class Zygote:
         for link in self.links:
             late = now - link.since > _IMPORT_SECONDS and not link.ready
             if late and not link.why and (link.pid is not None or link.after is None):
-                link.lose(_failing(link, f"took more than {_IMPORT_SECONDS:.0f} s"))
-            if link.silent_since is not None and now - link.silent_since > _PARTING_SECONDS:
-                link.lose(_failing(link, "ended the process"))
+                link.lose(failing(link, f"took more than {_IMPORT_SECONDS:.0f} s"))
+            if link.silent_since is not None and now - link.silent_since > _NEWS_SECONDS:
+                link.lose(failing(link, "ended the process"))
         self._watch_process()
         for link in self.links:
             before = self.links[link.after] if link.after is not None else None
@@ -185,7 +126,7 @@ class Zygote:
         said = decisive(ended.stderr.decode(errors="replace").splitlines())
         for link in self.links:
             self.listen(link)
-            link.lose(_failing(link, how + (f": {said}" if said else "")))
+            link.lose(failing(link, how + (f": {said}" if said else "")))
 
     def listen(self, link: Link) -> None:
         """Take all that a link has said."""
@@ -209,7 +150,7 @@ class Zygote:
             link.seconds = float(said["seconds"])
             link.ready = said["state"] == "ready"
             if said["state"] == "failed":
-                link.lose(_failing(link, f"failed: {said['why']}"))
+                link.lose(failing(link, f"failed: {said['why']}"))
             elif said["state"] == "unfit":
                 link.lose(str(said["why"]))
         elif "forked" in said:
@@ -222,10 +163,14 @@ class Zygote:
             self._lost(int(said["lost"]), said["signal"])
 
     def _lost(self, pid: int, number: int | None) -> None:
+        how = "ended the process"
+        if number is not None:
+            with contextlib.suppress(ValueError):
+                how = f"ended in {signal.Signals(number).name}"
         for link in self.links:
-            if link.pid == pid and number is not None:
-                with contextlib.suppress(ValueError):
-                    link.lose(_failing(link, f"ended in {signal.Signals(number).name}"))
+            if link.pid == pid:
+                self.listen(link)  # its own last words say more
+                link.lose(failing(link, how))
 
     def fork(
         self, link: Link, control: Path, step: Step, bounds: process.Bounds
@@ -315,7 +260,3 @@ class _Forked:
             with contextlib.suppress(OSError):
                 self._link.socket.send(json.dumps({"collect": self.pid}).encode())
         return code
-
-
-def _failing(link: Link, how: str) -> str:
-    return f"importing {link.package} once for all probes {how}"

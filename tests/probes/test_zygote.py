@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from qdoctor.model import Observation
-from qdoctor.probes import catalog, zygote
+from qdoctor.probes import catalog, links
 from qdoctor.probes.engine import carry_out
 from qdoctor.probes.plan import Step
 from qdoctor.probes.room import Room
@@ -294,7 +294,7 @@ def test_a_link_is_killed_while_its_probes_run(probed: Probed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "links"),
+    ("wanted", "expected"),
     [
         ([["torch"]], [("torch", None)]),
         ([["triton"]], [("triton", None)]),
@@ -306,6 +306,6 @@ def test_a_link_is_killed_while_its_probes_run(probed: Probed) -> None:
     ],
 )
 def test_what_builds_on_torch_and_triton_follows_them(
-    wanted: list[list[str]], links: list[tuple[str, int | None]]
+    wanted: list[list[str]], expected: list[tuple[str, int | None]]
 ) -> None:
-    assert zygote.tree(wanted) == links
+    assert links.tree(wanted) == expected
