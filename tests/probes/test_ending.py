@@ -83,3 +83,10 @@ def test_a_bad_end_after_the_answer_is_told() -> None:
     found = fate(Ended(returncode=3, stderr=b"leak\n"), "whatever", answered=True)
     assert found is not None
     assert (found.code, found.detail) == ("bad-exit", "exit status 3 after it had answered: leak")
+
+
+def test_what_was_injected_is_told_however_much_was_said_after_it() -> None:
+    words = b"injected: hang@run\n" + b"".join(b"line %d\n" % number for number in range(20))
+    found = fate(Ended(timed_out=True, stderr=words), "", answered=False)
+    assert found is not None
+    assert found.evidence == ["injected: hang@run", *(f"line {at}" for at in range(12, 20))]
