@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qdoctor.model import Finding
+from qdoctor.model import Because, Finding
 from qdoctor.rules.affected import resting_on
 from qdoctor.rules.case import rule
-from qdoctor.rules.observed import what_happened
+from qdoctor.rules.observed import named
 from qdoctor.rules.remedies import use
 from qdoctor.speed import speedup
 
@@ -47,26 +47,24 @@ def find(case: Case) -> Iterator[Finding]:
     """Compare the probe that shows each int8 backend with half precision on the same device."""
     rows: dict[str, Any] = case.matrix.table("backends")["rows"]
     for backend in (name for name, row in rows.items() if row["product"] == "int8"):
-        for seen in _shown_by(case, backend):
-            half = _half(case, seen)
-            ratio = speedup(seen, half)
+        for timed in _timed(case, backend).values():
+            half = _half(case, timed[0])
+            ratio = speedup(timed[0], half)
             if half is not None and ratio is not None and ratio < SLOWER:
-                yield _slower(case, backend, ratio, (seen, half))
+                yield _slower(case, backend, ratio, [*timed, half])
 
 
-def _shown_by(case: Case, backend: str) -> list[Observation]:
-    """Return the first timed pass of a backend on each device: a layer may have several probes."""
-    first: dict[str | None, Observation] = {}
+def _timed(case: Case, backend: str) -> dict[str | None, list[Observation]]:
+    """Return the timed passes of a backend by device; the first is the layer in its plain form."""
+    found: dict[str | None, list[Observation]] = {}
     for seen in _passed(case):
         if backend in resting_on(case, seen) and "milliseconds" in seen.numbers:
-            first.setdefault(seen.device, seen)
-    return list(first.values())
+            found.setdefault(seen.device, []).append(seen)
+    return found
 
 
-def _slower(
-    case: Case, backend: str, ratio: float, pair: tuple[Observation, Observation]
-) -> Finding:
-    seen, half = pair
+def _slower(case: Case, backend: str, ratio: float, timed: list[Observation]) -> Finding:
+    seen = timed[0]
     sizes = " x ".join(f"{seen.numbers[key]:.0f}" for key in ("rows", "depth", "columns"))
     title = (
         f"{backend} takes {1 / ratio:.1f} times as long as half on {seen.device} ({sizes}): "
@@ -76,9 +74,14 @@ def _slower(
         rule=NAME,
         severity="note",
         title=title,
-        because=[what_happened(seen), what_happened(half)],
+        because=[_took(one) for one in timed],
         fixes=list(_faster(case, seen)),
     )
+
+
+def _took(seen: Observation) -> Because:
+    text = f"{named(seen)} took {seen.numbers['milliseconds']:.3g} ms"
+    return Because(text=text, source=f"probe {seen.probe}", strength="observed")
 
 
 def _passed(case: Case) -> list[Observation]:

@@ -44,8 +44,13 @@ def test_offers_first_what_ran_faster_here(ask: Ask) -> None:
 def test_a_layer_with_several_probes_is_told_once(machines: Path) -> None:
     outliers = timed("bnb_int8", "linear-outliers", 0.2)
     facts = from_json((machines / "described" / "h100.json").read_text(), Facts, "h100")
-    found = diagnose(facts, (HALF, SLOW, outliers))[1]
-    assert [one.title[:20] for one in found if one.rule == NAME] == ["bnb-int8 takes 3.0 t"]
+    (found,) = [one for one in diagnose(facts, (HALF, SLOW, outliers))[1] if one.rule == NAME]
+    assert found.title.startswith("bnb-int8 takes 3.0 times")
+    assert [one.text for one in found.because] == [
+        "bnb_int8 (linear) on cuda:0 took 0.09 ms",
+        "bnb_int8 (linear-outliers) on cuda:0 took 0.2 ms",
+        "half_gemm (half) on cuda:0 took 0.03 ms",
+    ]
 
 
 def test_needing_the_backend_does_not_make_it_an_error(ask: Ask) -> None:
