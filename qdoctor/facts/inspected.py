@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 FILE = "libraries-1.json"
 """The number changes with what is read from a library, or how."""
-_THREADS = 16  # they wait for the disk, mostly
-_WORTH_THREADS = 32
+_SMALL, _HEAD, _TAIL = 2**18, 2**14, 2**16  # bytes at a library's ends that hold its headers
 _MOST = 4096
 """Entries of one cache, the latest asked for: some 1500 libraries lie in a large environment."""
 
@@ -76,38 +76,17 @@ class Inspections(Generic[Held]):
         """Whether nothing is remembered at all: the first look at this machine."""
         return not self._known
 
-    def prefetch(self, paths: Iterable[Path | str]) -> None:
-        """Read side by side what is not remembered: a disk that is asked for much answers sooner.
+    def announce(self, paths: Iterable[Path | str]) -> None:
+        """Tell the system which files are about to be read, so that the disk is asked at once.
 
-        What cannot be read is left to ``read``, which raises it.
+        Only their beginnings and ends, where a library's headers lie; small ones whole. Reading
+        side by side instead costs more than it saves: headers are many small reads.
         """
-        unknown = [
-            one for one in dict.fromkeys(os.fspath(path) for path in paths) if self._is_news(one)
-        ]
-        if len(unknown) < _WORTH_THREADS:
+        if not hasattr(os, "posix_fadvise"):
             return
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a first look only
-
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for path, entry in zip(unknown, pool.map(self._attempt, unknown), strict=True):
-                if entry is not None:
-                    self._known[path] = entry
-                    self._news = True
-
-    def _is_news(self, path: str) -> bool:
-        try:
-            stamp = stamp_of(os.stat(path))  # noqa: PTH116 - paths are text here
-        except (OSError, ValueError):
-            return False
-        entry = self._known.get(path)
-        return entry is None or entry.stamp != stamp
-
-    def _attempt(self, path: str) -> _Entry[Held] | None:
-        try:
-            stamp = stamp_of(os.stat(path))  # noqa: PTH116 - paths are text here
-            return _Entry(stamp, self._read(Path(path)))
-        except Exception:  # noqa: BLE001 - whatever it is, read() will raise it again
-            return None
+        for path in dict.fromkeys(os.fspath(path) for path in paths):
+            with suppress(OSError, ValueError):
+                _will_need(path)
 
     def forget(self, path: Path | str) -> None:
         """Have a file read anew: what it told of depends on more than the file itself."""
@@ -127,6 +106,19 @@ class Inspections(Generic[Held]):
             Path(name).replace(folder / self._file)
         except (OSError, BadInput, UnicodeEncodeError):  # the last: a path that is no UTF-8
             return
+
+
+def _will_need(path: str) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        size = os.fstat(number).st_size
+        if size <= _SMALL:
+            os.posix_fadvise(number, 0, 0, os.POSIX_FADV_WILLNEED)
+            return
+        os.posix_fadvise(number, 0, _HEAD, os.POSIX_FADV_WILLNEED)
+        os.posix_fadvise(number, size - _TAIL, _TAIL, os.POSIX_FADV_WILLNEED)
+    finally:
+        os.close(number)
 
 
 def _load(path: Path, kind: type[Any]) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def read_native(reading: Reading, environ: Mapping[str, str]) -> Read:
     libraries = _inspected([*found.candidates, *_of_bitsandbytes(reading)], environ, unread)
     if not any(library.needs for library in libraries):
         return Read(_known_to_have_none(reading, libraries), unread)
-    libraries, glibcxx = _linked(libraries, reading, environ)
+    wheels = [one.path for one in found.candidates if one.package.startswith(_NVIDIA)]
+    libraries, glibcxx = _linked(libraries, wheels, reading, environ)
     return Read(_known_to_have_none(reading, libraries), unread, glibcxx)
 
 
@@ -85,7 +86,7 @@ def _inspected(
     inspections: Inspections[Inspected] = Inspections(_inspect, environ, file=FILE, kind=Inspected)
     libraries: dict[str, NativeLibrary] = {}
     if inspections.is_empty:
-        inspections.prefetch(one.path for one in found)
+        inspections.announce(one.path for one in found)
     for one in found:
         if one.path in libraries:
             continue
@@ -124,12 +125,14 @@ def _known_to_have_none(reading: Reading, found: list[NativeLibrary]) -> list[Na
 
 
 def _linked(
-    libraries: Sequence[NativeLibrary], reading: Reading, environ: Mapping[str, str]
+    libraries: Sequence[NativeLibrary],
+    wheels: Sequence[str],
+    reading: Reading,
+    environ: Mapping[str, str],
 ) -> tuple[list[NativeLibrary], str | None]:
-    """Say of each library which files it would be given."""
-    nvidia = [one.path for one in libraries if one.path and (one.package or "").startswith(_NVIDIA)]
+    """Say of each library which files it would be given; ``wheels``: libraries of NVIDIA's."""
     if sys.platform == "win32":
-        folders = [os.path.dirname(path) for path in nvidia]  # noqa: PTH120
+        folders = [os.path.dirname(path) for path in wheels]  # noqa: PTH120
         if torch := reading.folders.get("torch"):
             folders.insert(0, f"{torch}/lib")
         resolve = windows_resolver(dict.fromkeys(folders), environ)
@@ -139,7 +142,7 @@ def _linked(
         ], None
     if not sys.platform.startswith("linux"):
         return list(libraries), None
-    linker = Linker(reading, environ, nvidia)
+    linker = Linker(reading, environ, wheels)
     linked = [_listed(_with_files(one, linker)) for one in libraries]
     glibcxx = linker.glibcxx()
     linker.keep()

@@ -193,6 +193,18 @@ def test_torch_opens_by_path_what_its_own_paths_do_not_find(environment: Environ
     assert environment.short(environment.listed()["ext.so"].resolved) == GIVEN
 
 
+def test_torch_opens_libraries_that_link_nothing_of_cuda(environment: Environment) -> None:
+    source = OPENS.replace(")]", '), ("cuda_nvrtc", "libnvrtc.so.*[0-9]")]')
+    with_torch(environment, WHEELS, source + "\n_preload_cuda_deps()\n")
+    nvrtc = "nvidia/cuda_nvrtc/lib/libnvrtc.so.12"
+    environment.install(
+        "nvidia-cuda-nvrtc-cu12", {nvrtc: made.elf(("libm.so.6",), soname="libnvrtc.so.12")}
+    )
+    environment.install("ext", {"ext.so": made.elf(("libnvrtc.so.12",))})
+    resolved = environment.short(environment.listed()["ext.so"].resolved)
+    assert resolved == {"libnvrtc.so.12": nvrtc}
+
+
 def test_a_torch_that_opens_nothing_by_path_leaves_them_missing(environment: Environment) -> None:
     with_torch(environment, "")
     environment.install("ext", {"ext.so": made.elf((CUBLAS,))})
