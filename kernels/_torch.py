@@ -21,13 +21,13 @@ TIMED = (1024, 1024, 4096)
 compare: the first feed-forward layer of ViT-L-14 over 1024 tokens. No probe may take more than
 64 MiB of GPU memory, and 32-bit sums with their rescaled copies are ten times what a result is."""
 TIMED_ON_CPU = (64, 1024, 512)
-ROOM_MIB = 60
+ROOM_MIB = 54
 """What a kernel may take, first taken as one block that torch cuts everything from: left alone, it
-takes 20 MiB for each few that are asked for. Small tensors take 2 to 4 MiB beside it."""
-CLEARED_MIB, PIECE_MIB = 40, 4
+takes 20 MiB for each few that are asked for. Small tensors take up to 8 MiB beside it."""
+CLEARED_MIB, PIECE_MIB = 32, 4
 """What is cleared before each timed call, in pieces that fit between what lives. With the operands
-that is the 50 MiB of an H100's L2 cache, and all of an A100's; a GPU with more (RTX 4090: 72, B200:
-126) may keep them there."""
+that is more than an A100's L2 cache (40 MiB) and most of an H100's (50); a GPU with more (RTX 4090:
+72, B200: 126) may keep operands there, as it keeps those of a layer whose input was just made."""
 WARM_UPS = 5
 SPUN = 1000000
 """Clock cycles, half a millisecond, in which the timed launches queue up."""
