@@ -102,9 +102,10 @@ class Link:
         for at, spec in enumerate(self.plan["links"]):  # a link stands after the one it follows
             if spec["after"] in kept and number != self.number:
                 kept.add(at)
-            if at not in kept:
-                with contextlib.suppress(OSError):  # long closed
-                    os.close(spec["fd"])
+            if at not in kept and spec["fd"] in self.plan["open"]:
+                # Once only: afterwards the number may mean a file that an import has opened.
+                self.plan["open"].remove(spec["fd"])
+                os.close(spec["fd"])
 
     def say(self, **message: Any) -> None:
         """Send one packet; without an engine there is nothing left to do."""
@@ -237,6 +238,7 @@ def main(arguments: List[str]) -> int:
         return 2
     _beside("_forked")  # while nothing that is imported can stand in its way
     plan = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    plan["open"] = [spec["fd"] for spec in plan["links"]]
     Link(plan, 0, _beside("_foretold").Foretold(plan["capabilities"])).live()
     return 0
 

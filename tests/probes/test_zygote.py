@@ -112,6 +112,17 @@ def test_a_forked_probe_finds_what_a_fresh_one_would(probed: Probed) -> None:
     assert len(first["descriptors"]) <= 5  # 0, 1, 2, the folder just listed
 
 
+def test_files_that_an_import_opens_stay_open(probed: Probed, packages: Path) -> None:
+    """Sockets that a process lets go of must not be closed twice: their numbers come again."""
+    opens = "import os\nkept = [os.open(os.devnull, os.O_RDONLY) for _ in range(16)]\n"
+    for name in ("torch", "triton", "bitsandbytes"):
+        (packages / f"{name}.py").write_text(opens)
+    body = "[os.fstat(n) for m in list(sys.modules.values()) for n in getattr(m, 'kept', [])]"
+    for one in probed(ALL, body):
+        assert told(one)["modules"]
+        assert one.evidence == []
+
+
 def test_every_child_carries_a_mark_of_its_own(probed: Probed) -> None:
     marks = []
     for one in map(told, probed(BOTH)):
