@@ -83,12 +83,12 @@ def _missing(machine: Machine, matrix: Matrix, use: TritonUse) -> Iterator[Lack]
     for name, line in use.names.items():
         if has_name(machine, matrix, name) == "no":
             at_import = use.when == "import"
-            rule = _rule(machine, matrix, name, at_import=at_import)
+            rule = problem_of(machine, matrix, name, at_import=at_import)
             if rule is not None:
                 yield Lack(use.package, name, use.file, line, rule, at_import)
 
 
-def _rule(machine: Machine, matrix: Matrix, name: str, *, at_import: bool) -> str | None:
+def problem_of(machine: Machine, matrix: Matrix, name: str, *, at_import: bool) -> str | None:
     """Name the problem, by the releases that have the name: older ones, or only newer ones.
 
     One that no release has belongs to another maker's triton (MLU, Ascend): code for their devices,
@@ -98,7 +98,7 @@ def _rule(machine: Machine, matrix: Matrix, name: str, *, at_import: bool) -> st
     having = [
         one for one in matrix.versions("triton") if has(matrix, "triton", str(one), name) == "yes"
     ]
-    if own is not None and any(one < own for one in having):
+    if own is None or any(one <= own for one in having):
         return rule_of(name, matrix)
     if having:
         return TOO_OLD

@@ -13,11 +13,12 @@ import msgspec
 from qdoctor.layers.bnb_binaries import PACKAGE as BNB
 from qdoctor.layers.triton_uses import Lack, lacks
 from qdoctor.model import Finding
-from qdoctor.released import parsed, release
+from qdoctor.released import parsed
 from qdoctor.rules.case import accused
-from qdoctor.rules.remedies import by_hand, pip
+from qdoctor.rules.remedies import pip
 from qdoctor.rules.stale_package_shadowing import NAME as SHADOWING
 from qdoctor.rules.stale_package_shadowing import shadowing
+from qdoctor.rules.triton_name_in_text import change_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 _SHOWN = 3
-_LIBDEVICE = "extra.libdevice"
 
 
 def of_packages(
@@ -81,24 +81,12 @@ def _newer(case: Case, package: str, rule: str) -> list[Fix]:
 
 
 def _elsewhere(case: Case, lacking: list[Lack]) -> list[Fix]:
-    """Say under which name the installed triton has the function, for whoever changes the code."""
-    triton = case.machine.triton.value or ""
-    known = release(case.matrix, "triton", triton)
-    names: list[str] = known.facts.get("names", []) if known else []
+    """Say under which name the installed triton has a function, for whoever changes the code."""
     for lack in lacking:
-        if there := _now(lack.name, names):
-            why = f"in triton {triton} {lack.name} is {there} ({lack.file}:{lack.line} asks for it)"
-            return [by_hand("change-code", why, verify=lack.rule)]
+        where = f" ({lack.file}:{lack.line} asks for it)"
+        if fixes := change_code(case, lack.name, where=where, verify=lack.rule):
+            return fixes
     return []
-
-
-def _now(name: str, names: list[str]) -> str | None:
-    """Return the name of the same function below ``triton.language``; libdevice's, if it has it."""
-    last = name.rpartition(".")[2]
-    found = [
-        one for one in names if one.startswith("triton.language.") and one.endswith(f".{last}")
-    ]
-    return min(found, key=lambda one: (_LIBDEVICE not in one, len(one)), default=None)
 
 
 def _title(package: str, triton: str, lacking: list[Lack], *, broken: bool) -> str:

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers import driver_serves_torch, torch_fits_python, torch_has_sm
 from qdoctor.layers.triton_names import has_name
-from qdoctor.layers.triton_uses import TOO_OLD
+from qdoctor.layers.triton_uses import TOO_OLD, problem_of
 from qdoctor.model import Finding
 from qdoctor.released import has, parsed, release
 from qdoctor.rules.case import accused, rule
 from qdoctor.rules.packages_asking import of_packages
 from qdoctor.rules.remedies import pip
+from qdoctor.rules.triton_name_in_text import named
 from qdoctor.rules.what_if import all_yes, spans, with_package
 
 if TYPE_CHECKING:
@@ -48,14 +49,17 @@ def find(case: Case) -> Iterator[Finding]:
     found = list(of_packages(case, NAME, _fixes))
     yield from found
     told = accused(case, NAME, "which names the package asks for is not known")
-    if told and not found:
+    name = named(case, NAME)
+    problem = problem_of(case.machine, case.matrix, name, at_import=True) if name else None
+    sure = bool(case.machine.triton.value) and problem == NAME
+    if told and not found and (sure or not case.machine.triton.value):
         yield Finding(
             rule=NAME,
             severity="note",
             title=f"a package needs a newer triton than {case.machine.triton.value or 'this one'}",
             because=told.because,
-            fixes=_newer_torch(case, []),
-            undecided=told.undecided,
+            fixes=_newer_torch(case, [name] if name else []),
+            undecided=None if sure else told.undecided,
         )
 
 

@@ -55,3 +55,20 @@ def test_is_silent_where_older_releases_had_it(ask: Ask) -> None:
 def test_is_silent_where_triton_is_unknown(ask: Ask) -> None:
     packages = {"torch": None, "triton": None, "fla-core": "0.4.0"}
     assert NAME not in ask("h100", packages=packages, torch_cuda=None, triton_names=using(NEWER))
+
+
+MISSING = "AttributeError: module 'triton.language' has no attribute 'math'"
+
+
+def test_the_name_in_a_text_decides_by_the_releases_that_have_it(ask: Ask) -> None:
+    packages = {"torch": "2.0.1", "triton": "2.0.0", "bitsandbytes": None}
+    found = ask("h100", error=MISSING, packages=packages, torch_cuda=None)
+    first = next(iter(found.values()))
+    assert (first.rule, first.explains_error, first.undecided) == (NAME, True, None)
+    assert [fix.package for fix in first.fixes] == ["torch"]
+    assert "triton-api-moved-other" not in found
+
+
+def test_a_text_about_a_name_that_older_releases_had_is_another_problem(ask: Ask) -> None:
+    text = "ModuleNotFoundError: No module named 'triton.common'"
+    assert NAME not in ask("h100", error=text)
