@@ -65,7 +65,7 @@ def measured(reading: Reading, runs: int) -> dict[str, Any]:
             if number == 0:
                 could_drop = dropped
         warm = [timed(reading, environ) for _ in range(runs)]
-    libraries = [one for one in warm[0][1].libraries if one.needs is not None]
+    libraries = [one for one in warm[0][1].libraries if one.sm is not None]
     size = sum(Path(one.path or "").stat().st_size for one in libraries)
     return {
         "native_files": len(files),
