@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.implied_devices import NVIDIA, branch_of
 from qdoctor.layers.answer import Answer, no, unknown, yes
+from qdoctor.model import Because
 
 if TYPE_CHECKING:
     from qdoctor.machine import Machine
@@ -13,17 +14,27 @@ if TYPE_CHECKING:
     from qdoctor.model import Gpu
 
 
-def gpu_present(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001 - every layer's signature
+def gpu_present(machine: Machine, matrix: Matrix) -> Answer:
     """Is there an NVIDIA GPU that the process may see?"""
     known = machine.gpus
     if known.value is None:
-        return unknown(known.reason)
+        return _by_system(machine, matrix) or unknown(known.reason)
     gpu = machine.gpu
     if gpu is None:
         return no("no-cuda-gpu", _why_none(known.value), known.because)
     if gpu.vendor is None and gpu.sm is None and gpu.name is not None:
         return unknown(f"whether {gpu.name} is an NVIDIA GPU is not known")
     return yes(f"{gpu.name or 'an NVIDIA GPU'} is there", known.because)
+
+
+def _by_system(machine: Machine, matrix: Matrix) -> Answer | None:
+    """Answer for an operating system that has no CUDA at all."""
+    table = matrix.table("systems")
+    row = table["rows"].get(machine.os.value)
+    if row is None:
+        return None
+    because = Because(row["why"], table["sources"][row["source"]], row["strength"])
+    return no("no-cuda-gpu", row["why"], because, machine.os.because)
 
 
 def driver_knows_gpu(machine: Machine, matrix: Matrix) -> Answer:

@@ -49,10 +49,18 @@ def of_texts(  # noqa: PLR0913 - a rule has these parts
 
 
 def answer_to(case: Case, name: str, signal: Signal) -> dict[str, Any] | None:
-    """Return the row that says what a text means for a rule; None where there is none."""
+    """Return the row that says what a text means for a rule on this machine; None for none."""
     rows: list[dict[str, Any]] = case.matrix.table("answers")["rows"]
+    gpu = "known" if case.machine.usable_gpus else "unknown"
     return next(
-        (row for row in rows if row["rule"] == name and signal.signature in row["texts"]), None
+        (
+            row
+            for row in rows
+            if row["rule"] == name
+            and signal.signature in row["texts"]
+            and row.get("gpu", gpu) == gpu
+        ),
+        None,
     )
 
 
@@ -63,6 +71,7 @@ def answered(  # noqa: PLR0913, PLR0917 - a finding has these parts
     signal: Signal,
     row: dict[str, Any],
     undecided: str | None,
+    *further: Because,
 ) -> Finding:
     """Say what the table says of a text that was recognized."""
     source: str = case.matrix.table("answers")["sources"][row["source"]]
@@ -70,7 +79,7 @@ def answered(  # noqa: PLR0913, PLR0917 - a finding has these parts
         rule=name,
         severity=severity,
         title=row["title"],
-        because=[quoted(signal), Because(row["because"], source, row["strength"])],
+        because=[quoted(signal), Because(row["because"], source, row["strength"]), *further],
         fixes=[fix for one in row["fixes"] for fix in offered(case, name, one)],
         undecided=undecided,
     )

@@ -1,55 +1,29 @@
-"""A quantized module was moved or offloaded: not covered yet.
+"""A quantized model, or a part of it, is moved or cast in a way that is not supported.
 
 ## What it finds
-An error text of a quantized module that is not on the device where it can run.
+The texts by which transformers, diffusers, accelerate and bitsandbytes refuse `.to()`, `.cuda()`,
+`.half()` and offloading of quantized modules.
 
 ## Why it hurts
-Quantized weights carry a state that a plain move or an offload does not take along: calls fail, or
-the weights stay where they were.
+Quantized weights are packed, and their scales belong to them: moving or casting the parts breaks
+them, so the libraries refuse.
 
 ## How we know
-The text is known from public reports. Where each module lives, and which releases move what, is not
-examined yet: an audit of models is not part of this version.
+The checks that print the texts were read. Where accelerate's own call is what moves the model, it
+is `accelerate-transformers-mismatch`.
 
 ## Fix
-Leave a quantized model on the device it was loaded to; offload whole models
-(`enable_model_cpu_offload`) rather than layers.
+Place the model when it is loaded (`device_map`), leave out the calls, offload whole modules
+(`enable_model_cpu_offload`).
 
 ## When to ignore
-Never: the text means that something did not run.
+Where the text is a warning and the module stays where it should be.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from qdoctor.model import Finding
-from qdoctor.rules.case import accused, rule
-from qdoctor.rules.remedies import by_hand
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from qdoctor.rules.case import Case
+from qdoctor.rules.of_text import of_texts
 
 NAME = "quantized-model-moved"
-_OPEN = "where each quantized module lives: auditing models is not covered yet"
-_WHAT = "leave quantized modules where they were loaded, or use enable_model_cpu_offload"
 
-
-def find(case: Case) -> Iterator[Finding]:
-    """Say what an error text means, and what this version cannot look into."""
-    suspicion = accused(case, NAME, _OPEN)
-    if suspicion is None:
-        return
-    yield Finding(
-        rule=NAME,
-        severity="note",
-        title="a quantized module was moved or offloaded (auditing models is not covered yet)",
-        because=suspicion.because,
-        fixes=[by_hand("change-code", _WHAT)],
-        undecided=suspicion.undecided,
-    )
-
-
-RULE = rule(NAME, __doc__, find, covered=False)
+RULE = of_texts(NAME, __doc__, severity="note", undecided="which device each module is on")

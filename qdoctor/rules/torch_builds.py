@@ -33,12 +33,15 @@ def offers(case: Case, why: str, *, verify: str, also: Sequence[Layer] = ()) -> 
 
     The same release is left only if none of its builds works. Of several builds of one release the
     newest CUDA version is taken; of several ways to another release the one that reaches furthest.
-    ``also`` are further layers that must say yes with the build.
+    ``also`` are further layers that must say yes with the build. An operating system without CUDA
+    is offered none.
     """
+    if case.machine.os.value in case.matrix.table("systems")["rows"]:
+        return []
     version = parsed(case.machine.torch.value)
     if version is not None:
         own = version.public
-        same = [tag for tag in _tags(case, own) if _works(case, own, tag, also)]
+        same = [tag for tag in tags_of(case, own) if _works(case, own, tag, also)]
         if same:
             return [torch_build(f"=={own}", same[-1], why, verify=verify)]
     return _other_release(case, version, why, verify, also)
@@ -72,14 +75,14 @@ def _best(ways: list[tuple[Span, str]], version: Version | None) -> tuple[Span, 
 
 def _spans_of_tags(case: Case, also: Sequence[Layer]) -> dict[str, list[Span]]:
     known = [one for one in case.matrix.versions("torch") if not one.is_prerelease]
-    tags = {one: _tags(case, str(one)) for one in known}
+    tags = {one: tags_of(case, str(one)) for one in known}
     return {
         tag: runs(known, [tag in tags[one] and _works(case, str(one), tag, also) for one in known])
         for tag in sorted({tag for some in tags.values() for tag in some}, key=_number)
     }
 
 
-def _tags(case: Case, version: str) -> list[str]:
+def tags_of(case: Case, version: str) -> list[str]:
     """Return the CUDA builds of a torch release, the oldest CUDA version first."""
     found = release(case.matrix, "torch", version)
     if found is None:

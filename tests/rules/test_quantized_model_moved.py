@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -16,10 +17,18 @@ TEXT = (
 )
 
 
-def test_says_what_the_text_means_and_what_is_not_covered(ask: Ask) -> None:
+def test_names_what_to_leave_out(ask: Ask) -> None:
     first = next(iter(ask("s4-diffusers-moved", error=TEXT).values()))
-    assert (first.rule, first.explains_error, first.severity) == (NAME, True, "note")
-    assert "not covered yet" in (first.undecided or "")
+    assert (first.rule, first.explains_error, first.severity) == (NAME, True, "error")
+    assert first.fixes[0].action == "change-code"
+
+
+def test_offers_a_newer_bitsandbytes_only_where_it_is_older_or_unknown() -> None:
+    text = "ValueError: Calling `to()` is not supported for `4-bit` quantized models"
+    for version, offered in (("0.42.0", True), ("0.45.0", False), ("?", True)):
+        found = diagnose(Facts(packages={"bitsandbytes": version}), error=text)[1]
+        moved = next(one for one in found if one.rule == NAME)
+        assert ("upgrade" in {fix.action for fix in moved.fixes}) is offered
 
 
 def test_is_silent_on_another_text(ask: Ask) -> None:

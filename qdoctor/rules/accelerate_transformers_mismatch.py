@@ -1,0 +1,78 @@
+"""accelerate and transformers are of releases that do not go together.
+
+## What it finds
+transformers (or peft) calling accelerate in a way that this release does not know, accelerate
+moving a quantized model that transformers refuses to move, or an accelerate older than what
+transformers asks for.
+
+## Why it hurts
+Loading a quantized model, or making a Trainer, fails although both packages are there.
+
+## How we know
+The traceback shows accelerate's own call, or the text names what is missing; which releases have it
+was read from their wheels.
+
+## Fix
+Upgrade the older one of the two.
+
+## When to ignore
+Never: the call fails.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.model import Because, Finding, Fix
+from qdoctor.released import parsed
+from qdoctor.rules.case import quoted, rule
+from qdoctor.rules.of_names import missing
+from qdoctor.rules.of_text import of_texts
+from qdoctor.rules.remedies import pip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from packaging.version import Version
+
+    from qdoctor.rules.case import Case, Signal
+
+NAME = "accelerate-transformers-mismatch"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="note")
+_PACKAGE = "accelerate"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report releases of accelerate and transformers that refuse each other."""
+    yield from _OF_TEXTS.find(case)
+    yield from missing(case, NAME, "note")
+    for signal in case.signals_of(NAME):
+        if wanted := asked_of_accelerate(signal):
+            yield from _too_old(case, signal, wanted)
+
+
+def asked_of_accelerate(signal: Signal) -> Version | None:
+    """Return the release of accelerate that a text asks for; None where it names none."""
+    return parsed(signal.said.get("accelerate") or signal.said.get("accelerate2"))
+
+
+def _too_old(case: Case, signal: Signal, wanted: Version) -> Iterator[Finding]:
+    known = case.machine.package(_PACKAGE)
+    installed = parsed(known.value)
+    if installed is not None and installed >= wanted:
+        return  # then the check is misleading
+    absent = known.value == ""
+    why = f"transformers asks for accelerate {wanted} or newer"
+    read = known.because or Because(known.reason, "facts: packages", "inspected")
+    fix: Fix = pip("install" if absent else "upgrade", _PACKAGE, f">={wanted}", why, verify=NAME)
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title=why + (", and there is none" if absent else ""),
+        because=[quoted(signal), read],
+        fixes=[fix, Fix(action="restart-kernel", why="a notebook sees new packages after that")],
+        undecided=None if absent or installed else "which accelerate is installed",
+    )
+
+
+RULE = rule(NAME, __doc__, find)

@@ -1,0 +1,160 @@
+"""Makes a rule of names that a package has in some releases only: ``matrix/tables/api_names.json``.
+
+An error text names a keyword, an attribute or a name to import that is not there. The table says in
+which releases it is; the installed release, or else what the text gives away of it, decides whether
+that one is too old or too new.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from packaging.specifiers import SpecifierSet
+
+from qdoctor.model import Because, Finding, Fix
+from qdoctor.released import fact, parsed
+from qdoctor.rules.case import Rule, quoted, rule
+from qdoctor.rules.remedies import pip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Severity
+    from qdoctor.rules.case import Case, Signal
+
+Row: TypeAlias = dict[str, Any]
+State: TypeAlias = Literal["too-old", "too-new", "never", "present", "unknown"]
+
+_KINDS = ("keyword", "attribute", "imported")
+"""The groups of signatures that hold the name."""
+_UNNAMED = "__init__"
+_TELLING: dict[State, str] = {
+    "too-old": "{package} {version} does not have {name} yet",
+    "too-new": "{package} {version} does not have {name} any more",
+    "never": "no release of {package} has {name}",
+    "present": "{package} {version} has {name}: another copy of it runs",
+    "unknown": "this release of {package} does not have {name}",
+}
+
+
+def of_names(name: str, doc: str | None, *, severity: Severity) -> Rule:
+    """Make a rule that says of a missing name which releases have it, and what to write instead."""
+    return rule(name, doc, lambda case: missing(case, name, severity))
+
+
+def missing(case: Case, name: str, severity: Severity) -> Iterator[Finding]:
+    """Yield a finding for each text of the rule whose name the table knows."""
+    for signal in case.signals_of(name):
+        row = _row(case, name, signal)
+        if row is not None:
+            yield _finding(case, name, severity, signal, row)
+
+
+def _row(case: Case, name: str, signal: Signal) -> Row | None:
+    rows: list[Row] = case.matrix.table("api_names")["rows"]
+    named = next((signal.said[kind] for kind in _KINDS if kind in signal.said), None)
+    where = signal.said.get("on", _UNNAMED)
+    return next(
+        (
+            row
+            for row in rows
+            if row["rule"] == name and row["name"] == named and _fits(row, signal, where)
+        ),
+        None,
+    )
+
+
+def _fits(row: Row, signal: Signal, where: str) -> bool:
+    kind = "imported" if row["kind"] == "import" else row["kind"]
+    if kind not in signal.said:
+        return False
+    if kind == "imported":
+        return bool(where.partition(".")[0] == row["package"])
+    return "on" not in row or re.fullmatch(row["on"], where) is not None
+
+
+def _finding(case: Case, name: str, severity: Severity, signal: Signal, row: Row) -> Finding:
+    package = row["package"]
+    known = case.machine.package(package)
+    state = _state(case, row, signal)
+    version = known.value or ""
+    title = _TELLING[state].format(package=package, version=version, name=row["name"])
+    read = [known.because] if known.because else []
+    return Finding(
+        rule=name,
+        severity=severity,
+        title=" ".join(title.split()),
+        because=[quoted(signal), _history(case, row), *read],
+        fixes=list(_fixes(name, row, state)),
+        undecided=f"which release of {package} is installed" if state == "unknown" else None,
+    )
+
+
+def _state(case: Case, row: Row, signal: Signal) -> State:
+    since, removed = parsed(row.get("since")), parsed(row.get("removed"))
+    if since is None and removed is None:
+        return "never"
+    version = parsed(case.machine.package(row["package"]).value)
+    if version is None:
+        return _hinted(case, row, signal)
+    if since is not None and version < since:
+        return "too-old"
+    last = parsed(row.get("last"))
+    return "too-new" if last is not None and version > last else "present"
+
+
+def _hinted(case: Case, row: Row, signal: Signal) -> State:
+    """Decide by the table alone, else by what the text gives away of the release or of Python."""
+    if "removed" not in row:
+        return "too-old"
+    if "since" not in row or _newer_than(case, row, signal):
+        return "too-new"
+    return "too-old" if _python_is_too_old(case, row, signal) else "unknown"
+
+
+def _newer_than(case: Case, row: Row, signal: Signal) -> bool:
+    """Say whether the class in the text is unknown to the last release without the name."""
+    known = case.matrix.table("api_names")["architectures"]["known_by"].get(row.get("before"))
+    found = re.match(r"(\w+?)(?:For[A-Z]\w+|LMHeadModel|Model)\.", signal.said.get("on", ""))
+    return bool(known and found and found[1] not in known and not found[1].startswith("Auto"))
+
+
+def _python_is_too_old(case: Case, row: Row, signal: Signal) -> bool:
+    """Say whether a Python that does not name the class cannot run the release without the name."""
+    if "keyword" not in signal.said or "." in signal.said.get("on", ""):
+        return False
+    python = case.matrix.table("api_names")["unqualified_in_python"]["up_to"]
+    needed = fact(case.matrix, row["package"], row["removed"], "requires_python").value
+    return needed is not None and not SpecifierSet(needed).contains(python)
+
+
+def _history(case: Case, row: Row) -> Because:
+    """Say in which of the releases that were looked at the name is."""
+    spans = [
+        f"it is in {row['package']} from {row['since']} on" if "since" in row else "",
+        f"it is gone in {row['removed']} (still in {row['last']})" if "removed" in row else "",
+    ]
+    told = ", ".join(span for span in spans if span) or f"no release of {row['package']} has it"
+    source = case.matrix.table("api_names")["sources"][row["source"]]
+    return Because(f"{row['name']}: {told}", source, row["strength"])
+
+
+def _fixes(name: str, row: Row, state: State) -> Iterator[Fix]:
+    package = row["package"]
+    instead = Fix(action="change-code", why=row["instead"]) if "instead" in row else None
+    if state == "present":
+        yield Fix(
+            action="restart-kernel",
+            why=f"the process began before {package} was changed, or imports another copy of it",
+        )
+    if instead and state != "too-old":
+        yield instead
+    if "since" in row and state in {"too-old", "unknown"}:
+        why = f"{row['name']} is there from this release on"
+        yield pip("upgrade", package, f">={row['since']}", why, verify=name)
+    if instead and state == "too-old":
+        yield instead
+    if "removed" in row and state in {"too-new", "unknown"}:
+        why = f"{row['name']} is still there before this release"
+        yield pip("downgrade", package, f"<{row['removed']}", why, verify=name)

@@ -1,0 +1,28 @@
+"""The installed peft lacks what is called: a method, a keyword or a name of later releases.
+
+## What it finds
+A text that names something peft has in later releases only: `merge_and_unload`,
+`prepare_model_for_kbit_training`, or a setting in an adapter's configuration that a newer peft
+wrote (`corda_config`).
+
+## Why it hurts
+Adapters cannot be attached, loaded or merged.
+
+## How we know
+The releases that have the name were read from their wheels.
+
+## Fix
+Upgrade peft to a release that has it.
+
+## When to ignore
+Never: the call fails. For an adapter's configuration, deleting the unknown settings from
+`adapter_config.json` helps too.
+"""
+
+from __future__ import annotations
+
+from qdoctor.rules.of_names import of_names
+
+NAME = "peft-too-old"
+
+RULE = of_names(NAME, __doc__, severity="note")

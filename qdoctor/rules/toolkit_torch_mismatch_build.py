@@ -1,0 +1,93 @@
+"""An extension is compiled with a CUDA toolkit that does not fit torch's CUDA.
+
+## What it finds
+The texts by which torch, DeepSpeed, apex and flash-attn stop the build of an extension: nvcc is of
+another CUDA version than torch, or too old.
+
+## Why it hurts
+The package that is compiled while it is installed cannot be. Running torch is not concerned.
+
+## How we know
+The text states both versions.
+
+## Fix
+A toolkit of torch's CUDA version for the build (`CUDA_HOME`), or a build of torch for the toolkit's
+CUDA version; best of all a wheel that needs no compiler.
+
+## When to ignore
+If nothing is compiled: then the versions may differ (`version-misreading`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.model import Finding, Fix
+from qdoctor.rules.case import quoted, rule
+from qdoctor.rules.remedies import torch_build
+from qdoctor.rules.torch_builds import tags_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+NAME = "toolkit-torch-mismatch-build"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report a build that was stopped because of nvcc's version."""
+    for signal in case.signals_of(NAME):
+        toolkit = signal.said.get("toolkit") or case.machine.facts.toolkit_cuda
+        built = signal.said.get("built_with") or case.machine.torch_cuda.value
+        wanted = signal.said.get("needed")
+        yield Finding(
+            rule=NAME,
+            severity="note",
+            title=_title(toolkit, built, wanted),
+            because=[quoted(signal)],
+            fixes=list(_fixes(case, toolkit, built, wanted)),
+        )
+
+
+def _title(toolkit: str | None, built: str | None, wanted: str | None) -> str:
+    if wanted:
+        return f"nvcc is older than CUDA {wanted}, which this extension needs to be compiled"
+    return (
+        f"an extension is compiled with CUDA {toolkit or '?'}, while torch is built with "
+        f"CUDA {built or '?'}"
+    )
+
+
+def _fixes(case: Case, toolkit: str | None, built: str | None, wanted: str | None) -> Iterator[Fix]:
+    """Offer a toolkit for the build first: it changes nothing that runs."""
+    version = built if not wanted else f"{wanted} or newer"
+    if version:
+        yield Fix(
+            action="install-system",
+            name=f"cuda-toolkit {version}",
+            why=f"the build then uses torch's own version; point CUDA_HOME to it ({version}). "
+            "conda: `conda install -c nvidia cuda-nvcc`",
+        )
+        yield Fix(action="set-env", name="CUDA_HOME", why="where several toolkits are installed")
+    if toolkit and not wanted:
+        yield from _torch_for(case, toolkit)
+
+
+def _torch_for(case: Case, toolkit: str) -> Iterator[Fix]:
+    """Offer torch built for the toolkit's CUDA version: the installed release if it is, else any.
+
+    Nothing where no known release is built for that version.
+    """
+    tag = "cu" + toolkit.replace(".", "")
+    why = f"torch built for CUDA {toolkit}, which nvcc is of"
+    version = (case.machine.torch.value or "").partition("+")[0]
+    known = [str(one) for one in case.matrix.versions("torch")]
+    built = [one for one in known if tag in tags_of(case, one)]
+    if version in built:
+        yield torch_build(f"=={version}", tag, why, verify=NAME)
+    elif built:
+        yield torch_build(f">={built[0]},<={built[-1]}", tag, why, verify=NAME)
+
+
+RULE = rule(NAME, __doc__, find)

@@ -1,0 +1,63 @@
+"""accelerate-transformers-mismatch: where it fires, where not, and with unknown releases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "accelerate-transformers-mismatch"
+REFUSED = "ValueError: `.to` is not supported for `4-bit` or `8-bit` bitsandbytes models."
+DISPATCHED = (
+    '  File "/x/accelerate/big_modeling.py", line 391, in dispatch_model\n'
+    f"    model.to(device)\n{REFUSED}"
+)
+TRAINER = "ImportError: Using the `Trainer` with `PyTorch` requires `accelerate>=0.20.1`"
+KEYWORD = "TypeError: dispatch_model() got an unexpected keyword argument 'skip_keys'"
+
+
+def test_accelerates_own_call_asks_for_a_newer_accelerate(ask: Ask) -> None:
+    found = ask("h100", error=DISPATCHED, packages={"accelerate": "0.20.3"})
+    assert next(iter(found)) == NAME
+    assert (found[NAME].fixes[0].package, found[NAME].fixes[0].spec) == ("accelerate", ">=0.21.0")
+
+
+def test_a_new_accelerate_asks_for_a_newer_transformers(ask: Ask) -> None:
+    found = ask("h100", error=DISPATCHED, packages={"accelerate": "1.10.1"})[NAME]
+    assert found.fixes[0].package == "transformers"
+
+
+def test_unknown_releases_still_name_the_cause(ask: Ask) -> None:
+    assert ask("h100", error=DISPATCHED)[NAME].fixes[0].package == "accelerate"
+
+
+def test_the_programs_own_call_is_another_cause(ask: Ask) -> None:
+    found = ask("h100", error=REFUSED)
+    assert (next(iter(found)), NAME in found) == ("quantized-model-moved", False)
+
+
+def test_an_accelerate_below_what_is_asked_is_upgraded(ask: Ask) -> None:
+    found = ask("h100", error=TRAINER, packages={"accelerate": "0.19.0"})[NAME]
+    assert (found.fixes[0].action, found.fixes[0].spec) == ("upgrade", ">=0.20.1")
+    absent = ask("h100", error=TRAINER, packages={"accelerate": ""})[NAME]
+    assert (absent.fixes[0].action, absent.undecided) == ("install", None)
+
+
+def test_an_accelerate_that_is_new_enough_is_not_to_blame(ask: Ask) -> None:
+    assert NAME not in ask("h100", error=TRAINER, packages={"accelerate": "1.0.1"})
+
+
+def test_an_unknown_accelerate_leaves_the_text_open(ask: Ask) -> None:
+    assert ask("h100", error=TRAINER)[NAME].explains_error
+
+
+def test_a_keyword_of_later_releases(ask: Ask) -> None:
+    found = ask("h100", error=KEYWORD, packages={"accelerate": "0.18.0"})
+    assert next(iter(found)) == NAME
+    assert found[NAME].fixes[0].spec == ">=0.20.0"
+
+
+def test_is_silent_without_a_text(ask: Ask) -> None:
+    assert NAME not in ask("h100", packages={"accelerate": "0.18.0"})

@@ -1,0 +1,81 @@
+"""api-keyword-renamed: where it fires, where not, and where the release is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from qdoctor.diagnosis import diagnose
+from qdoctor.matrix import shipped
+from qdoctor.model import Facts, Finding, Python
+from qdoctor.rules.signatures import recognize
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "api-keyword-renamed"
+TEXT = "TypeError: {}() got an unexpected keyword argument '{}'"
+ROWS = shipped().table("api_names")["rows"]
+
+
+def first(error: str, **packages: str) -> Finding:
+    return diagnose(Facts(packages=packages or None), error=error)[1][0]
+
+
+def test_a_release_before_the_keyword_is_to_be_upgraded() -> None:
+    found = first(TEXT.format("__init__", "load_in_8bit"), transformers="4.21.3")
+    assert (found.rule, found.severity) == (NAME, "error")
+    assert (found.fixes[0].action, found.fixes[0].spec) == ("upgrade", ">=4.22.0")
+
+
+def test_a_release_after_the_keyword_asks_for_other_code_first() -> None:
+    found = first(TEXT.format("LlamaForCausalLM.__init__", "load_in_4bit"), transformers="5.1.0")
+    assert [fix.action for fix in found.fixes] == ["change-code", "downgrade"]
+    assert "BitsAndBytesConfig" in found.fixes[0].why
+
+
+def test_a_release_that_has_it_means_another_copy_runs() -> None:
+    found = first(TEXT.format("__init__", "load_in_8bit"), transformers="4.40.0")
+    assert found.fixes[0].action == "restart-kernel"
+
+
+def test_a_class_newer_than_the_keyword_gives_the_release_away() -> None:
+    found = first(TEXT.format("Qwen2ForCausalLM.__init__", "load_in_4bit"))
+    assert (found.fixes[0].action, found.undecided) == ("change-code", None)
+
+
+def test_a_text_without_the_class_comes_from_an_older_python() -> None:
+    found = first(TEXT.format("__init__", "load_in_4bit"))
+    assert (found.fixes[0].action, found.undecided) == ("upgrade", None)
+
+
+def test_an_unknown_release_offers_both_ways() -> None:
+    found = first(TEXT.format("LlamaForCausalLM.__init__", "load_in_4bit"))
+    assert [fix.action for fix in found.fixes] == ["change-code", "upgrade", "downgrade"]
+
+
+def test_a_keyword_that_never_was_is_called_otherwise() -> None:
+    found = first(TEXT.format("__init__", "load_in_8bit_fp32_cpu_offload"))
+    assert (found.rule, [fix.action for fix in found.fixes]) == (NAME, ["change-code"])
+    assert "llm_int8_enable_fp32_cpu_offload" in found.fixes[0].why
+
+
+def test_is_silent_on_a_keyword_of_someone_elses() -> None:
+    found = diagnose(Facts(python=Python(version="3.11")), error=TEXT.format("f", "colour"))[1]
+    assert found == []
+
+
+def test_is_silent_without_a_text(ask: Ask) -> None:
+    assert NAME not in ask("h100", packages={"transformers": "4.21.3"})
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row['kind']}-{row['name']}" for row in ROWS])
+def test_every_name_of_the_table_is_recognized(row: dict[str, str]) -> None:
+    texts = {
+        "keyword": TEXT.format("__init__", row["name"]),
+        "attribute": f"AttributeError: 'PeftModel' object has no attribute '{row['name']}'",
+        "import": f"ImportError: cannot import name '{row['name']}' from '{row['package']}' (/x)",
+    }
+    signals = recognize(texts[row["kind"]], shipped())
+    assert [row["rule"] in one.rules for one in signals] == [True]
+    assert row["name"] in signals[0].said.values()

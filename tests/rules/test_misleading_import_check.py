@@ -1,0 +1,56 @@
+"""misleading-import-check: where it fires, where not, and where torch is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding, Host
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "misleading-import-check"
+OLD = "ImportError: Using `load_in_8bit=True` requires Accelerate: `pip install accelerate`"
+NEW = "ImportError: Using `bitsandbytes` 4-bit quantization requires Accelerate: `pip install"
+TRAINER = "ImportError: Using the `Trainer` with `PyTorch` requires `accelerate>=0.20.1`"
+
+
+@pytest.mark.parametrize("text", [OLD, NEW])
+def test_with_cuda_and_a_gpu_the_process_is_to_be_restarted(ask: Ask, text: str) -> None:
+    found = ask("h100", error=text)
+    assert next(iter(found)) == NAME
+    assert (found[NAME].severity, found[NAME].fixes[0].action) == ("error", "restart-kernel")
+
+
+def test_what_is_known_to_be_absent_is_installed(ask: Ask) -> None:
+    found = ask("h100", error=OLD, packages={"accelerate": ""})[NAME]
+    assert (found.fixes[0].action, found.fixes[0].package) == ("install", "accelerate")
+
+
+def test_an_accelerate_that_is_new_enough_is_not_seen_yet(ask: Ask) -> None:
+    found = ask("h100", error=TRAINER, packages={"accelerate": "1.0.1"})
+    assert next(iter(found)) == NAME
+    assert found[NAME].fixes[0].action == "restart-kernel"
+
+
+def test_nothing_known_asks_for_a_build_with_cuda_and_stays_open() -> None:
+    found = diagnose(Facts(), error=OLD)[1]
+    assert (found[0].rule, found[0].fixes[0].action) == (NAME, "install-build")
+    assert found[0].undecided
+
+
+def test_a_mac_is_never_offered_a_build_with_cuda() -> None:
+    facts = Facts(host=Host(os="macos", machine="arm64"), packages={"torch": "2.1.2"})
+    for text in (OLD, NEW, "RuntimeError: No GPU found. A GPU is needed for quantization."):
+        found = diagnose(facts, error=text)[1]
+        assert found[0].rule == "no-cuda-gpu"
+        assert "install-build" not in {fix.action for one in found for fix in one.fixes}
+
+
+def test_foresees_the_check_on_a_machine_without_cuda(ask: Ask) -> None:
+    assert NAME in ask("cpu", packages={"transformers": "4.32.0"})
+    assert NAME not in ask("cpu", packages={"transformers": "4.31.0"})
+    assert NAME not in ask("h100", packages={"transformers": "4.32.0"})
+    assert NAME not in ask("cpu", packages={"transformers": None})

@@ -1,0 +1,46 @@
+"""toolkit-torch-mismatch-build: where it fires, where not, and where torch is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "toolkit-torch-mismatch-build"
+TEXT = (
+    "RuntimeError: The detected CUDA version ({}) mismatches the version that was used to compile "
+    "PyTorch ({}). Please make sure to use the same CUDA versions."
+)
+
+
+def first(text: str, **packages: str) -> Finding:
+    return diagnose(Facts(packages=packages or None), error=text)[1][0]
+
+
+def test_offers_a_toolkit_for_torch_and_a_torch_for_the_toolkit() -> None:
+    found = first(TEXT.format("12.1", "11.8"), torch="2.1.2+cu118")
+    assert (found.rule, found.severity) == (NAME, "error")
+    assert found.fixes[0].name == "cuda-toolkit 11.8"
+    assert [(one.spec, one.index) for one in found.fixes if one.package] == [("==2.1.2", "cu121")]
+
+
+def test_an_unknown_torch_is_offered_any_release_with_that_build() -> None:
+    builds = [one for one in first(TEXT.format("12.1", "11.8")).fixes if one.package == "torch"]
+    assert [one.index for one in builds] == ["cu121"]
+
+
+def test_offers_no_torch_for_a_toolkit_that_no_torch_is_built_for() -> None:
+    fixes = first(TEXT.format("12.7", "11.8")).fixes
+    assert "torch" not in {one.package for one in fixes}
+
+
+def test_a_minor_mismatch_is_another_text(ask: Ask) -> None:
+    text = "The detected CUDA version (12.4) has a minor version mismatch with the version that was"
+    assert NAME not in ask("h100", error=text)
+
+
+def test_is_silent_without_a_text(ask: Ask) -> None:
+    assert NAME not in ask("h100", toolkit_cuda="11.8")
