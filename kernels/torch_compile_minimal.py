@@ -43,9 +43,14 @@ SHAPE = (33, 77)
 """No multiple of any block: the generated code must mask, or handle what is left over."""
 GENERATED = {"gpu": re.compile(r"\btriton_\w*_fused_\w+"), "cpu": re.compile(r"\bcpp_fused_\w+")}
 """What inductor calls the kernels that it writes."""
-SETTINGS = {"compile_threads": 1, "cpp_cache_precompile_headers": False}
-"""Inductor's own, where this release has them: more threads leave processes of compilers running,
-and precompiled headers, 150 MB each, go into a folder of inductor's own and are left there."""
+SETTINGS = {
+    "compile_threads": 1,
+    "cpp_cache_precompile_headers": False,
+    "cpp.vec_isa_ok": False,
+}  # type: Dict[str, Any]
+"""Inductor's own, where this release has them. More threads leave processes of compilers running;
+precompiled headers, 150 MB each, go into a folder of inductor's own and stay there; and to try out
+which vector instructions the CPU has takes six more runs of the compiler than the answer needs."""
 
 
 def phase(text: str) -> None:
@@ -91,7 +96,7 @@ def _compiled(made: Any, torch: Any, variant: str, device: str) -> Dict[str, Any
     source = torch.Generator().manual_seed(8)
     x, y = (torch.randn(SHAPE, generator=source).to(device) for _ in range(2))
     counted, started = metrics.generated_kernel_count, time.perf_counter()
-    settings = {name: value for name, value in SETTINGS.items() if hasattr(config, name)}
+    settings = {name: value for name, value in SETTINGS.items() if _has(config, name)}
     with _fresh_cache() as folder, config.patch(settings), _on(torch, device):
         phase("compiling and running on " + device)
         got = torch.compile(two_operations, fullgraph=True, backend="inductor")(x, y).cpu()
@@ -131,6 +136,14 @@ def _switched_off() -> List[str]:
     """List the variables that make torch.compile do nothing, or say nothing, as they are set."""
     names = ("TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE", "TORCHDYNAMO_SUPPRESS_ERRORS")
     return ["{}={}".format(name, os.environ[name]) for name in names if os.environ.get(name)]
+
+
+def _has(config: Any, dotted: str) -> bool:
+    for name in dotted.split("."):
+        if not hasattr(config, name):
+            return False
+        config = getattr(config, name)
+    return True
 
 
 def _on(torch: Any, device: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -116,3 +117,11 @@ def test_on_a_real_gpu_inductor_writes_triton(start: Start) -> None:
     one = start("torch_compile_minimal").one("gpu")
     assert (one["outcome"], one["device"]) == ("passed", "cuda:0"), one
     assert "Triton triton_" in one["path_taken"]
+
+
+def test_only_settings_that_this_release_has_are_changed(load: Load) -> None:
+    kernel = load("torch_compile_minimal")
+    config = types.SimpleNamespace(compile_threads=8, cpp=types.SimpleNamespace(threads=1))
+    has = [name for name in kernel.SETTINGS if kernel._has(config, name)]
+    assert has == ["compile_threads"]
+    assert kernel._has(config, "cpp.threads")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import shutil
 import stat
@@ -51,10 +52,11 @@ def test_nothing_is_left_behind_and_no_torch_is_imported(start: Start, tmp_path:
     forbidden = tmp_path / "site" / "torch"
     forbidden.mkdir(parents=True)
     (forbidden / "__init__.py").write_text("raise RuntimeError('torch was imported')\n")
-    env = {"TMPDIR": str(scratch), "HOME": str(home)}
+    cuda = str(tmp_path / "cuda")  # as the engine does: what the driver keeps is not ours
+    env = {"TMPDIR": str(scratch), "HOME": str(home), "CUDA_CACHE_PATH": cuda}
     theirs = {"TRITON_CACHE_DIR": None}
     answer = start("triton_toolchain", env=env, paths=[forbidden.parent], environ=theirs)
-    assert answer.one("compiler")["outcome"] == "passed"
+    assert answer.one("compiler")["outcome"] == "passed", answer
     assert answer.one("cache")["path_taken"] == str(home / ".triton" / "cache")
     assert list(scratch.iterdir()) == list(home.iterdir()) == []
 
@@ -149,6 +151,8 @@ def test_a_driver_that_loads_and_that_triton_does_not_find_to_link(
 ) -> None:
     env = {"TRITON_LIBCUDA_PATH": str(tmp_path), "LD_LIBRARY_PATH": str(driver)}
     one = start("triton_toolchain", env=env).one("libcuda")
+    if one["outcome"] == "passed" and ctypes.util.find_library("cuda"):
+        pytest.skip("a real driver lies where the linker looks by itself")
     assert (one["outcome"], one["code"]) == ("failed", "libcuda-not-found")
     assert "libcuda" in one["detail"]
 
