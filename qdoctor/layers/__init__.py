@@ -15,6 +15,7 @@ from qdoctor.layers.bnb import (
     bnb_has_nf4,
     bnb_installed,
     bnb_libs_found,
+    bnb_ships_here,
 )
 from qdoctor.layers.bnb_import import bnb_imports
 from qdoctor.layers.driver import driver_serves_torch, libcuda_found
@@ -97,6 +98,7 @@ __all__ = [
     "bnb_int8_on_this_sm",
     "bnb_libs_found",
     "bnb_nf4_on_cpu",
+    "bnb_ships_here",
     "c_compiler_found",
     "driver_knows_gpu",
     "driver_serves_torch",

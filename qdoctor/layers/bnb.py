@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor import released
 from qdoctor.layers.answer import Answer, no, unknown, yes
-from qdoctor.layers.bnb_binaries import PACKAGE, chosen
+from qdoctor.layers.bnb_binaries import PACKAGE, chosen, shipped_here
 from qdoctor.layers.sms import is_integrated, runs_on
 from qdoctor.layers.torch import installed
 from qdoctor.model import Because
@@ -45,6 +45,11 @@ def bnb_accepts_torch(machine: Machine, matrix: Matrix) -> Answer:
 def bnb_has_cuda_binary(machine: Machine, matrix: Matrix) -> Answer:
     """Does bitsandbytes ship a native library for the CUDA version that torch was built for?"""
     return chosen(machine, matrix).answer
+
+
+def bnb_ships_here(machine: Machine, matrix: Matrix) -> Answer:
+    """Does bitsandbytes ship any library for CUDA for this system?"""
+    return shipped_here(machine, matrix)
 
 
 def bnb_binary_has_sm(machine: Machine, matrix: Matrix) -> Answer:

@@ -60,6 +60,16 @@ def chosen(machine: Machine, matrix: Matrix) -> Choice:
     return Choice(picked, answer, glibc)
 
 
+def shipped_here(machine: Machine, matrix: Matrix) -> Answer:
+    """Does bitsandbytes ship any library for CUDA for this system?"""
+    found = _available(machine, matrix)
+    if found.value is None or machine.os.value is None:
+        return unknown(found.reason or machine.os.reason)
+    if not found.value:
+        return _no_library_at_all(machine, matrix, found.because)
+    return yes(f"{PACKAGE} has libraries for CUDA for {machine.os.value}", found.because)
+
+
 def _pick(
     machine: Machine, matrix: Matrix, found: Sequence[Binary], because: Because | None
 ) -> tuple[Binary | None, Answer]:
@@ -117,8 +127,9 @@ def _exact(found: Sequence[Binary], cuda: str) -> Binary | None:
 def _nearest(found: Sequence[Binary], cuda: str) -> Binary | None:
     """Return the same CUDA version, else the newest older, else the oldest newer of its major."""
     wanted = parsed(cuda)
-    known = sorted((version, one.file, one) for one in found if (version := parsed(one.cuda)))
-    same = [(version, one) for version, _, one in known if wanted and version.major == wanted.major]
+    known = [(version, one) for one in found if (version := parsed(one.cuda))]
+    known.sort(key=lambda pair: (pair[0], pair[1].file))
+    same = [(version, one) for version, one in known if wanted and version.major == wanted.major]
     older = [one for version, one in same if wanted and version <= wanted]
     return older[-1] if older else next((one for _, one in same), None)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import bnb_binary_has_sm
+from qdoctor.layers import bnb_binary_has_sm, bnb_ships_here
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import serving, settled
@@ -31,6 +31,7 @@ from qdoctor.rules.torch_builds import offers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "bnb-no-sm-binary"
@@ -42,7 +43,7 @@ def find(case: Case) -> Iterator[Finding]:
     if suspicion is None:
         return
     why = "its library holds kernels for this GPU"
-    releases = serving(case, [bnb_binary_has_sm], why, verify=NAME)
+    releases = serving(case, [bnb_binary_has_sm], why, verify=NAME) or _unknown_build(case)
     why = "for its CUDA version bitsandbytes has kernels for this GPU"
     builds = offers(settled(case), why, verify=NAME, also=[bnb_binary_has_sm])
     yield Finding(
@@ -55,6 +56,14 @@ def find(case: Case) -> Iterator[Finding]:
         affects=needing(case, "bnb_binary_has_sm"),
         undecided=suspicion.undecided,
     )
+
+
+def _unknown_build(case: Case) -> list[Fix]:
+    """Offer the released wheels in the place of a build that is not known."""
+    if case.machine.bitsandbytes.value is not None:
+        return []
+    why = "the released wheels hold kernels for every GPU that they name"
+    return serving(case, [bnb_ships_here], why, verify=NAME)
 
 
 RULE = rule(NAME, __doc__, find, symptom_of=("torch-no-sm-binary",))

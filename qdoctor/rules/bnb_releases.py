@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qdoctor.layers import Layer
     from qdoctor.model import Fix
     from qdoctor.rules.case import Case
+    from qdoctor.rules.what_if import Condition
 
 BNB = "bitsandbytes"
 _INSTALLABLE = (bnb_accepts_torch, bnb_fits_libc, bnb_fits_python)
@@ -44,19 +45,21 @@ def importable(case: Case, why: str, *, verify: str) -> list[Fix]:
     return serving(told, [bnb_imports], why, verify=verify, guards=_INSTALLABLE)
 
 
-def serving(
+def serving(  # noqa: PLR0913 - what must fit, and what must not break
     case: Case,
     wanted: Sequence[Layer],
     why: str,
     *,
     verify: str,
     guards: Sequence[Layer] = _GUARDS,
+    also: Condition = lambda _: True,
 ) -> list[Fix]:
     """Offer the nearest release with which ``wanted`` layers say yes and no guard says no.
 
     Only a release that accepts the installed torch is offered: no fix may replace torch unsaid.
     """
-    return offer(case, BNB, all_yes(case, wanted, guards), why, verify=verify)
+    fits = all_yes(case, wanted, guards)
+    return offer(case, BNB, lambda one: also(one) and fits(one), why, verify=verify)
 
 
 def settled(case: Case) -> Case:

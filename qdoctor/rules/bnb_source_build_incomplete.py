@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, bnb_has_cuda_binary
 from qdoctor.layers.natives import libraries_of
-from qdoctor.model import Finding
+from qdoctor.model import Because, Finding
+from qdoctor.released import parsed
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import rule, suspect
@@ -64,6 +65,10 @@ def _holds_cuda(case: Case) -> Answer:
     answer = case.ask(bnb_has_cuda_binary)
     if answer.rule == NAME or libraries_of(case.machine, BNB):
         return answer
+    version = parsed(case.machine.bitsandbytes.value)
+    if version is not None and version.is_devrelease and case.signals_of(NAME):
+        text = f"bitsandbytes {version} is a development version, which no release is"
+        return Answer("no", text, (Because(text, "facts: packages.bitsandbytes", "inspected"),))
     return Answer("unknown", "which libraries the installed bitsandbytes holds was not read")
 
 
@@ -71,8 +76,18 @@ def _fixes(case: Case) -> list[Fix]:
     why = "the released wheel brings libraries for several CUDA versions"
     released = serving(case, [bnb_has_cuda_binary], why, verify=NAME)
     return [
-        *(released or _same_release(case, why)),
+        *(_as_wheels(released) or _same_release(case, why)),
         by_hand("rebuild", "built for CUDA its library is complete", verify=NAME),
+    ]
+
+
+def _as_wheels(offered: list[Fix]) -> list[Fix]:
+    """Call it an installation: whatever the copy calls itself, a released wheel takes its place."""
+    return [
+        one
+        if one.action == "reinstall"
+        else pip("install", BNB, one.spec or "", one.why, verify=NAME)
+        for one in offered
     ]
 
 

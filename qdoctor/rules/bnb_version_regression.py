@@ -1,16 +1,19 @@
-"""This bitsandbytes release lacks or breaks what is asked of it.
+"""This bitsandbytes release is broken for a use, or lacks what its neighbours have.
 
 ## What it finds
-A release without the 4-bit layers that its neighbours have.
+A release without 4-bit layers where one is needed, and releases that are known to be broken for
+some use: a file missing from the wheel, a module that asks its own package for a name that is gone,
+wrong results.
 
 ## Why it hurts
-Code that names `LinearNF4` or `LinearFP4` fails with a missing attribute.
+The layer cannot be built, the package cannot be imported, or results are wrong without an error.
 
 ## How we know
-The public names of each release are read from its wheel.
+The public names of each released wheel are listed; broken releases stand in the matrix (table
+`known_bad`), each with the file that shows it or the maintainers' own words.
 
 ## Fix
-Install the nearest release that has them.
+Install a release that has what is missing.
 
 ## When to ignore
 If nothing here needs what is missing.
@@ -18,17 +21,83 @@ If nothing here needs what is missing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdoctor.layers import bnb_has_fp4, bnb_has_nf4
-from qdoctor.rules.bnb_releases import serving
+from qdoctor.model import Because, Finding
+from qdoctor.released import cited, fits
+from qdoctor.rules.bnb_releases import BNB, serving
+from qdoctor.rules.case import accused, rule
 from qdoctor.rules.of_layer import of_layers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.machine import Machine
     from qdoctor.model import Fix
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Suspicion
 
 NAME = "bnb-version-regression"
+_TABLE = "known_bad"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report a release that lacks 4-bit layers, or is broken for a use."""
+    told = accused(case, NAME, "which release of bitsandbytes this is is not known")
+    rows = list(_rows(case))
+    yield from _LAYERS.find(case) if not told else ()
+    for row in rows:
+        if told or row["kind"] == "regression":
+            yield _known(case, row, told)
+    if told and not rows and not case.machine.bitsandbytes.value:
+        yield _suspected(case, told)
+
+
+def _rows(case: Case) -> Iterator[dict[str, Any]]:
+    """Yield what is known to be broken in the release that may be installed."""
+    version = case.machine.bitsandbytes.value
+    releases = [version] if version else [one.bitsandbytes.value for one in case.candidates]
+    for row in case.matrix.table(_TABLE)["rows"]:
+        if row["package"] != BNB or row["kind"] not in {"regression", "library-missing"}:
+            continue
+        if releases and all(one and fits(case.matrix, BNB, one, row["spec"]) for one in releases):
+            yield row
+
+
+def _known(case: Case, row: dict[str, Any], told: Suspicion | None) -> Finding:
+    bnb = f"bitsandbytes {case.machine.bitsandbytes.value or row['spec']}"
+    text = f"{bnb}: {row['text']}"
+    because = cited(case.matrix.table(_TABLE), row, text)
+    return Finding(
+        rule=NAME,
+        severity="note",
+        title=f"{bnb} is known to be broken",
+        because=[because, *(told.because if told else ())],
+        fixes=_repaired(case),
+        affects=row.get("affects", []),
+    )
+
+
+def _suspected(case: Case, told: Suspicion) -> Finding:
+    return Finding(
+        rule=NAME,
+        severity="note",
+        title="this bitsandbytes is a release that is known to be broken",
+        because=[Because("its text says so", "the error text", "observed"), *told.because],
+        fixes=_repaired(case),
+        undecided=told.undecided,
+    )
+
+
+def _repaired(case: Case) -> list[Fix]:
+    """Offer the nearest release of which nothing is known that ails this one."""
+    ailing = [row["spec"] for row in _rows(case)]
+
+    def sound(machine: Machine) -> bool:
+        version = machine.bitsandbytes.value or ""
+        return not any(fits(case.matrix, BNB, version, spec) for spec in ailing)
+
+    return serving(case, [], "this is repaired there", verify=NAME, also=sound)
 
 
 def _title(case: Case) -> str:
@@ -39,6 +108,7 @@ def _fixes(case: Case) -> list[Fix]:
     return serving(case, [bnb_has_nf4, bnb_has_fp4], "it has the 4-bit layers", verify=NAME)
 
 
-RULE = of_layers(
+_LAYERS = of_layers(
     NAME, __doc__, (bnb_has_nf4, bnb_has_fp4), severity="note", title=_title, fixes=_fixes
 )
+RULE = rule(NAME, __doc__, find)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import bnb_has_cuda_binary
+from qdoctor.layers import bnb_has_cuda_binary, bnb_ships_here
 from qdoctor.rules.bnb_releases import serving
 from qdoctor.rules.of_layer import of_layers
 
@@ -38,7 +38,7 @@ def _title(case: Case) -> str:
 
 def _fixes(case: Case) -> list[Fix]:
     why = "it has libraries for Windows"
-    return serving(case, [bnb_has_cuda_binary], why, verify=NAME)
+    return serving(case, [bnb_ships_here], why, verify=NAME)
 
 
 RULE = of_layers(
