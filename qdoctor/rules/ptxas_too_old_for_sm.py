@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import triton_int8_on_sm, triton_knows_sm
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing, running
-from qdoctor.rules.case import rule
+from qdoctor.rules.case import accused, rule
 from qdoctor.rules.observed import what_happened
 from qdoctor.rules.of_layer import of_layers
+from qdoctor.rules.remedies import pip
 from qdoctor.rules.toolchain import PROBE
+from qdoctor.rules.what_if import all_yes, nearest, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "ptxas-too-old-for-sm"
+_VARIABLES = {"ptxas-blackwell": "TRITON_PTXAS_BLACKWELL_PATH"}
+"""The variable that names a ptxas, by the name the ptxas gives itself; else TRITON_PTXAS_PATH."""
 
 
 def _title(case: Case) -> str:
@@ -48,11 +52,33 @@ def _title(case: Case) -> str:
 def _fixes(case: Case) -> list[Fix]:
     own = Fix(
         action="set-env",
-        name="TRITON_PTXAS_PATH",
+        name=_VARIABLES.get(case.said(NAME, "ptxas") or "", "TRITON_PTXAS_PATH"),
         why="it names the ptxas of a CUDA toolkit that knows this GPU",
         verify="triton_libdevice",
     )
-    return [own, *running(case, "it needs no Triton kernel", "bnb-nf4", "half")]
+    newer = _newer(case)
+    ways = [*newer, own] if _is_llvm(case) else [own, *newer]
+    return [*ways, *running(case, "it needs no Triton kernel", "bnb-nf4", "half")]
+
+
+def _is_llvm(case: Case) -> bool:
+    """Say whether triton's own LLVM does not know the GPU, which no other ptxas mends."""
+    signals = case.signals_of(NAME)
+    return bool(signals) and all("ptxas" not in signal.said for signal in signals)
+
+
+def _newer(case: Case) -> list[Fix]:
+    """Offer a triton that came with a ptxas for this GPU: unsafe, since torch pins its triton."""
+    sm = case.machine.sm.value
+    if sm is None:
+        return []
+    found = spans(case, "triton", all_yes(case, [triton_knows_sm]))
+    way = nearest(found, case.machine.triton.value)
+    if way is None or way[0] != "upgrade":
+        return []
+    package = "triton-windows" if case.machine.os.value == "windows" else "triton"
+    why = f"triton {way[1]} knows SM {sm}; torch pins its triton: upgrade torch, which brings it"
+    return [pip("upgrade", package, way[1].spec, why, verify=NAME, applicability="unsafe")]
 
 
 _READ = of_layers(
@@ -69,7 +95,8 @@ def find(case: Case) -> Iterator[Finding]:
     tried = [one for one in case.observations if (one.probe, one.variant) == (PROBE, "ptxas")]
     seen = next((one for one in tried if one.ran and one.numbers.get("sm") == own), None)
     if seen is None:
-        yield from _READ.find(case)
+        found = list(_READ.find(case))
+        yield from found or _accused(case)
     elif seen.code == NAME and (affects := needing(case, "triton_knows_sm")):
         yield Finding(
             rule=NAME,
@@ -78,6 +105,20 @@ def find(case: Case) -> Iterator[Finding]:
             because=[what_happened(seen)],
             fixes=_fixes(case),
             affects=affects,
+        )
+
+
+def _accused(case: Case) -> Iterator[Finding]:
+    """Keep what the text says where the data knows better: then another ptxas is taken."""
+    suspicion = accused(case, NAME, "which ptxas triton takes here")
+    if suspicion is not None:
+        yield Finding(
+            rule=NAME,
+            severity="note",
+            title=_title(case),
+            because=suspicion.because,
+            fixes=_fixes(case),
+            undecided=suspicion.undecided,
         )
 
 

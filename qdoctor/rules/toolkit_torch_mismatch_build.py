@@ -11,8 +11,8 @@ The package that is compiled while it is installed cannot be. Running torch is n
 The text states both versions.
 
 ## Fix
-A toolkit of torch's CUDA version for the build (`CUDA_HOME`), or a build of torch for the toolkit's
-CUDA version; best of all a wheel that needs no compiler.
+A build of torch for the toolkit's CUDA version, or a toolkit of torch's for the build
+(`CUDA_HOME`); best of all a wheel of the package, which needs no compiler.
 
 ## When to ignore
 If nothing is compiled: then the versions may differ (`version-misreading`).
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.remedies import torch_build
-from qdoctor.rules.torch_builds import tags_of
+from qdoctor.rules.torch_builds import refused, tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,30 +60,30 @@ def _title(toolkit: str | None, built: str | None, wanted: str | None) -> str:
 
 
 def _fixes(case: Case, toolkit: str | None, built: str | None, wanted: str | None) -> Iterator[Fix]:
-    """Offer a toolkit for the build first: it changes nothing that runs."""
-    version = built if not wanted else f"{wanted} or newer"
+    """Offer what pip can do, then a toolkit for the build, which changes nothing that runs."""
+    if toolkit and not wanted:
+        yield from _torch_for(case, toolkit)
+    version = f"{wanted} or newer" if wanted else built
     if version:
         yield Fix(
             action="install-system",
             name=f"cuda-toolkit {version}",
-            why=f"the build then uses torch's own version; point CUDA_HOME to it ({version}). "
-            "conda: `conda install -c nvidia cuda-nvcc`",
+            why=f"the build needs nvcc of CUDA {version}, with CUDA_HOME pointing to it; "
+            f"conda: `conda install -c nvidia cuda-nvcc`",
         )
         yield Fix(action="set-env", name="CUDA_HOME", why="where several toolkits are installed")
-    if toolkit and not wanted:
-        yield from _torch_for(case, toolkit)
 
 
 def _torch_for(case: Case, toolkit: str) -> Iterator[Fix]:
     """Offer torch built for the toolkit's CUDA version: the installed release if it is, else any.
 
-    Nothing where no known release is built for that version.
+    Nothing where no known release is built for that version, or none suits GPU and driver.
     """
     tag = "cu" + toolkit.replace(".", "")
     why = f"torch built for CUDA {toolkit}, which nvcc is of"
     version = (case.machine.torch.value or "").partition("+")[0]
     known = [str(one) for one in case.matrix.versions("torch")]
-    built = [one for one in known if tag in tags_of(case, one)]
+    built = [one for one in known if tag in tags_of(case, one) and not refused(case, one, tag)]
     if version in built:
         yield torch_build(f"=={version}", tag, why, verify=NAME)
     elif built:

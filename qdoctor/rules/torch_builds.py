@@ -101,5 +101,12 @@ def _works(case: Case, version: str, tag: str, also: Sequence[Layer]) -> bool:
     return all_yes(case, [*wanted, *also], _KEPT)(machine)
 
 
+def refused(case: Case, version: str, tag: str) -> bool:
+    """Say whether this machine's driver, Python, libc or GPU is known not to go with a build."""
+    machine = with_package(case.machine, case.matrix, "torch", f"{version}+{tag}")
+    asked = (torch_has_sm, *_KEPT)
+    return any(layer(machine, case.matrix).value == "no" for layer in asked)
+
+
 def _number(tag: str) -> int:
     return int(tag.removeprefix("cu") or 0)

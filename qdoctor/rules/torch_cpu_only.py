@@ -14,6 +14,9 @@ Windows and macOS from what the package index serves by default.
 ## Fix
 Install the CUDA build of the same release; the build is chosen for the driver and the GPU.
 
+Where torch itself is unknown, and this system's default build has no CUDA in any release, that is
+said as a note.
+
 ## When to ignore
 If this environment is meant to run on the CPU although the machine has a GPU.
 """
@@ -23,7 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import gpu_present, torch_has_cuda
-from qdoctor.model import Finding
+from qdoctor.model import Because, Finding
 from qdoctor.rules.affected import needing
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.torch_builds import offers
@@ -41,8 +44,10 @@ def find(case: Case) -> Iterator[Finding]:
     gpu = case.ask(gpu_present).value
     if gpu == "no" or (gpu == "unknown" and not case.signals_of(NAME)):
         return
-    suspicion = suspect(case, NAME, case.ask(torch_has_cuda))
+    answer = case.ask(torch_has_cuda)
+    suspicion = suspect(case, NAME, answer)
     if suspicion is None:
+        yield from _by_default(case) if answer.value == "unknown" else ()
         return
     yield Finding(
         rule=NAME,
@@ -52,6 +57,23 @@ def find(case: Case) -> Iterator[Finding]:
         fixes=offers(case, "a build with CUDA can use the GPU", verify=NAME),
         affects=["gpu", *needing(case, "gpu_present")],
         undecided=suspicion.undecided,
+    )
+
+
+def _by_default(case: Case) -> Iterator[Finding]:
+    """Note where torch is unknown that its default on this system has no CUDA in any release."""
+    table, system = case.matrix.table("torch_defaults"), case.machine.os
+    rows = [row for row in table["rows"] if row["os"] == system.value]
+    whole = [row for row in rows if (row["machine"], row["spec"], row["cuda"]) == ("*", "", "")]
+    if not whole or case.machine.torch.value is not None or case.signals:
+        return
+    row = whole[0]
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title=f"which torch is installed is not known, and {row['text']}",
+        because=[Because(row["text"], table["sources"][row["source"]], row["strength"])],
+        fixes=offers(case, "if it is the default build: one with CUDA", verify=NAME),
     )
 
 

@@ -24,10 +24,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, bnb_imports, gpu_present
-from qdoctor.model import Because, Finding, Gpu
+from qdoctor.model import Because, Finding, Fix, Gpu
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import importable
 from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.what_if import with_gpu
 
 if TYPE_CHECKING:
@@ -43,16 +44,31 @@ def find(case: Case) -> Iterator[Finding]:
     suspicion = suspect(case, NAME, _imports(case))
     if suspicion is None:
         return
-    bnb = case.machine.bitsandbytes.value
     yield Finding(
         rule=NAME,
         severity="error",
-        title=f"bitsandbytes {bnb or '?'} cannot be imported: triton asks for a GPU, there is none",
+        title=f"{_importing(case)} cannot be imported: triton asks for a GPU, there is none",
         because=[*suspicion.because, *_what_comes_next(case)],
-        fixes=importable(case, "its import leaves triton alone", verify=NAME),
+        fixes=list(_fixes(case)),
         affects=needing(case, "bnb_imports"),
         undecided=suspicion.undecided,
     )
+
+
+def _importing(case: Case) -> str:
+    """Name what is imported: bitsandbytes where it is known to be there, else some package."""
+    if case.machine.installed("bitsandbytes") != "yes":
+        return "a package with Triton kernels"
+    return f"bitsandbytes {case.machine.bitsandbytes.value or '?'}"
+
+
+def _fixes(case: Case) -> Iterator[Fix]:
+    if case.machine.installed("bitsandbytes") != "yes":
+        why = "triton looks for a GPU as soon as a kernel of some package is defined"
+        yield by_hand("change-hardware", why, verify=NAME)
+        why = "the package that the traceback names, if it is optional here"
+        yield Fix(action="uninstall", why=why)
+    yield from importable(case, "its import leaves triton alone", verify=NAME)
 
 
 def _imports(case: Case) -> Answer:

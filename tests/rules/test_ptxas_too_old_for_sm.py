@@ -65,3 +65,22 @@ def test_a_ptxas_that_was_not_asked_for_this_gpu_leaves_it_to_the_data(ask: Ask)
     others = (tried("passed", sm=None), tried("passed", sm=8.0), tried("passed", ran=False))
     for seen in others:
         assert NAME in ask("h100", observations=(seen,), **machine)
+
+
+def test_a_text_is_kept_where_the_data_knows_better(ask: Ask) -> None:
+    text = "ptxas fatal   : Value 'sm_90' is not defined for option 'gpu-name'"
+    found = ask("h100", error=text)[NAME]
+    assert (found.explains_error, found.fixes[0].name) == (True, "TRITON_PTXAS_PATH")
+
+
+def test_the_second_ptxas_has_a_variable_of_its_own(ask: Ask) -> None:
+    text = "ptxas-blackwell fatal   : Value 'sm_120a' is not defined for option 'gpu-name'"
+    found = ask("h100", error=text, gpus=BLACKWELL, packages=OLD, torch_cuda="12.1")[NAME]
+    assert found.fixes[0].name == "TRITON_PTXAS_BLACKWELL_PATH"
+
+
+def test_an_llvm_that_does_not_know_the_gpu_asks_for_a_newer_triton_first(ask: Ask) -> None:
+    text = "'sm_120' is not a recognized processor for this target (ignoring processor)"
+    found = ask("h100", error=text, gpus=BLACKWELL, packages=OLD, torch_cuda="12.1")[NAME]
+    assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "triton")
+    assert found.fixes[0].applicability == "unsafe"

@@ -20,10 +20,10 @@ def first(text: str, **packages: str) -> Finding:
     return diagnose(Facts(packages=packages or None), error=text)[1][0]
 
 
-def test_offers_a_toolkit_for_torch_and_a_torch_for_the_toolkit() -> None:
+def test_offers_a_torch_for_the_toolkit_and_a_toolkit_for_torch() -> None:
     found = first(TEXT.format("12.1", "11.8"), torch="2.1.2+cu118")
     assert (found.rule, found.severity) == (NAME, "error")
-    assert found.fixes[0].name == "cuda-toolkit 11.8"
+    assert [one.name for one in found.fixes][1:] == ["cuda-toolkit 11.8", "CUDA_HOME"]
     assert [(one.spec, one.index) for one in found.fixes if one.package] == [("==2.1.2", "cu121")]
 
 

@@ -49,3 +49,10 @@ def test_a_text_accuses_where_the_build_is_unknown(ask: Ask) -> None:
     found = ask("h100", error=text, packages={"torch": None}, torch_cuda=None)[NAME]
     assert found.explains_error
     assert found.severity == "error"
+
+
+def test_notes_that_the_default_of_windows_is_a_cpu_build_where_torch_is_unknown(ask: Ask) -> None:
+    unknown = {"packages": {"torch": None}, "torch_cuda": None}
+    found = ask("h100", host={"os": "windows", "libc": None}, **unknown)[NAME]
+    assert (found.severity, found.explains_error) == ("note", False)
+    assert found.fixes[0].action == "install-build"

@@ -43,3 +43,11 @@ def test_a_text_accuses_where_the_gpus_are_unknown(ask: Ask) -> None:
     text = "RuntimeError: 0 active drivers ([]). There should only be one."
     found = ask("h100", error=text, packages=PACKAGES, gpus=None, driver=None)
     assert found[NAME].explains_error
+
+
+def test_does_not_blame_bitsandbytes_where_it_is_not_known_to_be_there(ask: Ask) -> None:
+    text = "RuntimeError: 0 active drivers ([]). There should only be one."
+    unknown = {"bitsandbytes": None, "triton": None, "torch": None}
+    found = ask("h100", error=text, packages=unknown, gpus=None, driver=None)[NAME]
+    assert found.fixes[0].action == "change-hardware"
+    assert "bitsandbytes" not in found.title
