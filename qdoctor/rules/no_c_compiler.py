@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
+from qdoctor.rules.build_tools import of_this_system
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import system_package
 from qdoctor.rules.toolchain import of_part
@@ -43,12 +44,13 @@ def find(case: Case) -> Iterator[Finding]:
     if suspicion is None:
         return
     why = "triton compiles the launcher of each kernel with it"
+    usual = system_package("gcc", "apt-get install gcc libc6-dev", why, verify=NAME)
     yield Finding(
         rule=NAME,
         severity="warning",
         title="no C compiler works here: triton cannot compile the launcher of a kernel",
         because=suspicion.because,
-        fixes=[system_package("gcc", "apt-get install gcc libc6-dev", why, verify=NAME)],
+        fixes=of_this_system(case, NAME) or [usual],
         affects=needing(case, "triton_can_compile"),
         undecided=suspicion.undecided,
     )

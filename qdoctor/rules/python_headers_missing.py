@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
+from qdoctor.rules.build_tools import of_this_system
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import system_package
 from qdoctor.rules.toolchain import of_part
@@ -48,13 +49,13 @@ def find(case: Case) -> Iterator[Finding]:
     short = ".".join(version.split(".")[:2])
     exact = f"; for a Python {short} beside the system's it is python{short}-dev" if short else ""
     why = f"it holds Python.h{exact}; distributions other than Debian's kin call it python3-devel"
-    fix = system_package("python3-dev", "apt-get install python3-dev", why, verify=NAME)
+    usual = system_package("python3-dev", "apt-get install python3-dev", why, verify=NAME)
     yield Finding(
         rule=NAME,
         severity="warning",
         title="Python.h is missing: triton cannot compile the launcher of a kernel",
         because=suspicion.because,
-        fixes=[fix],
+        fixes=of_this_system(case, NAME) or [usual],
         affects=needing(case, "triton_can_compile"),
         undecided=suspicion.undecided,
     )

@@ -64,3 +64,10 @@ def test_the_probe_accuses_nobody_without_a_gpu(ask: Ask) -> None:
 def test_what_was_tried_of_another_part_says_nothing(ask: Ask) -> None:
     headers = tried("passed", variant="headers")
     assert NAME in ask("h100", observations=(headers,), host={"c_compiler": False})
+
+
+def test_windows_gets_the_compiler_that_triton_brings(ask: Ask) -> None:
+    text = "RuntimeError: Failed to find C compiler. Please specify via CC environment variable."
+    found = ask("h100", error=text, host={"os": "windows", "libc": None, "c_compiler": None})[NAME]
+    assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "triton-windows")
+    assert "apt-get" not in " ".join(fix.command or "" for fix in found.fixes)

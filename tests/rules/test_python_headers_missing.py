@@ -60,3 +60,11 @@ def test_headers_that_no_compiler_could_use_leave_it_to_the_facts(ask: Ask) -> N
     skipped = tried("skipped", "no-c-compiler")
     assert NAME in ask("h100", observations=(skipped,), python={"headers": False})
     assert NAME not in ask("h100", observations=(skipped,))
+
+
+def test_an_embeddable_python_of_windows_gets_copies(ask: Ask) -> None:
+    text = "include file 'Python.h' not found"
+    host, python = {"os": "windows", "libc": None}, {"headers": None}
+    found = ask("h100", error=text, host=host, python=python)[NAME]
+    assert found.fixes[0].action == "copy"
+    assert "apt-get" not in " ".join(fix.command or "" for fix in found.fixes)
