@@ -21,8 +21,26 @@ Never: the call fails. For an adapter's configuration, deleting the unknown sett
 
 from __future__ import annotations
 
-from qdoctor.rules.of_names import of_names
+from typing import TYPE_CHECKING
+
+from qdoctor.rules.case import rule
+from qdoctor.rules.of_names import missing
+from qdoctor.rules.of_text import of_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Finding
+    from qdoctor.rules.case import Case
 
 NAME = "peft-too-old"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 
-RULE = of_names(NAME, __doc__, severity="note")
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report what peft lacks: a name, or layers for quantized modules."""
+    yield from missing(case, NAME, "note")
+    yield from _OF_TEXTS.find(case)
+
+
+RULE = rule(NAME, __doc__, find)

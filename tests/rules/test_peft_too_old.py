@@ -39,3 +39,11 @@ def test_a_release_that_has_it_means_another_copy_runs(ask: Ask) -> None:
 def test_is_silent_on_other_attributes_and_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("h100", error="'PeftModel' object has no attribute 'paint'")
     assert NAME not in ask("h100", packages={"peft": "0.2.0"})
+
+
+def test_quantized_layers_that_peft_does_not_know(ask: Ask) -> None:
+    text = "ValueError: Target module Linear4bit(in_features=8, out_features=8) is not supported."
+    old = ask("h100", error=text, packages={"peft": "0.3.0"})[NAME]
+    assert (old.fixes[0].action, old.fixes[0].spec) == ("upgrade", ">=0.4.0")
+    new = ask("h100", error=text, packages={"peft": "0.12.0"})[NAME]
+    assert new.fixes[0].action == "run"
