@@ -31,6 +31,7 @@ _ESCAPES = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _BREAKS = re.compile(r"\r\n?|\x0b|\x0c|\x85|\u2028|\u2029")
 _DIGITS = re.compile(r"[0-9a-f]+")
+_AS_ZERO = str.maketrans("123456789", "000000000")
 
 
 def readable(text: str, cues: Sequence[str]) -> str:
@@ -58,13 +59,19 @@ def _places(text: str, cues: Iterable[str]) -> list[int]:
     """Where a cue stands; of lines that differ in their numbers only, the first."""
     seen: set[str] = set()
     places = []
-    for place in sorted(place for cue in cues for place in _found(text, cue)):
+    for place in sorted(place for cue in _present(text, cues) for place in _found(text, cue)):
         start = text.rfind("\n", max(0, place - 256), place) + 1 or max(0, place - 256)
         line = _DIGITS.sub("0", text[start : place + 64])
         if line not in seen:
             seen.add(line)
             places.append(place)
     return places
+
+
+def _present(text: str, cues: Iterable[str]) -> list[str]:
+    """Return the cues that may stand in the text: most logs repeat few lines with other numbers."""
+    kinds = "\n".join(set(text.translate(_AS_ZERO).split("\n")))
+    return [cue for cue in cues if cue.translate(_AS_ZERO) in kinds]
 
 
 def _found(text: str, cue: str) -> Iterator[int]:
