@@ -47,15 +47,20 @@ def judge(
 def select(verdicts: Sequence[Verdict], matrix: Matrix | None = None) -> str | None:
     """Return the backend to use: the usable one that is preferred; None where none is usable.
 
-    One that ran here faster than half comes before all that was not measured; among the others the
-    order of preference, with its reasons, is that of the table ``backends``.
+    One that ran here as fast as half comes first, what was not measured next, what ran slower than
+    half after half itself. Within each, the order of preference, with its reasons, is that of the
+    table ``backends``, which also says which difference is none.
     """
-    rows = (matrix or shipped()).table("backends")["rows"]
+    table = (matrix or shipped()).table("backends")
+    rows = table["rows"]
     usable = [one for one in verdicts if one.usable == "yes" and one.backend in rows]
 
-    def order(verdict: Verdict) -> tuple[bool, float]:
-        faster = (verdict.speedup_vs_half or 0.0) > 1.0 and verdict.backend != _BASELINE
-        return not faster, float(rows[verdict.backend]["preference"])
+    def order(verdict: Verdict) -> tuple[int, float]:
+        preference = float(rows[verdict.backend]["preference"])
+        speed = verdict.speedup_vs_half
+        if verdict.backend == _BASELINE or speed is None:
+            return 1, preference
+        return (0 if speed >= table["as_fast"]["ratio"] else 2), preference
 
     best = min(usable, key=order, default=None)
     return best.backend if best else None

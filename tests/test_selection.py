@@ -303,6 +303,24 @@ def test_what_ran_faster_than_half_is_selected_before_what_was_not_measured() ->
     assert select(list(unmeasured.values())) == "bnb-int8"
 
 
+def told(backend: str, speedup: float | None) -> Verdict:
+    return Verdict(backend=backend, usable="yes", reason="told", speedup_vs_half=speedup)
+
+
+def test_what_ran_slower_than_half_comes_after_half() -> None:
+    slow = [told("half", 1.0), told("bnb-int8", 0.45), told("bnb-nf4", 0.7)]
+    assert select(slow) == "half"
+    assert select([*slow, told("qdoctor-switchback", None)]) == "qdoctor-switchback"
+    assert select(slow[1:]) == "bnb-int8"
+
+
+def test_a_difference_inside_the_spread_decides_nothing() -> None:
+    for speed in (0.98, 1.0, 1.02):
+        assert (
+            select([told("half", 1.0), told("qdoctor-switchback", speed)]) == "qdoctor-switchback"
+        )
+
+
 @pytest.mark.parametrize(
     ("backend", "probe", "variant", "other"),
     [
