@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import fact, parsed
@@ -125,6 +126,9 @@ def _python_is_too_old(case: Case, row: Row, signal: Signal) -> bool:
     if "keyword" not in signal.said or "." in signal.said.get("on", ""):
         return False
     python = case.matrix.table("api_names")["unqualified_in_python"]["up_to"]
+    known = parsed(".".join((case.machine.python.value or python).split(".")[:2]))
+    if known is not None and known > Version(python):
+        return False  # then the text is from elsewhere
     needed = fact(case.matrix, row["package"], row["removed"], "requires_python").value
     return needed is not None and not SpecifierSet(needed).contains(python)
 
@@ -152,7 +156,8 @@ def _fixes(name: str, row: Row, state: State) -> Iterator[Fix]:
         yield instead
     if "since" in row and state in {"too-old", "unknown"}:
         why = f"{row['name']} is there from this release on"
-        yield pip("upgrade", package, f">={row['since']}", why, verify=name)
+        below = f",<{row['removed']}" if "removed" in row else ""
+        yield pip("upgrade", package, f">={row['since']}{below}", why, verify=name)
     if instead and state == "too-old":
         yield instead
     if "removed" in row and state in {"too-new", "unknown"}:

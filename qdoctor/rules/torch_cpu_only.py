@@ -26,9 +26,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import gpu_present, torch_has_cuda
-from qdoctor.model import Because, Finding
+from qdoctor.model import Because, Finding, Fix
 from qdoctor.rules.affected import needing
-from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.case import quoted, rule, suspect
+from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.torch_builds import offers
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ NAME = "torch-cpu-only"
 def find(case: Case) -> Iterator[Finding]:
     """Report a CPU build of torch beside a CUDA GPU."""
     gpu = case.ask(gpu_present).value
-    if gpu == "no" or (gpu == "unknown" and not case.signals_of(NAME)):
+    if gpu == "no":
+        yield from _without_gpu(case)
+        return
+    if gpu == "unknown" and not case.signals_of(NAME):
         return
     answer = case.ask(torch_has_cuda)
     suspicion = suspect(case, NAME, answer)
@@ -57,6 +61,24 @@ def find(case: Case) -> Iterator[Finding]:
         fixes=offers(case, "a build with CUDA can use the GPU", verify=NAME),
         affects=["gpu", *needing(case, "gpu_present")],
         undecided=suspicion.undecided,
+    )
+
+
+def _without_gpu(case: Case) -> Iterator[Finding]:
+    """Explain a text that only a build without CUDA prints, where no other build would help."""
+    alone = [one for one in case.signals_of(NAME) if one.rules == (NAME,)]
+    if not alone or case.ask(torch_has_cuda).value == "yes":
+        return
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title="the program asks torch for CUDA, which is not in this build and has no GPU here",
+        because=[quoted(alone[0]), *case.ask(gpu_present).because[:1]],
+        fixes=[
+            Fix(action="change-code", why='use the device "cpu", or "mps" on Apple silicon'),
+            by_hand("change-hardware", "CUDA runs on NVIDIA GPUs only", verify=NAME),
+        ],
+        affects=["gpu"],
     )
 
 

@@ -25,7 +25,7 @@ def first(error: str, **packages: str) -> Finding:
 def test_a_release_before_the_keyword_is_to_be_upgraded() -> None:
     found = first(TEXT.format("__init__", "load_in_8bit"), transformers="4.21.3")
     assert (found.rule, found.severity) == (NAME, "error")
-    assert (found.fixes[0].action, found.fixes[0].spec) == ("upgrade", ">=4.22.0")
+    assert (found.fixes[0].action, found.fixes[0].spec) == ("upgrade", ">=4.22.0,<5.0.0")
 
 
 def test_a_release_after_the_keyword_asks_for_other_code_first() -> None:
@@ -47,6 +47,12 @@ def test_a_class_newer_than_the_keyword_gives_the_release_away() -> None:
 def test_a_text_without_the_class_comes_from_an_older_python() -> None:
     found = first(TEXT.format("__init__", "load_in_4bit"))
     assert (found.fixes[0].action, found.undecided) == ("upgrade", None)
+
+
+def test_a_known_newer_python_takes_that_hint_away() -> None:
+    facts = Facts(python=Python(version="3.12.1"))
+    found = diagnose(facts, error=TEXT.format("__init__", "load_in_4bit"))[1][0]
+    assert [fix.action for fix in found.fixes] == ["change-code", "upgrade", "downgrade"]
 
 
 def test_an_unknown_release_offers_both_ways() -> None:

@@ -80,3 +80,8 @@ def test_no_pattern_runs_away(row: dict[str, Any]) -> None:
     began = time.perf_counter()
     re.compile(row["pattern"], re.MULTILINE).findall(text)
     assert time.perf_counter() - began < 20  # seconds: a pattern that runs away takes hours
+
+
+@pytest.mark.parametrize(("row", "text"), [one for one in EXAMPLES if one[1].count("`") > 1])
+def test_a_forum_that_takes_backticks_as_markup_hides_nothing(row: str, text: str) -> None:
+    assert row in ids(text.replace("`", ""))

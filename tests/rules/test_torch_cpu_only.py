@@ -56,3 +56,11 @@ def test_notes_that_the_default_of_windows_is_a_cpu_build_where_torch_is_unknown
     found = ask("h100", host={"os": "windows", "libc": None}, **unknown)[NAME]
     assert (found.severity, found.explains_error) == ("note", False)
     assert found.fixes[0].action == "install-build"
+
+
+def test_a_mac_is_told_to_ask_for_another_device(ask: Ask) -> None:
+    text = "AssertionError: Torch not compiled with CUDA enabled"
+    unknown = {"packages": {"torch": None}, "torch_cuda": None, "gpus": None, "driver": None}
+    found = ask("h100", error=text, host={"os": "macos", "libc": None}, **unknown)[NAME]
+    assert (found.explains_error, found.fixes[0].action) == (True, "change-code")
+    assert "install-build" not in {fix.action for fix in found.fixes}
