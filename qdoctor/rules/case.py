@@ -24,7 +24,8 @@ class Signal(msgspec.Struct, frozen=True):
     ``rules`` are the problems known to print it, the likeliest first; ``line`` is the line it
     ends on and ``position`` where; ``said`` holds what the text itself states (a version, a CUDA
     release), by the names of the signature's groups; ``printed_by`` which releases of a package can
-    print it, as a specifier set.
+    print it, as a specifier set; ``asked_by`` the installed modules whose calls led there, as the
+    traceback above it says, the last call first.
     """
 
     signature: str
@@ -34,6 +35,7 @@ class Signal(msgspec.Struct, frozen=True):
     source: str
     said: dict[str, str] = msgspec.field(default_factory=dict)
     printed_by: dict[str, str] = msgspec.field(default_factory=dict)
+    asked_by: tuple[str, ...] = ()
 
 
 class Case(msgspec.Struct, frozen=True):

@@ -1,16 +1,20 @@
-"""A package requires another torch than the one installed.
+"""A package asks for a newer torch than the one installed.
 
 ## What it finds
-A bitsandbytes whose own requirement excludes the installed torch.
+An error text that names what this torch does not have yet (`module 'torch' has no attribute
+'int1'`, `No module named 'torch.nn.attention'`), or a bitsandbytes whose own requirement excludes
+the installed torch.
 
 ## Why it hurts
-It calls what this torch does not have yet: importing it or its first call fails.
+The package calls what is not there: importing it or its first call fails.
 
 ## How we know
-The requirement is read from the package's METADATA, installed or released.
+When a name came to torch is read from the wheels of its releases; what bitsandbytes requires from
+its METADATA, installed or released.
 
 ## Fix
-Install the release that accepts this torch, or a newer torch with everything built against it.
+Install a torch that has the name, with everything built against torch; or an older release of the
+package that asks, which the traceback names. For bitsandbytes: the release that accepts this torch.
 
 ## When to ignore
 If the package is not used.
@@ -22,13 +26,25 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers import bnb_accepts_torch
 from qdoctor.rules.bnb_releases import serving
+from qdoctor.rules.case import rule
 from qdoctor.rules.of_layer import of_layers
+from qdoctor.rules.torch_names import finding, told
 
 if TYPE_CHECKING:
-    from qdoctor.model import Fix
+    from collections.abc import Iterator
+
+    from qdoctor.model import Finding, Fix
     from qdoctor.rules.case import Case
 
 NAME = "package-needs-newer-torch"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report names that came to torch later, and a bitsandbytes that does not accept this torch."""
+    for signal, known, state in told(case, NAME):
+        if state != "too-new" and not (state == "present" and known.came is None):
+            yield finding(case, NAME, signal, known, state)
+    yield from (one for one in _OF_BNB.find(case) if one.undecided is None)
 
 
 def _title(case: Case) -> str:
@@ -40,6 +56,8 @@ def _fixes(case: Case) -> list[Fix]:
     return serving(case, [bnb_accepts_torch], "it accepts this torch", verify=NAME)
 
 
-RULE = of_layers(
+_OF_BNB = of_layers(
     NAME, __doc__, (bnb_accepts_torch,), severity="warning", title=_title, fixes=_fixes
 )
+
+RULE = rule(NAME, __doc__, find)

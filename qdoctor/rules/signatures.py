@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdoctor.rules.case import Signal
 from qdoctor.rules.error_text import readable
+from qdoctor.rules.traceback_calls import callers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,7 @@ def _matches(row: dict[str, Any], sources: dict[str, str], text: str) -> Iterato
             source=sources[row["source"]],
             said={name: said for name, said in match.groupdict().items() if said},
             printed_by=row.get("printed_by", {}),
+            asked_by=callers(text, match.end()),
         )
 
 

@@ -25,3 +25,70 @@ def test_is_silent_on_a_torch_that_is_accepted(ask: Ask) -> None:
 
 def test_is_silent_where_torch_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("h100", packages={"torch": None}, torch_cuda=None)
+
+
+INT1 = "AttributeError: module 'torch' has no attribute 'int1'"
+ATTENTION = "ModuleNotFoundError: No module named 'torch.nn.attention'"
+CALLED = (
+    "Traceback (most recent call last):\n"
+    '  File "/x/site-packages/diffusers/__init__.py", line 5, in <module>\n'
+    '  File "/x/site-packages/torchao/dtypes/uint.py", line 9, in <module>\n'
+    f"    torch.int1: 1,\n{INT1}"
+)
+
+
+def first_of(found: dict[str, Finding]) -> Finding:
+    return next(iter(found.values()))
+
+
+def test_a_name_that_came_later_asks_for_that_torch_from_the_same_index(ask: Ask) -> None:
+    found = first_of(ask("a100", error=INT1, packages={"torch": "2.5.1+cu121", "triton": "3.1.0"}))
+    assert (found.rule, found.severity, found.explains_error) == (NAME, "error", True)
+    fix = found.fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("upgrade", "torch", ">=2.6.0")
+    assert (
+        fix.index is not None
+    )  # the release that has the name is not built for CUDA 12.1 any more
+    assert fix.command is not None
+    assert fix.command.endswith(f"/{fix.index}")
+
+
+def test_a_torch_without_cuda_stays_without(ask: Ask) -> None:
+    packages = {"torch": "2.2.1+cpu", "triton": "", "bitsandbytes": None}
+    found = first_of(ask("cpu", error=ATTENTION, packages=packages, torch_cuda=""))
+    assert (found.rule, found.fixes[0].index) == (NAME, "cpu")
+
+
+def test_the_package_that_asks_may_be_taken_back(ask: Ask) -> None:
+    packages = {"torch": "2.5.1", "triton": "3.1.0", "torchao": "0.12.0"}
+    fixes = first_of(ask("a100", error=CALLED, packages=packages, torch_cuda=None)).fixes
+    assert [(fix.action, fix.package) for fix in fixes] == [
+        ("upgrade", "torch"),
+        ("downgrade", "torchao"),
+    ]
+    assert fixes[1].spec == "<0.12.0"
+
+
+def test_where_python_is_too_old_for_that_torch_the_asker_comes_first(ask: Ask) -> None:
+    packages = {"torch": "2.4.1", "triton": "3.0.0", "torchao": "0.12.0", "bitsandbytes": None}
+    python = {"version": "3.8.20"}
+    found = first_of(ask("a100", error=CALLED, packages=packages, torch_cuda=None, python=python))
+    assert [fix.action for fix in found.fixes] == ["downgrade", "use-python", "upgrade"]
+
+
+def test_of_an_unknown_torch_the_history_of_the_name_decides(ask: Ask) -> None:
+    packages = {"torch": None, "triton": None, "bitsandbytes": None}
+    found = first_of(ask("a100", error=INT1, packages=packages, torch_cuda=None))
+    assert (found.rule, found.undecided, found.fixes[0].spec) == (NAME, None, ">=2.6.0")
+
+
+def test_a_torch_that_has_the_name_is_another_copy(ask: Ask) -> None:
+    found = first_of(ask("h100", error=INT1))
+    assert (found.rule, found.fixes[0].action) == (NAME, "restart-kernel")
+
+
+def test_a_name_that_torch_never_had_is_no_question_of_its_release(ask: Ask) -> None:
+    text = "AttributeError: module 'torch' has no attribute 'paint'"
+    assert NAME not in ask("h100", error=text)
+    circular = f"AttributeError: partially initialized {INT1[16:]}"
+    assert NAME not in ask("h100", error=circular)

@@ -1,0 +1,143 @@
+"""When a name of torch came and went, and what to do where a text says that it is missing.
+
+The history is data, read from torch's wheels (``matrix/tables/torch_names.json``); a name that
+every release has, or none, says nothing about the installed one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from qdoctor.layers import torch_fits_python
+from qdoctor.model import Because, Finding, Fix
+from qdoctor.released import cited, parsed
+from qdoctor.rules.case import quoted
+from qdoctor.rules.packages_in_text import newer, older
+from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.torch_index import moved_torch
+from qdoctor.rules.what_if import with_package
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.matrix import Matrix
+    from qdoctor.rules.case import Case, Signal
+
+State: TypeAlias = Literal["too-old", "too-new", "present", "unknown"]
+
+_TELLING: dict[State, str] = {
+    "too-old": "torch {version} does not have {name} yet",
+    "too-new": "torch {version} does not have {name} any more",
+    "present": "torch {version} has {name}: another copy of torch runs",
+    "unknown": "this release of torch does not have {name}",
+}
+
+
+class History(msgspec.Struct, frozen=True):
+    """The first release that has a name, and the first that lacks it again; None: it did not."""
+
+    name: str
+    came: str | None
+    went: str | None
+    because: Because
+
+
+def history(matrix: Matrix, name: str) -> History | None:
+    """Return when a dotted name of torch came and went; None for one that is not known to have."""
+    module, _, own = name.rpartition(".")
+    table = matrix.table("torch_names")
+    row = table["rows"].get(module)
+    if row is None:
+        return None
+    came, went = (
+        next((release for release, names in row[when].items() if own in names), None)
+        for when in ("came", "went")
+    )
+    if came is None and went is None:
+        return None
+    said = [f"came with torch {came}"] if came else []
+    said += [f"is gone from torch {went} on"] if went else []
+    return History(name, came, went, cited(table, row, f"{name} {' and '.join(said)}"))
+
+
+def told(case: Case, rule: str) -> Iterator[tuple[Signal, History, State]]:
+    """Yield the names of torch that texts of ``rule`` say are missing, and what is wrong there."""
+    for signal in case.signals_of(rule):
+        known = history(case.matrix, _named(signal))
+        if known is not None:
+            yield signal, known, _state(case, known)
+
+
+def finding(case: Case, rule: str, signal: Signal, known: History, state: State) -> Finding:
+    """Report one missing name."""
+    torch = case.machine.torch
+    title = _TELLING[state].format(version=torch.value or "", name=known.name)
+    fixes = _restarted() if state == "present" else list(_fixes(case, rule, signal, known, state))
+    open_ = {"present": "which torch is really imported", "unknown": "which torch is installed"}
+    return Finding(
+        rule=rule,
+        severity="warning",
+        title=" ".join(title.split()),
+        because=[quoted(signal), known.because, *([torch.because] if torch.because else [])],
+        fixes=fixes,
+        undecided=open_.get(state),
+    )
+
+
+def _named(signal: Signal) -> str:
+    said = signal.said
+    if "missing" in said:
+        return said["missing"]
+    if "tensor" in said:
+        return f"torch.Tensor.{said['tensor']}"
+    if "attribute" in said:
+        return f"{said['within']}.{said['attribute']}"
+    return f"{said.get('origin', '')}.{said.get('imported', '')}"
+
+
+def _state(case: Case, known: History) -> State:
+    """Say which way the installed torch is wrong; of an unknown one the history decides."""
+    came, went = parsed(known.came), parsed(known.went)
+    version = parsed(case.machine.torch.value)
+    if version is None and came and went:
+        return "unknown"
+    if version is None:
+        return "too-old" if came else "too-new"
+    if came is not None and version < came:
+        return "too-old"
+    return "too-new" if went is not None and version >= went else "present"
+
+
+def _fixes(case: Case, rule: str, signal: Signal, known: History, state: State) -> Iterator[Fix]:
+    if state in {"too-old", "unknown"} and known.came:
+        yield from _for_old_torch(case, rule, signal, known.name, known.came)
+    if state in {"too-new", "unknown"} and known.went:
+        yield from _for_new_torch(case, rule, signal, known.name, known.went)
+
+
+def _for_old_torch(case: Case, rule: str, signal: Signal, name: str, came: str) -> Iterator[Fix]:
+    """Offer a newer torch, then an older asker; the other way round where Python is too old."""
+    why = f"{name} came with torch {came}; what is built against torch has to follow"
+    torch = moved_torch(case, "upgrade", f">={came}", why, verify=rule)
+    asker = older(case, signal, f"it asks for {name}", verify=rule)
+    machine = with_package(case.machine, case.matrix, "torch", came)
+    if torch_fits_python(machine, case.matrix).value != "no":
+        yield from [torch, *asker]
+        return
+    yield from asker
+    yield by_hand("use-python", f"torch {came} has no wheel for this Python", verify=rule)
+    yield torch
+
+
+def _for_new_torch(case: Case, rule: str, signal: Signal, name: str, went: str) -> Iterator[Fix]:
+    """Offer a newer asker, then an older torch."""
+    yield from newer(case, signal, f"it asks for {name}", verify=rule)
+    why = f"{name} is gone from torch {went} on; what is built against torch has to follow"
+    yield moved_torch(case, "downgrade", f"<{went}", why, verify=rule)
+
+
+def _restarted() -> list[Fix]:
+    why = "the process began before torch was changed, or imports another copy of it"
+    return [Fix(action="restart-kernel", why=why)]

@@ -1,0 +1,19 @@
+"""Who called whom, as the traceback above an error text says: the installed modules by name."""
+
+from __future__ import annotations
+
+import re
+
+_LOOKED_AT = 16 * 1024
+"""Characters above the text: a traceback of some hundred calls."""
+_BEGINS = "Traceback (most recent call last)"
+_CALL = re.compile(r"(?:site|dist)-packages[/\\]{1,4}([A-Za-z_]\w*)")
+
+
+def callers(text: str, end: int) -> tuple[str, ...]:
+    """Return the top-level modules of the calls that led to what ends at ``end``, last call first.
+
+    Only calls of the last traceback before it count: what an earlier one failed for was handled.
+    """
+    start = max(text.rfind(_BEGINS, 0, end), end - _LOOKED_AT, 0)
+    return tuple(dict.fromkeys(reversed(_CALL.findall(text, start, end))))

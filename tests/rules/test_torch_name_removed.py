@@ -1,0 +1,45 @@
+"""torch-name-removed: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "torch-name-removed"
+SIX = "ModuleNotFoundError: No module named 'torch._six'"
+CALLED = (
+    "Traceback (most recent call last):\n"
+    '  File "/x/site-packages/deepspeed/runtime/utils.py", line 18, in <module>\n'
+    f"    from torch._six import inf\n{SIX}"
+)
+
+
+def test_fires_on_a_torch_from_which_the_name_is_gone(ask: Ask) -> None:
+    found = ask("h100", error=CALLED, packages={"deepspeed": "0.7.0"})
+    assert next(iter(found)) == NAME
+    assert [(fix.action, fix.package, fix.spec) for fix in found[NAME].fixes] == [
+        ("upgrade", "deepspeed", ">0.7.0"),
+        ("downgrade", "torch", "<2.0.0"),
+    ]
+
+
+def test_of_an_unknown_torch_the_history_of_the_name_decides(ask: Ask) -> None:
+    packages = {"torch": None, "triton": None, "bitsandbytes": None}
+    found = ask("h100", error=SIX, packages=packages, torch_cuda=None)[NAME]
+    assert (found.explains_error, found.undecided) == (True, None)
+    assert [fix.package for fix in found.fixes] == ["torch"]
+
+
+def test_an_older_torch_has_it_so_another_copy_runs(ask: Ask) -> None:
+    packages = {"torch": "1.13.1", "triton": "", "bitsandbytes": None}
+    found = ask("a100", error=SIX, packages=packages, torch_cuda=None)[NAME]
+    assert found.fixes[0].action == "restart-kernel"
+
+
+def test_is_silent_on_a_name_that_came_later_and_without_a_text(ask: Ask) -> None:
+    assert NAME not in ask("h100")
+    later = "AttributeError: module 'torch' has no attribute 'int1'"
+    assert NAME not in ask("h100", error=later, packages={"torch": "2.5.1"}, torch_cuda=None)

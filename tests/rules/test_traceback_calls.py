@@ -1,0 +1,36 @@
+"""The modules that a traceback names, the last call first."""
+
+from __future__ import annotations
+
+from qdoctor.rules.traceback_calls import callers
+
+FIRST = (
+    "Traceback (most recent call last):\n"
+    '  File "/x/lib/python3.11/site-packages/numpy/__init__.py", line 1\n'
+    "ImportError: other\n"
+)
+SECOND = (
+    "Traceback (most recent call last):\n"
+    '  File "/home/u/train.py", line 3, in <module>\n'
+    '  File "C:\\\\x\\\\Lib\\\\site-packages\\\\vllm\\\\__init__.py", line 2\n'
+    '  File "/x/dist-packages/mamba_ssm/ops.py", line 2\n'
+    '  File "/x/dist-packages/vllm/last.py", line 2\n'
+    "ImportError: this"
+)
+
+
+def test_the_last_call_comes_first_and_each_module_once() -> None:
+    assert callers(SECOND, len(SECOND)) == ("vllm", "mamba_ssm")
+
+
+def test_an_earlier_traceback_does_not_count() -> None:
+    text = FIRST + SECOND
+    assert callers(text, len(text)) == ("vllm", "mamba_ssm")
+
+
+def test_what_comes_after_the_text_does_not_count() -> None:
+    assert callers(FIRST + SECOND, len(FIRST)) == ("numpy",)
+
+
+def test_a_script_is_no_package() -> None:
+    assert callers('  File "/home/u/train.py", line 3\nImportError', 40) == ()
