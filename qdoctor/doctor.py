@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 
+_NOT_ACTIVATED = frozenset({"--python", "./.venv"})
+"""How a target is chosen that no activated environment, and so no plain ``python``, stands for."""
 _PLANNED = "the planned packages are not installed yet, so no probe ran: the matrix answers"
 _NOT_REPLAYED = "the report's observations are left out: they were made on what the options replace"
 
@@ -248,12 +250,23 @@ def _with(patient: _Patient, seen: Sequence[Observation], *said: str) -> _Patien
     return msgspec.structs.replace(patient, target=target, observations=tuple(seen))
 
 
+def _other_python(target: Target) -> str | None:
+    """Return the examined interpreter where ``python`` in a shell is none of it."""
+    return target.python if target.chosen_by in _NOT_ACTIVATED else None
+
+
 def _judged(patient: _Patient, question: Question, matrix: Matrix) -> Examination:
     from qdoctor import judging  # noqa: PLC0415 - see _loading
 
     facts, seen = patient.facts, patient.observations
     opinion = judging.judge(
-        facts, seen, question.error, question.need, matrix=matrix, plan=patient.plan
+        facts,
+        seen,
+        question.error,
+        question.need,
+        matrix=matrix,
+        plan=patient.plan,
+        interpreter=_other_python(patient.target),
     )
     answer = opinion.diagnosis
     findings = [one for one in answer.findings if one.rule not in question.ignore]

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor import diagnosis, expectation, plan_verdict, verdicts_per_gpu
+from qdoctor.commands import written_for
+from qdoctor.fix_order import smallest_first
 from qdoctor.machine import complete
+from qdoctor.missing_facts import with_missing_facts
 from qdoctor.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qdoctor.exit_code import Need
+    from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
-    from qdoctor.model import Diagnosis, Facts, Observation, PlanVerdict
+    from qdoctor.model import Diagnosis, Facts, Finding, Observation, PlanVerdict
     from qdoctor.plan import Plan
 
 
@@ -45,10 +49,17 @@ def judge(  # noqa: PLR0913 - the question has these parts
     *,
     matrix: Matrix,
     plan: Plan,
+    interpreter: str | None = None,
 ) -> Opinion:
-    """Diagnose a machine, give every backend a verdict, and judge the plan if there is one."""
+    """Diagnose a machine, give every backend a verdict, and judge the plan if there is one.
+
+    ``interpreter`` is the examined one where a person's ``python`` is another: commands name it.
+    """
     seen = expectation.annotate(list(observations), complete(facts, matrix), matrix)
     machine, findings = diagnosis.diagnose(facts, seen, error, need, matrix, refused=plan.problems)
+    findings = with_missing_facts(
+        [_with_fitting_fixes(one, machine, interpreter) for one in findings], machine
+    )
     answer = verdicts_per_gpu.judge(machine, seen, findings, matrix)
     planned = plan_verdict.judge(plan, machine, answer.verdicts, matrix)
     return Opinion(
@@ -58,6 +69,12 @@ def judge(  # noqa: PLR0913 - the question has these parts
         list(plan_verdict.needs(planned)),
         any(one.rule == diagnosis.RULE_FAILED for one in findings),
     )
+
+
+def _with_fitting_fixes(finding: Finding, machine: Machine, interpreter: str | None) -> Finding:
+    """Order the fixes, and write their commands for the tool that manages this environment."""
+    fixes = [written_for(fix, machine, interpreter) for fix in smallest_first(finding.fixes)]
+    return msgspec.structs.replace(finding, fixes=fixes)
 
 
 def documentation() -> dict[str, str]:

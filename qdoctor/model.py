@@ -72,13 +72,21 @@ class Host(Noun, frozen=True):
 
 
 class Python(Noun, frozen=True):
-    """The examined interpreter: ``headers`` says whether Python.h can be included."""
+    """The examined interpreter: ``headers`` says whether Python.h can be included.
+
+    ``manager`` is the tool that manages its environment: pip, uv, conda, mamba, micromamba, poetry
+    or pixi; ``project`` the folder whose lock file that tool keeps it to; ``externally_managed``
+    says that it is the operating system's, into which pip refuses to install (PEP 668).
+    """
 
     version: str | None = None
     executable: str | None = None
     prefix: str | None = None
     base_prefix: str | None = None
     headers: bool | None = None
+    manager: str | None = None
+    project: str | None = None
+    externally_managed: bool | None = None
 
 
 class Driver(Noun, frozen=True):
@@ -242,6 +250,13 @@ class Fix(Noun, frozen=True):
     verify: str | None = None
 
 
+class MissingFact(Noun, frozen=True):
+    """A fact that is unknown: its key in the facts' JSON, and the command that tells it."""
+
+    fact: str
+    how: str
+
+
 class Finding(Noun, frozen=True, omit_defaults=False):
     """Our opinion. ``affects`` names the needs (backend, gpu, probe) that this takes away."""
 
@@ -257,6 +272,8 @@ class Finding(Noun, frozen=True, omit_defaults=False):
     """The single further fact that would decide, where this is one of several possible causes."""
     devices: list[str] = []
     """The GPUs that it is about (``cuda:1``), where it does not hold for every one; else empty."""
+    decided_by: MissingFact | None = None
+    """Where undecided: the fact that would tell this cause from the others, where it is one."""
 
 
 class Verdict(Noun, frozen=True, omit_defaults=False):

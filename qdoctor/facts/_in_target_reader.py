@@ -95,7 +95,14 @@ def python() -> "dict[str, object]":
         "prefix": sys.prefix,
         "base_prefix": sys.base_prefix,
         "headers": headers(),
+        "externally_managed": externally_managed(),
     }
+
+
+def externally_managed() -> bool:
+    """Whether pip refuses to install here: the system's own Python, by the marker of PEP 668."""
+    marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+    return sys.prefix == sys.base_prefix and os.path.isfile(marker)
 
 
 def headers() -> bool:

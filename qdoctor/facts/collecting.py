@@ -12,6 +12,7 @@ from qdoctor.facts.elsewhere import read_macos, read_windows
 from qdoctor.facts.hardware import read_linux
 from qdoctor.facts.host import read_host, relevant
 from qdoctor.facts.interpreter import NoAnswer, Reading, ask
+from qdoctor.facts.managing import managed_by
 from qdoctor.facts.native import read_native
 from qdoctor.facts.target import NAMED
 from qdoctor.facts.toolkit import read_toolkit
@@ -21,6 +22,7 @@ from qdoctor.model import BadInput, Facts, FoundPackage, Python, Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from qdoctor.facts.interpreter import PythonPlaces
     from qdoctor.facts.nvidia import Hardware
 
 _T = TypeVar("_T")
@@ -64,7 +66,6 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
             python=Python(version=answer.version, executable=target.python),
             unread={"python": answer.reason},
         )
-    told = answer.python
     native = read_native(answer, environ)
     triton_names, unparsed = read_triton_uses(answer.distributions, environ)
     return Facts(
@@ -73,7 +74,7 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
             read_host(environ, libc=answer.libc, c_compiler=answer.c_compiler),
             glibcxx=native.glibcxx,
         ),
-        python=Python(told.version, told.executable, told.prefix, told.base_prefix, told.headers),
+        python=_python(answer.python, environ),
         packages=answer.packages,
         packages_found=[
             FoundPackage(copy.name, copy.version, copy.file) for copy in answer.packages_found
@@ -84,6 +85,20 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
         native=native.libraries,
         unread={**answer.unread, **native.unread, **unparsed},
         triton_names=triton_names,
+    )
+
+
+def _python(told: PythonPlaces, environ: Mapping[str, str]) -> Python:
+    managed = managed_by(told, environ)
+    return Python(
+        told.version,
+        told.executable,
+        told.prefix,
+        told.base_prefix,
+        told.headers,
+        managed.manager,
+        managed.project,
+        told.externally_managed,
     )
 
 

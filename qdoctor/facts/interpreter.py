@@ -46,6 +46,7 @@ class PythonPlaces(msgspec.Struct, frozen=True):
     prefix: str
     base_prefix: str
     headers: bool
+    externally_managed: bool = False
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -25,7 +25,16 @@ _CLOSED = {
     *("schema", "kind", "os", "machine", "libc", "version", "cuda", "compat_cuda", "sm", "vendor"),
     *("outcome", "expected", "code", "severity", "strength", "action", "applicability", "rule"),
     *("probe", "variant", "device", "backend", "package", "spec", "index", "selected", "verify"),
-    *("tool_version", "matrix_version", "affects", "symptom_of", "usable", "torch_cuda"),
+    *(
+        "tool_version",
+        "matrix_version",
+        "manager",
+        "fact",
+        "affects",
+        "symptom_of",
+        "usable",
+        "torch_cuda",
+    ),
     *(
         "name",
         "torch_arch_list",

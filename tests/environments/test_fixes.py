@@ -199,8 +199,8 @@ def _applied(
         environ["PATH"] = whole["PATH"]
     else:
         words = shlex.split(fix["command"])
-        assert words[:3] == ["python", "-m", "pip"], fix
-        _pip(python, *words[3:])
+        assert words[:5] == ["python", "-m", "pip", "--python", str(python)], fix
+        subprocess.run([sys.executable, *words[1:], "--quiet"], check=True)
     return environ
 
 
