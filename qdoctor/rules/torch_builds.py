@@ -56,6 +56,8 @@ def _other_release(
             ways.append((chosen[1], tag))
     if not ways:
         return []
+    if version is None and case.machine.driver_cuda.value is None:
+        ways = _before_the_newest_cuda(ways)
     span, tag = _best(ways, version)
     return [torch_build(span.spec, tag, f"{why} (torch {span})", verify=verify)]
 
@@ -71,6 +73,12 @@ def _best(ways: list[tuple[Span, str]], version: Version | None) -> tuple[Span, 
     if above:
         return min(above, key=lambda way: (way[0].first, _number(way[1])))
     return max(ways, key=lambda way: (way[0].last, -_number(way[1])))
+
+
+def _before_the_newest_cuda(ways: list[tuple[Span, str]]) -> list[tuple[Span, str]]:
+    """Leave out the newest CUDA major, which asks for the newest driver: it is not known here."""
+    newest = max(_number(tag) // 10 for _, tag in ways)
+    return [way for way in ways if _number(way[1]) // 10 < newest] or ways
 
 
 def _spans_of_tags(case: Case, also: Sequence[Layer]) -> dict[str, list[Span]]:

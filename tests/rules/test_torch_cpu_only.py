@@ -64,3 +64,11 @@ def test_a_mac_is_told_to_ask_for_another_device(ask: Ask) -> None:
     found = ask("h100", error=text, host={"os": "macos", "libc": None}, **unknown)[NAME]
     assert (found.explains_error, found.fixes[0].action) == (True, "change-code")
     assert "install-build" not in {fix.action for fix in found.fixes}
+
+
+def test_an_unknown_driver_is_not_asked_for_the_newest_cuda(ask: Ask) -> None:
+    text = "AssertionError: Torch not compiled with CUDA enabled"
+    unknown = {"packages": {"torch": None}, "torch_cuda": None, "driver": None}
+    tags = [fix.index or "" for fix in ask("h100", error=text, **unknown)[NAME].fixes]
+    assert tags
+    assert all(tag.startswith("cu12") for tag in tags)
