@@ -127,8 +127,8 @@ def test_on_a_real_gpu_room_is_one_block_and_times_are_the_gpus(load: Load) -> N
     api = load("_torch")
     api.keep_small()
     with api.current(torch, "cuda:0"):
-        a = torch.randn(2048, 2048, device="cuda", dtype=torch.float16)
-        small = api.milliseconds(torch, lambda: a[:128] @ a)
+        a = torch.randn(1024, 1024, device="cuda", dtype=torch.float16)
+        small = api.milliseconds(torch, lambda: a[:16] @ a)
         large = api.milliseconds(torch, lambda: a @ a)
         assert 0 < small < large
         assert 0 < api.gpu_mib(torch) <= 64

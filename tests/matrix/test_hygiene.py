@@ -20,6 +20,7 @@ CITED = {
     "forums.developer.nvidia.com",
     "github.com",
     "json-schema.org",
+    "numpy.org",
     "pytorch.org",
 }
 
