@@ -31,6 +31,8 @@ _ESCAPES = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _BREAKS = re.compile(r"\r\n?|\x0b|\x0c|\x85|\u2028|\u2029")
 _DIGITS = re.compile(r"[0-9a-f]+")
+_TYPESET = str.maketrans("\u2018\u2019\u201a\u201c\u201d\u201e\u00a0\uff1a", "'''\"\"\" :")
+"""What word processors and web pages make of a program's quotes, spaces and colons."""
 _AS_ZERO = str.maketrans("123456789", "000000000")
 
 
@@ -85,7 +87,7 @@ def _found(text: str, cue: str) -> Iterator[int]:
 
 def _plain(text: str) -> str:
     """Take out what is no text, and break lines that are too long."""
-    text = _BREAKS.sub("\n", _ESCAPES.sub("", text))
+    text = _BREAKS.sub("\n", _ESCAPES.sub("", text)).translate(_TYPESET)
     lines = _CONTROL.sub(" ", text).split("\n")
     return "\n".join(piece for line in lines for piece in _pieces(line))
 

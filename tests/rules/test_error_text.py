@@ -27,6 +27,7 @@ def found(text: str) -> list[str]:
         f"  10%|#  | 1/10\r 20%|## | 2/10\r{FAILURE}\r\n",
         f"\ufeff{FAILURE}",
         f"前面的说明文字 {FAILURE} 。如何解决",
+        FAILURE.replace(" '", " \u2018").replace("'", "\u2019").replace(" ", "\u00a0"),
     ],
 )
 def test_what_terminals_and_people_add_does_not_hide_a_failure(text: str) -> None:
