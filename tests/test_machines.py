@@ -16,12 +16,19 @@ import pytest
 
 from qdoctor.doctor import examine
 from qdoctor.model import Report, from_json
+from qdoctor.probes import catalog
 from qdoctor.question import Question
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-RECORDED = ("h100", "h100-broken-cublaslt", "h100-broken-compiler", "h100-broken-torch")
+RECORDED = (
+    "h100",
+    "h100-every-probe",
+    "h100-broken-cublaslt",
+    "h100-broken-compiler",
+    "h100-broken-torch",
+)
 
 
 def replay(machines: Path, name: str, *need: str) -> Report:
@@ -105,3 +112,38 @@ def test_a_hidden_gpu_is_a_note_until_it_is_needed(machines: Path) -> None:
     assert needed.exit_code == 1
     assert needed.findings[0].rule == "no-cuda-gpu"
     assert needed.findings[0].fixes[0].name == "CUDA_VISIBLE_DEVICES"
+
+
+def test_every_probe_ran_on_the_h100(machines: Path) -> None:
+    report = replay(machines, "h100-every-probe")
+    assert (errors(report), report.exit_code) == ([], 0)
+    surprises = [one for one in report.observations if one.expected == "pass" != one.outcome[:4]]
+    assert surprises == []
+    probes = {one.probe for one in report.observations}
+    assert probes == {kernel.name for kernel in catalog.read()}
+    passed = {one.probe for one in report.observations if one.outcome == "passed"}
+    assert passed == probes
+    expected_not_to = {
+        (one.probe, one.variant) for one in report.observations if one.expected == "fail"
+    }
+    assert expected_not_to >= {
+        ("bnb_int8", "matmul-odd-k"),
+        ("cublaslt_igemm", "col4_4r2_8c"),
+        ("cublaslt_igemm", "col32_2r_4r4"),
+        ("torchao_int8", "awkward"),
+    }
+
+
+def test_every_probe_says_what_it_cost_and_kept_within_its_gpu_memory(machines: Path) -> None:
+    kernels = {kernel.name: kernel.header for kernel in catalog.read()}
+    for one in replay(machines, "h100-every-probe").observations:
+        assert one.numbers["seconds"] < kernels[one.probe].seconds
+        assert one.numbers["peak_mib"] < kernels[one.probe].memory_mib
+        assert one.numbers.get("gpu_mib", 0) <= kernels[one.probe].gpu_mib
+
+
+def test_what_ran_at_less_than_half_the_speed_of_half_is_not_selected(machines: Path) -> None:
+    report = replay(machines, "h100-every-probe")
+    measured = {one.backend: one.speedup_vs_half for one in report.verdicts}
+    assert (measured["bnb-int8"] or 0) < 0.5
+    assert report.selected == "qdoctor-switchback"
