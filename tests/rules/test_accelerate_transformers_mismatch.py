@@ -61,3 +61,10 @@ def test_a_keyword_of_later_releases(ask: Ask) -> None:
 
 def test_is_silent_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("h100", packages={"accelerate": "0.18.0"})
+
+
+def test_a_bitsandbytes_older_than_what_transformers_passes(ask: Ask) -> None:
+    text = "TypeError: Params4bit.__new__() got an unexpected keyword argument '_is_hf_initialized'"
+    found = ask("h100", error=text, packages={"bitsandbytes": "0.46.0"})
+    assert next(iter(found)) == NAME
+    assert (found[NAME].fixes[0].package, found[NAME].fixes[0].spec) == ("bitsandbytes", ">=0.50.2")

@@ -47,3 +47,12 @@ def test_quantized_layers_that_peft_does_not_know(ask: Ask) -> None:
     assert (old.fixes[0].action, old.fixes[0].spec) == ("upgrade", ">=0.4.0")
     new = ask("h100", error=text, packages={"peft": "0.12.0"})[NAME]
     assert new.fixes[0].action == "run"
+
+
+def test_a_setting_that_bitsandbytes_lost(ask: Ask) -> None:
+    text = "AttributeError: 'MatmulLtState' object has no attribute 'memory_efficient_backward'"
+    found = ask("h100", error=text, packages={"peft": "0.9.0"})[NAME]
+    assert [(one.package, one.spec) for one in found.fixes] == [
+        ("peft", ">=0.14.0"),
+        ("bitsandbytes", "<0.45"),
+    ]
