@@ -152,6 +152,9 @@ def _fixes(name: str, row: Row, state: State) -> Iterator[Fix]:
             action="restart-kernel",
             why=f"the process began before {package} was changed, or imports another copy of it",
         )
+    if "caller" in row and state == "too-new":
+        why = f"a newer one no longer passes {row['name']}, where it makes the call"
+        yield pip("upgrade", row["caller"], "", why, verify=name)
     if instead and state != "too-old":
         yield instead
     if "since" in row and state in {"too-old", "unknown"}:

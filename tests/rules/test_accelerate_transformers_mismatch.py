@@ -68,3 +68,13 @@ def test_a_bitsandbytes_older_than_what_transformers_passes(ask: Ask) -> None:
     found = ask("h100", error=text, packages={"bitsandbytes": "0.46.0"})
     assert next(iter(found)) == NAME
     assert (found[NAME].fixes[0].package, found[NAME].fixes[0].spec) == ("bitsandbytes", ">=0.50.2")
+
+
+def test_a_keyword_that_accelerate_dropped_asks_for_a_newer_caller(ask: Ask) -> None:
+    text = "TypeError: Accelerator.__init__() got an unexpected keyword argument 'dispatch_batches'"
+    found = ask("h100", error=text, packages={"accelerate": "1.1.0"})[NAME]
+    assert [(one.action, one.package) for one in found.fixes] == [
+        ("upgrade", "transformers"),
+        ("change-code", None),
+        ("downgrade", "accelerate"),
+    ]

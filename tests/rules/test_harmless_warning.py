@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -47,14 +46,3 @@ def test_is_silent_where_a_failure_stands_in_the_same_log(ask: Ask) -> None:
 
 def test_is_silent_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("h100")
-
-
-def rows() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = shipped().table("answers")["rows"]
-    return found
-
-
-@pytest.mark.parametrize("row", rows(), ids=[row["texts"][0] for row in rows()])
-def test_an_answer_names_texts_that_name_its_rule(row: dict[str, Any]) -> None:
-    by_id = {one["id"]: one for one in shipped().table("signatures")["rows"]}
-    assert all(row["rule"] in by_id[text]["rules"] for text in row["texts"])
