@@ -82,7 +82,7 @@ def check(format_: str, output: str | None, color: str, **asked: Any) -> int:  #
     SPECs such as bitsandbytes==0.42.0 are planned changes, laid over what is installed.
     """
     question = _question(**asked)
-    done = _examined(question, output)
+    done = _examined(question, output, format_)
     _show(done.report, format_, output, color, view="check")
     _say_why(done)
     return done.report.exit_code
@@ -96,7 +96,7 @@ def check(format_: str, output: str | None, color: str, **asked: Any) -> int:  #
 @options.output
 def select(format_: str, output: str | None, color: str, **asked: Any) -> int:  # noqa: ANN401
     """Name the backend to use, and why each other one loses."""
-    report = _examined(_question(**asked), output).report
+    report = _examined(_question(**asked), output, format_).report
     open_question = any(verdict.usable == "unknown" for verdict in report.verdicts)
     unknown = report.selected is None and open_question
     report = _ending(report, could_tell=not unknown)
@@ -127,7 +127,7 @@ def explain(
     text = _log() if question == "-" else question
     if not text.strip():
         raise BadInput("the error text is empty: pipe the program's output, 2>&1 included")
-    report = _examined(_question(**asked, error=text), output).report
+    report = _examined(_question(**asked, error=text), output, format_).report
     causes = [finding for finding in report.findings if finding.explains_error]
     decided = bool(causes) and causes[0].undecided is None
     report = _ending(report, could_tell=decided)
@@ -184,12 +184,14 @@ def _question(**asked: Any) -> Question:  # noqa: ANN401 - click's options, by n
     return Question(**{name: value for name, value in asked.items() if value is not None})
 
 
-def _examined(question: Question, output: str | None) -> Examination:
+def _examined(question: Question, output: str | None, format_: str) -> Examination:
     from qdoctor import doctor
+    from qdoctor.beside import importing
+    from qdoctor.report import FORMATS
 
     if output is not None:
         refuse_unwritable(Path(output))
-    with Progress(sys.stderr) as progress:
+    with Progress(sys.stderr) as progress, importing(FORMATS[format_]):
         return doctor.examine_fully(question, stdin=_stdin(), progress=progress)
 
 
@@ -236,7 +238,7 @@ def _stdin() -> Any:  # noqa: ANN401 - IO[bytes], or None where there is no stan
 
 def _log() -> str:
     """Read what is piped in: the first failure counts, and the end of a log is its outcome."""
-    kept = _stdin().read(_LOG_KEPT)
+    kept: bytes = _stdin().read(_LOG_KEPT)
     end = b""
     while block := _stdin().read(_LOG_END):
         end = (end + block)[-_LOG_END:]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from importlib import import_module
-from threading import Thread
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +11,7 @@ import msgspec
 import qdoctor
 from qdoctor import exit_code, freshness, local_data
 from qdoctor import matrix as matrices
+from qdoctor.beside import importing
 from qdoctor.facts import collect, described, find_target
 from qdoctor.facts.native import read_deciding
 from qdoctor.facts.plan import overlay
@@ -59,22 +57,8 @@ def _silent(_: str) -> None:
     pass
 
 
-@contextmanager
-def _loading(module: str) -> Iterator[None]:
-    """Import a module beside what is waited for; where that fails, its first user will say so."""
-
-    def load() -> None:
-        with suppress(Exception):
-            import_module(module)
-
-    loader = Thread(target=load, daemon=True)
-    loader.start()
-    yield
-    loader.join()
-
-
 def _rule_names() -> tuple[str, ...]:
-    from qdoctor import judging  # noqa: PLC0415 - see _loading
+    from qdoctor import judging  # noqa: PLC0415 - see beside
 
     return tuple(judging.documentation())
 
@@ -188,7 +172,7 @@ def _present(
 ) -> tuple[Target, Facts, list[Observation]]:
     if question.facts_file is None:
         target = find_target(question.python, environ)
-        with _loading("qdoctor.judging"):
+        with importing("qdoctor.judging"):
             return target, collect(target, environ), []
     facts, observations = described.read(question.facts_file, stdin)
     origin = "standard input" if question.facts_file == "-" else question.facts_file
@@ -256,7 +240,7 @@ def _other_python(target: Target) -> str | None:
 
 
 def _judged(patient: _Patient, question: Question, matrix: Matrix) -> Examination:
-    from qdoctor import judging  # noqa: PLC0415 - see _loading
+    from qdoctor import judging  # noqa: PLC0415 - see beside
 
     facts, seen = patient.facts, patient.observations
     opinion = judging.judge(
@@ -313,7 +297,7 @@ def diagnose(
         BadInput: ``facts`` or an observation does not have the shape of the contract, or a need
             does not exist.
     """
-    from qdoctor import judging  # noqa: PLC0415 - see _loading
+    from qdoctor import judging  # noqa: PLC0415 - see beside
 
     check_names(Question(need=tuple(need)), (), _probe_names)
     plain = facts if isinstance(facts, Facts) else from_plain(dict(facts), Facts, "facts")
@@ -333,7 +317,7 @@ def explaining(report: Report) -> list[Finding]:
 
 def documentation(rule: str) -> str:
     """What one rule means. Raises ``BadInput`` with the nearest names for an unknown one."""
-    from qdoctor import judging  # noqa: PLC0415 - see _loading
+    from qdoctor import judging  # noqa: PLC0415 - see beside
 
     documented = judging.documentation()
     return documented[known_name(rule, documented, "rule")]
