@@ -44,6 +44,8 @@ _PATH = "LD_LIBRARY_PATH"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a libcuda that the loader or triton's linker does not find."""
+    if case.machine.os.value == "windows":
+        return  # the driver's library has another name there, and no linker asks for this one
     seen = [one for one in case.observations if one.code == NAME]
     answer = case.ask(libcuda_found)
     if seen and answer.value != "no":

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.remedies import torch_build
-from qdoctor.rules.torch_builds import refused, tags_of
+from qdoctor.rules.torch_builds import never_has_cuda, refused, tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def _title(toolkit: str | None, built: str | None, wanted: str | None) -> str:
 
 def _fixes(case: Case, toolkit: str | None, built: str | None, wanted: str | None) -> Iterator[Fix]:
     """Offer what pip can do, then a toolkit for the build, which changes nothing that runs."""
-    if toolkit and not wanted:
+    if toolkit and not wanted and not never_has_cuda(case):
         yield from _torch_for(case, toolkit)
     version = f"{wanted} or newer" if wanted else built
     if version:

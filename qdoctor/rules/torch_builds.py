@@ -36,7 +36,7 @@ def offers(case: Case, why: str, *, verify: str, also: Sequence[Layer] = ()) -> 
     ``also`` are further layers that must say yes with the build. An operating system without CUDA
     is offered none.
     """
-    if case.machine.os.value in case.matrix.table("systems")["rows"]:
+    if never_has_cuda(case):
         return []
     version = parsed(case.machine.torch.value)
     if version is not None:
@@ -45,6 +45,11 @@ def offers(case: Case, why: str, *, verify: str, also: Sequence[Layer] = ()) -> 
         if same:
             return [torch_build(f"=={own}", same[-1], why, verify=verify)]
     return _other_release(case, version, why, verify, also)
+
+
+def never_has_cuda(case: Case) -> bool:
+    """Say whether this operating system has no CUDA at all."""
+    return case.machine.os.value in case.matrix.table("systems")["rows"]
 
 
 def _other_release(

@@ -79,3 +79,8 @@ def test_is_silent_where_nobody_looked(ask: Ask) -> None:
 )
 def test_a_text_accuses_where_nobody_looked(ask: Ask, text: str) -> None:
     assert ask("h100", error=text)[NAME].explains_error
+
+
+def test_is_silent_on_windows_whose_driver_has_no_such_file(ask: Ask) -> None:
+    text = "CUDA SETUP: WARNING! libcuda.so not found! Do you have a CUDA driver installed?"
+    assert NAME not in ask("h100", error=text, host={"os": "windows", "libc": None})
