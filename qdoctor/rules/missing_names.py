@@ -11,9 +11,9 @@ from qdoctor.layers.triton_uses import TOO_OLD, problem_of
 from qdoctor.rules.bnb_releases import importable
 from qdoctor.rules.case import Rule, rule
 from qdoctor.rules.of_layer import of_layers
-from qdoctor.rules.packages_asking import with_packages
+from qdoctor.rules.packages_asking import moved, of_packages, with_packages
 from qdoctor.rules.switchback import instead
-from qdoctor.rules.triton_name_in_text import change_code, named
+from qdoctor.rules.triton_name_in_text import asked_by_bnb, in_text, name_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,27 +36,26 @@ def missing_names(name: str, doc: str | None) -> Rule:
     def find(case: Case) -> Iterator[Finding]:
         importing = case.ask(bnb_imports)
         broken = importing.value == "no" and importing.rule == name
-        own = noted.find(case)
-        told = [_by_its_text(case, one) for one in own]
-        kept = [one for one in told if one is not None]
-        found = (msgspec.structs.replace(one, severity="error") if broken else one for one in kept)
+        own = [one for one in noted.find(case) if one.undecided is None or _is_of_bnb(case, name)]
+        found = (msgspec.structs.replace(one, severity="error") if broken else one for one in own)
+        if not any(True for _ in of_packages(case, name, moved)):
+            yield from in_text(case, name)
         yield from with_packages(found, case, name)
 
     return rule(name, doc, find)
 
 
-def _by_its_text(case: Case, found: Finding) -> Finding | None:
-    """Judge a finding that rests on a text alone by the name it gives; None: it is another problem.
-
-    The name may be one that no bitsandbytes asks for, so the code that asks has to change.
-    """
-    name = named(case, found.rule) if found.undecided is not None else None
-    if name is None:
-        return found
-    if problem_of(case.machine, case.matrix, name, at_import=True) == TOO_OLD:
-        return None
-    fixes = [*change_code(case, name, verify=found.rule), *found.fixes]
-    return msgspec.structs.replace(found, fixes=fixes)
+def _is_of_bnb(case: Case, rule: str) -> bool:
+    """Say whether a text of ``rule`` misses a name that bitsandbytes asks for; or tells no name."""
+    names = [(signal, name_in(signal)) for signal in case.signals_of(rule)]
+    return any(
+        name is None
+        or (
+            asked_by_bnb(case, signal, name)
+            and problem_of(case.machine, case.matrix, name, at_import=True) != TOO_OLD
+        )
+        for signal, name in names
+    )
 
 
 def _title(case: Case) -> str:

@@ -11,26 +11,26 @@ if TYPE_CHECKING:
     from qdoctor.model import Fix
     from qdoctor.rules.case import Case, Signal
 
-_ASKED = frozenset({"torch", "triton", "bitsandbytes"})
-"""What is asked rather than asks: its own calls lead to the name, whoever began."""
 
+def asker(signal: Signal, but: str) -> str | None:
+    """Return the installed module whose code asked last, other than ``but``, which was asked.
 
-def blamed(case: Case, signal: Signal) -> str | None:
-    """Name the package (as its distribution is called) whose code asked last; None for unknown.
-
-    Code that is not installed as a package, such as a script, is nobody's release: None as well.
+    None where the traceback shows none: a script is nobody's release.
     """
-    module = next((one for one in signal.asked_by if one not in _ASKED), None)
+    return next((one for one in signal.asked_by if one not in {but, "triton"}), None)
+
+
+def blamed(case: Case, signal: Signal, but: str) -> str | None:
+    """Name the distribution of the ``asker``; None for unknown."""
+    module = asker(signal, but)
     if module is None:
         return None
     rows = case.matrix.table("python_modules")["rows"]
-    named = rows.get(module, {}).get("package", module.replace("_", "-"))
-    return str(named)
+    return str(rows.get(module, {}).get("package", module.replace("_", "-")))
 
 
-def older(case: Case, signal: Signal, why: str, *, verify: str) -> list[Fix]:
-    """Offer an older release of the package that asks; [] where the traceback names none."""
-    package = blamed(case, signal)
+def older(case: Case, package: str | None, why: str, *, verify: str) -> list[Fix]:
+    """Offer an older release of the package that asks; [] for no package."""
     if package is None:
         return []
     version = parsed(_version(case, package))
@@ -38,9 +38,8 @@ def older(case: Case, signal: Signal, why: str, *, verify: str) -> list[Fix]:
     return [pip("downgrade", package, spec, why, verify=verify, applicability="unsafe")]
 
 
-def newer(case: Case, signal: Signal, why: str, *, verify: str) -> list[Fix]:
-    """Offer a newer release of the package that asks; [] where the traceback names none."""
-    package = blamed(case, signal)
+def newer(case: Case, package: str | None, why: str, *, verify: str) -> list[Fix]:
+    """Offer a newer release of the package that asks; [] for no package."""
     if package is None:
         return []
     version = parsed(_version(case, package))

@@ -2,7 +2,8 @@
 
 ## What it finds
 Two copies of a package on the import path, of different versions or one without metadata: the first
-one is imported, the other is what an installer shows and upgrades.
+one is imported, the other is what an installer shows and upgrades. Or a text that the installed
+release does not print, or that misses what every triton has: a folder named triton hides it.
 
 ## Why it hurts
 Upgrading changes nothing, since the stale copy is imported all the same, and errors speak of
@@ -27,8 +28,10 @@ from typing import TYPE_CHECKING
 from qdoctor.implied_text import wordings
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import fits
-from qdoctor.rules.case import accused, rule
+from qdoctor.rules.case import accused, quoted, rule
 from qdoctor.rules.remedies import pip, unset
+from qdoctor.rules.triton_name_in_text import name_in
+from qdoctor.rules.triton_releases import distribution, history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +59,7 @@ def find(case: Case) -> Iterator[Finding]:
         )
     if not pairs:
         yield from _misdated(case)
+        yield from _hidden_triton(case)
 
 
 def _misdated(case: Case) -> Iterator[Finding]:
@@ -74,6 +78,26 @@ def _misdated(case: Case) -> Iterator[Finding]:
                 Because(why, f"facts: packages.{wording.package}", "inspected"),
             ],
             fixes=[pip("reinstall", wording.package, f"=={version}", why, verify=NAME)],
+        )
+
+
+def _hidden_triton(case: Case) -> Iterator[Finding]:
+    """Report a text that misses what every triton has: what was imported is not triton."""
+    for signal in case.signals_of(NAME):
+        known = history(case, name) if (name := name_in(signal)) else None
+        if known is None or len(known.having) < len(known.known):
+            continue
+        why = "a folder or file named triton beside the script hides the package: rename it"
+        triton = distribution(case.machine)
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title="what is imported as triton is not triton",
+            because=[quoted(signal), known.because],
+            fixes=[
+                Fix(action="change-code", why=why, verify=NAME),
+                pip("reinstall", triton, "", "its files may be gone as well", verify=NAME),
+            ],
         )
 
 

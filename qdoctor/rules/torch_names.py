@@ -14,7 +14,7 @@ from qdoctor.layers import torch_fits_python
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import cited, parsed
 from qdoctor.rules.case import quoted
-from qdoctor.rules.packages_in_text import newer, older
+from qdoctor.rules.packages_in_text import blamed, newer, older
 from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.torch_index import moved_torch
 from qdoctor.rules.what_if import with_package
@@ -121,7 +121,7 @@ def _for_old_torch(case: Case, rule: str, signal: Signal, name: str, came: str) 
     """Offer a newer torch, then an older asker; the other way round where Python is too old."""
     why = f"{name} came with torch {came}; what is built against torch has to follow"
     torch = moved_torch(case, "upgrade", f">={came}", why, verify=rule)
-    asker = older(case, signal, f"it asks for {name}", verify=rule)
+    asker = older(case, blamed(case, signal, "torch"), f"it asks for {name}", verify=rule)
     machine = with_package(case.machine, case.matrix, "torch", came)
     if torch_fits_python(machine, case.matrix).value != "no":
         yield from [torch, *asker]
@@ -133,7 +133,7 @@ def _for_old_torch(case: Case, rule: str, signal: Signal, name: str, came: str) 
 
 def _for_new_torch(case: Case, rule: str, signal: Signal, name: str, went: str) -> Iterator[Fix]:
     """Offer a newer asker, then an older torch."""
-    yield from newer(case, signal, f"it asks for {name}", verify=rule)
+    yield from newer(case, blamed(case, signal, "torch"), f"it asks for {name}", verify=rule)
     why = f"{name} is gone from torch {went} on; what is built against torch has to follow"
     yield moved_torch(case, "downgrade", f"<{went}", why, verify=rule)
 

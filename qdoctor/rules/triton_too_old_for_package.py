@@ -22,22 +22,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from qdoctor.layers import driver_serves_torch, torch_fits_python, torch_has_sm
 from qdoctor.layers.triton_names import has_name
-from qdoctor.layers.triton_uses import TOO_OLD, problem_of
-from qdoctor.model import Finding
+from qdoctor.layers.triton_uses import TOO_OLD
 from qdoctor.released import has, parsed, release
-from qdoctor.rules.case import accused, rule
+from qdoctor.rules.case import rule
 from qdoctor.rules.packages_asking import of_packages
 from qdoctor.rules.remedies import pip
-from qdoctor.rules.triton_name_in_text import named
+from qdoctor.rules.triton_name_in_text import in_text, named
 from qdoctor.rules.what_if import all_yes, spans, with_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.layers.triton_uses import Lack
-    from qdoctor.model import Fix
+    from qdoctor.model import Finding, Fix
     from qdoctor.rules.case import Case
 
 NAME = TOO_OLD
@@ -48,19 +49,14 @@ def find(case: Case) -> Iterator[Finding]:
     """Report packages that are newer than this triton, or a text that says so of one."""
     found = list(of_packages(case, NAME, _fixes))
     yield from found
-    told = accused(case, NAME, "which names the package asks for is not known")
-    name = named(case, NAME)
-    problem = problem_of(case.machine, case.matrix, name, at_import=True) if name else None
-    sure = bool(case.machine.triton.value) and problem == NAME
-    if told and not found and (sure or not case.machine.triton.value):
-        yield Finding(
-            rule=NAME,
-            severity="note",
-            title=f"a package needs a newer triton than {case.machine.triton.value or 'this one'}",
-            because=told.because,
-            fixes=_newer_torch(case, [name] if name else []),
-            undecided=None if sure else told.undecided,
-        )
+    for one in in_text(case, NAME) if not found else ():
+        torch = _newer_torch(case, [name] if (name := named(case, NAME)) else [])
+        yield msgspec.structs.replace(one, fixes=[*torch, *_without(one.fixes, torch)])
+
+
+def _without(fixes: list[Fix], torch: list[Fix]) -> list[Fix]:
+    """Leave out what changes triton or torch where the right torch is known."""
+    return [fix for fix in fixes if not torch or fix.action == "downgrade"]
 
 
 def _fixes(case: Case, lacking: list[Lack]) -> list[Fix]:

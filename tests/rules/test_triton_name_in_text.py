@@ -1,0 +1,118 @@
+"""Names of triton in a text: which rule answers, and that its fixes concern who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+TANH = "AttributeError: module 'triton.language.math' has no attribute 'tanh'"
+CAST = "AttributeError: module 'triton.language' has no attribute 'cast'"
+DUMP = "ImportError: cannot import name 'default_dump_dir' from 'triton.runtime.cache'"
+NOTHING = {"torch": None, "triton": None, "bitsandbytes": None}
+
+
+def called(module: str, text: str) -> str:
+    return f'Traceback (most recent call last):\n  File "/x/site-packages/{module}/a.py"\n{text}'
+
+
+def first_of(found: dict[str, Finding]) -> Finding:
+    return next(iter(found.values()))
+
+
+def test_the_package_in_the_traceback_is_upgraded_and_triton_stays(ask: Ask) -> None:
+    text, packages = called("mamba_ssm", TANH), {"mamba_ssm": "2.0.1", "bitsandbytes": None}
+    found = first_of(ask("h100", error=text, packages=packages))
+    assert (found.rule, found.severity, found.undecided) == ("triton-math-moved", "error", None)
+    assert found.title.startswith("mamba-ssm asks for triton.language.math.tanh")
+    actions = [(fix.action, fix.package, fix.spec) for fix in found.fixes]
+    assert actions[0][:2] == ("upgrade", "mamba-ssm")
+    assert [one[0] for one in actions] == ["upgrade", "change-code", "downgrade"]
+    assert actions[2][1:] == ("triton", "<3.0.0")
+
+
+def test_a_script_is_to_be_changed(ask: Ask) -> None:
+    found = first_of(ask("h100", error=TANH, packages={"bitsandbytes": None}))
+    assert found.fixes[0].action == "change-code"
+    assert "triton.language.extra.libdevice.tanh" in found.fixes[0].why
+
+
+def test_no_other_quantization_is_offered_for_code_without_bitsandbytes(ask: Ask) -> None:
+    for text in (TANH, CAST, DUMP, called("fla", TANH)):
+        for one in ask("h100", error=text, packages=NOTHING, torch_cuda=None).values():
+            assert not any(fix.action == "use" for fix in one.fixes if one.explains_error)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "fix"),
+    [
+        (CAST, "triton-too-old-for-package", ("upgrade", "triton", ">=3.0.0")),
+        (TANH, "triton-math-moved", ("change-code", None, None)),
+        (
+            "AttributeError: module 'triton' has no attribute 'kernel'",  # before 2.0.0
+            "triton-api-moved-other",
+            ("downgrade", "triton", "<2.0.0"),
+        ),
+        (
+            "ImportError: cannot import name 'tanh' from 'triton.language.math'",
+            "triton-math-moved",
+            ("change-code", None, None),
+        ),
+    ],
+)
+def test_of_an_unknown_triton_the_history_of_the_name_decides(
+    ask: Ask, text: str, rule: str, fix: tuple[str, str | None, str | None]
+) -> None:
+    found = first_of(ask("h100", error=text, packages=NOTHING, torch_cuda=None))
+    assert (found.rule, found.undecided) == (rule, None)
+    assert (found.fixes[0].action, found.fixes[0].package, found.fixes[0].spec) == fix
+
+
+def test_an_older_torch_is_changed_with_its_triton(ask: Ask) -> None:
+    packages = {"torch": "2.1.2", "triton": "2.1.0", "bitsandbytes": None}
+    found = first_of(ask("a100", error=called("fla", CAST), packages=packages, torch_cuda=None))
+    assert [(fix.action, fix.package) for fix in found.fixes] == [
+        ("upgrade", "torch"),
+        ("downgrade", "fla"),
+    ]
+
+
+def test_what_a_package_requires_says_which_triton_is_right(ask: Ask) -> None:
+    packages = {**NOTHING, "vllm": "0.5.3.post1"}
+    found = first_of(ask("h100", error=DUMP, packages=packages, torch_cuda=None))
+    fix = found.fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("install-matching", "triton", "==2.3.1")
+
+
+def test_what_torch_itself_asks_for_is_a_matter_of_its_pin(ask: Ask) -> None:
+    packages = {"torch": "2.1.2", "triton": "2.3.0", "bitsandbytes": None}
+    text = called("torch", "cannot import name 'get_cuda_stream' from 'triton.runtime.jit'")
+    found = ask("a100", error=text, packages=packages, torch_cuda=None)
+    assert next(iter(found)) == "triton-pin-mismatch"
+    assert "triton-api-moved-other" not in found
+
+
+def test_a_triton_that_is_only_implied_is_not_accused_of_what_it_has(ask: Ask) -> None:
+    text = called("fla", "module 'triton.language' has no attribute 'make_tensor_descriptor'")
+    found = ask("h100", error=text, packages={"triton": None, "bitsandbytes": None})
+    assert next(iter(found)) == "triton-pin-mismatch"
+
+
+def test_what_every_triton_has_is_missed_in_something_else(ask: Ask) -> None:
+    text = "ModuleNotFoundError: No module named 'triton.language'; 'triton' is not a package"
+    found = first_of(ask("h100", error=text))
+    assert found.rule == "stale-package-shadowing"
+    assert [fix.action for fix in found.fixes] == ["change-code", "reinstall"]
+
+
+def test_on_windows_only_what_can_be_installed_there_counts(ask: Ask) -> None:
+    host = {"os": "windows", "libc": None}
+    found = first_of(ask("h100", error=TANH, packages=NOTHING, torch_cuda=None, host=host))
+    assert found.rule == "triton-math-moved"
+    assert not any(fix.action == "downgrade" for fix in found.fixes)  # 2.x was never built there
+    found = first_of(ask("h100", error=CAST, packages={**NOTHING, "triton": "2.3.1"}, host=host))
+    assert found.fixes[0].package in {"triton-windows", "torch"}
