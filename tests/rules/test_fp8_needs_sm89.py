@@ -34,3 +34,13 @@ def test_is_silent_on_a_gpu_that_can(ask: Ask) -> None:
 
 def test_is_silent_where_the_sm_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("a100", gpus=[{"index": 0, "name": "NVIDIA Graphics Device"}])
+
+
+def test_is_said_after_everything_else_where_nobody_asked_for_fp8(ask: Ask) -> None:
+    noted = ask("v100", toolkit_cuda="11.0")
+    assert noted[NAME].severity == "note"
+    asides = {NAME, "bf16-needs-sm80", "version-misreading"}
+    order = [rule in asides for rule in noted]
+    assert order == sorted(order)
+    assert not all(order)
+    assert next(iter(ask("v100", need=("torch-fp8",)))) == NAME
