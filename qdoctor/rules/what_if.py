@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     Condition = Callable[[Machine], bool]
 
 
+_IMPLYING_NOTHING = ("bitsandbytes", "triton")
+"""Packages of which nothing else is implied (triton implies the system, where that is unknown)."""
+
+
 class Span(msgspec.Struct, frozen=True):
     """A run of neighbouring known releases that fit; ``above`` is the first one after it."""
 
@@ -59,17 +63,25 @@ def with_package(machine: Machine, matrix: Matrix, package: str, version: str) -
     What was read from the replaced release's own files is forgotten, and worked out anew.
     """
     changed = _changed(machine.facts, package, version)
-    if package == "bitsandbytes":  # nothing else is implied by it
+    if package in _IMPLYING_NOTHING and machine.os.value is not None:
         return msgspec.structs.replace(
-            machine, facts=changed, bitsandbytes=stated(changed, package)
+            machine, facts=changed, **{package: stated(changed, package)}
         )
     return complete(changed, matrix, assume_driver=machine.driver_assumed)
 
 
-def spans(case: Case, package: str, fits: Condition) -> list[Span]:
-    """Return the runs of known releases of ``package`` for which ``fits`` holds, ascending."""
+def spans(
+    case: Case, package: str, fits: Condition, among: Callable[[Version], bool] = lambda _: True
+) -> list[Span]:
+    """Return the runs of known releases of ``package`` for which ``fits`` holds, ascending.
+
+    Releases that are not ``among`` what is looked at count as not fitting.
+    """
     known = [one for one in case.matrix.versions(package) if not one.is_prerelease]
-    good = [fits(with_package(case.machine, case.matrix, package, str(one))) for one in known]
+    good = [
+        among(one) and fits(with_package(case.machine, case.matrix, package, str(one)))
+        for one in known
+    ]
     return runs(known, good)
 
 
@@ -117,8 +129,15 @@ def nearest(found: Sequence[Span], installed: str | None) -> tuple[Action, Span]
 
 
 def offer(case: Case, package: str, fits: Condition, why: str, *, verify: str) -> list[Fix]:
-    """Offer the nearest release of ``package`` for which ``fits`` holds; [] for none."""
-    found = nearest(spans(case, package, fits), case.machine.package(package).value)
+    """Offer the nearest release of ``package`` for which ``fits`` holds; [] for none.
+
+    Only if none from the installed one on fits are the older ones looked at.
+    """
+    installed = case.machine.package(package).value
+    now = parsed(installed)
+    found = nearest(spans(case, package, fits, lambda one: now is None or one >= now), installed)
+    if found is None and now is not None:
+        found = nearest(spans(case, package, fits, lambda one: one < now), installed)
     if found is None:
         return []
     action, span = found
