@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qdoctor.report import gpus_text, machine_text, plan_text, probes_text
-from qdoctor.report.devices import shortly, told_of_any
+from qdoctor.report import explain_text, gpus_text, machine_text, plan_text, probes_text
+from qdoctor.report.findings_text import briefly, fully, of_one_kind
 from qdoctor.report.paper import Paper, Part
 from qdoctor.report.probes_text import joined, shortened
 
 if TYPE_CHECKING:
-    from qdoctor.model import Finding, Fix, Report, Verdict
+    from qdoctor.model import Report, Verdict
 
-_COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _ANSWERS = {"yes": "green", "no": "red", "unknown": "yellow"}
-_WHEEL = re.compile(r"([A-Za-z0-9_.]+-\d[^-\s]*)-\S+\.whl")
-"""A wheel's file name; its release says enough to people."""
 
 
 def render(report: Report, *, color: bool, width: int, view: str) -> str:
@@ -37,99 +33,13 @@ def _findings(paper: Paper, report: Report) -> None:
         paper.line(("nothing is known to be wrong; what is unknown decides", "yellow"), indent=2)
     told = [finding for finding in report.findings if finding.severity != "note"]
     notes = [finding for finding in report.findings if finding.severity == "note"]
-    for finding, devices in _of_one_kind(report, told):
-        _finding(paper, finding, devices)
-    for finding, devices in _of_one_kind(report, notes):
-        _briefly(paper, finding, devices)
+    for finding, devices in of_one_kind(report, told):
+        fully(paper, finding, devices)
+    for finding, devices in of_one_kind(report, notes):
+        briefly(paper, finding, devices)
     if len(told) < len(report.findings):
         hint = "what a note means, its evidence and what to do: qdoctor explain NAME"
         paper.line((hint, "dim"), indent=2)
-
-
-def _causes(paper: Paper, report: Report) -> None:
-    """The findings that explain the error text, and only then what was found beside it."""
-    causes = [finding for finding in report.findings if finding.explains_error]
-    paper.heading("What explains the error")
-    if not causes:
-        paper.line(("nothing that qdoctor knows explains this text", "yellow"), indent=2)
-    for finding, devices in _of_one_kind(report, causes):
-        _finding(paper, finding, devices)
-    others = [finding for finding in report.findings if not finding.explains_error]
-    if others:
-        paper.heading("Also found, not said to explain it")
-    for finding, devices in _of_one_kind(report, others):
-        _briefly(paper, finding, devices)
-
-
-def _of_one_kind(report: Report, findings: Iterable[Finding]) -> list[tuple[Finding, list[str]]]:
-    """Put together what is found on several GPUs, which are named unless they are all.
-
-    The first finding speaks for the others, which differ in details.
-    """
-    kinds: dict[tuple[str, ...], list[Finding]] = {}
-    for one in findings:
-        kinds.setdefault((one.rule, one.severity, told_of_any(one.title)), []).append(one)
-    every = len(report.gpu_verdicts)
-    return [
-        (one, devices if len(devices) < every or one.title != told_of_any(one.title) else [])
-        for alike in kinds.values()
-        for devices in [[device for each in alike for device in each.devices]]
-        for one in (alike[:1] if alike[0].devices else alike)
-    ]
-
-
-def _only_on(finding: Finding, devices: list[str]) -> list[Part]:
-    """Name the GPUs of a finding, unless its title does."""
-    if not devices or (len(devices) == 1 and devices[0] in finding.title):
-        return []
-    return [(f"on {shortly(devices)}", "yellow")]
-
-
-def _briefly(paper: Paper, finding: Finding, devices: list[str]) -> None:
-    """One line for what takes away only what nobody asked for."""
-    labels = [(finding.severity, _COLOURS[finding.severity], 9)]
-    parts: list[Part] = [(finding.rule, "bold"), (finding.title, ""), *_only_on(finding, devices)]
-    if finding.symptom_of:
-        parts.append((f"follows from {finding.symptom_of}", "dim"))
-    if finding.undecided:
-        parts.append((f"unknown: {finding.undecided}", "yellow"))
-    paper.row(labels, *joined(parts))
-
-
-def _finding(paper: Paper, finding: Finding, devices: list[str]) -> None:
-    heading: list[Part] = [(finding.rule, "bold"), *_only_on(finding, devices)]
-    if finding.explains_error:
-        heading.append(("explains the error", "bold"))
-    if finding.symptom_of:
-        heading.append((f"follows from {finding.symptom_of}", "dim"))
-    paper.row([(finding.severity, _COLOURS[finding.severity], 9)], *joined(heading))
-    paper.line((finding.title, ""), indent=4)
-    for reason in finding.because:
-        place = _WHEEL.sub(r"\1 wheel", reason.source)
-        source: Part = (f" [{reason.strength}: {place}]", "dim")
-        paper.row([("because", "dim", 9)], (shortened(reason.text), ""), source, indent=4)
-    if finding.undecided:
-        paper.row([("unknown", "yellow", 9)], (finding.undecided, ""), indent=4)
-    for fix in finding.fixes:
-        _fix(paper, fix)
-
-
-def _fix(paper: Paper, fix: Fix) -> None:
-    subject = fix.package or fix.backend or fix.name
-    change = [fix.action, *([subject + (fix.spec or "")] if subject else [])]
-    if fix.value is not None:
-        change.append(f"= {fix.value}")
-    if fix.index:
-        change.append(f"(build {fix.index})")
-    risk: Part = (" (unsafe: read before running)", "yellow")
-    parts: list[Part] = [(" ".join(change), "bold"), (f": {fix.why}" if fix.why else "", "")]
-    paper.row(
-        [("fix", "green", 9)], *parts, *([risk] if fix.applicability == "unsafe" else []), indent=4
-    )
-    if fix.command:
-        paper.command(fix.command, indent=13)
-    if fix.verify:
-        paper.line((f"verify: {fix.verify}", "dim"), indent=13)
 
 
 def _backends(paper: Paper, report: Report) -> None:
@@ -183,6 +93,10 @@ def _closing(paper: Paper, report: Report) -> None:
     paper.line()
     paper.line(("An error in hand? Ask which of these causes it:", "dim"))
     paper.command("your-command 2>&1 | qdoctor explain -", indent=2)
+    _versions(paper, report)
+
+
+def _versions(paper: Paper, report: Report) -> None:
     versions = f"qdoctor {report.tool_version}, matrix {report.matrix_version}"
     paper.line((f"{versions}, exit code {report.exit_code}", "dim"))
 
@@ -200,5 +114,5 @@ _VIEWS: dict[str, tuple[_Section, ...]] = {
         _closing,
     ),
     "select": (_selected, _backends, gpus_text.gpus, _closing),
-    "explain": (_causes, _selected, _closing),
+    "explain": (explain_text.explained, _selected, _versions),
 }

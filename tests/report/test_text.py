@@ -96,14 +96,6 @@ def test_a_typical_figure_is_not_shown_as_a_measured_one(report: Report) -> None
     assert "rel. error 0.0029" in shown[1]
 
 
-def test_explain_puts_the_cause_first(report: Report) -> None:
-    text = render(report, "text", view="explain")
-    assert text.index("What explains the error") < text.index("Also found")
-    assert text.index("triton-libdevice-removed") < text.index("switchback-unavailable")
-    silent = msgspec.structs.replace(report, findings=report.findings[1:])
-    assert "nothing that qdoctor knows explains" in render(silent, "text", view="explain")
-
-
 @pytest.mark.parametrize("view", VIEWS)
 def test_no_backend_selected_is_no_bare_green(report: Report, view: str) -> None:
     none = msgspec.structs.replace(report, selected=None)
