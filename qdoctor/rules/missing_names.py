@@ -46,14 +46,12 @@ def missing_names(name: str, doc: str | None) -> Rule:
 
 
 def _is_of_bnb(case: Case, rule: str) -> bool:
-    """Say whether a text of ``rule`` misses a name that bitsandbytes asks for; or tells no name."""
+    """Say whether a text of ``rule`` misses a name that bitsandbytes asks for."""
     names = [(signal, name_in(signal)) for signal in case.signals_of(rule)]
     return any(
-        name is None
-        or (
-            asked_by_bnb(case, signal, name)
-            and problem_of(case.machine, case.matrix, name, at_import=True) != TOO_OLD
-        )
+        name is not None
+        and asked_by_bnb(case, signal, name)
+        and problem_of(case.machine, case.matrix, name, at_import=True) != TOO_OLD
         for signal, name in names
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
+
 from qdoctor.released import parsed
 from qdoctor.rules.remedies import pip
 
@@ -38,13 +40,27 @@ def older(case: Case, package: str | None, why: str, *, verify: str) -> list[Fix
     return [pip("downgrade", package, spec, why, verify=verify, applicability="unsafe")]
 
 
-def newer(case: Case, package: str | None, why: str, *, verify: str) -> list[Fix]:
-    """Offer a newer release of the package that asks; [] for no package."""
+def newer(case: Case, package: str | None, why: str, *, verify: str, name: str = "") -> list[Fix]:
+    """Offer a newer release of the package that asks: one that asks for ``name`` no more, if known.
+
+    [] for no package.
+    """
     if package is None:
         return []
-    version = parsed(_version(case, package))
-    spec = f">{version.public}" if version else ""
+    version, without = parsed(_version(case, package)), without_asking(case, package, name)
+    spec = f">={without}" if without else f">{version.public}" if version else ""
     return [pip("upgrade", package, spec, why, verify=verify, applicability="unsafe")]
+
+
+def without_asking(case: Case, package: str, name: str) -> str | None:
+    """Return the first release of a package that asks for a name no more; None for unknown."""
+    return dict(known_askers(case, name)).get(canonicalize_name(package))
+
+
+def known_askers(case: Case, name: str) -> list[tuple[str, str]]:
+    """Return the packages that are known to have asked for a name, and the first that does not."""
+    rows = case.matrix.table("name_askers")["rows"]
+    return [(row["package"], row["without"]) for row in rows if row["name"] == name]
 
 
 def _version(case: Case, package: str) -> str | None:

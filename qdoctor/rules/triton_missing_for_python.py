@@ -1,16 +1,19 @@
 """There is no triton for this Python.
 
 ## What it finds
-A triton release without a wheel for this Python version.
+A triton release without a wheel for this Python version; or, where a text says that triton is
+missing, a torch that requires triton for other Python versions only.
 
 ## Why it hurts
 An installer leaves triton out or refuses: `torch.compile` and Triton kernels are not there.
 
 ## How we know
-The Python versions of each release are read from the tags of its wheels.
+The Python versions of each release are read from the tags of its wheels, for which Pythons torch
+requires triton from its METADATA.
 
 ## Fix
-Use a Python that this torch and its triton have wheels for.
+Install a torch that brings a triton along for this Python, or use a Python that this torch and its
+triton have wheels for.
 
 ## When to ignore
 If nothing here uses Triton or `torch.compile`.
@@ -20,15 +23,66 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import triton_fits_python
+from qdoctor.layers import torch_fits_python, triton_fits_python
+from qdoctor.model import Because, Finding
+from qdoctor.released import parsed
+from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.torch_index import moved_torch
+from qdoctor.rules.what_if import with_package
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "triton-missing-for-python"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report a triton without a wheel, or a torch that brings none along for this Python."""
+    yield from (one for one in _OF_WHEELS.find(case) if one.undecided is None)
+    texts = case.signals_of(NAME)
+    if texts and left_out(case):
+        torch, python = case.machine.torch, case.machine.python.value
+        text = f"torch {torch.value} requires triton for other Python versions than {python}"
+        yield Finding(
+            rule=NAME,
+            severity="note",
+            title=text,
+            because=[
+                Because(text, "the requirements in torch's METADATA", "mined"),
+                *map(quoted, texts),
+            ],
+            fixes=[*_newer_torch(case), _other_python(case)],
+        )
+
+
+def left_out(case: Case) -> bool:
+    """Say whether torch requires a triton here, but not for this Python."""
+    machine = case.machine
+    wanted = bool(machine.triton_pin.value) and machine.python.value is not None
+    return wanted and machine.triton.value == "" and "triton" not in (machine.facts.packages or {})
+
+
+def _newer_torch(case: Case) -> list[Fix]:
+    """Offer the next torch that brings a triton along for this Python."""
+    own = parsed(case.machine.torch.value)
+    for torch in case.matrix.versions("torch"):
+        if own is None or torch <= own:
+            continue
+        machine = with_package(case.machine, case.matrix, "torch", str(torch))
+        fits = torch_fits_python(machine, case.matrix).value != "no"
+        if machine.triton.value and fits and triton_fits_python(machine, case.matrix).value != "no":
+            why = f"it brings triton {machine.triton.value} along for this Python"
+            return [moved_torch(case, "upgrade", f">={torch}", why, verify=NAME)]
+    return []
+
+
+def _other_python(case: Case) -> Fix:
+    return by_hand("use-python", f"torch {case.machine.torch.value} has a triton for others")
 
 
 def _title(case: Case) -> str:
@@ -41,4 +95,8 @@ def _fixes(case: Case) -> list[Fix]:
     return [by_hand("use-python", why.replace("  ", " "), verify=NAME)]
 
 
-RULE = of_layers(NAME, __doc__, (triton_fits_python,), severity="note", title=_title, fixes=_fixes)
+_OF_WHEELS = of_layers(
+    NAME, __doc__, (triton_fits_python,), severity="note", title=_title, fixes=_fixes
+)
+
+RULE = rule(NAME, __doc__, find)

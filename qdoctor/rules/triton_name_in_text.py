@@ -15,7 +15,7 @@ from qdoctor.model import Finding
 from qdoctor.released import fact, parsed, release, requirement
 from qdoctor.rules.bnb_releases import BNB
 from qdoctor.rules.case import quoted
-from qdoctor.rules.packages_in_text import asker, blamed, newer, older
+from qdoctor.rules.packages_in_text import asker, blamed, known_askers, newer, older
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.triton_releases import (
     History,
@@ -148,7 +148,14 @@ def _problem(case: Case, name: str) -> str | None:
 def _for_new(case: Case, rule: str, signal: Signal, known: History) -> Iterator[Fix]:
     """Offer what is true where triton is too new for the code: triton stays, for torch pins it."""
     yield from _required(case, known, verify=rule)
-    yield from newer(case, blamed(case, signal, "triton"), f"it asks for {known.name}", verify=rule)
+    for package in _askers(case, signal, known.name):
+        sure = blamed(case, signal, "triton") is not None
+        why = (
+            f"it asks for {known.name}"
+            if sure
+            else f"older ones ask for {known.name}: if you use it"
+        )
+        yield from newer(case, package, why, verify=rule, name=known.name)
     yield from change_code(case, known.name, verify=rule)
     if known.went is not None and has_before(case, known.went):
         why = f"{known.because.text}; take the torch that requires such a triton along with it"
@@ -156,6 +163,12 @@ def _for_new(case: Case, rule: str, signal: Signal, known: History) -> Iterator[
         yield pip("downgrade", package, spec, why, verify=rule, applicability="unsafe")
     elif known.went is None:
         yield by_hand("change-code", f"{known.because.text}: look for it first", verify=rule)
+
+
+def _askers(case: Case, signal: Signal, name: str) -> list[str]:
+    """Return who asks, by the traceback; without one whoever is known to have asked for it."""
+    package = blamed(case, signal, "triton")
+    return [package] if package else [one for one, _ in known_askers(case, name) if one != "torch"]
 
 
 def _for_old(case: Case, rule: str, signal: Signal, name: str) -> Iterator[Fix]:

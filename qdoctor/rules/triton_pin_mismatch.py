@@ -11,8 +11,9 @@ with missing names (`triton_key`, `AttrsDescriptor`, `launch_enter_hook`). Eager
 The requirement is read from torch's METADATA, installed or released.
 
 ## Fix
-Install the triton that this torch requires. To get another triton, change torch: each torch release
-requires its own.
+Install the triton that this torch requires; downgrade where a newer one made torch fail. To get
+another triton, change torch: each torch release requires its own. Where no version is known, the
+name that torch misses says from which triton on it is gone, and which torch asks for it no more.
 
 ## When to ignore
 If nothing here uses `torch.compile`, and another package needs just this triton.
@@ -26,12 +27,16 @@ from qdoctor.layers import Answer, triton_matches_pin
 from qdoctor.model import Finding
 from qdoctor.released import parsed, release
 from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.packages_in_text import without_asking
 from qdoctor.rules.remedies import pip
+from qdoctor.rules.torch_index import moved_torch
+from qdoctor.rules.triton_name_in_text import named
+from qdoctor.rules.triton_releases import WINDOWS, distribution, has_before, history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Fix
+    from qdoctor.model import Action, Fix
     from qdoctor.rules.case import Case
 
 NAME = "triton-pin-mismatch"
@@ -67,11 +72,36 @@ def _matches(case: Case) -> Answer:
 def _fixes(case: Case) -> list[Fix]:
     pin, why = _wanted(case)
     if pin is None:
-        return _matching_torch(case)
-    if case.machine.os.value == "windows":
-        minor = pin.removeprefix("==").rpartition(".")[0]
-        return [pip("downgrade", "triton-windows", f"=={minor}.*", why, verify=NAME)]
-    return [pip("install-matching", "triton", pin, why, verify=NAME)]
+        return _matching_torch(case) or _by_the_name(case)
+    package, action = distribution(case.machine), _action(case, pin)
+    if package == WINDOWS:
+        pin = f"=={pin.removeprefix('==').rpartition('.')[0]}.*"
+        action = "downgrade" if action == "install-matching" else action
+    return [pip(action, package, pin, why, verify=NAME)]
+
+
+def _action(case: Case, pin: str) -> Action:
+    """Say which way triton goes, where torch failed for it; what nobody ran is just installed."""
+    own, wanted = parsed(case.machine.triton.value), parsed(pin.removeprefix("=="))
+    failed = any("pin" not in signal.said for signal in case.signals_of(NAME))
+    newer = own is not None and wanted is not None and own > wanted
+    return "downgrade" if failed and newer else "install-matching"
+
+
+def _by_the_name(case: Case) -> list[Fix]:
+    """Without known versions: go by where the name is that torch misses, and which torch asks."""
+    name = named(case, NAME)
+    known = history(case, name) if name else None
+    if known is None or not known.having:
+        return []
+    fixes = []
+    if known.went and has_before(case, known.went):
+        package, spec = distribution(case.machine), f"<{known.went}"
+        fixes.append(pip("downgrade", package, spec, known.because.text, verify=NAME))
+    if without := without_asking(case, "torch", known.name):
+        why = f"from this release on torch does not need {known.name}"
+        fixes.append(moved_torch(case, "upgrade", f">={without}", why, verify=NAME))
+    return fixes
 
 
 def _wanted(case: Case) -> tuple[str | None, str]:

@@ -116,3 +116,27 @@ def test_on_windows_only_what_can_be_installed_there_counts(ask: Ask) -> None:
     assert not any(fix.action == "downgrade" for fix in found.fixes)  # 2.x was never built there
     found = first_of(ask("h100", error=CAST, packages={**NOTHING, "triton": "2.3.1"}, host=host))
     assert found.fixes[0].package in {"triton-windows", "torch"}
+
+
+LOG1P = "AttributeError: module 'triton.language.math' has no attribute 'log1p'"
+
+
+def test_the_release_that_asks_no_more_is_named_where_it_is_known(ask: Ask) -> None:
+    found = first_of(ask("h100", error=called("mamba_ssm", LOG1P), packages={"bitsandbytes": None}))
+    fix = found.fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("upgrade", "mamba-ssm", ">=2.1.0")
+
+
+def test_without_a_traceback_whoever_is_known_to_ask_is_named_with_an_if(ask: Ask) -> None:
+    found = first_of(ask("h100", error=LOG1P, packages={"bitsandbytes": None}))
+    assert [fix.action for fix in found.fixes] == ["upgrade", "change-code", "downgrade"]
+    assert "if you use it" in found.fixes[0].why
+
+
+def test_a_function_of_cuda_under_its_own_name_is_to_be_changed(ask: Ask) -> None:
+    text = "Implicit conversion of CUDA __nv_roundf device function has been dropped"
+    found = first_of(ask("h100", error=text))
+    assert found.rule == "triton-math-moved"
+    assert [fix.action for fix in found.fixes] == ["change-code"]
+    found = first_of(ask("h100", error=called("fla", text)))
+    assert [fix.action for fix in found.fixes] == ["upgrade", "change-code"]

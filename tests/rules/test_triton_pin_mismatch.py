@@ -44,3 +44,28 @@ def test_on_windows_the_package_has_another_name(ask: Ask) -> None:
     packages = {"torch": "2.8.0+cu129", "triton": "3.5.0"}
     found = ask("h100", error=text, host={"os": "windows", "libc": None}, packages=packages)[NAME]
     assert (found.fixes[0].package, found.fixes[0].spec) == ("triton-windows", "==3.4.*")
+
+
+HOOK = "AttributeError: type object 'CompiledKernel' has no attribute 'launch_enter_hook'"
+KEY = "ImportError: cannot import name 'triton_key' from 'triton.compiler.compiler'"
+UNKNOWN = {"torch": None, "triton": None, "bitsandbytes": None}
+
+
+def test_a_newer_triton_that_made_torch_fail_is_taken_back(ask: Ask) -> None:
+    packages = {"torch": "2.7.1", "triton": "3.4.0"}
+    fix = ask("h100", error=HOOK, packages=packages, torch_cuda=None)[NAME].fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("downgrade", "triton", "==3.3.1")
+
+
+def test_without_versions_the_name_says_which_triton_and_which_torch(ask: Ask) -> None:
+    host = {"os": "windows", "libc": None}
+    found = ask("h100", error=KEY, packages=UNKNOWN, torch_cuda=None, host=host)
+    assert next(iter(found)) == NAME
+    assert [(fix.action, fix.package, fix.spec) for fix in found[NAME].fixes] == [
+        ("downgrade", "triton-windows", "<3.5.0"),
+        ("upgrade", "torch", ">=2.9.0"),
+    ]
+
+
+def test_without_versions_and_name_nothing_is_offered(ask: Ask) -> None:
+    assert ask("h100", error=HOOK, packages=UNKNOWN, torch_cuda=None)[NAME].fixes == []

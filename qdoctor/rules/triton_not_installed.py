@@ -1,0 +1,79 @@
+"""A program asks for triton, and it is not installed.
+
+## What it finds
+A text in which torch's compiler, or another program, finds no triton that works.
+
+## Why it hurts
+`torch.compile` for a GPU compiles through triton; without it the first call fails. Eager code keeps
+working.
+
+## How we know
+The text says so. torch brings triton along on Linux only, for the Python versions that it names.
+
+## Fix
+On Linux install the triton that this torch requires, on Windows the build triton-windows of the
+same release; elsewhere there is none: leave `torch.compile` out.
+
+## When to ignore
+If the program goes on without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.model import Finding
+from qdoctor.released import fact, parsed
+from qdoctor.rules.case import accused, rule
+from qdoctor.rules.remedies import by_hand, pip
+from qdoctor.rules.triton_missing_for_python import left_out
+from qdoctor.rules.triton_releases import WINDOWS, distribution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Fix
+    from qdoctor.rules.case import Case
+
+NAME = "triton-not-installed"
+_STATED = ("triton", "pytorch-triton", WINDOWS)
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report that triton is missing, where a text says so and no other reason is known."""
+    told = accused(case, NAME, "which triton the program finds is not known")
+    if told is None or left_out(case):
+        return
+    there = any((case.machine.facts.packages or {}).get(name) for name in _STATED)
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title="triton is installed, and the program does not find one that works"
+        if there
+        else "triton is not installed",
+        because=told.because,
+        fixes=_fixes(case, there=there),
+        undecided=told.undecided if there else None,
+    )
+
+
+def _fixes(case: Case, *, there: bool) -> list[Fix]:
+    off = by_hand("disable", "without torch.compile torch's own kernels run", verify=NAME)
+    if case.machine.os.value in case.matrix.table("systems")["rows"]:
+        return [off]
+    why = "torch.compile needs it" + (" in the release that torch is made for" if there else "")
+    package = distribution(case.machine)
+    return [pip("install", package, _spec(case, package), why, verify=NAME), off]
+
+
+def _spec(case: Case, package: str) -> str:
+    """Return the triton that this torch is made for; "" where torch is not known."""
+    version = parsed(case.machine.torch.value)
+    known = fact(case.matrix, "torch", version.base_version, "triton_pin") if version else None
+    pin = known.value if known and known.value else ""
+    if package == WINDOWS and pin:  # its releases have a number of their own behind triton's
+        return f"=={pin.removeprefix('==').rpartition('.')[0]}.*"
+    return str(pin)
+
+
+RULE = rule(NAME, __doc__, find)
