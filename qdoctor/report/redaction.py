@@ -55,18 +55,19 @@ _IMPERSONAL = {
     *("linux", "windows", "gpu", "cuda", "torch", "triton", "bitsandbytes", "qdoctor", "none"),
 }
 _NAME_OF_A_CREDENTIAL = (
-    r"(?:[A-Z0-9_]*_)?"
-    r"(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|CREDENTIALS?)(?:_[A-Z0-9_]+)?"
+    r"(?:[A-Z0-9_]{0,200}_)?"
+    r"(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|CREDENTIALS?)(?:_[A-Z0-9_]{1,200})?"
 )
 _SECRET_KEY = re.compile(_NAME_OF_A_CREDENTIAL, re.IGNORECASE)
 
+# Each starts at few places or looks a bounded way ahead: a text may be one word of megabytes.
 _ALWAYS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(GPU|MIG)-(?:GPU-)?[0-9a-fA-F]{8}\b(?:[-/][0-9a-fA-F]+)*"), r"\1-<redacted>"),
-    (re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@'\"]+@", re.IGNORECASE), r"\1<redacted>@"),
+    (re.compile(r"\b([a-z][a-z0-9+.-]{0,30}://)[^\s/@'\"]+@", re.IGNORECASE), r"\1<redacted>@"),
     # Heads as their issuers write them: ``hf_``, never ``hf-``, which begins package names.
     (re.compile(r"\b(?:hf|api_org|ghp|gho|ghu|ghs|ghr|npm)_\w{10,}"), "<token>"),
     (re.compile(r"\b(?:glpat|xox[abp])-[\w-]{10,}"), "<token>"),
-    (re.compile(r"\b(?:sk|pypi)-(?=[\w-]*\d)[\w-]{16,}"), "<token>"),
+    (re.compile(r"\b(?:sk|pypi)-(?=[\w-]{0,200}\d)[\w-]{16,}"), "<token>"),
     (re.compile(r"\bgithub_pat_\w{10,}"), "<token>"),
     (re.compile(r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"), "<token>"),
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), r"\1 <token>"),
@@ -77,7 +78,7 @@ _ALWAYS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         r"\1\2<redacted>",
     ),
-    (re.compile(r"[\w.+-]+@(?![\w.-]+\.so\b)[\w-]+(?:\.[\w-]+)+"), "<e-mail>"),
+    (re.compile(r"(?<![\w.+-])[\w.+-]+@(?![\w.-]+\.so\b)[\w-]+(?:\.[\w-]+)+"), "<e-mail>"),
     # Anybody's home folder: a report may come from another machine.
     (re.compile(r"(?:(?<=[\s'\"=:(,;\[])|^)/(?:home|Users)/[^/\s:'\",;]+"), "~"),
     (re.compile(r"\b[A-Za-z]:[\\/]{1,2}Users[\\/]{1,2}[^\\/:\s'\",;]+", re.IGNORECASE), "~"),

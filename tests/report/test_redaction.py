@@ -138,3 +138,15 @@ def test_this_machines_identity_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
         identity_here.cache_clear()
     assert "adalove" in users
     assert "root" not in users
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("piece", ["x", "x.", "sk-", "key_token_", "a@", "a-TOKEN_", "GPU-", "_"])
+def test_a_text_of_one_endless_word_is_read_in_time(piece: str) -> None:
+    redact_text(piece * (300_000 // len(piece)), Identity())
+
+
+def test_bounds_keep_what_was_redacted() -> None:
+    secret = f"{'A_' * 50}API_KEY_{'B' * 100}=hunter2 git+https://ada:pw@host/x ada@example.org"
+    shown = redact_text(secret, Identity())
+    assert not any(word in shown for word in ("hunter2", "pw", "example.org"))
