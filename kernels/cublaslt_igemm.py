@@ -96,9 +96,9 @@ def large_operands(shape: Tuple[int, int, int]) -> Tuple[List[int], List[int]]:
     """Return A and B for rows, columns, depth; the sums of every other column pass 2**24."""
     rows, columns, depth = shape
     draw = random.Random(8)  # noqa: S311 - reproducible, not secret
-    a = [draw.randrange(100, 128) for _ in range(rows * depth)]
-    lows = [100 if column % 2 else -128 for column in range(columns)]
-    return a, [draw.randrange(low, 128) for low in lows for _ in range(depth)]
+    a = draw.choices(range(100, 128), k=rows * depth)  # many at once: one by one they take longer
+    lows = [100 if column % 2 else -128 for column in range(columns)]  # than all the products
+    return a, [one for low in lows for one in draw.choices(range(low, 128), k=depth)]
 
 
 def _one(
