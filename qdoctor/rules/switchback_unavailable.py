@@ -2,7 +2,8 @@
 
 ## What it finds
 A bitsandbytes with SwitchBack layers in an environment without triton, such as on Windows, or where
-torch brought none along for this Python.
+torch brought none along for this Python. Or a text of SwitchBackLinearBnb, which calls a function
+(`matmul_mixed`) that no release has.
 
 ## Why it hurts
 Without triton its kernels become functions that return None. Nothing complains when a layer is
@@ -24,21 +25,27 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, bnb_has_switchback, triton_installed
 from qdoctor.model import Finding
-from qdoctor.rules.case import rule, suspect
-from qdoctor.rules.remedies import pip
+from qdoctor.rules.case import quoted, rule, suspect
+from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.switchback import instead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.model import Fix
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Signal
 
 NAME = "switchback-unavailable"
+_PRODUCT = "bnb-mixed-product"
+"""The signature of a text that misses what SwitchBackLinearBnb multiplies with."""
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report SwitchBack layers whose kernels are empty shells."""
+    """Report SwitchBack layers whose kernels are empty shells, or whose product does not exist."""
+    for signal in case.signals_of(NAME):
+        if signal.signature == _PRODUCT:
+            yield _without_product(case, signal)
+            return
     has, triton = case.ask(bnb_has_switchback), case.ask(triton_installed)
     if has.value == "no" or triton.value == "yes":
         return
@@ -58,6 +65,19 @@ def find(case: Case) -> Iterator[Finding]:
         fixes=[*_triton(case), *instead(case)],
         affects=["bnb-switchback"],
         undecided=suspicion.undecided,
+    )
+
+
+def _without_product(case: Case, signal: Signal) -> Finding:
+    """Report the layer that calls a function of bitsandbytes which no release has."""
+    why = "SwitchBackLinear has kernels of its own; SwitchBackLinearBnb never worked"
+    return Finding(
+        rule=NAME,
+        severity="note",
+        title="bitsandbytes' SwitchBackLinearBnb cannot run: no release has the product it calls",
+        because=[quoted(signal)],
+        fixes=[*instead(case), by_hand("change-code", why, verify=NAME)],
+        affects=["bnb-switchback"],
     )
 
 

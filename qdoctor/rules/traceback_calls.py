@@ -7,7 +7,9 @@ import re
 _LOOKED_AT = 16 * 1024
 """Characters above the text: a traceback of some hundred calls."""
 _BEGINS = "Traceback (most recent call last)"
-_CALL = re.compile(r"(?:site|dist)-packages[/\\]{1,4}([A-Za-z_]\w*)")
+_CALL = re.compile(
+    r"(?:site|dist)-packages[/\\]{1,4}([A-Za-z_]\w*)[^\"\n]{0,300}?\.py(?:\"?, line|:) ?\d"
+)
 
 
 def callers(text: str, end: int) -> tuple[str, ...]:

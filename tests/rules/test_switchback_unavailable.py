@@ -29,3 +29,11 @@ def test_is_silent_on_a_release_without_the_layers(ask: Ask) -> None:
 
 def test_is_silent_where_triton_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("a100", packages={"torch": None, "triton": None}, torch_cuda=None)
+
+
+def test_the_layer_whose_product_no_release_has_is_replaced(ask: Ask) -> None:
+    text = "AttributeError: module 'bitsandbytes' has no attribute 'matmul_mixed'"
+    found = ask("h100", error=text, packages={"bitsandbytes": None})[NAME]
+    assert found.explains_error
+    assert found.fixes[0].action == "use"
+    assert found.fixes[-1].action == "change-code"

@@ -17,7 +17,8 @@ NOTHING = {"torch": None, "triton": None, "bitsandbytes": None}
 
 
 def called(module: str, text: str) -> str:
-    return f'Traceback (most recent call last):\n  File "/x/site-packages/{module}/a.py"\n{text}'
+    call = f'  File "/x/site-packages/{module}/a.py", line 1, in f'
+    return f"Traceback (most recent call last):\n{call}\n{text}"
 
 
 def first_of(found: dict[str, Finding]) -> Finding:
