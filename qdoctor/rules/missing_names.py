@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor.layers import bnb_imports, switchback_triton_names_resolve
-from qdoctor.layers.triton_uses import TOO_OLD, problem_of
 from qdoctor.rules.bnb_releases import importable
 from qdoctor.rules.case import Rule, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.packages_asking import moved, of_packages, with_packages
 from qdoctor.rules.switchback import instead
-from qdoctor.rules.triton_name_in_text import asked_by_bnb, in_text, name_in
+from qdoctor.rules.triton_name_in_text import asked_by_bnb, in_text, name_in, problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,9 +48,7 @@ def _is_of_bnb(case: Case, rule: str) -> bool:
     """Say whether a text of ``rule`` misses a name that bitsandbytes asks for."""
     names = [(signal, name_in(signal)) for signal in case.signals_of(rule)]
     return any(
-        name is not None
-        and asked_by_bnb(case, signal, name)
-        and problem_of(case.machine, case.matrix, name, at_import=True) != TOO_OLD
+        name is not None and asked_by_bnb(case, signal, name) and problem(case, name) == rule
         for signal, name in names
     )
 

@@ -59,9 +59,9 @@ def in_text(case: Case, rule: str) -> Iterator[Finding]:
     """Report each text whose missing name is the problem ``rule``, whatever code asks for it."""
     for signal in case.signals_of(rule):
         name = name_in(signal)
-        if name is None or asked_by_torch(signal) or asked_by_bnb(case, signal, name):
+        if name is None or asked_by_torch(signal) or problem(case, name) != rule:
             continue
-        if _problem(case, name) == rule:
+        if rule == TOO_OLD or not asked_by_bnb(case, signal, name):
             yield _finding(case, rule, signal, history(case, name))
 
 
@@ -125,7 +125,7 @@ def _finding(case: Case, rule: str, signal: Signal, known: History) -> Finding:
     )
 
 
-def _problem(case: Case, name: str) -> str | None:
+def problem(case: Case, name: str) -> str | None:
     """Name the problem of code that asks for ``name`` here.
 
     None where the release that is only implied has the name, and where every release has it: then

@@ -141,3 +141,10 @@ def test_a_function_of_cuda_under_its_own_name_is_to_be_changed(ask: Ask) -> Non
     assert [fix.action for fix in found.fixes] == ["change-code"]
     found = first_of(ask("h100", error=called("fla", text)))
     assert [fix.action for fix in found.fixes] == ["upgrade", "change-code"]
+
+
+def test_a_name_that_newer_releases_of_bitsandbytes_ask_for_too_is_still_too_new(ask: Ask) -> None:
+    text = "AttributeError: module 'triton.runtime' has no attribute 'driver'"
+    found = ask("h100", error=text, packages=NOTHING, torch_cuda=None)
+    assert next(iter(found)) == "triton-too-old-for-package"
+    assert "triton-math-moved" not in found
