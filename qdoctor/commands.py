@@ -26,13 +26,17 @@ _OURSELVES = "qdoctor"
 _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\")
 _SPECIAL = re.compile(r"([^\w@%+:,./~-])")
 """What a shell would not take as it is, apart from ``~``, which stands for the home folder."""
-_SYSTEM = "this Python is the system's, which pip leaves alone (PEP 668): a virtual environment"
+_SYSTEMS = "this Python is the system's, which pip leaves alone (PEP 668)"
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What a command of pip asks for; ``rest`` holds options that only pip is known to take."""
+    """What a command of pip asks for: ``said`` is all of it after the verb, as it was written.
+
+    ``rest`` holds options beyond those that every tool has a word for.
+    """
 
     verb: str
+    said: str
     wanted: tuple[str, ...]
     anew: bool = False
     alone: bool = False
@@ -50,8 +54,11 @@ def written_for(fix: Fix, machine: Machine, interpreter: str | None = None) -> F
     if request is None:
         return fix
     python = machine.facts.python or Python()
+    if python.externally_managed and request.verb == "uninstall":
+        why = f"{fix.why}; {_SYSTEMS}: its package manager takes it away"
+        return msgspec.structs.replace(fix, why=why, command=None, applicability="display-only")
     if python.externally_managed:
-        why = f"{fix.why}; {_SYSTEM} that sees its packages takes the change"
+        why = f"{fix.why}; {_SYSTEMS}: a virtual environment that sees its packages takes it"
         return msgspec.structs.replace(fix, why=why, command=_beside_system(request, python))
     write = _TOOLS.get(python.manager or "")
     if write is None or (request.rest and write is not _uv):
@@ -82,6 +89,7 @@ def _request(command: str) -> Request | None:
             (rest if word.startswith("-") else wanted).append(word)
     return Request(
         words[3],
+        command.split(f" {words[3]} ", 1)[-1],
         tuple(wanted),
         anew="--force-reinstall" in flags,
         alone="--no-deps" in flags,
@@ -92,45 +100,31 @@ def _request(command: str) -> Request | None:
 
 def _with_pip(fix: Fix, request: Request, machine: Machine, interpreter: str | None) -> Fix:
     """Name the interpreter where ``python`` is another one; pip from outside where it has none."""
-    if interpreter is None or fix.command is None:
+    if interpreter is None:
         return fix
-    rest = fix.command.removeprefix(" ".join(_PIP))
     packages = machine.facts.packages or {}
     outside = "pip" not in packages and "torch" in packages
     pip = f"python -m pip --python {_word(interpreter)}"
     head = pip if outside else f"{_word(interpreter)} -m pip"
-    return msgspec.structs.replace(fix, command=f"{head}{rest}") if request.wanted else fix
+    return msgspec.structs.replace(fix, command=f"{head} {request.verb} {request.said}")
 
 
 def _beside_system(request: Request, python: Python) -> str:
     make = f"{_word(python.executable or 'python3')} -m venv --system-site-packages .venv"
-    return f"{make} && .venv/bin/python -m pip {_arguments(request)}"
-
-
-def _arguments(request: Request) -> str:
-    """Write the request as pip itself takes it."""
-    parts = [
-        request.verb,
-        "-y" * (request.verb == "uninstall"),
-        "--force-reinstall" * request.anew,
-        "--no-deps" * request.alone,
-        *request.rest,
-        _wanted(request),
-        f"--index-url {request.index}" if request.index else "",
-    ]
-    return " ".join(part for part in parts if part)
+    return f"{make} && .venv/bin/python -m pip {request.verb} {request.said}"
 
 
 def _uv(request: Request, python: Python) -> str:
     if python.project and request.verb == "install" and not request.rest:
         return _uv_project(request, python.project)
     place = python.executable or python.prefix
+    if request.rest:  # options that uv pip takes as pip does, in pip's words
+        return f"uv pip {request.verb} --python {_word(place or '.venv')} {request.said}"
     parts = [
         f"uv pip {request.verb}",
         f"--python {_word(place)}" if place else "",
         "--reinstall" * request.anew,
         "--no-deps" * request.alone,
-        *request.rest,
         _wanted(request),
         f"--index-url {request.index}" if request.index else "",
     ]
@@ -151,7 +145,7 @@ def _poetry(request: Request, python: Python) -> str:
     folder = f" --directory {_word(python.project)}" if python.project else ""
     again = request.anew and not request.index
     if again or request.verb == "uninstall":  # the lock file says what it should say already
-        return f"poetry run{folder} python -m pip {_arguments(request)}"
+        return f"poetry run{folder} python -m pip {request.verb} {request.said}"
     if not request.index:
         return f"poetry add{folder} {_wanted(request)}"
     source = _source(request.index)
@@ -189,7 +183,7 @@ def _in_manifest(request: Request) -> str:
 
 
 def _wanted(request: Request) -> str:
-    return " ".join(f'"{one}"' for one in request.wanted)
+    return " ".join(one if one == _name(one) else f'"{one}"' for one in request.wanted)
 
 
 def _name(requirement: str) -> str:

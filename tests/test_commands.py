@@ -56,7 +56,7 @@ def test_a_tool_that_is_not_known_leaves_pip_as_it_is(manager: str | None, fix: 
                 f"--index-url {INDEX}"
             ),
         ),
-        (GONE, 'uv pip uninstall --python /v/bin/python "bitsandbytes-windows"'),
+        (GONE, "uv pip uninstall --python /v/bin/python bitsandbytes-windows"),
     ],
 )
 def test_an_environment_of_uv_has_no_pip_of_its_own(fix: Fix, command: str) -> None:
@@ -69,7 +69,7 @@ def test_an_environment_of_uv_has_no_pip_of_its_own(fix: Fix, command: str) -> N
         (UPGRADE, 'uv add --project /p "bitsandbytes>=0.45.1"'),
         (ANEW, "uv sync --project /p --reinstall-package bitsandbytes"),
         (BUILD, f'uv add --project /p "torch>=2.6.0,<2.15.0" --index pytorch-cu126={INDEX}'),
-        (GONE, 'uv pip uninstall --python /p/.venv/bin/python "bitsandbytes-windows"'),
+        (GONE, "uv pip uninstall --python /p/.venv/bin/python bitsandbytes-windows"),
     ],
 )
 def test_a_project_of_uv_keeps_its_lock_file_true(fix: Fix, command: str) -> None:
@@ -134,6 +134,12 @@ def test_the_systems_python_is_left_alone() -> None:
     )
 
 
+def test_a_systems_package_is_not_taken_away_by_pip() -> None:
+    fix = written_for(GONE, machine("pip", externally_managed=True))
+    assert (fix.command, fix.applicability) == (None, "display-only")
+    assert "PEP 668" in fix.why
+
+
 @pytest.mark.parametrize("packages", [(), ("pip",)])
 def test_a_named_interpreter_is_the_one_that_is_changed(packages: tuple[str, ...]) -> None:
     command = written(BUILD, machine("pip", packages=packages), "/v/bin/python")
@@ -182,3 +188,6 @@ def test_an_option_that_only_pip_is_known_to_take_keeps_pip() -> None:
     command = 'python -m pip install --no-binary :all: "bitsandbytes==0.45.1"'
     fix = msgspec.structs.replace(UPGRADE, command=command)
     assert written_for(fix, machine("poetry", project="/p")) == fix
+    assert written(fix, machine("uv", executable="/v/bin/python")) == (
+        'uv pip install --python /v/bin/python --no-binary :all: "bitsandbytes==0.45.1"'
+    )
