@@ -92,7 +92,7 @@ class Witnesses(msgspec.Struct, frozen=True):
         One that gave no answer, and that nothing else speaks for, leaves it unknown.
         """
         silent = None
-        for one in self._showing(layer):
+        for one in self._showing(layer) if self.observations else ():
             source = f"probe {one.probe}" + (f" ({one.variant})" if one.variant else "")
             text = f"{source} {one.outcome} on {self.where(one)}"
             because = Because(f"{text}: {one.detail}" if one.detail else text, source, "observed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,15 +16,18 @@ from qdoctor.layers import (
     torch_has_sm,
     triton_fits_python,
 )
+from qdoctor.machine import complete
+from qdoctor.model import Facts
 from qdoctor.released import release
 from qdoctor.rules.affected import stands_up
 from qdoctor.rules.bnb_releases import BNB
+from qdoctor.rules.case import Case
 from qdoctor.rules.remedies import listed, pip, use
 from qdoctor.rules.what_if import all_yes, spans, with_package
 
 if TYPE_CHECKING:
+    from qdoctor.matrix import Matrix
     from qdoctor.model import Because, Fix
-    from qdoctor.rules.case import Case
     from qdoctor.rules.what_if import Span
 
 _INSTALLING = (torch_fits_python, triton_fits_python)
@@ -57,8 +61,7 @@ class Working(msgspec.Struct, frozen=True):
 def working(case: Case) -> Working | None:
     """Work out what the installed SwitchBack works with; None for one that is not known."""
     version = case.machine.bitsandbytes.value
-    found = spans(case, "triton", all_yes(case, [switchback_triton_names_resolve]))
-    torches = _torches(case, found)
+    found, torches = _known(case.matrix, version) if version else ((), ())
     if not version or not torches:
         return None
     tritons = listed([str(span) for span in found])
@@ -66,7 +69,17 @@ def working(case: Case) -> Working | None:
         f"the SwitchBack of bitsandbytes {version} works with triton {tritons} only, which is "
         f"required by torch {listed(torches)}"
     )
-    return Working(found, torches, case.matrix.because(BNB, version, "switchback_names_used", text))
+    return Working(
+        list(found), list(torches), case.matrix.because(BNB, version, "switchback_names_used", text)
+    )
+
+
+@lru_cache(maxsize=128)
+def _known(matrix: Matrix, version: str) -> tuple[tuple[Span, ...], tuple[str, ...]]:
+    """Return the tritons and torches for one release: nothing else of a machine matters to them."""
+    bare = Case(complete(Facts(packages={BNB: version}), matrix), (), matrix)
+    found = spans(bare, "triton", all_yes(bare, [switchback_triton_names_resolve]))
+    return tuple(found), tuple(_torches(bare, found))
 
 
 def older_torch(case: Case, known: Working | None, *, verify: str) -> list[Fix]:
