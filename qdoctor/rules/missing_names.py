@@ -37,7 +37,7 @@ def missing_names(name: str, doc: str | None) -> Rule:
         broken = importing.value == "no" and importing.rule == name
         own = [one for one in noted.find(case) if one.undecided is None or _is_of_bnb(case, name)]
         found = (msgspec.structs.replace(one, severity="error") if broken else one for one in own)
-        if not any(True for _ in of_packages(case, name, moved)):
+        if case.signals_of(name) and not any(True for _ in of_packages(case, name, moved)):
             yield from in_text(case, name)
         yield from with_packages(found, case, name)
 
