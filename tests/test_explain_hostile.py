@@ -30,8 +30,8 @@ LOGS = {
     "no UTF-8": b"\xfa\xff\xfe\xc3\x28\xed\xa0\x80 " + KNOWN,
     "UTF-16 of a PowerShell": b"\xff\xfe" + KNOWN.decode().encode("utf-16-le"),
     "NUL bytes": b"\x00" * 1000 + b"\n" + KNOWN,
-    "a line of megabytes": b"A" * 3_000_000 + b" " + KNOWN + b" " + b"B" * 3_000_000,
-    "escapes without an end": b"\x1b]" * 300_000 + b"\n" + KNOWN,
+    "a line of megabytes": b"A" * 1_500_000 + b" " + KNOWN + b" " + b"B" * 1_500_000,
+    "escapes without an end": b"\x1b]" * 100_000 + b"\n" + KNOWN,
     "shell and markup": b"$(touch pwned) `touch pwned` ; [bold]x[/bold] {0} %s\n" + KNOWN,
     "a quoted name that is hostile": b"No module named '\x1b[31m$(touch pwned)'\n",
 }
@@ -61,20 +61,15 @@ def test_nothing_in_a_log_reaches_the_terminal_or_is_executed(log: bytes, tmp_pa
     assert len(done.stdout) < 20_000
 
 
-@pytest.mark.parametrize("name", [name for name in LOGS if KNOWN in LOGS[name]])
-def test_the_known_text_is_still_found(name: str, tmp_path: Path) -> None:
-    done = explained(LOGS[name], tmp_path, "--format", "json")
+@pytest.mark.parametrize("log", LOGS.values(), ids=LOGS)
+def test_the_known_text_is_still_found_and_json_is_json(log: bytes, tmp_path: Path) -> None:
+    done = explained(log, tmp_path, "--format", "json")
+    assert b"\x1b" not in done.stdout
     report = json.loads(done.stdout)
     causes = [one["rule"] for one in report["findings"] if one["explains_error"]]
-    assert causes[:1] == ["triton-libdevice-removed"]
-    assert done.returncode == 0
-
-
-@pytest.mark.parametrize("log", LOGS.values(), ids=LOGS)
-def test_json_of_a_hostile_log_is_json(log: bytes, tmp_path: Path) -> None:
-    done = explained(log, tmp_path, "--format", "json")
-    assert json.loads(done.stdout)["schema"] == "qdoctor/report/1"
-    assert b"\x1b" not in done.stdout
+    if KNOWN in log or log.startswith(b"\xff\xfe"):
+        assert causes[:1] == ["triton-libdevice-removed"]
+        assert done.returncode == 0
 
 
 @pytest.mark.timeout(60)
