@@ -29,12 +29,15 @@ from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import serving, settled
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.torch_builds import offers
+from qdoctor.rules.what_if import with_os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.machine import Machine
     from qdoctor.model import Fix, Severity
     from qdoctor.rules.case import Case
+    from qdoctor.rules.what_if import Condition
 
 NAME = "bnb-cuda-binary-missing"
 
@@ -59,9 +62,23 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _fixes(case: Case) -> list[Fix]:
     why = "it has a library for this CUDA version"
-    releases = serving(case, [bnb_has_cuda_binary], why, verify=NAME)
+    releases = (
+        serving(case, [], why, verify=NAME, also=_everywhere(case))
+        if case.machine.os.value is None
+        else serving(case, [bnb_has_cuda_binary], why, verify=NAME)
+    )
     why = "this bitsandbytes has a library for its CUDA version"
     return releases + offers(settled(case), why, verify=NAME, also=[bnb_has_cuda_binary])
+
+
+def _everywhere(case: Case) -> Condition:
+    """Make the condition that the library is there whatever the system is, which is not known."""
+
+    def fits(machine: Machine) -> bool:
+        told = [with_os(machine, case.matrix, system) for system in ("linux", "windows")]
+        return all(bnb_has_cuda_binary(one, case.matrix).value == "yes" for one in told)
+
+    return fits
 
 
 RULE = rule(NAME, __doc__, find, symptom_of=("torch-cpu-only", "bnb-override-wrong"))

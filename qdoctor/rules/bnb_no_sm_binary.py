@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import bnb_binary_has_sm, bnb_ships_here
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
-from qdoctor.rules.bnb_releases import serving, settled
+from qdoctor.rules.bnb_releases import installed_anew, serving, settled
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.torch_builds import offers
 
@@ -42,8 +42,7 @@ def find(case: Case) -> Iterator[Finding]:
     suspicion = suspect(case, NAME, case.ask(bnb_binary_has_sm))
     if suspicion is None:
         return
-    why = "its library holds kernels for this GPU"
-    releases = serving(case, [bnb_binary_has_sm], why, verify=NAME) or _unknown_build(case)
+    releases = _releases(case)
     why = "for its CUDA version bitsandbytes has kernels for this GPU"
     builds = offers(settled(case), why, verify=NAME, also=[bnb_binary_has_sm])
     yield Finding(
@@ -58,12 +57,15 @@ def find(case: Case) -> Iterator[Finding]:
     )
 
 
-def _unknown_build(case: Case) -> list[Fix]:
-    """Offer the released wheels in the place of a build that is not known."""
+def _releases(case: Case) -> list[Fix]:
+    """Offer a release whose library serves the GPU; for an unknown build any released wheel."""
+    offered = serving(
+        case, [bnb_binary_has_sm], "its library holds kernels for this GPU", verify=NAME
+    )
     if case.machine.bitsandbytes.value is not None:
-        return []
+        return offered
     why = "the released wheels hold kernels for every GPU that they name"
-    return serving(case, [bnb_ships_here], why, verify=NAME)
+    return installed_anew(offered or serving(case, [bnb_ships_here], why, verify=NAME), NAME)
 
 
 RULE = rule(NAME, __doc__, find, symptom_of=("torch-no-sm-binary",))

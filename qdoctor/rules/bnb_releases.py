@@ -14,6 +14,7 @@ from qdoctor.layers import (
     bnb_imports,
 )
 from qdoctor.model import Gpu
+from qdoctor.rules.remedies import pip
 from qdoctor.rules.what_if import all_yes, offer, with_gpu, with_package
 
 if TYPE_CHECKING:
@@ -60,6 +61,16 @@ def serving(  # noqa: PLR0913 - what must fit, and what must not break
     """
     fits = all_yes(case, wanted, guards)
     return offer(case, BNB, lambda one: also(one) and fits(one), why, verify=verify)
+
+
+def installed_anew(offered: list[Fix], verify: str) -> list[Fix]:
+    """Call them installations: whatever a copy calls itself, a released wheel takes its place."""
+    return [
+        one
+        if one.action == "reinstall"
+        else pip("install", BNB, one.spec or "", one.why, verify=verify)
+        for one in offered
+    ]
 
 
 def settled(case: Case) -> Case:

@@ -30,7 +30,7 @@ from qdoctor.layers.natives import libraries_of
 from qdoctor.model import Because, Finding
 from qdoctor.released import parsed
 from qdoctor.rules.affected import needing
-from qdoctor.rules.bnb_releases import BNB, serving
+from qdoctor.rules.bnb_releases import BNB, installed_anew, serving
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand, pip
 
@@ -76,18 +76,8 @@ def _fixes(case: Case) -> list[Fix]:
     why = "the released wheel brings libraries for several CUDA versions"
     released = serving(case, [bnb_has_cuda_binary], why, verify=NAME)
     return [
-        *(_as_wheels(released) or _same_release(case, why)),
+        *(installed_anew(released, NAME) or _same_release(case, why)),
         by_hand("rebuild", "built for CUDA its library is complete", verify=NAME),
-    ]
-
-
-def _as_wheels(offered: list[Fix]) -> list[Fix]:
-    """Call it an installation: whatever the copy calls itself, a released wheel takes its place."""
-    return [
-        one
-        if one.action == "reinstall"
-        else pip("install", BNB, one.spec or "", one.why, verify=NAME)
-        for one in offered
     ]
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from qdoctor.implied_packages import stated
 from qdoctor.machine import complete
+from qdoctor.model import Host
 from qdoctor.released import parsed
 from qdoctor.rules.remedies import pip
 
@@ -167,6 +168,13 @@ def _changed(facts: Facts, package: str, version: str) -> Facts:
 
 def _without(requires: dict[str, list[str]] | None, package: str) -> dict[str, list[str]] | None:
     return {name: said for name, said in requires.items() if name != package} if requires else None
+
+
+def with_os(machine: Machine, matrix: Matrix, system: str) -> Machine:
+    """Return the machine as it would be under another operating system."""
+    host = msgspec.structs.replace(machine.facts.host or Host(), os=system)
+    facts = msgspec.structs.replace(machine.facts, host=host)
+    return complete(facts, matrix, assume_driver=machine.driver_assumed)
 
 
 def with_gpu(machine: Machine, matrix: Matrix, gpu: Gpu) -> Machine:

@@ -46,3 +46,19 @@ def test_the_name_of_the_library_tells_the_cuda_version(ask: Ask) -> None:
 def test_a_text_does_not_overrule_a_library_that_is_there(ask: Ask) -> None:
     text = "Required library version not found: libbitsandbytes_cuda121.so"
     assert NAME not in ask("a100", error=text)
+
+
+ALONE = {"torch": None, "triton": None}
+NOWHERE = {"os": None, "libc": None, "wsl": None}
+
+
+def test_what_no_wheel_has_is_missing_whatever_the_system_is(ask: Ask) -> None:
+    packages = {**ALONE, "bitsandbytes": "0.43.0"}
+    found = ask("a100", torch_cuda="12.4", packages=packages, host=NOWHERE)[NAME]
+    fix = found.fixes[0]  # 0.43.1 has it for Linux only
+    assert (fix.action, fix.package, fix.spec) == ("upgrade", "bitsandbytes", ">=0.43.2")
+
+
+def test_is_silent_where_only_some_system_lacks_it(ask: Ask) -> None:
+    packages = {**ALONE, "bitsandbytes": "0.43.1"}
+    assert NAME not in ask("a100", torch_cuda="12.4", packages=packages, host=NOWHERE)

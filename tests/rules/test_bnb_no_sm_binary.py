@@ -39,3 +39,13 @@ def test_is_silent_where_the_library_was_not_read(ask: Ask) -> None:
 def test_a_text_of_its_source_file_accuses(ask: Ask) -> None:
     text = "no kernel image is available for execution on the device at line 479 in file ops.cu"
     assert ask("h100", error=text, native=UNREAD)[NAME].explains_error
+
+
+def test_a_build_that_is_not_known_gives_way_to_the_released_wheel(ask: Ask) -> None:
+    text = (
+        "Error no kernel image is available for execution on the device at line 167 in file ops.cu"
+    )
+    nothing = {"torch": None, "triton": None, "bitsandbytes": None}
+    found = ask("h100", error=text, native=None, packages=nothing, host={"os": "windows"})[NAME]
+    assert (found.fixes[0].action, found.fixes[0].package) == ("install", "bitsandbytes")
+    assert found.fixes[0].spec == ">=0.48.0"  # the first with SM 9.0 for this torch's CUDA 13.0
