@@ -20,7 +20,7 @@ _AROUND = 2048
 """Characters kept on each side of a cue: some patterns span a traceback's last calls."""
 _LINE = 4096
 """Characters of one line: patterns that search along a line must not meet one of megabytes."""
-_HITS = 20_000
+_HITS = 5_000
 """Places of one cue that are looked at: a log that says nothing else must still end in time."""
 
 _ESCAPES = re.compile(
@@ -33,7 +33,7 @@ _BREAKS = re.compile(r"\r\n?|\x0b|\x0c|\x85|\u2028|\u2029")
 _DIGITS = re.compile(r"[0-9a-f]+")
 _TYPESET = str.maketrans("\u2018\u2019\u201a\u201c\u201d\u201e\u00a0\uff1a", "'''\"\"\" :")
 """What word processors and web pages make of a program's quotes, spaces and colons."""
-_AS_ZERO = str.maketrans("123456789", "000000000")
+_DIGIT_BYTES = b"0123456789"
 
 
 def readable(text: str, cues: Sequence[str]) -> str:
@@ -72,8 +72,13 @@ def _places(text: str, cues: Iterable[str]) -> list[int]:
 
 def _present(text: str, cues: Iterable[str]) -> list[str]:
     """Return the cues that may stand in the text: most logs repeat few lines with other numbers."""
-    kinds = "\n".join(set(text.translate(_AS_ZERO).split("\n")))
-    return [cue for cue in cues if cue.translate(_AS_ZERO) in kinds]
+    lines = _without_digits(text).replace(b"\r", b"\n").split(b"\n")  # a progress bar's, too
+    kinds = b"\n".join(set(lines))
+    return [cue for cue in cues if _without_digits(cue) in kinds]
+
+
+def _without_digits(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass").translate(None, _DIGIT_BYTES)
 
 
 def _found(text: str, cue: str) -> Iterator[int]:
