@@ -299,8 +299,112 @@ def test_where_nothing_can_be_forked_every_observation_says_so(
 
 
 def test_a_link_is_killed_while_its_probes_run(probed: Probed) -> None:
-    body = "os.kill(os.getppid(), 9); import time; time.sleep(0.3)"
-    for one in probed(BOTH, f"if 'torch' in sys.modules: {body}"):
+    parent = "open('/proc/%d/cmdline' % os.getppid(), 'rb').read()"  # who adopts orphans is spared
+    killed = f"b'_zygote.py' in {parent} and os.kill(os.getppid(), 9)"
+    body = f"if 'torch' in sys.modules: {killed}; import time; time.sleep(0.3)"
+    for one in probed(BOTH, body):
+        assert (one.outcome, one.code) == end
+        assert "forked from a process that had imported for all, it " in one.evidence[-1]
+
+
+def test_what_only_a_fork_breaks_is_not_blamed_on_the_kernel(probed: Probed) -> None:
+    body = "'torch' in sys.modules and os.kill(os.getpid(), 11)"
+    for one in probed(BOTH, body):
+        assert one.outcome == "passed"
+        assert "it SIGSEGV (segmentation fault)" in one.evidence[-1]
+
+
+TORCH = """
+import types
+def properties(device):
+    cuda._initialized = True
+    return types.SimpleNamespace(major=9, minor=0, name="a GPU")
+cuda = types.SimpleNamespace(
+    get_device_properties=properties, is_available=lambda: True, _initialized=False
+)
+"""
+ASKS = (
+    "import torch\nassert torch.cuda.is_available()\ncard = torch.cuda.get_device_properties(0)\n"
+)
+
+
+def test_imports_may_ask_what_the_driver_told_and_it_is_held_true(
+    probed: Probed, packages: Path
+) -> None:
+    (packages / "torch.py").write_text(TORCH)
+    (packages / "bitsandbytes.py").write_text(ASKS + "assert (card.major, card.minor) == (9, 0)\n")
+    third = probed(ALL, capabilities=((9, 0),))[2]
+    assert told(third)["modules"] == ["bitsandbytes", "torch", "triton"]
+    assert third.evidence == []
+
+
+def test_a_child_whose_gpu_is_another_than_foretold_gives_up_for_a_fresh_one(
+    probed: Probed, packages: Path
+) -> None:
+    (packages / "torch.py").write_text(TORCH)
+    (packages / "bitsandbytes.py").write_text(ASKS + "assert card.major\n")
+    third = probed(ALL, capabilities=((8, 0),))[2]
+    assert told(third)["modules"] == []
+    assert "the driver answered otherwise than it had before CUDA was started" in third.evidence[0]
+
+
+@pytest.mark.parametrize("more", ["card.name", "torch.cuda.get_device_properties(1)"])
+def test_an_import_that_asks_more_starts_cuda_and_cannot_be_shared(
+    probed: Probed, packages: Path, more: str
+) -> None:
+    (packages / "torch.py").write_text(TORCH)
+    (packages / "bitsandbytes.py").write_text(ASKS + more)
+    first, second, third = probed(ALL, capabilities=((9, 0),))
+    assert (first.evidence, second.evidence) == ([], [])
+    assert told(third)["modules"] == []
+    assert "an import started CUDA, which does not survive a fork" in third.evidence[0]
+
+
+@pytest.mark.parametrize(("status", "started"), [(0, True), (100, True), (3, False)])
+def test_the_driver_itself_is_asked_whether_cuda_was_started(
+    probed: Probed, packages: Path, status: int, *, started: bool
+) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler here")
+    source, library = packages / "fake.c", packages / "libcuda.so.1"
+    source.write_text(f"int cuDeviceGetCount(int *count) {{ *count = 1; return {status}; }}\n")
+    subprocess.run([compiler, "-shared", "-o", str(library), str(source)], check=True)
+    (packages / "torch.py").write_text(f"import ctypes\nctypes.CDLL({str(library)!r})\n")
+    for one in probed(BOTH):
+        assert (told(one)["modules"] == []) is started
+        assert any("an import started CUDA" in text for text in one.evidence) is started
+
+
+def test_one_probe_alone_is_not_worth_a_zygote(probed: Probed) -> None:
+    (seen,) = probed({"first": ["torch"]})
+    assert told(seen)["modules"] == []
+    assert seen.evidence == []
+
+
+def test_where_nothing_can_be_forked_every_observation_says_so(
+    probed: Probed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("qdoctor.process.HAS_PROC", False)
+    monkeypatch.setattr("qdoctor._family.HAS_PROC", False)
+    monkeypatch.setattr("qdoctor._pipes.sys.platform", "darwin")
+    for one in probed(BOTH):
+        assert one.evidence == [
+            "ran in a fresh interpreter: processes are not forked on this platform"
+        ]
+
+
+def test_a_link_is_killed_while_its_probes_run(probed: Probed) -> None:
+    body = """
+if 'torch' in sys.modules:
+    import time
+    with open('/proc/%d/cmdline' % os.getppid(), 'rb') as line:
+        if b'_zygote.py' in line.read():  # else the link is gone, and somebody adopted this probe
+            os.kill(os.getppid(), 9)
+    time.sleep(0.3)
+"""
+    for one in probed(BOTH, body):
         assert one.outcome == "passed"
 
 
