@@ -77,7 +77,8 @@ class Case(msgspec.Struct, frozen=True):
         kinds: dict[tuple[str, ...], Signal] = {}
         for signal in self.signals:
             if rule in signal.rules:
-                kinds[(signal.signature, *signal.said.values())] = signal
+                kind = (signal.signature, *signal.said.values())
+                kinds[kind] = signal
         return tuple(kinds.values())
 
     def said(self, rule: str, name: str) -> str | None:
