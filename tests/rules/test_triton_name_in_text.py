@@ -78,7 +78,7 @@ def test_an_older_torch_is_changed_with_its_triton(ask: Ask) -> None:
     found = first_of(ask("a100", error=called("fla", CAST), packages=packages, torch_cuda=None))
     assert [(fix.action, fix.package) for fix in found.fixes] == [
         ("upgrade", "torch"),
-        ("downgrade", "fla"),
+        ("downgrade", "flash-linear-attention"),
     ]
 
 
