@@ -162,8 +162,9 @@ IMPORTS = {
 def test_a_bad_import_sends_its_probes_to_fresh_interpreters_that_say_why(
     probed: Probed, packages: Path, monkeypatch: pytest.MonkeyPatch, what: str, where: str
 ) -> None:
-    monkeypatch.setattr("qdoctor.probes.zygote._IMPORT_SECONDS", 1.0)
     code, why = IMPORTS[what]
+    if "time.sleep(600)" in code:  # the others end by themselves, later on a busy machine
+        monkeypatch.setattr("qdoctor.probes.zygote._IMPORT_SECONDS", 1.0)
     (packages / f"{where}.py").write_text(code)
     first, second, third = probed(ALL)
     for one in (first, second, third):
@@ -299,8 +300,12 @@ def test_where_nothing_can_be_forked_every_observation_says_so(
 
 
 def test_a_link_is_killed_while_its_probes_run(probed: Probed) -> None:
-    parent = "open('/proc/%d/cmdline' % os.getppid(), 'rb').read()"
-    killed = f"b'_zygote.py' in {parent} and os.kill(os.getppid(), 9)"  # spare who adopts an orphan
+    # Only a link is killed: whoever adopts the orphan that finds its link gone is spared.
+    killed = (
+        r"""exec("try:\n with open('/proc/%d/cmdline' % os.getppid(), 'rb') as line:"""
+        r"""\n  b'_zygote.py' in line.read() and os.kill(os.getppid(), 9)"""
+        r"""\nexcept OSError: pass")"""
+    )
     for one in probed(BOTH, f"if 'torch' in sys.modules: {killed}; import time; time.sleep(0.3)"):
         assert one.outcome == "passed"
 
