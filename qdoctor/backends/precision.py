@@ -1,0 +1,39 @@
+"""Which 16-bit format a device computes in, and what autocast asks for. In torch's own words."""
+
+# ruff: noqa: ANN401 - torch is untyped here
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch  # noqa: TID253 - runs in the user's process, on demand
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def half_dtype(device: Any) -> Any:
+    """Return bfloat16 where the device (a torch.device) computes in it, else float16."""
+    if device.type != "cuda":
+        return torch.bfloat16
+    with torch.cuda.device(device):
+        try:
+            real = torch.cuda.is_bf16_supported(including_emulation=False)
+        except TypeError:  # releases that do not emulate do not know the argument
+            real = torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if real else torch.float16
+
+
+def autocast_dtype(kind: str) -> Any:
+    """Return what autocast casts to on this kind of device ("cuda"), None where it is off."""
+    if hasattr(torch, "get_autocast_dtype"):
+        on = kind != "meta" and torch.is_autocast_enabled(kind)
+        return torch.get_autocast_dtype(kind) if on else None
+    if kind == "cpu":  # earlier releases ask for each kind by another name
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+
+def autocast(x: Any) -> Any:
+    """Cast x as autocast casts the input of a linear layer: never from float64."""
+    dtype = None if x.dtype == torch.float64 else autocast_dtype(x.device.type)
+    return x if dtype is None else x.to(dtype)

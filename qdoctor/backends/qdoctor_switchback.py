@@ -1,0 +1,67 @@
+"""Backend ``qdoctor-switchback``: qdoctor's own SwitchBackLinear, the weight quantized by row."""
+
+# ruff: noqa: ANN401 - torch is untyped here
+# mypy: disable-error-code="misc"
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch  # noqa: TID253 - runs in the user's process, on demand
+
+from qdoctor.backends.kind import Kind
+from qdoctor.nn.products import NoInt8ProductError, way_on
+from qdoctor.nn.switchback import SwitchBackLinear
+
+
+def kind() -> Kind:
+    """Return the backend; torch alone is enough, and Triton makes it fast on a GPU."""
+    return Switchback()
+
+
+class FrozenSwitchBackLinear(SwitchBackLinear):
+    """A SwitchBackLinear that was prepared for eval and may stand in a model that trains.
+
+    Its int8 weight gets no gradient, its input does, so adapters beside and before it can train:
+    ``train()`` leaves it in eval mode as long as there is no weight to train.
+    """
+
+    def train(self, mode: bool = True) -> Any:  # noqa: FBT001, FBT002 - torch's signature
+        """Set training mode, unless the weight is prepared."""
+        return super().train(mode and not self.prepared)
+
+
+class Switchback(Kind):
+    """int8 products with one scale a row on both sides; trainable (arXiv:2304.13013)."""
+
+    name = "qdoctor-switchback"
+    trainable = True
+
+    def refuses(self, linear: Any) -> str:
+        """Refuse where the device has no int8 product (it is tried once)."""
+        try:
+            way_on(linear.weight.device)
+        except NoInt8ProductError as error:
+            return str(error)
+        return ""
+
+    def replaced(self, linear: Any, *, training: bool = False) -> Any:
+        """Return a SwitchBackLinear: prepared, or with ``training`` one that keeps its weight."""
+        layer = SwitchBackLinear if training else FrozenSwitchBackLinear
+        made = layer(
+            linear.in_features,
+            linear.out_features,
+            linear.bias is not None,
+            device="meta",
+            vector_wise_quantization=True,
+        )
+        made.weight = _parameter(linear.weight, copy=training)
+        made.bias = None if linear.bias is None else _parameter(linear.bias, copy=True)
+        if not training:
+            made.prepare_for_eval()
+        return made.train(linear.training)
+
+
+def _parameter(tensor: Any, *, copy: bool) -> Any:
+    value = tensor.detach()
+    return torch.nn.Parameter(value.clone() if copy else value, tensor.requires_grad)
