@@ -1,39 +1,65 @@
-"""The one folder that qdoctor may write to unasked."""
+"""The one folder that qdoctor may write to unasked.
 
+Importing it is free: ``location`` is asked on the way to an answer that is kept, where every module
+counts. The others load what they need.
+"""
+
+# ruff: noqa: PLC0415 - see above
+# ruff: noqa: PTH111, PTH117, PTH118 - pathlib alone costs more than reading an answer
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-from typing import TYPE_CHECKING
+import os
+import sys
 
-from qdoctor.model import BadInput
-
+TYPE_CHECKING = False  # as typing's, without the cost of importing typing
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 TAG = "CACHEDIR.TAG"
 # The signature of https://bford.info/cachedir/, then who made the folder.
 _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# Created by qdoctor.\n"
+_PRIVATE = 0o700
+
+
+def location(environ: Mapping[str, str]) -> str:
+    """Where the cache lies, as ``folder`` gives it, without loading anything on Linux.
+
+    There it is what platformdirs answers: ``$XDG_CACHE_HOME/qdoctor`` or ``~/.cache/qdoctor``.
+    """
+    if named := environ.get("QDOCTOR_CACHE_DIR"):
+        return os.path.expanduser(named)
+    if sys.platform == "linux" and "ANDROID_ROOT" not in environ:
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        return os.path.join(
+            base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "qdoctor"
+        )
+    import platformdirs  # 20 ms that only the cache needs
+
+    return platformdirs.user_cache_dir("qdoctor", appauthor=False)
 
 
 def folder(environ: Mapping[str, str]) -> Path:
     """Where the cache lies: ``QDOCTOR_CACHE_DIR``, else the platform's place; may not exist."""
-    if named := environ.get("QDOCTOR_CACHE_DIR"):
-        return Path(named).expanduser()
-    import platformdirs  # noqa: PLC0415 - 20 ms that only the cache needs
+    from pathlib import Path
 
-    return Path(platformdirs.user_cache_dir("qdoctor", appauthor=False))
+    return Path(location(environ))
 
 
 def made_folder(environ: Mapping[str, str]) -> Path:
-    """The cache folder, created and marked as ours if it was not there.
+    """The cache folder, created for this user alone and marked as ours if it was not there.
 
-    Raises ``BadInput`` where somebody else's files already lie in that folder.
+    Raises ``BadInput`` where somebody else's files already lie in that folder. Several processes
+    may create it at once.
     """
+    from qdoctor.model import BadInput
+
     path = folder(environ)
     if not (path / TAG).exists():
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=_PRIVATE, exist_ok=True)
+        strangers = any(path.iterdir())
+        if strangers and not (path / TAG).exists():  # the tag is what the first of ours writes
             raise BadInput(f"{path} holds files of somebody else: give qdoctor a cache of its own")
         (path / TAG).write_text(_SIGNATURE, encoding="utf-8")
     return path
@@ -44,6 +70,10 @@ def clear(environ: Mapping[str, str]) -> Path | None:
 
     Raises ``BadInput`` for a folder that qdoctor did not make (a mistaken ``QDOCTOR_CACHE_DIR``).
     """
+    import shutil
+
+    from qdoctor.model import BadInput
+
     path = folder(environ)
     if not path.exists():
         return None

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
 
+import platformdirs
 import pytest
 
 from qdoctor import cache
 from qdoctor.model import BadInput
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_the_environment_names_the_folder(tmp_path: Path) -> None:
@@ -43,3 +45,40 @@ def test_a_link_to_our_folder_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         cache.clear({"QDOCTOR_CACHE_DIR": str(link)})
     assert made.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere platformdirs itself is asked")
+def test_it_lies_where_platformdirs_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for base in (None, str(tmp_path), "", "relative"):
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        if base is not None:
+            monkeypatch.setenv("XDG_CACHE_HOME", base)
+        if base == "relative":  # no absolute path: the specification has it ignored
+            assert cache.location({}) == str(Path("~/.cache/qdoctor").expanduser())
+        else:
+            assert cache.location({}) == platformdirs.user_cache_dir("qdoctor", appauthor=False)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_it_is_made_for_its_user_alone_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        made = cache.made_folder({"QDOCTOR_CACHE_DIR": str(tmp_path / "c")})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+
+
+def test_asking_where_it_lies_loads_nothing() -> None:
+    code = (
+        "import sys, qdoctor.cache as cache; cache.location({});"
+        "print({'pathlib', 'shutil', 'platformdirs', 'msgspec', 'typing'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(cache.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "set()"
