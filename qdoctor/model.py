@@ -7,9 +7,24 @@ be none.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
-import msgspec
+from qdoctor.noun import BadInput as BadInput
+from qdoctor.noun import Noun as Noun
+from qdoctor.noun import YesNo as YesNo
+from qdoctor.noun import from_json as from_json
+from qdoctor.noun import from_plain as from_plain
+from qdoctor.noun import to_json as to_json
+from qdoctor.noun import to_plain as to_plain
+from qdoctor.selected import SELECTION_SCHEMA as SELECTION_SCHEMA
+from qdoctor.selected import Asked as Asked
+from qdoctor.selected import Candidate as Candidate
+from qdoctor.selected import Measure as Measure
+from qdoctor.selected import Objective as Objective
+from qdoctor.selected import SelectedFor as SelectedFor
+from qdoctor.selected import Selection as Selection
+from qdoctor.selected import Shape as Shape
+from qdoctor.selected import Timed as Timed
 
 FACTS_SCHEMA = "qdoctor/facts/1"
 REPORT_SCHEMA = "qdoctor/report/1"
@@ -18,7 +33,6 @@ OutcomeKind: TypeAlias = Literal["passed", "wrong", "failed", "crashed", "timed-
 Expected: TypeAlias = Literal["pass", "fail", "unknown"]
 Severity: TypeAlias = Literal["error", "warning", "note"]
 Strength: TypeAlias = Literal["documented", "mined", "inspected", "observed"]
-YesNo: TypeAlias = Literal["yes", "no", "unknown"]
 When: TypeAlias = Literal["import", "later", "guarded"]
 Applicability: TypeAlias = Literal["safe", "unsafe", "display-only"]
 Action: TypeAlias = Literal[
@@ -48,10 +62,6 @@ Action: TypeAlias = Literal[
     "use",
     "use-python",
 ]
-
-
-class Noun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of every noun: immutable, strict when read, unknown values left out when written."""
 
 
 class Host(Noun, frozen=True):
@@ -354,40 +364,5 @@ class Report(Noun, frozen=True, omit_defaults=False):
     """Where CUDA shows several GPUs: the verdicts on each; else empty."""
     selected_on_every_gpu: str | None = None
     """Where CUDA shows several GPUs: the backend for work that is spread over all of them."""
-
-
-class BadInput(Exception):  # noqa: N818 - it names what the user gave, not a failure of ours
-    """Input that cannot be used: says what, why and what to do. Ends with exit code 2."""
-
-
-AnyNoun = TypeVar("AnyNoun", bound=Noun)
-
-
-def from_json(data: bytes | str, kind: type[AnyNoun], origin: str) -> AnyNoun:
-    """Read one noun from JSON text; ``origin`` names the text in errors.
-
-    Raises ``BadInput`` for text that is not JSON or does not have the noun's shape.
-    """
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{origin}: {error}") from error
-
-
-def from_plain(value: Any, kind: type[AnyNoun], origin: str) -> AnyNoun:  # noqa: ANN401
-    """Read one noun from plain dicts and lists. Raises ``BadInput`` as ``from_json`` does."""
-    try:
-        return msgspec.convert(value, type=kind)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"{origin}: {error}") from error
-
-
-def to_json(noun: Noun, *, indent: int = 2) -> str:
-    """Write one noun as JSON text with sorted-as-declared keys; unknown values are left out."""
-    return msgspec.json.format(msgspec.json.encode(noun), indent=indent).decode()
-
-
-def to_plain(noun: Noun) -> dict[str, Any]:
-    """Turn one noun into plain dicts and lists, as in its JSON."""
-    plain: dict[str, Any] = msgspec.to_builtins(noun)
-    return plain
+    selection: Selection | None = None
+    """Only where a backend was asked for: ``selected`` is then what it selects."""

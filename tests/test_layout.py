@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 # Stage -> what of ours it may import. doctor sees every stage; cli sees doctor and report.
 MAY_IMPORT: dict[str, set[str]] = {
-    "model": set(),
+    "noun": set(),
+    "selected": {"noun"},
+    "model": {"noun", "selected"},
     "process": set(),
     "shipped": set(),
     "sources": set(),
@@ -30,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rules": {"model", "matrix", "machine", "layers"},
     "diagnosis": {"model", "matrix", "machine", "layers", "rules"},
     "selection": {"model", "matrix", "machine", "layers"},
+    "choosing": {"model", "process", "shipped", "matrix", "selection", "doctor", "cache"},
     "report": {"model"},
     "schema": {"model"},
 }

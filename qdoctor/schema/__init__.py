@@ -1,6 +1,6 @@
 """JSON Schemas of what qdoctor reads and writes, drawn from the nouns, so they cannot disagree.
 
-``facts.json`` and ``report.json`` in this folder are what other programs validate against. After
+``facts.json``, ``report.json`` and ``selection.json`` are what other programs validate against. After
 a change of the nouns, ``python -m qdoctor.schema`` writes them anew; a test holds them to that.
 """
 
@@ -11,17 +11,26 @@ from typing import Any
 
 import msgspec
 
-from qdoctor.model import FACTS_SCHEMA, REPORT_SCHEMA, Facts, Noun, Report
+from qdoctor.model import (
+    FACTS_SCHEMA,
+    REPORT_SCHEMA,
+    SELECTION_SCHEMA,
+    Facts,
+    Noun,
+    Report,
+    Selection,
+)
 
 NOUNS: dict[str, tuple[type[Noun], str, str]] = {
     "facts": (Facts, FACTS_SCHEMA, "A machine as qdoctor reads and describes it"),
     "report": (Report, REPORT_SCHEMA, "What one examination learned; a complete replay"),
+    "selection": (Selection, SELECTION_SCHEMA, "Which backend to use, and why no other"),
 }
 """Schema name -> the noun, its identifier, and its title."""
 
 
 def schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of ``facts`` or ``report``."""
+    """Return the JSON Schema (draft 2020-12) of one of ``NOUNS``."""
     noun, identifier, title = NOUNS[name]
     drawn = msgspec.json.schema(noun)
     head = {

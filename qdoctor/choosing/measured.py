@@ -1,0 +1,143 @@
+"""What measuring the candidates gave, and what that comes to against half. Pure.
+
+Every candidate is compared with half over the same shapes: those at which half was measured. One
+that lacks a figure at any of them is not compared at all, since a mean over fewer shapes would
+flatter or wrong it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from qdoctor.model import Noun, SelectedFor, Shape, Timed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdoctor.model import Selection
+
+HALF = "half"
+
+
+class Measured(Noun, frozen=True):
+    """All figures of one measurement.
+
+    ``timed`` holds for each backend one entry a shape, in the order of ``shapes``; ``failed`` why
+    a backend gave none at all, or broke down. ``counts`` weigh the shapes (None: alike).
+    ``notes`` say what was left out and under which conditions; ``seconds`` is the wall time of all.
+    """
+
+    shapes: list[Shape]
+    timed: dict[str, list[Timed]]
+    failed: dict[str, str] = {}
+    counts: list[int] | None = None
+    device: SelectedFor = SelectedFor()
+    seconds: float = 0.0
+    notes: list[str] = []
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """A candidate against half, over all compared shapes.
+
+    ``ratio`` is its time over half's: of the whole model where the shapes are counted, else the
+    geometric mean over the shapes. ``total_ratio`` is that of the summed times, ``spread`` the mean
+    of the shapes' relative half-widths, which bounds that of a mean. Units: milliseconds, bytes a
+    weight.
+    """
+
+    milliseconds: float
+    ratio: float
+    speedup: float
+    total_ratio: float
+    spread: float
+    error: float
+    bytes_per_weight: float
+
+    @property
+    def least(self) -> float:
+        """The lower end of its time ratio."""
+        return self.ratio * (1 - self.spread)
+
+    @property
+    def most(self) -> float:
+        """The upper end of its time ratio."""
+        return self.ratio * (1 + self.spread)
+
+
+def compared(measured: Measured) -> list[int]:
+    """Number the shapes at which half was measured: those that candidates are compared at."""
+    return [at for at, one in enumerate(measured.timed.get(HALF, ())) if _known(one)]
+
+
+def lacking(measured: Measured, backend: str) -> list[Timed]:
+    """Return what was not measured of a candidate though half was."""
+    timed = measured.timed.get(backend, [])
+    return [timed[at] for at in compared(measured) if not _known(timed[at])] if timed else []
+
+
+def figures(measured: Measured, backend: str) -> Figures | None:
+    """Return what a candidate comes to against half; None where it cannot be compared."""
+    shapes = compared(measured)
+    timed = measured.timed.get(backend)
+    if not shapes or not timed or lacking(measured, backend):
+        return None
+    counts = measured.counts or [1] * len(measured.shapes)
+    weights = [counts[at] for at in shapes]
+    own = [timed[at] for at in shapes]
+    half = [measured.timed[HALF][at] for at in shapes]
+    times, base = ([one.milliseconds or 0.0 for one in each] for each in (own, half))
+    logs = [math.log(mine / its) for mine, its in zip(times, base, strict=True)]
+    geometric = math.exp(_mean(logs, weights))
+    total = _mean(times, weights) / _mean(base, weights)
+    return Figures(
+        milliseconds=_mean(times, weights) * sum(weights),
+        ratio=total if measured.counts else geometric,
+        speedup=1 / geometric,
+        total_ratio=total,
+        spread=_mean([_spread(one) for one in own], weights),
+        error=max(one.rel_error or 0.0 for one in own),
+        bytes_per_weight=_bytes(own, weights),
+    )
+
+
+def measured_in(selection: Selection) -> Measured:
+    """Read the figures back out of a selection, to decide anew."""
+    timed = {one.backend: list(one.shapes) for one in selection.candidates if one.shapes}
+    cells = timed.get(HALF) or next(iter(timed.values()), [])
+    return Measured(
+        shapes=[(one.rows, one.depth, one.columns) for one in cells],
+        timed=timed,
+        failed={
+            one.backend: one.lost
+            for one in selection.candidates
+            if one.backend not in timed and one.lost
+        },
+        counts=selection.asked.counts,
+        device=selection.device,
+        seconds=selection.seconds,
+        notes=list(selection.notes),
+    )
+
+
+def _known(one: Timed) -> bool:
+    return one.milliseconds is not None and one.milliseconds > 0
+
+
+def _spread(one: Timed) -> float:
+    if one.p10 is None or one.p90 is None or not one.milliseconds:
+        return 0.0
+    return (one.p90 - one.p10) / 2 / one.milliseconds
+
+
+def _bytes(own: Sequence[Timed], weights: Sequence[int]) -> float:
+    """Bytes a weight, a layer counting by how many weights it has."""
+    sizes = [count * one.depth * one.columns for one, count in zip(own, weights, strict=True)]
+    return _mean([one.weight_bytes_per_param or 0.0 for one in own], sizes)
+
+
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    pairs = zip(values, weights, strict=True)
+    return sum(value * weight for value, weight in pairs) / sum(weights)

@@ -1,0 +1,163 @@
+"""Why a backend won or lost, in words for people, with the figures. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qdoctor.choosing.measured import HALF
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from qdoctor.choosing.measured import Figures, Measured
+    from qdoctor.model import Asked, Objective, Timed
+
+BOUNDS: dict[Objective, float] = {
+    "accuracy": 0.02,
+    "balanced": 0.05,
+    "latency": 0.05,
+    "memory": 0.15,
+}
+"""The relative error that each objective bears: int8 is near 0.012, fp8 0.037, nf4 0.09."""
+NO_PROBE = "no probe of its own passed here, and without one nothing is chosen by its time"
+_WANTS: dict[Objective, str] = {
+    "latency": "the least time",
+    "memory": "the fewest bytes a weight",
+    "balanced": "the least time x memory",
+    "accuracy": "the smallest error among what is quantized and not slower than half",
+}
+
+
+def bound(asked: Asked) -> float:
+    """Return the relative error that is borne."""
+    return BOUNDS[asked.objective] if asked.max_error is None else asked.max_error
+
+
+def too_inexact(error: float, limit: float, asked: Asked) -> str:
+    """Say that a backend's error is beyond the bound."""
+    whose = f"what {asked.objective} bears" if asked.max_error is None else "what was asked"
+    return f"its relative error {error:.2g} is more than {limit:.2g}, {whose}"
+
+
+def lacks(cells: Sequence[Timed]) -> str:
+    """Say what was not measured of a backend that half was measured at."""
+    if not cells:
+        return "it was not measured, so it is not compared"
+    first = cells[0]
+    more = f", and at {len(cells) - 1} other shapes" if len(cells) > 1 else ""
+    why = first.unknown or "for no known reason"
+    return f"it was not measured at {shape(first)}{more}: {why}; so it is not compared"
+
+
+def shape(one: Timed) -> str:
+    """Name a product: ``4096 rows of 1024 to 4096``."""
+    return f"{one.rows} row{'s' * (one.rows != 1)} of {one.depth} to {one.columns}"
+
+
+def won(
+    asked: Asked, winner: str | None, every: Mapping[str, Figures], refused: Mapping[str, str]
+) -> str:
+    """Say in one sentence why the winner is it."""
+    wants = _WANTS[asked.objective]
+    if winner is None:
+        return f"none: {refused.get(HALF, 'half cannot be used')}, and nothing else is left"
+    if winner != HALF:
+        return f"{winner} has {wants}: {_figures(every[winner])}"
+    if len(every) == 1:
+        return "half: no quantized backend could be measured here"
+    reasons = {"latency": "faster than it", "balanced": "better in time x memory"}
+    if asked.objective == "memory":
+        return "half: no backend that takes less memory is left"
+    better = reasons.get(asked.objective, "exact enough and as fast")
+    return f"half: no quantized backend within a relative error of {bound(asked):.2g} is {better}"
+
+
+def lost(asked: Asked, name: str, winner: str | None, every: Mapping[str, Figures]) -> str:
+    """Say what a measured candidate has less of than the winner."""
+    own, half = every.get(name), every[HALF]
+    if own is None or winner is None or winner not in every:
+        return "it was not measured, so it is not compared"
+    best = every[winner]
+    if name == HALF:
+        return _against(asked, own, best, winner)
+    if asked.objective in {"latency", "accuracy"} and max(own.ratio, own.total_ratio) > 1.0:
+        inside = own.least <= half.most
+        doubt = ", a difference inside the spread" if inside else ""
+        return f"it ran at {own.speedup:.2g} times the speed of half: slower{doubt}"
+    return _against(asked, own, best, winner)
+
+
+def _against(asked: Asked, own: Figures, best: Figures, winner: str) -> str:
+    if asked.objective == "memory" and round(own.bytes_per_weight, 2) != round(
+        best.bytes_per_weight, 2
+    ):
+        mine, its = own.bytes_per_weight, best.bytes_per_weight
+        return f"it takes {mine:.3g} bytes a weight, {winner} {its:.3g}"
+    if asked.objective == "accuracy" and own.error > best.error:
+        return f"its relative error is {own.error:.2g}, that of {winner} {best.error:.2g}"
+    if asked.objective == "balanced":
+        mine, its = (one.ratio * one.bytes_per_weight / 2 for one in (own, best))
+        if mine > its:
+            return f"time x memory is {mine:.2f} of half's, with {winner} {its:.2f}"
+    if own.ratio > best.ratio:
+        return (
+            f"it took {own.milliseconds:.3g} ms, {winner} {best.milliseconds:.3g} "
+            f"({own.ratio / best.ratio:.2f} times as long)"
+        )
+    return _tie(own, best, winner)
+
+
+def _tie(own: Figures, best: Figures, winner: str) -> str:
+    spread = 100 * max(own.spread, best.spread)
+    head = f"no better than {winner} beyond the spread ({spread:.0f} %)"
+    if own.error > best.error:
+        return f"{head}, and less exact: {own.error:.2g} against {best.error:.2g}"
+    if own.bytes_per_weight > best.bytes_per_weight:
+        return f"{head}, and larger: {own.bytes_per_weight:.3g} bytes a weight"
+    return f"{head}, nor more exact or smaller: the name decides"
+
+
+def _figures(own: Figures) -> str:
+    return (
+        f"{own.speedup:.2f} times the speed of half, relative error {own.error:.2g}, "
+        f"{own.bytes_per_weight:.3g} bytes a weight"
+    )
+
+
+def won_unmeasured(
+    asked: Asked,
+    winner: str | None,
+    rows: Mapping[str, Any],
+    measured: Measured | None,
+    refused: Mapping[str, str],
+) -> str:
+    """Say in one sentence why the winner is it, and that nothing was measured."""
+    head = "nothing was measured, so the probes and the matrix decide"
+    if measured is not None and measured.failed.get(HALF):
+        head = (
+            f"nothing could be measured ({measured.failed[HALF]}): the probes and the matrix decide"
+        )
+    if winner is None:
+        return f"{head}; none: {refused.get(HALF, 'half cannot be used')}, and nothing else is left"
+    return f"{head}; {winner}: {_unmeasured_ground(asked, winner, rows)}"
+
+
+def lost_unmeasured(asked: Asked, name: str, winner: str | None, rows: Mapping[str, Any]) -> str:
+    """Say what puts a backend behind the winner where nothing was measured."""
+    if winner == HALF and asked.objective in {"latency", "accuracy"}:
+        return "only a measurement can show that it is not slower than half"
+    if asked.objective == "memory" and winner is not None:
+        mine, its = (float(rows[each]["weight_bytes_per_param"]) for each in (name, winner))
+        if mine > its:
+            return f"it takes {mine:.3g} bytes a weight, {winner} {its:.3g}"
+    return (
+        f"{winner} comes before it in the order of preference: it {rows[name]['preference_reason']}"
+    )
+
+
+def _unmeasured_ground(asked: Asked, winner: str, rows: Mapping[str, Any]) -> str:
+    if winner == HALF and asked.objective in {"latency", "accuracy"}:
+        return "nothing is taken to be as fast as half unmeasured"
+    if asked.objective == "memory":
+        return f"{rows[winner]['weight_bytes_per_param']:.3g} bytes a weight"
+    return f"first in the order of preference: it {rows[winner]['preference_reason']}"

@@ -1,0 +1,50 @@
+"""What every noun is: an immutable record, to and from JSON. Part of ``model``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+YesNo: TypeAlias = Literal["yes", "no", "unknown"]
+
+
+class Noun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of every noun: immutable, strict when read, unknown values left out when written."""
+
+
+class BadInput(Exception):  # noqa: N818 - it names what the user gave, not a failure of ours
+    """Input that cannot be used: says what, why and what to do. Ends with exit code 2."""
+
+
+AnyNoun = TypeVar("AnyNoun", bound=Noun)
+
+
+def from_json(data: bytes | str, kind: type[AnyNoun], origin: str) -> AnyNoun:
+    """Read one noun from JSON text; ``origin`` names the text in errors.
+
+    Raises ``BadInput`` for text that is not JSON or does not have the noun's shape.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{origin}: {error}") from error
+
+
+def from_plain(value: Any, kind: type[AnyNoun], origin: str) -> AnyNoun:  # noqa: ANN401
+    """Read one noun from plain dicts and lists. Raises ``BadInput`` as ``from_json`` does."""
+    try:
+        return msgspec.convert(value, type=kind)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"{origin}: {error}") from error
+
+
+def to_json(noun: Noun, *, indent: int = 2) -> str:
+    """Write one noun as JSON text with sorted-as-declared keys; unknown values are left out."""
+    return msgspec.json.format(msgspec.json.encode(noun), indent=indent).decode()
+
+
+def to_plain(noun: Noun) -> dict[str, Any]:
+    """Turn one noun into plain dicts and lists, as in its JSON."""
+    plain: dict[str, Any] = msgspec.to_builtins(noun)
+    return plain
