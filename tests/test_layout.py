@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "choosing": {"model", "process", "shipped", "matrix", "selection", "doctor", "cache"},
     "report": {"model"},
     "schema": {"model"},
+    "backends": set(),  # and nn, which has no line here: both run in the user's process
 }
 EXAMINED = {"torch", "triton", "bitsandbytes", "torchao", "transformers"}
 PACKAGE = Path(__file__).resolve().parent.parent / "qdoctor"
