@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
+import sys
+from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
-ROW_BLOCK = 1024
 tl: Any  # triton.language, bound before a kernel is compiled
 
 
@@ -43,28 +45,6 @@ TILES = (
 fastest of nine on an H100, at 4096 x 1280 x 5120, 16384 x 1024 x 4096, 8192 cubed (2026-11-22)."""
 FEW_ROWS = Tiles(64, 128, 128, 4, 3)
 FEW_ROWS_LIMIT = 64
-
-
-def _quantize_rows(x, q, scale, K, stride_x, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
-    largest = tl.zeros([BLOCK], dtype=tl.float32)
-    for start in range(0, K, BLOCK):
-        inside = start + at < K
-        value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0)
-        magnitude = tl.abs(value.to(tl.float32))
-        # A NaN loses against any number: as infinity it makes the whole row's result not finite.
-        largest = tl.maximum(largest, tl.where(magnitude < float("inf"), magnitude, float("inf")))
-    absmax = tl.max(largest, axis=0)
-    inverse = 127.0 / tl.where(absmax > 0.0, absmax, 1.0)  # a row of zeros stays one
-    for start in range(0, K, BLOCK):
-        inside = start + at < K
-        value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0)
-        # 1.5 * 2**23: adding it leaves no room for a fraction, so the sum rounds half to even;
-        # unlike llrint this needs no libdevice, whose place differs from release to release.
-        rounded = (value.to(tl.float32) * inverse + 12582912.0) - 12582912.0
-        tl.store(q + row * K + start + at, rounded.to(tl.int8), mask=inside)
-    tl.store(scale + row, absmax / 127.0)
 
 
 def _int8_product(
@@ -120,30 +100,17 @@ _jitted: Dict[str, Any] = {}
 
 
 def jitted() -> Dict[str, Any]:
-    """Both kernels as triton.JITFunction: quantize_rows, int8_product. Imports triton."""
+    """The kernel as triton.JITFunction: int8_product. Imports triton."""
     if not _jitted:
         triton = importlib.import_module("triton")
         globals()["tl"] = importlib.import_module("triton.language")
-        _jitted["quantize_rows"] = triton.jit(_quantize_rows)
         _jitted["int8_product"] = triton.jit(_int8_product)
     return _jitted
 
 
 def quantize_rows(x: Any) -> Tuple[Any, Any]:
-    """Quantize x (M x K, float, rows contiguous) row by row: (int8 M x K, float32 scales M).
-
-    x is about q * scale[:, None]; scale = max |row| / 127; a row of zeros has scale 0.
-    """
-    torch = importlib.import_module("torch")
-    rows, columns = x.shape
-    if x.stride(1) != 1:
-        x = x.contiguous()
-    q = torch.empty((rows, columns), dtype=torch.int8, device=x.device)
-    scale = torch.empty((rows,), dtype=torch.float32, device=x.device)
-    with _current(torch, x):
-        jitted()["quantize_rows"][(rows,)](
-            x, q, scale, columns, x.stride(0), BLOCK=ROW_BLOCK, num_warps=4
-        )
+    """Quantize x (M x K, float) row by row: (int8 M x K, float32 scales M, max |row| / 127)."""
+    q, scale = _beside("_switchback_quantize").quantize_rows(x)
     return q, scale
 
 
@@ -202,3 +169,15 @@ def _shared_limit(torch: Any, tensor: Any) -> int:
     """Shared memory a block may take, in bytes; where torch is silent, the 48 KiB all have."""
     properties = torch.cuda.get_device_properties(tensor.device) if tensor.is_cuda else None
     return int(getattr(properties, "shared_memory_per_block_optin", 48 * 1024))
+
+
+def _beside(name: str) -> Any:
+    """Load the kernel file of that name in this folder, once."""
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module

@@ -101,12 +101,11 @@ def _compile(
 def _our_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[str, Any]]:
     api, ours = _beside("_triton"), _beside("_switchback_triton")
     kernels = ours.jitted()
+    quantize = _beside("_switchback_quantize").jitted()["quantize_rows"]
     tiles = ours.TILES[-1]  # fits every device's shared memory
 
     def job(sm: str) -> Dict[str, Any]:
-        pair = {"x": "*fp16", "q": "*i8", "scale": "*fp32", "K": "i32", "stride_x": "i32"}
-        block = {"BLOCK": ours.ROW_BLOCK}
-        api.compile_ahead(kernels["quantize_rows"], pair, block, sm, num_warps=4)
+        api.compile_ahead(quantize, ROW_TYPES, ROW_CONSTANTS, sm, num_warps=4)
         result = api.compile_ahead(
             kernels["int8_product"], PRODUCT_TYPES, _product_constants(tiles), sm,
             num_warps=tiles.warps, num_stages=tiles.stages,
@@ -123,6 +122,11 @@ def _our_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[str, Any]]:
     return job
 
 
+ROW_TYPES = {
+    "x": "*fp16", "q": "*i8", "scale": "*fp32", "factor": "*fp32",
+    "M": "i32", "K": "i32", "stride_x": "i32", "steps": "fp32",
+}  # fmt: skip
+ROW_CONSTANTS = {"FACTOR": False, "ROWS": 4, "BLOCK": 1024}
 PRODUCT_TYPES = {
     "a": "*i8", "b": "*i8", "c": "*fp16", "scale_a": "*fp32", "scale_b": "*fp32", "bias": "*fp16",
     "M": "i32", "N": "i32", "K": "i32", "stride_c": "i32",
