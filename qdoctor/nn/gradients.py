@@ -55,33 +55,34 @@ class Trained(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Any) -> tuple[Any, ...]:
         """Return the gradients of x (through int8), weight and bias (in the gradient's dtype)."""
+        saved = ctx.saved_tensors  # once: gradient checkpointing recomputes them for a single use
         rows = grad.flatten(0, -2)
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            y = int8_linear(quantize_rows(rows), _transposed_weight(ctx), None, grad.dtype)
+            y = int8_linear(quantize_rows(rows), _transposed(ctx.how, saved), None, grad.dtype)
             grad_x = y.view((*grad.shape[:-1], y.shape[1]))
         if ctx.needs_input_grad[1]:
-            grad_weight = (rows.t() @ _inputs(ctx, rows.dtype)).to(ctx.dtypes[0])
+            grad_weight = (rows.t() @ _inputs(ctx.how, saved, rows.dtype)).to(ctx.dtypes[0])
         return grad_x, grad_weight, _bias_gradient(ctx, rows), None
 
 
-def _transposed_weight(ctx: Any) -> Quantized:
+def _transposed(how: How, saved: tuple[Any, ...]) -> Quantized:
     """Return the weight as K x N, quantized: its columns each on their own if vector-wise."""
-    if ctx.how.mem_efficient:
-        _, _, q, scale = ctx.saved_tensors
+    if how.mem_efficient:
+        _, _, q, scale = saved
     else:
-        weight = ctx.saved_tensors[1]
-        if ctx.how.vector_wise:
+        weight = saved[1]
+        if how.vector_wise:
             return quantize_rows(weight.t())
         q, scale = quantize_whole(weight)
     return q.t().contiguous(), scale
 
 
-def _inputs(ctx: Any, dtype: Any) -> Any:
-    if ctx.how.mem_efficient:
-        q, scale, _, _ = ctx.saved_tensors
+def _inputs(how: How, saved: tuple[Any, ...], dtype: Any) -> Any:
+    if how.mem_efficient:
+        q, scale, _, _ = saved
         return (q * scale[:, None]).to(dtype)
-    return ctx.saved_tensors[0].to(dtype)
+    return saved[0].to(dtype)
 
 
 def _bias_gradient(ctx: Any, rows: Any) -> Any:

@@ -16,6 +16,7 @@ from qdoctor.nn.products import has_int8_product
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_STORED = ("weight", "W_int8", "state_W")
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _has_int8_product = torch.compiler.assume_constant_result(has_int8_product)
 
@@ -36,6 +37,9 @@ class SwitchBackLinear(torch.nn.Linear):
 
     W_int8: Any
     state_W: Any
+    int8_original_dtype: Any
+    """Of a prepared layer: what its weight was, and where it would be by later casts (OpenCLIP and
+    others ask a layer which dtype its neighbours compute in)."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - bitsandbytes' constructor
         self,
@@ -69,13 +73,20 @@ class SwitchBackLinear(torch.nn.Linear):
         """Whether the weight has been replaced by its int8 form."""
         return "W_int8" in self._buffers
 
+    @torch.inference_mode(mode=False)  # type: ignore[untyped-decorator]
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def prepare_for_eval(self) -> None:
         """Replace the weight by buffers W_int8 (int8, N x K) and state_W (float32 absmax, N or 1).
 
         Halves the memory of a 16-bit weight and spares each forward quantizing it. Not undone but
-        by loading a state_dict that holds a weight. A second call does nothing.
+        by loading a state_dict that holds a weight. A second call does nothing. Raises RuntimeError
+        if the weight is parametrized.
         """
+        if torch.nn.utils.parametrize.is_parametrized(self, "weight"):
+            raise RuntimeError(
+                f"{self._get_name()} cannot be prepared while its weight is parametrized: call "
+                'torch.nn.utils.parametrize.remove_parametrizations(layer, "weight") first'
+            )
         if not self.prepared:
             q, scale = quantize_weight(self.weight, vector_wise=self.vector_wise_quantization)
             self._become_prepared(q, scale * 127.0)
@@ -122,35 +133,64 @@ class SwitchBackLinear(torch.nn.Linear):
     # What torch.nn.Module asks of a layer that changes its parameters
 
     def _become_prepared(self, W_int8: Any, state_W: Any) -> None:
+        self.int8_original_dtype = self.weight.dtype
         del self.weight
         self.register_buffer("W_int8", W_int8)
         self.register_buffer("state_W", state_W)
 
     def _become_trainable(self, weight: Any) -> None:
-        del self.W_int8, self.state_W
+        del self.W_int8, self.state_W, self.int8_original_dtype
         self.weight = torch.nn.Parameter(weight)
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        """Take the form, prepared or not, of what is loaded."""
-        given = state_dict.get(prefix + "weight")
-        if prefix + "W_int8" in state_dict and not self.prepared:
-            old = self.weight
-            states = self.out_features if self.vector_wise_quantization else 1
-            self._become_prepared(
-                torch.empty(old.shape, dtype=torch.int8, device=old.device),
-                torch.empty(states, dtype=torch.float32, device=old.device),
+    def __getattr__(self, name: str) -> Any:
+        """Say where the weight of a prepared layer went."""
+        if name == "weight" and "W_int8" in self.__dict__.get("_buffers", ()):
+            raise AttributeError(
+                f"{self._get_name()} was prepared for eval: its weight is int8 now, in W_int8 and "
+                "state_W. What needs the weight itself (merging, training, initialising) comes "
+                "before prepare_for_eval(), or after loading a state_dict that holds the weight."
             )
-        elif given is not None and self.prepared:
-            old = self.W_int8
-            self._become_trainable(torch.empty(old.shape, dtype=given.dtype, device=old.device))
+        return super().__getattr__(name)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Take the form, prepared or not, of what is loaded, if that fits this layer."""
+        refused = self._take_form(*(state_dict.get(prefix + name) for name in _STORED))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+        if refused:
+            rest[-1].append(f"{prefix.rstrip('.') or self._get_name()}: {refused}")
+
+    def _take_form(self, weight: Any, W_int8: Any, state_W: Any) -> str:
+        """Become what is to be loaded; return why it does not fit."""
+        shape = (self.out_features, self.in_features)
+        if self.prepared and weight is not None:
+            if tuple(weight.shape) != shape:
+                return f"a weight of shape {tuple(weight.shape)} does not fit {shape}"
+            place = self.W_int8.device
+            self._become_trainable(torch.empty(shape, dtype=weight.dtype, device=place))
+        elif not self.prepared and W_int8 is not None and state_W is not None:
+            states = self.out_features if self.vector_wise_quantization else 1
+            if (tuple(W_int8.shape), tuple(state_W.shape)) != (shape, (states,)):
+                return (
+                    f"W_int8 {tuple(W_int8.shape)} with state_W {tuple(state_W.shape)} does not "
+                    f"fit {shape} with vector_wise_quantization={self.vector_wise_quantization}, "
+                    f"which has {(states,)}"
+                )
+            place = self.weight.device
+            self._become_prepared(
+                torch.empty(shape, dtype=torch.int8, device=place),
+                torch.empty(states, dtype=torch.float32, device=place),
+            )
+        return ""
 
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
         """Keep the scales float32 when the module is cast."""
         before = self.state_W if self.prepared else None
         super()._apply(fn, *rest, **more)
-        if before is not None and self.state_W.dtype != before.dtype:
-            self.state_W = before.to(self.state_W.device)
+        if before is not None:
+            if self.state_W.dtype != before.dtype:
+                self.state_W = before.to(self.state_W.device)
+            weight = torch.empty(0, dtype=self.int8_original_dtype, device=before.device)
+            self.int8_original_dtype = fn(weight).dtype
         return self
 
     def _get_name(self) -> str:
