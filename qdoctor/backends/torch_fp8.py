@@ -1,0 +1,118 @@
+"""Backend ``torch-fp8``: ``torch._scaled_mm`` on e4m3 numbers, as a layer of ours.
+
+The weight is quantized once, activations as they come: by row where the device multiplies so, else
+by the largest value of the whole tensor (tried once a device).
+"""
+
+# ruff: noqa: ANN401 - torch is untyped here
+# mypy: disable-error-code="misc"
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch  # noqa: TID253 - runs in the user's process, on demand
+
+from qdoctor.backends.kind import BackendUnavailable, Kind
+from qdoctor.backends.precision import HALVES, autocast
+from qdoctor.backends.scaled_mm import UNIT, Product, by_row, outputs, quantize, why_none
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def kind() -> Kind:
+    """Return the backend. Raises BackendUnavailable where torch has no fp8 product at all."""
+    if not (hasattr(torch, "_scaled_mm") and hasattr(torch, "float8_e4m3fn")):
+        raise BackendUnavailable(
+            f"torch-fp8: torch {torch.__version__} has no fp8 product (torch._scaled_mm): "
+            "`python -m pip install -U torch`"
+        )
+    return TorchFp8()
+
+
+class Fp8Linear(torch.nn.Module):
+    """A linear layer whose weight is e4m3 (OFP8) and whose product ``torch._scaled_mm`` computes.
+
+    Buffers: ``weight_fp8`` (out_features x in_features, both filled up with zeros to whole 16s) and
+    ``weight_scale`` (float32: one a row, or one); a weight is about their product. Takes
+    (..., in_features) in fp16, bf16 or fp32 and answers in that dtype, under autocast in
+    autocast's. Inputs and bias get gradients, by the weight as it is kept; the weight gets none.
+    """
+
+    weight_fp8: Any
+    weight_scale: Any
+
+    def __init__(self, weight: Any, bias: Any) -> None:
+        """Quantize a weight (out_features x in_features, floating) on its device; take the bias."""
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        filled = torch.nn.functional.pad(
+            weight.detach(), (0, -self.in_features % UNIT, 0, -self.out_features % UNIT)
+        )
+        q, scale = quantize(filled.float(), rowwise=by_row(weight.device))
+        self.register_buffer("weight_fp8", q)
+        self.register_buffer("weight_scale", scale)
+        self.outputs = outputs(weight.device, rowwise=self.rowwise)
+        self.bias = bias
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether each row of the weight has a scale of its own."""
+        return bool(self.weight_scale.dim())
+
+    def forward(self, x: Any) -> Any:
+        """Apply the layer to x (..., in_features)."""
+        x = autocast(x)
+        if x.dim() == 0 or x.shape[-1] != self.in_features:
+            raise RuntimeError(
+                f"{self._get_name()} takes (..., {self.in_features}), not {tuple(x.shape)}"
+            )
+        if not x.numel():
+            return x @ x.new_zeros(1, 1).expand(self.in_features, self.out_features)
+        kept = x.dtype if x.dtype in self.outputs else torch.bfloat16
+        y = Product.apply(
+            x.reshape(-1, self.in_features), self.weight_fp8, self.weight_scale, self.bias,
+            self.out_features, kept,
+        )  # fmt: skip
+        return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
+
+    def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
+        """Keep weight and scales as they are when the module is cast: only move them."""
+        before = self.weight_fp8, self.weight_scale
+        super()._apply(fn, *rest, **more)
+        if self.weight_fp8.dtype != before[0].dtype:
+            self.weight_fp8 = before[0].to(self.weight_fp8.device)
+        if self.weight_scale.dtype != before[1].dtype:
+            self.weight_scale = before[1].to(self.weight_scale.device)
+        return self
+
+    def _get_name(self) -> str:
+        return "qdoctor.Fp8Linear"
+
+    def extra_repr(self) -> str:
+        """Say the sizes and how the weight is scaled."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}, scales={'by row' if self.rowwise else 'one'}"
+        )
+
+
+class TorchFp8(Kind):
+    """e4m3 weights and activations; any shape (filled up to whole 16s), inputs get gradients."""
+
+    name = "torch-fp8"
+
+    def refuses(self, linear: Any) -> str:
+        """Refuse where the device has no fp8 product (it is tried once), and float64."""
+        if linear.weight.dtype not in {*HALVES, torch.float32}:
+            return f"its weight is {linear.weight.dtype}: fp8 would lose nearly all of it"
+        return why_none(linear.weight.device)
+
+    def replaced(self, linear: Any, *, training: bool = False) -> Any:
+        """Return an Fp8Linear of the layer's weight and a copy of its bias."""
+        del training  # why_not says why there is none
+        bias = linear.bias
+        if bias is not None:
+            bias = torch.nn.Parameter(bias.detach().clone(), bias.requires_grad)
+        return Fp8Linear(linear.weight, bias).train(linear.training)
