@@ -6,7 +6,6 @@ unusual CUDA_VISIBLE_DEVICES) is not worked out: all there is to know then stand
 makes it too narrow at worst. Source of the files: NVIDIA driver README, "The /proc Interface".
 """
 
-# ruff: noqa: PTH110, PTH118, PTH123, PTH208 - pathlib costs more than reading an answer
 from __future__ import annotations
 
 import os

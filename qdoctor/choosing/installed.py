@@ -6,7 +6,6 @@ that of its ``__init__`` and of its distribution's RECORD, which an installer re
 changes a file. A package without a RECORD beside it (a source tree) is stamped file by file.
 """
 
-# ruff: noqa: PTH116, PTH118, PTH120, PTH208 - pathlib costs more than reading an answer
 from __future__ import annotations
 
 import os

@@ -5,7 +5,6 @@ which interpreter, which packages and when they last changed, which driver and w
 which variables are set, what qdoctor knows, and what was asked.
 """
 
-# ruff: noqa: PTH111, PTH117, PTH118, PTH120, PTH123 - pathlib costs more than reading an answer
 from __future__ import annotations
 
 import os

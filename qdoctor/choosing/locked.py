@@ -1,0 +1,166 @@
+"""One process measures while the others wait: a lock that saves work, and that nothing relies on.
+
+The lock is a file that only one process can create. Its owner writes to it every second; who waits
+believes in it as long as it changes. No clock of another host is compared, and ``flock``, which
+network file systems may lack or pretend, is not used. Whoever finds the owner dead, or has waited
+too long, goes on alone: at worst a measurement is made twice, and the first one kept is the answer
+of all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_BEAT_SECONDS = 1.0
+_SILENT_SECONDS = 20.0
+"""A lock that has not changed for so long is nobody's. Attributes of a file are asked for through
+a freshly opened descriptor, which network file systems answer truly (nfs(5), close-to-open)."""
+_POLL_SECONDS = (0.02, 0.25)
+_TEXT_BYTES = 512
+
+
+class Lock:
+    """A file whose creation is the lock."""
+
+    def __init__(self, path: str, *, silent: float = _SILENT_SECONDS) -> None:
+        """``silent``: seconds without a beat after which an owner counts as dead."""
+        self.path = path
+        self._silent = silent
+        self._own = _identity()
+        self._seen: tuple[str, int] | None = None
+        self._since = 0.0
+
+    def take(self) -> bool:
+        """Create the file. False where it is there; raises ``OSError`` where none can be made."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            handle = os.open(self.path, flags, 0o600)
+        except FileExistsError:
+            return False
+        with os.fdopen(handle, "wb") as file:
+            file.write(self._own.encode())
+        return True
+
+    def owner_is_dead(self) -> bool:
+        """Say whether the file is one that nobody will remove."""
+        try:
+            with open(self.path, "rb") as file:
+                text = file.read(_TEXT_BYTES).decode("utf-8", "replace")
+                changed = os.fstat(file.fileno()).st_mtime_ns
+        except OSError:  # removed meanwhile, or not ours to read
+            self._seen = None
+            return False
+        if (text, changed) != self._seen:
+            self._seen, self._since = (text, changed), time.monotonic()
+        if time.monotonic() - self._since > self._silent:
+            return True
+        return _is_dead_here(text)
+
+    def break_up(self) -> None:
+        """Take a dead owner's file away; a live one that came in between is put back."""
+        aside = f"{self.path}.{os.getpid()}.{os.urandom(4).hex()}"
+        with contextlib.suppress(OSError):
+            os.rename(self.path, aside)
+            with open(aside, "rb") as file:
+                text = file.read(_TEXT_BYTES).decode("utf-8", "replace")
+            if self._seen is not None and text != self._seen[0]:
+                os.link(aside, self.path)
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Beat while the work is done, then remove the file if it still is this owner's."""
+        done = threading.Event()
+        beating = threading.Thread(target=self._beat, args=(done,), daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            done.set()
+            beating.join(_BEAT_SECONDS)
+            self.release()
+
+    def _beat(self, done: threading.Event) -> None:
+        while not done.wait(_BEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+    def release(self) -> None:
+        """Remove the file if it still is this owner's."""
+        with contextlib.suppress(OSError):
+            with open(self.path, "rb") as file:
+                mine = file.read(_TEXT_BYTES).decode("utf-8", "replace") == self._own
+            if mine:
+                os.unlink(self.path)
+
+
+def wait_or_take(lock: Lock, is_answered: Callable[[], bool], seconds: float) -> bool:
+    """Wait until the answer is there (False) or it is this process's turn to find it (True).
+
+    ``seconds`` bounds the wait; after it, it is this process's turn, without the lock.
+    Raises ``OSError`` where no lock file can be made.
+    """
+    until = time.monotonic() + seconds
+    pause, longest = _POLL_SECONDS
+    while True:
+        if lock.take():
+            return not _answered_meanwhile(lock, is_answered)
+        if is_answered():
+            return False
+        if lock.owner_is_dead():
+            lock.break_up()
+            continue
+        if time.monotonic() > until:
+            return True
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all ask at once
+        pause = min(longest, pause * 1.5)
+
+
+def _answered_meanwhile(lock: Lock, is_answered: Callable[[], bool]) -> bool:
+    """Look once more with the lock in hand: the last owner may just have finished."""
+    if not is_answered():
+        return False
+    lock.release()
+    return True
+
+
+def _identity() -> str:
+    """Name this process so that another one of the same host can tell whether it lives."""
+    return f"{_host()} {os.getpid()} {_started(os.getpid())} {os.urandom(8).hex()}\n"
+
+
+def _host() -> str:
+    """Name the host since its boot, and the process numbers that hold there (containers)."""
+    told = []
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", "rb") as file:
+        told.append(file.read(64).decode("ascii", "replace").strip())
+    with contextlib.suppress(OSError):
+        told.append(os.readlink("/proc/self/ns/pid"))
+    return "/".join(told) or "?"
+
+
+def _started(process: int) -> str:
+    """Return when a process started, in ticks since boot (proc(5), stat, field 22)."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def _is_dead_here(text: str) -> bool:
+    """Say whether the owner is a process of this host that has ended; False if that is unknown."""
+    words = text.split(" ")
+    if len(words) != 4 or words[0] != _host() or words[0] == "?" or not words[1].isdecimal():  # noqa: PLR2004
+        return False
+    return _started(int(words[1])) != words[2]

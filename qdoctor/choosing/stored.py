@@ -1,0 +1,208 @@
+"""Kept answers: one file for each key in the cache folder's ``selections``.
+
+A file is a line with a checksum of all that follows, a line that says until when it may be believed
+and what it selects, the key itself, and the selection as JSON. What is not whole, not of this user,
+or open to others is not believed; a file is written beside its place and linked or renamed into it,
+so that nobody ever sees half of one. Nothing here needs locks that work.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+import zlib
+
+from qdoctor import cache
+from qdoctor.choosing.notice import say_once
+
+TYPE_CHECKING = False  # as typing's, without the cost of importing typing
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = "selections"
+_FORMAT = b"qdoctor-selection-1"
+_LARGEST = 1 << 20  # bytes of one file
+_MOST = 128
+"""Files that are kept, the latest written: a program asks one or two questions on each machine."""
+_LEFTOVER_SECONDS = 3600.0
+_LONGEST_SECONDS = 2 * 86400.0  # that anything is kept for; more comes of a clock that was wrong
+_ADVICE = "it is not used; delete it (qdoctor cache clear), or name another QDOCTOR_CACHE_DIR"
+
+
+class Kept:
+    """One answer: ``selected`` names the backend, ``body`` is the selection's JSON.
+
+    ``until`` is the time (seconds since 1970) from which on it is not believed any more, 0.0 for
+    never: what was decided because something was in the way is not decided for good. ``budget`` is
+    how many seconds its measurement could have, 0.0 where it came to its end.
+    """
+
+    __slots__ = ("body", "budget", "selected", "until")
+
+    def __init__(
+        self, selected: str | None, body: bytes, *, until: float = 0.0, budget: float = 0.0
+    ) -> None:
+        """See the class."""
+        self.selected, self.body, self.until, self.budget = selected, body, until, budget
+
+    def serves(self, budget: float) -> bool:
+        """Say whether it still holds, for who would give a measurement ``budget`` seconds."""
+        if self.until and not self.until - _LONGEST_SECONDS < time.time() < self.until:
+            return False
+        return self.budget == 0.0 or self.budget >= budget
+
+
+def place(text: str, environ: Mapping[str, str]) -> str:
+    """Return the file for a key; the folder may not exist."""
+    name = f"{zlib.crc32(text.encode('utf-8', 'surrogateescape')):08x}"
+    return os.path.join(cache.location(environ), FOLDER, name)
+
+
+def read(path: str, text: str) -> Kept | None:
+    """Return what is kept for the key ``text``; None where nothing is that can be believed."""
+    try:
+        data = _bytes(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        say_once(f"the kept selection {path} cannot be read: {error.strerror or error}", 3)
+        return None
+    if isinstance(data, str):
+        say_once(f"the kept selection {path} {data}: {_ADVICE}", 3)
+        return None
+    found = _opened(data)
+    if found is None:
+        say_once(f"the kept selection {path} is damaged: {_ADVICE}", 3)
+        return None
+    key, kept = found
+    return kept if key == text.encode("utf-8", "surrogateescape") else None
+
+
+def write(path: str, text: str, kept: Kept, environ: Mapping[str, str], *, replace: bool) -> None:
+    """Keep an answer; the first one written is the one that stays, unless ``replace``.
+
+    Raises ``OSError`` or ``BadInput`` where there is no folder to keep it in.
+    """
+    folder = made(environ)
+    temporary = os.path.join(
+        folder, f".{os.path.basename(path)}.{os.getpid()}.{os.urandom(4).hex()}"
+    )
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    handle = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_closed(text, kept))
+            file.flush()
+            os.fsync(file.fileno())
+        _put(temporary, path, replace=replace)
+    finally:
+        _remove(temporary)
+    _tidy(folder)
+
+
+def made(environ: Mapping[str, str]) -> str:
+    """Return the folder of kept answers, made for this user alone.
+
+    Raises ``OSError`` or ``BadInput`` where it cannot be made, ``PermissionError`` where it is not
+    this user's alone.
+    """
+    folder = os.path.join(os.fspath(cache.made_folder(environ)), FOLDER)
+    if not os.path.lexists(folder):
+        os.makedirs(folder, 0o700, exist_ok=True)  # another process may be as far
+    for each in (os.path.dirname(folder), folder):
+        if why := _why_not(os.lstat(each), folder=True):
+            raise PermissionError(13, f"the folder {why}", each)
+    return folder
+
+
+def _bytes(path: str) -> bytes | str:
+    """Read a file that nobody else can have written, or say why it is not to be believed."""
+    folder = os.path.dirname(path)
+    for each in (os.path.dirname(folder), folder):
+        if why := _why_not(os.lstat(each), folder=True):
+            return f"lies in a folder that {why}"
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    if why := _why_not(os.lstat(path), folder=False):
+        return why
+    handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    try:
+        if why := _why_not(os.fstat(handle), folder=False):
+            return why
+        data = b""
+        while len(data) <= _LARGEST and (chunk := os.read(handle, _LARGEST + 1 - len(data))):
+            data += chunk
+    finally:
+        os.close(handle)
+    return data if len(data) <= _LARGEST else "is too large"
+
+
+def _why_not(status: os.stat_result, *, folder: bool) -> str:
+    """Say why a file or folder is not this user's alone; ``""`` where it is, always on Windows."""
+    if stat.S_ISLNK(status.st_mode):
+        return "is a symbolic link"
+    if not (stat.S_ISDIR if folder else stat.S_ISREG)(status.st_mode):
+        return "is no folder" if folder else "is no regular file"
+    if not hasattr(os, "geteuid"):
+        return ""
+    if status.st_uid != os.geteuid():
+        return f"belongs to another user (uid {status.st_uid})"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others may write to (mode {stat.S_IMODE(status.st_mode):o}; chmod go-w mends it)"
+    return ""
+
+
+def _closed(text: str, kept: Kept) -> bytes:
+    key = text.encode("utf-8", "surrogateescape")
+    told = f"{kept.until:.0f} {kept.budget:g} {len(key)} {kept.selected or '-'}\n".encode()
+    rest = told + key + kept.body
+    return b"%s %08x %d\n" % (_FORMAT, zlib.crc32(rest), len(rest)) + rest
+
+
+def _opened(data: bytes) -> tuple[bytes, Kept] | None:
+    """Return the key and the answer; None for anything that ``_closed`` did not write."""
+    head, _, rest = data.partition(b"\n")
+    if head != b"%s %08x %d" % (_FORMAT, zlib.crc32(rest), len(rest)):
+        return None
+    told, _, after = rest.partition(b"\n")
+    until, budget, length, selected = told.decode().split(" ")
+    key, body = after[: int(length)], after[int(length) :]
+    chosen = None if selected == "-" else selected
+    return key, Kept(chosen, body, until=float(until), budget=float(budget))
+
+
+def _put(temporary: str, path: str, *, replace: bool) -> None:
+    """Give the finished file its name; without ``replace`` one that is already there stays."""
+    if not replace and hasattr(os, "link"):
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links: the last one written stays then
+            pass
+        else:
+            return
+    os.replace(temporary, path)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return
+
+
+def _tidy(folder: str) -> None:
+    """Keep the latest files, and nothing that a killed process left half written."""
+    now, kept = time.time(), []
+    for entry in os.scandir(folder):
+        try:
+            written = entry.stat(follow_symlinks=False).st_mtime
+        except OSError:
+            continue
+        if not entry.name.startswith("."):
+            kept.append((written, entry.path))
+        elif now - written > _LEFTOVER_SECONDS:
+            _remove(entry.path)
+    for _, path in sorted(kept)[:-_MOST]:
+        _remove(path)
