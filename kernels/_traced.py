@@ -29,7 +29,8 @@ FLOATING = re.compile(r"COMPUTE_\d+F|fp\d+ sums")
 PRODUCT_KERNEL = re.compile(r"gemm|nvjet|cutlass|xmma|dot_kernel|_mm_|matmul|gemv", re.IGNORECASE)
 """Kernels that multiply matrices: cuBLAS' own (…gemm…, nvjet_…), CUTLASS' and torch's."""
 PRODUCT_CALL = re.compile(
-    r"^aten::(_int_mm|_scaled_mm|mm|addmm|bmm|baddbmm|mv|addmv)$|^(?!aten)\w+::.*(mm|matmul|linear)"
+    r"^aten::(_int_mm|_scaled_mm\w*|_weight_int\w+|mm|addmm|bmm|baddbmm|mv|addmv)$"
+    r"|^(?!aten)\w+::.*(mm|matmul|linear)"
 )
 """The operators that multiply matrices, below the wrappers (aten::linear, aten::matmul) that choose
 one; other libraries' own by their names."""
