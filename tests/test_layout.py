@@ -32,7 +32,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rules": {"model", "matrix", "machine", "layers"},
     "diagnosis": {"model", "matrix", "machine", "layers", "rules"},
     "selection": {"model", "matrix", "machine", "layers"},
-    "choosing": {"model", "process", "shipped", "matrix", "selection", "doctor", "cache"},
+    "choosing": {
+        *("model", "process", "shipped", "matrix", "machine", "probes", "selection", "cache"),
+        *("doctor", "judging"),
+    },
     "report": {"model"},
     "schema": {"model"},
     "backends": set(),  # and nn, which has no line here: both run in the user's process

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
-from qdoctor import doctor, local_data
-from qdoctor.choosing import objectives
-from qdoctor.question import Question
+import msgspec
+
+import qdoctor
+from qdoctor import doctor, judging, local_data
+from qdoctor.choosing import objectives, shapes, unmeasured, wording
+from qdoctor.choosing.measured import HALF, Measured
+from qdoctor.choosing.measuring import Wish, measure
+from qdoctor.choosing.place import CPU, Place, number, place
+from qdoctor.model import BadInput, Report, Selection
+from qdoctor.plan import Plan
+from qdoctor.question import Question, known_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from qdoctor.model import Asked, Selection
+    from qdoctor.matrix import Matrix
+    from qdoctor.model import Asked, Verdict
+
+_HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}
+_FAR_OFF = 1.5
+"""A backend whose probe's error is this many times what is borne is not measured any more."""
 
 
 def chosen(
@@ -22,7 +36,138 @@ def chosen(
     progress: Callable[[str], None],
 ) -> Selection:
     """See ``choosing.choose``."""
-    env = os.environ if environ is None else environ
-    matrix = local_data.current(env)
-    report = doctor.examine(Question(python=python), environ=env, progress=progress, matrix=matrix)
-    return objectives.decide(asked, report.verdicts, None, matrix)
+    question = Question(python=python)
+    report = examined_and_chosen(asked, question, environ=environ, progress=progress)
+    if report.selection is None:
+        raise AssertionError("a report that was chosen from has a selection")
+    return report.selection
+
+
+def examined_and_chosen(
+    asked: Asked,
+    question: Question,
+    *,
+    environ: Mapping[str, str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    matrix: Matrix | None = None,
+) -> Report:
+    """Examine as ``doctor.examine`` does, and add the selection to the report."""
+    env = dict(os.environ if environ is None else environ)
+    known = matrix or local_data.current(env)
+    check(asked, known)
+    if asked.device == CPU:
+        env |= _HIDDEN
+    report = doctor.examine(question, environ=env, progress=progress, matrix=known)
+    return choose_from(report, asked, environ=env, progress=progress, matrix=known)
+
+
+def check(asked: Asked, matrix: Matrix) -> None:
+    """Raise ``BadInput`` for what cannot be asked, before anything is done for it."""
+    rows = matrix.table("backends")["rows"]
+    for name in (*(asked.allow or ()), *(asked.deny or ())):
+        known_name(name, rows, "backend")
+    if asked.max_error is not None and not 0 < asked.max_error < math.inf:
+        raise BadInput(f"max_error {asked.max_error!r} is no bound: give a positive number")
+    if not 0 < asked.budget_seconds < math.inf:
+        raise BadInput(f"a budget of {asked.budget_seconds!r} s: give a positive number")
+    if asked.shapes is not None:
+        shapes.checked(asked.shapes)
+    if asked.counts is not None and len(asked.counts) != len(asked.shapes or ()):
+        raise BadInput("counts are one for each shape")
+    number(asked.device)
+
+
+def choose_from(
+    report: Report,
+    asked: Asked,
+    *,
+    environ: Mapping[str, str],
+    progress: Callable[[str], None] = lambda _: None,
+    matrix: Matrix,
+) -> Report:
+    """Measure what a report found usable, decide, and add the selection to the report.
+
+    Nothing is measured for a described machine, or where ``asked.measure`` forbids it.
+    """
+    check(asked, matrix)
+    there, notes = _place(report, asked, matrix)
+    asked = msgspec.structs.replace(
+        asked, device=there.device, shapes=asked.shapes or shapes.stated(there.device)
+    )
+    why_not = _why_not_measured(report, asked)
+    measured = None if why_not else _measured(report, asked, there, environ, progress, matrix)
+    selection = objectives.decide(asked, there.verdicts, measured, matrix)
+    selection = msgspec.structs.replace(
+        selection,
+        device=selection.device if selection.device.name else there.what,
+        notes=[*notes, *filter(None, [why_not]), *selection.notes],
+        tool_version=qdoctor.__version__,
+    )
+    return msgspec.structs.replace(report, selection=selection, selected=selection.selected)
+
+
+def _place(report: Report, asked: Asked, matrix: Matrix) -> tuple[Place, list[str]]:
+    """Find the device; where no backend works on a GPU that was not asked for, take the CPU."""
+    there = place(report, asked.device, matrix)
+    if asked.device is not None or there.device == CPU or _any_usable(there.verdicts):
+        return there, []
+    without = msgspec.structs.replace(report.facts, gpus=[])
+    on_cpu = [one for one in report.observations if one.device in {None, CPU}]
+    again = judging.judge(without, on_cpu, None, (), matrix=matrix, plan=Plan()).diagnosis
+    if not _any_usable(again.verdicts):
+        return there, []
+    half = next(one for one in there.verdicts if one.backend == HALF)
+    cpu = place(
+        msgspec.structs.replace(report, facts=without, verdicts=again.verdicts, gpu_verdicts=[]),
+        CPU,
+        matrix,
+    )
+    return cpu, [f"for the CPU: no backend works on {there.device}: {half.reason}"]
+
+
+def _any_usable(verdicts: Sequence[Verdict]) -> bool:
+    return any(one.usable != "no" for one in verdicts)
+
+
+def _why_not_measured(report: Report, asked: Asked) -> str:
+    if asked.measure == "cached":
+        return "nothing was measured: there is no earlier measurement to read"
+    if asked.measure == "never":
+        return "nothing was measured, as asked"
+    if report.target.kind == "described":
+        return "nothing was measured: the machine is described, not here"
+    if report.target.python is None:
+        return "nothing was measured: there is no interpreter to measure in"
+    if any(report.facts.packages and report.facts.packages.get(name) == "" for name in ("torch",)):
+        return "nothing was measured: torch is not installed"
+    return ""
+
+
+def _measured(  # noqa: PLR0913, PLR0917 - of one file
+    report: Report,
+    asked: Asked,
+    there: Place,
+    environ: Mapping[str, str],
+    progress: Callable[[str], None],
+    matrix: Matrix,
+) -> Measured | None:
+    """Measure half and every backend that could be chosen; None where none could."""
+    able = [one.backend for one in there.verdicts if _worth_measuring(asked, one, matrix)]
+    half = next(one for one in there.verdicts if one.backend == HALF)
+    if half.usable != "yes" or not able:
+        return None
+    wish = Wish(
+        backends=(HALF, *able),
+        shapes=asked.shapes or [],
+        device=there.device,
+        training=asked.training,
+        seconds=asked.budget_seconds,
+        counts=asked.counts,
+    )
+    return measure(wish, report.target.python or "", environ, progress)
+
+
+def _worth_measuring(asked: Asked, one: Verdict, matrix: Matrix) -> bool:
+    if one.backend == HALF or one.measured_on is None or unmeasured.refused(asked, one, matrix):
+        return False
+    return one.rel_error is None or one.rel_error <= _FAR_OFF * wording.bound(asked)

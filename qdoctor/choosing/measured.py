@@ -42,10 +42,10 @@ class Measured(Noun, frozen=True):
 class Figures(msgspec.Struct, frozen=True):
     """A candidate against half, over all compared shapes.
 
-    ``ratio`` is its time over half's: of the whole model where the shapes are counted, else the
-    geometric mean over the shapes. ``total_ratio`` is that of the summed times, ``spread`` the mean
-    of the shapes' relative half-widths, which bounds that of a mean. Units: milliseconds, bytes a
-    weight.
+    ``ratio`` is its time over half's, the geometric mean over the shapes; where the shapes are a
+    model's, which its counts tell, over its numbers of rows, each with the time of all layers.
+    ``total_ratio`` is that of the summed times, ``spread`` the mean of the shapes' relative
+    half-widths, which bounds that of a mean. Units: milliseconds, bytes a weight.
     """
 
     milliseconds: float
@@ -94,7 +94,7 @@ def figures(measured: Measured, backend: str) -> Figures | None:
     total = _mean(times, weights) / _mean(base, weights)
     return Figures(
         milliseconds=_mean(times, weights) * sum(weights),
-        ratio=total if measured.counts else geometric,
+        ratio=_of_model(own, times, base, weights) if measured.counts else geometric,
         speedup=1 / geometric,
         total_ratio=total,
         spread=_mean([_spread(one) for one in own], weights),
@@ -120,6 +120,17 @@ def measured_in(selection: Selection) -> Measured:
         seconds=selection.seconds,
         notes=list(selection.notes),
     )
+
+
+def _of_model(
+    own: Sequence[Timed], times: Sequence[float], base: Sequence[float], weights: Sequence[int]
+) -> float:
+    """Mean over prefill, decode ... of what the whole model takes in each, over half's time."""
+    sums: dict[int, tuple[float, float]] = {}
+    for one, mine, its, weight in zip(own, times, base, weights, strict=True):
+        before = sums.get(one.rows, (0.0, 0.0))
+        sums[one.rows] = (before[0] + weight * mine, before[1] + weight * its)
+    return math.exp(_mean([math.log(mine / its) for mine, its in sums.values()], [1] * len(sums)))
 
 
 def _known(one: Timed) -> bool:

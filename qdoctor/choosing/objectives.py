@@ -161,8 +161,9 @@ def _refused(
             unmeasured.refused(asked, one, matrix)
             or (one.backend != HALF and not one.measured_on and wording.NO_PROBE)
             or measured.failed.get(one.backend)
+            or (own is None and one.backend != HALF and _too_inexact(one.rel_error, asked))
             or (own is None and wording.lacks(lacking(measured, one.backend)))
-            or (own is not None and one.backend != HALF and _too_inexact(own, asked))
+            or (own is not None and one.backend != HALF and _too_inexact(own.error, asked))
             or (own is not None and one.backend != HALF and _changes_nothing(measured, one.backend))
         )
         if reason:
@@ -170,9 +171,9 @@ def _refused(
     return refused
 
 
-def _too_inexact(own: Figures, asked: Asked) -> str:
+def _too_inexact(error: float | None, asked: Asked) -> str:
     limit = wording.bound(asked)
-    return wording.too_inexact(own.error, limit, asked) if own.error > limit else ""
+    return "" if error is None or error <= limit else wording.too_inexact(error, limit, asked)
 
 
 def _changes_nothing(measured: Measured, backend: str) -> str:

@@ -46,7 +46,7 @@ class Answer(msgspec.Struct, frozen=True):
 def read(path: Path) -> Answer:
     """Read result.json or partial.json."""
     try:
-        data = _bytes(path, _LARGEST)
+        data = read_bytes(path, _LARGEST)
     except FileNotFoundError:
         return Answer()
     except (OSError, ValueError) as error:
@@ -63,7 +63,7 @@ def read(path: Path) -> Answer:
 def phase(folder: Path) -> str:
     """Return what the child said it was doing, ``""`` if it did not say."""
     with contextlib.suppress(OSError, ValueError):
-        return printable(_bytes(folder / "phase", 4096).decode(errors="replace"))[:200]
+        return printable(read_bytes(folder / "phase", 4096).decode(errors="replace"))[:200]
     return ""
 
 
@@ -72,7 +72,8 @@ def printable(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _bytes(path: Path, largest: int) -> bytes:
+def read_bytes(path: Path, largest: int) -> bytes:
+    """Read a regular file of at most ``largest`` bytes. Raises ``OSError`` or ``ValueError``."""
     # Not following a link and not waiting for a writer: it may be a link, or a FIFO.
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, os.O_RDONLY | flags)

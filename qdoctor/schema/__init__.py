@@ -1,7 +1,7 @@
 """JSON Schemas of what qdoctor reads and writes, drawn from the nouns, so they cannot disagree.
 
-``facts.json``, ``report.json`` and ``selection.json`` are what other programs validate against. After
-a change of the nouns, ``python -m qdoctor.schema`` writes them anew; a test holds them to that.
+``facts.json``, ``report.json`` and ``selection.json`` are what other programs validate against.
+After a change of the nouns, ``python -m qdoctor.schema`` writes them anew; a test holds them to it.
 """
 
 from __future__ import annotations
