@@ -1,7 +1,10 @@
-"""SwitchBack as autograd functions: int8 forward and input gradient, 16-bit weight gradient.
+"""SwitchBack with gradients: int8 forward and input gradient, 16-bit weight gradient.
 
 Method: Wortsman et al. 2023, "Stable and low-precision training for large-scale vision-language
 models" (arXiv:2304.13013), algorithms 1 (SwitchBack), 3 (memory efficient) and 4 (vector-wise).
+Unlike there, a weight is quantized once a step: the scales of its rows, which lie along the axis
+that the input gradient sums over, go into the columns of the output gradient before that is
+quantized, and the int8 weight of the forward pass serves once more, transposed.
 """
 
 # ruff: noqa: ANN401 - torch is untyped here
@@ -14,10 +17,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch  # noqa: TID253 - the layers' own package
 from torch.autograd.function import once_differentiable  # noqa: TID253
 
-from qdoctor.nn.operators import int8_linear, quantize_rows, quantize_whole
+from qdoctor.nn.operators import int8_linear
+from qdoctor.nn.quantizing import (
+    STEPS,
+    dequantized,
+    quantize_and_sum,
+    quantize_rows,
+    quantize_whole,
+    transposed,
+)
 
 if TYPE_CHECKING:
     from qdoctor.nn.products import Quantized
+
+BESIDE_MAGNITUDES = STEPS * STEPS
+"""Steps of activations whose other operand comes with magnitudes instead of scales: the product
+of scale and magnitude is then what an int8 sum is to be multiplied by."""
 
 
 class How(NamedTuple):
@@ -28,25 +43,49 @@ class How(NamedTuple):
 
 
 def quantize_weight(weight: Any, *, vector_wise: bool) -> Quantized:
-    """Quantize a weight (N x K): one scale a row, or one for all of it."""
-    return quantize_rows(weight) if vector_wise else quantize_whole(weight)
+    """Quantize a weight (N x K): (int8 N x K, its float32 magnitudes: N for rows, or 1)."""
+    return quantize_rows(weight, 1.0) if vector_wise else quantize_whole(weight)
+
+
+def trained(x: Any, weight: Any, bias: Any, how: How) -> Any:
+    """Return x (..., K), at least 2-D, times weight (N x K) transposed plus bias, in x's dtype."""
+    if _wanted(x, weight, bias):
+        return Trained.apply(x, weight, bias, how)
+    matrix = quantize_weight(weight, vector_wise=how.vector_wise)
+    return _forward(x, matrix, bias)
+
+
+def prepared(x: Any, q: Any, absmax: Any, bias: Any) -> Any:
+    """Do what ``trained`` does with a weight that was quantized beforehand, and is frozen."""
+    if _wanted(x, bias):
+        return Prepared.apply(x, q, absmax, bias)
+    return _forward(x, (q, absmax), bias)
+
+
+def _wanted(*tensors: Any) -> bool:
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def _forward(x: Any, matrix: Quantized, bias: Any) -> Any:
+    quantized = quantize_rows(x.flatten(0, -2), BESIDE_MAGNITUDES)
+    y = int8_linear(quantized, matrix, bias, x.dtype)
+    return y.view((*x.shape[:-1], y.shape[1]))
 
 
 class Trained(torch.autograd.Function):
-    """``apply(x, weight, bias, how)`` -> y; x is (..., K), at least 2-D.
+    """``apply(x, weight, bias, how)`` -> y.
 
-    The weight is quantized in each pass. mem_efficient keeps int8 activations and weight for the
-    backward pass instead of those of full width; it knows one scale a weight only.
+    Kept for the backward pass: x, for the weight's gradient, as int8 with a scale a row if
+    mem_efficient; and the int8 weight, for x's.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, how: How) -> Any:
         """Return x times weight transposed plus bias, in x's dtype."""
         rows = x.flatten(0, -2)
-        quantized = quantize_rows(rows)
+        quantized = quantize_rows(rows, BESIDE_MAGNITUDES)
         matrix = quantize_weight(weight, vector_wise=how.vector_wise)
-        ctx.save_for_backward(*((*quantized, *matrix) if how.mem_efficient else (rows, weight)))
-        ctx.how = how
+        ctx.save_for_backward(*matrix, *(quantized if how.mem_efficient else (rows,)))
         ctx.dtypes = (weight.dtype, None if bias is None else bias.dtype)
         y = int8_linear(quantized, matrix, bias, x.dtype)
         return y.view((*x.shape[:-1], weight.shape[0]))
@@ -55,64 +94,68 @@ class Trained(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Any) -> tuple[Any, ...]:
         """Return the gradients of x (through int8), weight and bias (in the gradient's dtype)."""
-        saved = ctx.saved_tensors  # once: gradient checkpointing recomputes them for a single use
+        q, absmax, *inputs = ctx.saved_tensors  # read once: checkpoints recompute for one use
+        for_x, for_weight, for_bias, _ = ctx.needs_input_grad
         rows = grad.flatten(0, -2)
-        grad_x = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            y = int8_linear(quantize_rows(rows), _transposed(ctx.how, saved), None, grad.dtype)
-            grad_x = y.view((*grad.shape[:-1], y.shape[1]))
-        if ctx.needs_input_grad[1]:
-            grad_weight = (rows.t() @ _inputs(ctx.how, saved, rows.dtype)).to(ctx.dtypes[0])
-        return grad_x, grad_weight, _bias_gradient(ctx, rows), None
-
-
-def _transposed(how: How, saved: tuple[Any, ...]) -> Quantized:
-    """Return the weight as K x N, quantized: its columns each on their own if vector-wise."""
-    if how.mem_efficient:
-        _, _, q, scale = saved
-    else:
-        weight = saved[1]
-        if how.vector_wise:
-            return quantize_rows(weight.t())
-        q, scale = quantize_whole(weight)
-    return q.t().contiguous(), scale
-
-
-def _inputs(how: How, saved: tuple[Any, ...], dtype: Any) -> Any:
-    if how.mem_efficient:
-        q, scale, _, _ = saved
-        return (q * scale[:, None]).to(dtype)
-    return saved[0].to(dtype)
-
-
-def _bias_gradient(ctx: Any, rows: Any) -> Any:
-    return rows.sum(0).to(ctx.dtypes[1]) if ctx.needs_input_grad[2] else None
+        grad_x, sums = (
+            _input_gradient(rows, (q, absmax), summing=for_bias) if for_x else (None, None)
+        )
+        grad_weight = rows.t() @ _dense(inputs, rows.dtype) if for_weight else None
+        return (
+            grad_x if grad_x is None else grad_x.view((*grad.shape[:-1], q.shape[1])),
+            grad_weight if grad_weight is None else grad_weight.to(ctx.dtypes[0]),
+            _bias_gradient(rows, sums, ctx.dtypes[1]) if for_bias else None,
+            None,
+        )
 
 
 class Prepared(torch.autograd.Function):
-    """``apply(x, q, scale, bias)`` -> y, the weight (N x K) quantized beforehand and frozen."""
+    """``apply(x, q, absmax, bias)`` -> y, the weight (N x K) quantized beforehand and frozen."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, q: Any, scale: Any, bias: Any) -> Any:
+    def forward(ctx: Any, x: Any, q: Any, absmax: Any, bias: Any) -> Any:
         """Return x times the weight transposed plus bias, in x's dtype."""
-        ctx.save_for_backward(q, scale)
-        ctx.dtypes = (None, None, None if bias is None else bias.dtype)
-        y = int8_linear(quantize_rows(x.flatten(0, -2)), (q, scale), bias, x.dtype)
-        return y.view((*x.shape[:-1], q.shape[0]))
+        ctx.save_for_backward(q, absmax)
+        ctx.dtype = None if bias is None else bias.dtype
+        return _forward(x, (q, absmax), bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Any) -> tuple[Any, ...]:
         """Return the gradients of x, through int8, and of the bias."""
-        q, scale = ctx.saved_tensors
+        q, absmax = ctx.saved_tensors
+        for_x, _, _, for_bias = ctx.needs_input_grad
         rows = grad.flatten(0, -2)
-        grad_x = grad_bias = None
-        if ctx.needs_input_grad[0]:
-            # The weight's scales lie along the summed axis here: they go into the gradient's rows.
-            ones = torch.ones(1, device=q.device)
-            transposed = (q.t().contiguous(), ones)
-            y = int8_linear(quantize_rows(rows.float() * scale), transposed, None, grad.dtype)
-            grad_x = y.view((*grad.shape[:-1], q.shape[1]))
-        if ctx.needs_input_grad[3]:
-            grad_bias = rows.sum(0).to(ctx.dtypes[2])
-        return grad_x, None, None, grad_bias
+        grad_x, sums = (
+            _input_gradient(rows, (q, absmax), summing=for_bias) if for_x else (None, None)
+        )
+        return (
+            grad_x if grad_x is None else grad_x.view((*grad.shape[:-1], q.shape[1])),
+            None,
+            None,
+            _bias_gradient(rows, sums, ctx.dtype) if for_bias else None,
+        )
+
+
+def _input_gradient(rows: Any, matrix: Quantized, *, summing: bool) -> tuple[Any, Any]:
+    """Multiply the output gradient (M x N) by the weight: (M x K, column sums if summing)."""
+    q, absmax = matrix
+    whole = absmax.numel() == 1
+    factor, right = (None, absmax) if whole else (absmax, absmax.new_ones(1))
+    if summing:
+        left, scale, sums = quantize_and_sum(rows, BESIDE_MAGNITUDES, factor)
+    else:
+        left, scale = quantize_rows(rows, BESIDE_MAGNITUDES, factor)
+        sums = None
+    return int8_linear((left, scale), (transposed(q), right), None, rows.dtype), sums
+
+
+def _dense(inputs: list[Any], dtype: Any) -> Any:
+    if len(inputs) == 1:
+        return inputs[0].to(dtype)
+    q, scale = inputs
+    return dequantized(q, scale * STEPS, dtype)
+
+
+def _bias_gradient(rows: Any, sums: Any, dtype: Any) -> Any:
+    return (rows.sum(0) if sums is None else sums).to(dtype)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch  # noqa: TID253 - the layers' own package
 
-from qdoctor.nn.gradients import How, Prepared, Trained, quantize_weight
+from qdoctor.nn.gradients import How, prepared, quantize_weight, trained
 from qdoctor.nn.products import has_int8_product
 
 if TYPE_CHECKING:
@@ -88,8 +88,9 @@ class SwitchBackLinear(torch.nn.Linear):
                 'torch.nn.utils.parametrize.remove_parametrizations(layer, "weight") first'
             )
         if not self.prepared:
-            q, scale = quantize_weight(self.weight, vector_wise=self.vector_wise_quantization)
-            self._become_prepared(q, scale * 127.0)
+            self._become_prepared(
+                *quantize_weight(self.weight, vector_wise=self.vector_wise_quantization)
+            )
 
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features)."""
@@ -102,10 +103,9 @@ class SwitchBackLinear(torch.nn.Linear):
         if self.fallback and not _has_int8_product(x.device):
             return torch.nn.functional.linear(x, self._dense(x.dtype), _to(self.bias, x.dtype))
         if self.prepared:
-            scale = self.state_W.float() / 127.0
-            return Prepared.apply(x, self.W_int8, scale, self.bias)
+            return prepared(x, self.W_int8, self.state_W, self.bias)
         how = How(self.vector_wise_quantization, self.mem_efficient)
-        return Trained.apply(x, self.weight, self.bias, how)
+        return trained(x, self.weight, self.bias, how)
 
     def _checked(self, x: Any) -> Any:
         """Return x, cast as autocast would; raise what torch.nn.Linear could not do either."""
@@ -156,6 +156,8 @@ class SwitchBackLinear(torch.nn.Linear):
         """Take the form, prepared or not, of what is loaded, if that fits this layer."""
         refused = self._take_form(*(state_dict.get(prefix + name) for name in _STORED))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+        if self.prepared and self.state_W.dtype != torch.float32:
+            self.state_W = self.state_W.float()  # bitsandbytes stored 16 bits; assign=True takes it
         if refused:
             rest[-1].append(f"{prefix.rstrip('.') or self._get_name()}: {refused}")
 

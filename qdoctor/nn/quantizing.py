@@ -1,0 +1,150 @@
+"""Quantization as torch operators: Triton's kernels where its product works, else plain torch.
+
+Under torch.compile, tensor subclasses and function transforms each is an operator of
+``torch.ops.qdoctor``, opaque, hence no graph break; on plain tensors in eager mode the dispatcher
+is left out, which is most of the time that a small layer takes.
+"""
+
+# ruff: noqa: ANN401 - torch is untyped here
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch  # noqa: TID253 - the layers' own package
+
+from qdoctor.nn.products import Quantized, kernel, quantize_plain, way_on
+
+STEPS = 127.0
+"""int8 is used from -127 to 127: a row is about q times its largest magnitude / 127."""
+_LIBRARY = torch.library.Library("qdoctor", "FRAGMENT")
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def eager(x: Any) -> bool:
+    """Say whether nothing looks at what is called on x: no compiler, no mode, no subclass."""
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) in _PLAIN
+        and not x.is_meta
+        and not _modes()
+        and not _transforms()
+        and not torch.jit.is_tracing()
+    )
+
+
+_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)  # noqa: SLF001
+_functorch = getattr(torch._C, "_functorch", None)  # noqa: SLF001
+_transforms = getattr(_functorch, "peek_interpreter_stack", lambda: None)
+
+
+def quantize_rows(x: Any, steps: float = STEPS, factor: Any = None) -> Quantized:
+    """Quantize x (M x K, floating) row by row: (int8 M x K, float32 scales M, max |row| / steps).
+
+    Columns are multiplied by factor (float32 K) first, if there is one.
+    """
+    if eager(x):
+        return _quantize_rows(x, steps, factor)
+    q, scale = torch.ops.qdoctor.quantize_rows(x, steps, factor)
+    return q, scale
+
+
+def quantize_and_sum(x: Any, steps: float = STEPS, factor: Any = None) -> tuple[Any, Any, Any]:
+    """Do what quantize_rows does, and add up the columns of x itself: float32 K."""
+    if eager(x):
+        return _quantize_and_sum(x, steps, factor)
+    q, scale, sums = torch.ops.qdoctor.quantize_and_sum(x, steps, factor)
+    return q, scale, sums
+
+
+def quantize_whole(x: Any) -> Quantized:
+    """Quantize x (N x K, floating): (int8 N x K, its largest magnitude, float32 1)."""
+    if eager(x):
+        return _quantize_whole(x)
+    q, absmax = torch.ops.qdoctor.quantize_whole(x)
+    return q, absmax
+
+
+def transposed(q: Any) -> Any:
+    """Copy int8 q (N x K) to K x N, contiguous."""
+    return _transposed(q) if eager(q) else torch.ops.qdoctor.transposed(q)
+
+
+def dequantized(q: Any, scale: Any, dtype: Any) -> Any:
+    """Multiply int8 q (M x K) by the scales of its rows (float32 M): dtype M x K."""
+    kernels = eager(q) and q.numel() and _triton(q)
+    return kernels.dequantized(q, scale, dtype) if kernels else (q * scale[:, None]).to(dtype)
+
+
+def _triton(x: Any) -> Any:
+    """Return the kernels for x's device, None where Triton is not the way that serves there."""
+    return kernel("_switchback_quantize") if way_on(x.device).name == "triton" else None
+
+
+def _quantize_rows(x: Any, steps: float, factor: Any) -> Quantized:
+    if x.numel() == 0:
+        return x.to(torch.int8).contiguous(), torch.zeros(x.shape[0], device=x.device)
+    kernels = _triton(x)
+    if kernels:
+        q, scale = kernels.quantize_rows(x, steps, factor)
+        return q, scale
+    q, scale = quantize_plain(x if factor is None else x.float() * factor)
+    return q, scale if steps == STEPS else scale * (STEPS / steps)
+
+
+def _quantize_and_sum(x: Any, steps: float, factor: Any) -> tuple[Any, Any, Any]:
+    kernels = x.numel() and _triton(x)
+    if kernels:
+        q, scale, sums = kernels.quantize_and_sum(x, steps, factor)
+        return q, scale, sums
+    return (*_quantize_rows(x, steps, factor), x.sum(0, dtype=torch.float32))
+
+
+def _quantize_whole(x: Any) -> Quantized:
+    if x.numel() == 0:
+        return x.to(torch.int8).contiguous(), torch.zeros(1, device=x.device)
+    kernels = _triton(x)
+    if kernels:
+        q, absmax = kernels.quantize_whole(x)
+        return q, absmax
+    largest = torch.linalg.vector_norm(x, ord=float("inf")).float().view(1)
+    inverse = STEPS / torch.where(largest > 0.0, largest, 1.0)
+    return (x.float() * inverse).round_().to(torch.int8).contiguous(), largest
+
+
+def _transposed(q: Any) -> Any:
+    kernels = q.numel() and _triton(q)
+    return kernels.transposed(q) if kernels else q.t().contiguous()
+
+
+def _rows_shapes(x: Any, _steps: float, _factor: Any) -> Quantized:
+    q = torch.empty(x.shape, dtype=torch.int8, device=x.device)
+    return q, torch.empty(x.shape[:1], dtype=torch.float32, device=x.device)
+
+
+def _and_sum_shapes(x: Any, steps: float, factor: Any) -> tuple[Any, Any, Any]:
+    sums = torch.empty(x.shape[1:], dtype=torch.float32, device=x.device)
+    return (*_rows_shapes(x, steps, factor), sums)
+
+
+def _whole_shapes(x: Any) -> Quantized:
+    q = torch.empty(x.shape, dtype=torch.int8, device=x.device)
+    return q, torch.empty(1, dtype=torch.float32, device=x.device)
+
+
+def _transposed_shape(q: Any) -> Any:
+    return torch.empty((q.shape[1], q.shape[0]), dtype=q.dtype, device=q.device)
+
+
+for _signature, _real, _shapes in (
+    ("quantize_rows(Tensor x, float steps, Tensor? factor) -> (Tensor, Tensor)",
+     _quantize_rows, _rows_shapes),
+    ("quantize_and_sum(Tensor x, float steps, Tensor? factor) -> (Tensor, Tensor, Tensor)",
+     _quantize_and_sum, _and_sum_shapes),
+    ("quantize_whole(Tensor x) -> (Tensor, Tensor)", _quantize_whole, _whole_shapes),
+    ("transposed(Tensor q) -> Tensor", _transposed, _transposed_shape),
+):  # fmt: skip
+    _LIBRARY.define(_signature)
+    _name = _signature.partition("(")[0]
+    _LIBRARY.impl(_name, _real, "CompositeExplicitAutograd")
+    _LIBRARY.impl(_name, _shapes, "Meta")
