@@ -17,6 +17,7 @@ if sys.path and os.path.abspath(sys.path[0] or ".") == _HERE:  # noqa: PTH100
     del sys.path[0]  # a file of ours must never shadow a module of theirs
 
 import faulthandler  # noqa: E402 - the path comes first
+import importlib  # noqa: E402
 import importlib.util  # noqa: E402
 import json  # noqa: E402
 import mmap  # noqa: E402
@@ -106,8 +107,7 @@ class Session:
     def run(self) -> None:
         """Measure shape after shape until the time is over."""
         self.now.say("", "importing torch")
-        import torch
-
+        torch = importlib.import_module("torch")
         from qdoctor.choosing import timing
 
         self.now.say("", "starting the device")
