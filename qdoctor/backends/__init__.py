@@ -7,6 +7,7 @@ can be replaced, the layer that replaces it, the transformers configuration that
 
 from __future__ import annotations
 
+import difflib
 import importlib
 
 from qdoctor.backends.kind import BackendUnavailable, Kind, library
@@ -37,7 +38,9 @@ def named(name: str) -> Kind:
     is none of NAMES.
     """
     if name not in NAMES:
-        raise ValueError(f"qdoctor knows no backend {name!r}; it knows {', '.join(NAMES)}")
+        close = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.5)
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ValueError(f"qdoctor knows no backend {name!r}{meant}; it knows {', '.join(NAMES)}")
     library("torch", backend=name, install="python -m pip install torch")
     kind: Kind = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").kind()
     return kind

@@ -44,6 +44,7 @@ class Half(Kind):
 
     name = "half"
     trainable = True
+    keeps_weight = True
 
     def spares(self, linear: Any, *, training: bool = False) -> str:
         """A layer in half precision is what this backend would make of it."""
