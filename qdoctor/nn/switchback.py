@@ -139,7 +139,8 @@ class SwitchBackLinear(torch.nn.Linear):
         self.register_buffer("state_W", state_W)
 
     def _become_trainable(self, weight: Any) -> None:
-        del self.W_int8, self.state_W, self.int8_original_dtype
+        del self.W_int8, self.state_W
+        self.__dict__.pop("int8_original_dtype", None)
         self.weight = torch.nn.Parameter(weight)
 
     def __getattr__(self, name: str) -> Any:
@@ -188,10 +189,10 @@ class SwitchBackLinear(torch.nn.Linear):
         """Keep the scales float32 when the module is cast."""
         before = self.state_W if self.prepared else None
         super()._apply(fn, *rest, **more)
-        if before is not None:
-            if self.state_W.dtype != before.dtype:
-                self.state_W = before.to(self.state_W.device)
-            weight = torch.empty(0, dtype=self.int8_original_dtype, device=before.device)
+        if before is not None and self.state_W.dtype != before.dtype:
+            self.state_W = before.to(self.state_W.device)
+        if "int8_original_dtype" in self.__dict__:
+            weight = torch.empty(0, dtype=self.int8_original_dtype)
             self.int8_original_dtype = fn(weight).dtype
         return self
 
