@@ -146,15 +146,31 @@ def _fp8() -> Way:
         "Float8DynamicActivationFloat8WeightConfig",
         "float8_dynamic_activation_float8_weight",
     )
-    return make and (make, {"granularity": _get(STABLE + ".granularity", "PerRow")()})
+    return _by_rows(make)
 
 
 def _fp8_on_cpu() -> Way:
+    """A product of torchao's own native code, which most of its wheels come without."""
+    operator = "torchao::float8_linear_prepack_cpu"
     make = _get(
         "torchao.prototype.float8_opaque_tensor",
         "Float8DynamicActivationFloat8WeightOpaqueTensorConfig",
     )
-    return make and (make, {"granularity": _get(STABLE + ".granularity", "PerRow")()})
+    return _by_rows(make) if make is not None and _runs_on_cpu(operator) else None
+
+
+def _runs_on_cpu(operator: str) -> bool:
+    """Ask torch whether an operator has code for the CPU; a name alone may be declared."""
+    has_kernel = importlib.import_module("torch")._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001
+    try:
+        return bool(has_kernel(operator, "CPU"))
+    except RuntimeError:  # no such operator at all
+        return False
+
+
+def _by_rows(make: Any) -> Way:
+    row = _get(STABLE + ".granularity", "PerRow")
+    return None if make is None or row is None else (make, {"granularity": row()})
 
 
 def _int4(group: int) -> Way:

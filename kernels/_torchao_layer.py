@@ -1,0 +1,170 @@
+"""One of torchao's quantized layers, run and judged: its error, the product it took, its time.
+
+Shared by the probes of torchao's formats. Python 3.8 syntax, standard library only.
+"""
+
+# ruff: noqa: ANN401, B905 - torch comes without types, and Python 3.8 knows no strict zip
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+
+Shape = Tuple[int, int, int]
+"""Rows, depth, columns."""
+
+
+class Held(NamedTuple):
+    """What a layer is held to: shapes, the largest relative error, the calls that prove its path.
+
+    ``product`` names it in words (``an int8 product``); ``timed``: whether it is timed.
+    """
+
+    product: str
+    shapes: Tuple[Shape, ...]
+    tolerance: float
+    calls: Tuple[str, ...]
+    timed: bool = True
+
+
+def recipe(name: str, device: str) -> Any:
+    """Find how the installed torchao makes a layer of a format: a Recipe of _torchao.py.
+
+    Raises _outcomes.Skipped where torchao is not installed, or has none.
+    """
+    made, recipes = _beside("_outcomes"), _beside("_torchao")
+    try:
+        return recipes.recipe(name, "cpu" if device == "cpu" else "cuda")
+    except recipes.Missing as error:
+        raise made.Skipped("not-shipped", str(error)) from None
+    except ModuleNotFoundError as error:
+        if error.name != "torchao":
+            raise
+        raise made.Skipped("not-installed", "torchao is not installed") from None
+
+
+def judged(
+    torch: Any,
+    quantize: Callable[[Any], Any],
+    held: Held,
+    fields: Dict[str, Any],
+    phase: Callable[[str], None],
+) -> Dict[str, Any]:
+    """Quantize a layer of each shape, compare it with float64, and ask torch how it multiplied.
+
+    ``quantize`` is given a model of one nn.Linear; ``fields`` are those of the outcome, which is
+    returned.
+    """
+    device = fields["device"]
+    errors: List[float] = []
+    again: Dict[str, Callable[[], Any]] = {}
+    for shape in held.shapes:
+        named = "{} x {} x {}".format(*shape)
+        phase("quantizing and running {} on {}".format(named, device))
+        error, again[named] = _one(torch, quantize, shape, device)
+        errors.append(error)
+    times: Dict[str, float] = {}
+    if held.timed:
+        phase("timing on " + device)
+        times = _times(torch, quantize, device)
+    phase("asking torch what it called")
+    calls = _beside("_traced").called(torch, again)
+    for (named, seen), error in zip(calls.items(), errors):
+        words = "{}: relative error {:.4f} by {}".format(named, error, _words(seen))
+        fields["evidence"].append(words)
+    worst = max(errors, key=lambda one: (one != one, one))  # noqa: PLR0124 - NaN is the worst
+    every = dict.fromkeys(call for seen in calls.values() for call in seen)
+    fields["path_taken"] = "{} on {}".format(_words(list(every)), device)
+    fields["numbers"] = {
+        "rel_error": errors[0], "max_rel_error": worst, "tolerance": held.tolerance,
+        **times, "gpu_mib": _beside("_torch").gpu_mib(torch),
+    }  # fmt: skip
+    return _outcome(held, calls, worst, fields)
+
+
+def reference(x: Any, weight: Any, bias: Any) -> Any:
+    """Compute the unquantized layer in float64."""
+    return x.double() @ weight.double().t() + bias.double()
+
+
+def _outcome(
+    held: Held, calls: Dict[str, List[str]], worst: float, fields: Dict[str, Any]
+) -> Dict[str, Any]:
+    """Hold the error and then the path against what is allowed."""
+    made = _beside("_outcomes")
+    detail = "relative error {:.4f} against float64, at most {} allowed"
+    detail = detail.format(worst, held.tolerance)
+    if not worst <= held.tolerance:  # True for NaN
+        return made.outcome("wrong", detail, code="wrong-value", **fields)
+    slow = [
+        "{} by {}".format(named, _words(seen))
+        for named, seen in calls.items()
+        if not (seen and all(call.startswith(held.calls) for call in seen))
+    ]
+    if slow:
+        text = "right numbers, but not by {}: {}".format(held.product, "; ".join(slow))
+        return made.outcome("wrong", text, code="silent-slow-path", **fields)
+    return made.outcome("passed", detail, **fields)
+
+
+def _one(
+    torch: Any, quantize: Callable[[Any], Any], shape: Shape, device: str
+) -> Tuple[float, Callable[[], Any]]:
+    """Quantize a layer and run it: (relative error, how to run it again)."""
+    x, layer = _operands(torch, shape, device)
+    wanted = reference(x, layer.weight, layer.bias)
+    model = _quantized(torch, quantize, layer)
+    got = model(x)
+    return float((got.double() - wanted).norm() / wanted.norm()), lambda: model(x)
+
+
+def _times(torch: Any, quantize: Callable[[Any], Any], device: str) -> Dict[str, float]:
+    """Time the layer on the common product, as it is: not compiled."""
+    api = _beside("_torch")
+    shape = api.timed_shape(device)
+    x, layer = _operands(torch, shape, device)
+    weight = layer.weight[: api.CORNER[1]].clone()
+    bias = layer.bias.clone()
+    model = _quantized(torch, quantize, layer)
+    in_float64 = lambda a, b: reference(a, b, bias[: b.shape[0]])  # noqa: E731 - it is passed on
+    lost = api.corner_error(model(x), in_float64, x, weight)
+    del weight, layer
+    return {
+        "timed_rel_error": lost,
+        "milliseconds": api.timed_on(torch, device, lambda: model(x)),
+        **api.shape_numbers(shape),
+    }
+
+
+def _quantized(torch: Any, quantize: Callable[[Any], Any], layer: Any) -> Any:
+    """Quantize a model of one layer, in place."""
+    model = torch.nn.Sequential(layer).eval()
+    quantize(model)
+    return model
+
+
+def _operands(torch: Any, shape: Shape, device: str) -> Tuple[Any, Any]:
+    """Return Gaussian activations and a linear layer with Gaussian weights, bfloat16."""
+    rows, depth, columns = shape
+    layer = torch.nn.Linear(depth, columns, device=device, dtype=torch.bfloat16)
+    torch.nn.init.normal_(layer.weight)
+    torch.nn.init.normal_(layer.bias)
+    return torch.randn((rows, depth), device=device, dtype=torch.bfloat16), layer
+
+
+def _words(calls: List[str]) -> str:
+    return " and ".join(calls) or "no matrix product at all"
+
+
+def _beside(name: str) -> Any:
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
