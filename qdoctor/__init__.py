@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from qdoctor import matrix as matrix
-    from qdoctor.api import Backend, check, select_backend
+    from qdoctor.api import check, select_backend
+    from qdoctor.backend import Backend
+    from qdoctor.backends.kind import BackendUnavailable
+    from qdoctor.choosing.notice import SelectionWarning
     from qdoctor.doctor import diagnose
     from qdoctor.model import (
         BadInput,
@@ -30,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backend",
+    "BackendUnavailable",
     "BadInput",
     "Diagnosis",
     "Facts",
@@ -37,6 +41,7 @@ __all__ = [
     "Fix",
     "Observation",
     "Report",
+    "SelectionWarning",
     "Verdict",
     "__version__",
     "check",
@@ -46,7 +51,8 @@ __all__ = [
 ]
 
 _HOME_OF = {
-    "Backend": "api",
+    "Backend": "backend",
+    "BackendUnavailable": "backends.kind",
     "BadInput": "model",
     "Diagnosis": "model",
     "Facts": "model",
@@ -54,6 +60,7 @@ _HOME_OF = {
     "Fix": "model",
     "Observation": "model",
     "Report": "model",
+    "SelectionWarning": "choosing.notice",
     "Verdict": "model",
     "check": "api",
     "diagnose": "doctor",

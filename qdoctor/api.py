@@ -1,46 +1,24 @@
 """The public Python API: examines the interpreter that it runs in."""
 
+# ruff: noqa: PLC0415 - an answer that was kept is read in milliseconds: nothing else is loaded
 from __future__ import annotations
 
+import os
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
-from qdoctor import doctor
-from qdoctor.question import Question
-
+TYPE_CHECKING = False  # as typing's, without the cost of importing typing
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from typing import Any, Literal
 
-    from qdoctor.model import Report, Verdict
+    from qdoctor.backend import Backend
+    from qdoctor.choosing.request import Request
+    from qdoctor.choosing.stored import Kept
+    from qdoctor.model import Report
 
-Level = Literal["none", "quick", "full"]
-
-
-@dataclass(frozen=True)
-class Backend:
-    """The quantization backend to use here: ``name`` and ``verdict`` are None where none works.
-
-    With several GPUs it is for the first one that CUDA shows, which torch uses unless it is told
-    otherwise; ``report.gpu_verdicts`` has each, ``report.selected_on_every_gpu`` what is for all.
-    """
-
-    name: str | None
-    verdict: Verdict | None
-    report: Report = field(repr=False)
-
-    def explain(self) -> str:
-        """Why this backend, and why not each of the others: one line a backend."""
-        chosen = f"selected: {self.name}" if self.name else "selected: none, no backend works here"
-        lines = [f"{one.backend}: {one.usable}, {one.reason}" for one in self.report.verdicts]
-        return "\n".join([chosen, *self._on_every_gpu(), *lines])
-
-    def _on_every_gpu(self) -> list[str]:
-        count = len(self.report.gpu_verdicts)
-        every = self.report.selected_on_every_gpu or "none, no backend works on each of them"
-        return [f"on all {count} GPUs: {every}"] if count else []
+    Level = Literal["none", "quick", "full"]
+    Objective = Literal["balanced", "latency", "memory", "accuracy"]
+    Measure = Literal["auto", "cached", "never"]
 
 
 def check(*, need: Sequence[str] = (), ignore: Sequence[str] = (), probe: Level = "full") -> Report:
@@ -49,6 +27,11 @@ def check(*, need: Sequence[str] = (), ignore: Sequence[str] = (), probe: Level 
     Probes run in child processes, for some seconds; ``probe="none"`` reads files only. Raises
     ``BadInput`` for a need or rule that does not exist.
     """
+    import msgspec
+
+    from qdoctor import doctor
+    from qdoctor.question import Question
+
     report = doctor.examine(
         Question(python=sys.executable, need=tuple(need), ignore=tuple(ignore), probe=probe)
     )
@@ -56,8 +39,107 @@ def check(*, need: Sequence[str] = (), ignore: Sequence[str] = (), probe: Level 
     return msgspec.structs.replace(report, target=target)
 
 
-def select_backend(*, probe: Level = "full") -> Backend:
-    """Examine the running interpreter and choose a backend by what works; nothing is cached yet."""
-    report = check(probe=probe)
-    verdict = next((one for one in report.verdicts if one.backend == report.selected), None)
-    return Backend(report.selected, verdict, report)
+def select_backend(  # noqa: PLR0913, PLR0917 - what may be asked, each with its default
+    objective: Objective = "balanced",
+    max_error: float | None = None,
+    shapes: Any = None,  # noqa: ANN401 - (M, K, N) shapes, or a torch model
+    device: Any = None,  # noqa: ANN401 - as torch takes it
+    training: bool = False,  # noqa: FBT001, FBT002 - named by whoever can read
+    allow: Iterable[str] | None = None,
+    deny: Iterable[str] | None = None,
+    require: str | None = None,
+    refresh: bool = False,  # noqa: FBT001, FBT002
+    measure: Measure = "auto",
+    budget: float = 10.0,
+    group: Any = None,  # noqa: ANN401 - a torch.distributed process group
+) -> Backend:
+    """Choose the quantization backend to use here, by what works and what it takes.
+
+    The first call measures, in child processes, for some tens of seconds; later calls and other
+    processes read the cache in milliseconds. Neither imports torch nor touches a GPU in this
+    process.
+
+    Args:
+        objective: ``latency`` least time, never slower than half; ``memory`` fewest bytes a weight;
+            ``balanced`` least product of the two; ``accuracy`` least error among what is quantized
+            and not slower than half.
+        max_error: the relative error ||y - y64||F / ||y64||F that is borne; None: 0.02 for
+            accuracy, 0.05 for balanced and latency, 0.15 for memory.
+        shapes: (rows of activations, in_features, out_features), or a torch model whose
+            ``nn.Linear`` layers tell them; None: a stated set of transformer shapes.
+        device: ``"cuda:1"``, a number, ``"cpu"``, a ``torch.device``; None: the current device if
+            this process has started CUDA, else the first GPU, else the CPU.
+        training: choose among backends whose weights an optimizer can train.
+        allow: the only backends to consider, beside half; None: all.
+        deny: backends not to consider; half, too, if it is named.
+        require: take this backend or raise.
+        refresh: measure anew, whatever is kept.
+        measure: ``auto``; ``cached`` starts no kernel: what was measured earlier, else the matrix
+            alone; ``never`` goes by the probes' pass or fail and the matrix.
+        budget: seconds for measuring; the probes come on top.
+        group: a ``torch.distributed`` process group: all of its ranks call this, and all get the
+            same backend, usable on every one of them, or all get the same error.
+
+    Returns:
+        The backend; ``half`` where nothing else is worth it, ``name`` None where even that does not
+        work. ``explain()`` says why.
+
+    Raises:
+        BadInput: what was asked cannot be meant, or a carried decision does not fit this machine.
+        BackendUnavailable: the required backend does not work here; the text says why and what
+            fixes it.
+    """
+    from qdoctor.backend import Backend
+    from qdoctor.choosing.request import Request
+
+    def ask() -> Request:
+        request = Request(
+            objective,
+            max_error=max_error,
+            shapes=shapes,
+            device=device,
+            training=training,
+            allow=allow,
+            deny=deny,
+            measure=measure,
+            budget=budget,
+        )
+        _check_names(request, require)
+        return request
+
+    if group is not None:
+        from qdoctor.choosing import agreement
+
+        return Backend(agreement.agreed(group, ask, os.environ, refresh=refresh, require=require))
+    backend = Backend(_answered(ask(), refresh=refresh))
+    return backend if require is None else backend.required(require)
+
+
+def _answered(request: Request, *, refresh: bool) -> Kept:
+    from qdoctor.choosing import answering
+
+    return answering.answer(request, os.environ, refresh=refresh)
+
+
+def _check_names(request: Request, require: str | None) -> None:
+    """Raise ``BadInput`` for a backend that does not exist or is asked for and ruled out."""
+    named = [*(request.allow or ()), *(request.deny or ()), *([require] if require else ())]
+    if not named:
+        return
+    from qdoctor.backends import NAMES
+    from qdoctor.choosing.request import refuse_unknown
+    from qdoctor.model import BadInput
+
+    refuse_unknown(named, NAMES, "backend")
+    allowed = request.allow is None or require in {*request.allow, "half"}
+    if require and (not allowed or require in (request.deny or ())):
+        raise BadInput(f"{require} is required, but ruled out by allow or deny: say which is meant")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the one name that lives beside
+    """``Backend`` is loaded when it is asked for."""
+    if name == "Backend":
+        from qdoctor.backend import Backend
+
+        return Backend
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -81,7 +81,9 @@ def which(told: Hardware, index: int | None, environ: Mapping[str, str]) -> tupl
         said = f"one of: {every}; parts {told.parts}; order {order}; visible {visible}; {index}"
         return said, names, -1
     if not shown:
-        return (f"other {told.others}", told.others, -1) if told.others else (CPU, CPU, 0)
+        if told.others:
+            return f"other {told.others}", told.others, -1
+        return CPU, CPU, -1 if told.driver and not told.devices else 0
     chosen = shown[index or 0] if (index or 0) < len(shown) else shown[0]
     return chosen.kind, chosen.name, len(shown)
 

@@ -1,0 +1,58 @@
+"""A backend that is required: it works here, or one clear error says why not and what fixes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from qdoctor.backends import BackendUnavailable
+from qdoctor.choosing.explained import printable
+from qdoctor.choosing.stored import Kept
+
+if TYPE_CHECKING:
+    from qdoctor.model import Finding
+
+_MOST = 3  # fixes that are named
+
+
+def required(selection: dict[str, Any], name: str) -> Kept:
+    """Return the answer with ``name`` selected. Raises ``BackendUnavailable`` where it fails here.
+
+    It is taken though it may be slower or less exact than another: ``lost`` still says so.
+    """
+    own = next((one for one in selection["candidates"] if one["backend"] == name), None)
+    if own is None or own["usable"] != "yes":
+        reason = own["reason"] if own else "this selection does not know it"
+        raise BackendUnavailable(refusal(name, reason, selection["device"].get("name")))
+    told = f"; by itself {selection['selected']} would be selected" if own.get("lost") else ""
+    reason = f"{name} is required, and works here{told}"
+    return Kept(name, msgspec.json.encode({**selection, "selected": name, "reason": reason}))
+
+
+def refusal(name: str, reason: str, device: str | None) -> str:
+    """Say why a required backend cannot be had and what would change that."""
+    where = f" on {device}" if device else " here"
+    fixes = _fixes(name)
+    told = "; or ".join(fixes) if fixes else f"`qdoctor check --need {name}` says more"
+    return printable(f"{name} is required, but cannot be used{where}: {reason}. Fix: {told}")
+
+
+def _fixes(name: str) -> list[str]:
+    """Name what a check that needs this backend would have changed; nothing where it cannot run."""
+    from qdoctor.api import check  # noqa: PLC0415 - only where something is wrong
+
+    try:
+        findings = check(need=[name], probe="none").findings
+    except Exception:  # noqa: BLE001 - the reason is known all the same
+        return []
+    texts = [text for one in findings if name in one.affects for text in _texts(one)]
+    return list(dict.fromkeys(texts))[:_MOST]
+
+
+def _texts(finding: Finding) -> list[str]:
+    return [
+        f"`{fix.command}` ({fix.why})" if fix.command else f"{fix.action}: {fix.why}"
+        for fix in finding.fixes
+        if fix.action != "none"
+    ]
