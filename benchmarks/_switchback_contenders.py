@@ -1,0 +1,148 @@
+"""Who runs in benchmarks/switchback.py: each made from one and the same torch.nn.Linear.
+
+``CONTENDERS[name](torch, linear, training)`` gives a callable of x and the dtype of x that it is
+best at; it raises what its package raises, where it cannot be made: that is a result.
+"""
+
+# ruff: noqa: ANN401, PLC0415 - torch is untyped here, and packages are imported on demand
+
+from __future__ import annotations
+
+import copy
+import importlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMPILE = {"dynamic": False, "mode": "default"}
+"""How torch.compile is asked; the options of the benchmark write it."""
+
+
+class OtherPassError(Exception):
+    """The contender does not take part in this kind of pass; the text says why."""
+
+
+class Contender(NamedTuple):
+    """A layer or a bare product, the dtype of its input, whether its output is the layer's."""
+
+    layer: Any
+    dtype: Any
+    comparable: bool = True
+
+
+def _linear(torch: Any, linear: Any, *, training: bool) -> Contender:
+    return Contender(linear.train(training), torch.bfloat16)
+
+
+def _switchback(kind: str) -> Callable[..., Contender]:
+    def make(torch: Any, linear: Any, *, training: bool) -> Contender:
+        from qdoctor import nn
+
+        layer = getattr(nn, kind)(
+            linear.in_features, linear.out_features, device="cuda", dtype=torch.bfloat16
+        )
+        layer.load_state_dict(linear.state_dict())
+        if not training:
+            layer.eval().prepare_for_eval()
+        return Contender(layer, torch.bfloat16)
+
+    return make
+
+
+def _bitsandbytes(threshold: float) -> Callable[..., Contender]:
+    def make(torch: Any, linear: Any, *, training: bool) -> Contender:
+        import bitsandbytes
+
+        layer = bitsandbytes.nn.Linear8bitLt(
+            linear.in_features, linear.out_features, has_fp16_weights=training, threshold=threshold
+        )
+        layer.load_state_dict({name: t.half().cpu() for name, t in linear.state_dict().items()})
+        return Contender(layer.half().cuda().train(training), torch.float16)
+
+    return make
+
+
+def _torchao(*, compiled: bool) -> Callable[..., Contender]:
+    def make(torch: Any, linear: Any, *, training: bool) -> Contender:
+        if training:
+            raise OtherPassError("its weight is quantized for good: for inference only")
+        quantization = importlib.import_module("torchao.quantization")
+        layer = torch.nn.Sequential(copy.deepcopy(linear)).eval()
+        quantization.quantize_(layer, quantization.Int8DynamicActivationInt8WeightConfig())
+        return Contender(_compiled(torch, layer) if compiled else layer, torch.bfloat16)
+
+    return make
+
+
+def _torchao_training(*, compiled: bool) -> Callable[..., Contender]:
+    def make(torch: Any, linear: Any, *, training: bool) -> Contender:
+        if not training:
+            raise OtherPassError("quantizes its weight in each forward: for training")
+        quantize_ = importlib.import_module("torchao.quantization").quantize_
+        prototype = importlib.import_module("torchao.prototype.quantized_training")
+        config = prototype.int8_mixed_precision_training(module_swap=True)
+        layer = torch.nn.Sequential(copy.deepcopy(linear)).train()
+        quantize_(layer, config)
+        return Contender(_compiled(torch, layer) if compiled else layer, torch.bfloat16)
+
+    return make
+
+
+def _compiled(torch: Any, layer: Any) -> Any:
+    return torch.compile(layer, fullgraph=True, **COMPILE)
+
+
+def _linear_compiled(torch: Any, linear: Any, *, training: bool) -> Contender:
+    return Contender(_compiled(torch, linear.train(training)), torch.bfloat16)
+
+
+def _int_mm(torch: Any, linear: Any, *, training: bool) -> Contender:
+    if training:
+        raise OtherPassError("a product, no layer")
+    weight = (linear.weight.detach() * 1000).clamp(-127, 127).to(torch.int8).t()
+
+    def product(x: Any) -> Any:
+        return torch._int_mm(x, weight)  # noqa: SLF001 - the only way to it
+
+    return Contender(product, torch.int8, comparable=False)
+
+
+CONTENDERS: dict[str, Callable[..., Contender]] = {
+    "linear": _linear,
+    "switchback-vector": _switchback("SwitchBackLinearVectorwise"),
+    "switchback-global": _switchback("SwitchBackLinearGlobal"),
+    "switchback-mem-efficient": _switchback("SwitchBackLinearGlobalMemEfficient"),
+    "Linear8bitLt": _bitsandbytes(0.0),
+    "LLM.int8-6.0": _bitsandbytes(6.0),
+    "torchao": _torchao(compiled=False),
+    "torchao-compiled": _torchao(compiled=True),
+    "torchao-training": _torchao_training(compiled=False),
+    "torchao-training-compiled": _torchao_training(compiled=True),
+    "linear-compiled": _linear_compiled,
+    "int_mm": _int_mm,
+}
+"""``linear`` first: every speedup is against it."""
+DEFAULT = {
+    "forward": (
+        "linear", "switchback-vector", "switchback-global", "Linear8bitLt",
+        "torchao", "torchao-compiled", "int_mm",
+    ),
+    "forward+backward": (
+        "linear", "switchback-vector", "switchback-global", "switchback-mem-efficient",
+        "Linear8bitLt", "torchao-training", "torchao-training-compiled",
+    ),
+}  # fmt: skip
+COMPARED = ("switchback-vector", "switchback-global", "Linear8bitLt", "LLM.int8-6.0", "torchao")
+"""Whose error is measured on outlier columns too."""
+
+
+def versions() -> str:
+    """Name the peers that can be imported, and why another cannot."""
+    words = []
+    for name in ("torch", "triton", "bitsandbytes", "torchao"):
+        try:
+            words.append(f"{name} {__import__(name).__version__}")
+        except Exception as error:  # noqa: BLE001, PERF203 - an import may fail in any way
+            words.append(f"no {name} ({type(error).__name__}: {error})")
+    return ", ".join(words)
