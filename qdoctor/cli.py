@@ -38,6 +38,10 @@ _COMPLETION = (
     'Completion in bash: eval "$(_QDOCTOR_COMPLETE=bash_source qdoctor)" (zsh_source, fish_source '
     "likewise)."
 )
+_CHOOSING = (
+    *("objective", "max_error", "training", "allow", "deny", "require", "device", "measure"),
+    *("seconds", "refresh"),
+)
 _ISSUES = "report it with the output of `qdoctor facts`; QDOCTOR_DEBUG=1 shows the traceback"
 
 
@@ -89,17 +93,30 @@ def check(format_: str, output: str | None, color: str, **asked: Any) -> int:  #
 
 
 @cli.command()
+@click.argument("more_shapes", nargs=-1, metavar="")
 @options.target
+@options.choosing
 @options.probe("full")
-@options.budget
 @options.judging
 @options.output
-def select(format_: str, output: str | None, color: str, **asked: Any) -> int:  # noqa: ANN401
-    """Name the backend to use, and why each other one loses."""
-    report = _examined(_question(**asked), output, format_).report
-    open_question = any(verdict.usable == "unknown" for verdict in report.verdicts)
-    unknown = report.selected is None and open_question
-    report = _ending(report, could_tell=not unknown)
+def select(
+    format_: str,
+    output: str | None,
+    color: str,
+    shapes: tuple[str, ...],
+    more_shapes: tuple[str, ...],
+    **asked: Any,  # noqa: ANN401
+) -> int:
+    """Measure the backends that work here, name the one to use, and why each other one loses."""
+    from qdoctor.choosing import commanded
+
+    words = [word for text in (*shapes, *more_shapes) for word in text.replace(",", " ").split()]
+    chosen = {name: asked.pop(name) for name in _CHOOSING}
+    command = commanded.command(_question(**asked), shape_words=words, **chosen)
+    if output is not None:
+        refuse_unwritable(Path(output))
+    with Progress(sys.stderr) as progress:
+        report = commanded.answered(command, _stdin(), progress)
     _show(report, format_, output, color, view="select")
     return report.exit_code
 

@@ -22,6 +22,11 @@ def needs(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     return [name for name in (*BACKENDS, "gpu", *names()) if name.startswith(incomplete)]
 
 
+def backends(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a backend."""
+    return [name for name in BACKENDS if name.startswith(incomplete)]
+
+
 def rules(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Complete the name of a rule."""
     from qdoctor.rules import RULES  # noqa: PLC0415 - for completion only
@@ -93,6 +98,70 @@ judging = _stacked(
         metavar="RULE",
         shell_complete=rules,
         help="Leave this rule out; repeatable.",
+    ),
+)
+choosing = _stacked(
+    click.option(
+        "--objective",
+        type=click.Choice(["balanced", "latency", "memory", "accuracy"]),
+        default="balanced",
+        show_default=True,
+        help="latency: least time, never slower than half; memory: fewest bytes a weight; "
+        "balanced: least time x memory; accuracy: least error of what is not slower than half.",
+    ),
+    click.option(
+        "--max-error",
+        type=float,
+        metavar="BOUND",
+        help="Relative error that is borne; default: 0.02 for accuracy, 0.05 for balanced and "
+        "latency, 0.15 for memory.",
+    ),
+    click.option(
+        "--shapes",
+        multiple=True,
+        metavar="MxKxN...",
+        help="Rows x in_features x out_features to measure, such as 4096x1024x4096; several may "
+        "follow. Default: a stated set, prefill and decode.",
+    ),
+    click.option("--training", is_flag=True, help="Time forward and backward; weights must train."),
+    click.option(
+        "--allow",
+        multiple=True,
+        metavar="BACKEND",
+        shell_complete=backends,
+        help="Consider only this one, beside half; repeatable.",
+    ),
+    click.option(
+        "--deny",
+        multiple=True,
+        metavar="BACKEND",
+        shell_complete=backends,
+        help="Leave this one out; repeatable.",
+    ),
+    click.option(
+        "--require",
+        metavar="BACKEND",
+        shell_complete=backends,
+        help="Take this one; exit 1 with the fix where it does not work here.",
+    ),
+    click.option("--device", metavar="cuda:N|cpu", help="Default: the first GPU, else the CPU."),
+    click.option(
+        "--measure",
+        type=click.Choice(["auto", "cached", "never"]),
+        default="auto",
+        show_default=True,
+        help="cached: only what was measured earlier; never: the probes' pass or fail and the "
+        "matrix alone.",
+    ),
+    click.option("--refresh", is_flag=True, help="Measure anew, whatever is kept."),
+    click.option(
+        "--budget",
+        "seconds",
+        type=click.FloatRange(min=0, min_open=True),
+        default=10.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="For measuring, once everything is imported; the probes come on top.",
     ),
 )
 output = _stacked(

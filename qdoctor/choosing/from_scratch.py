@@ -20,6 +20,7 @@ from qdoctor.question import Question, known_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import IO
 
     from qdoctor.matrix import Matrix
     from qdoctor.model import Asked, Verdict
@@ -43,11 +44,12 @@ def chosen(
     return report.selection
 
 
-def examined_and_chosen(
+def examined_and_chosen(  # noqa: PLR0913 - as doctor.examine, and what is asked
     asked: Asked,
     question: Question,
     *,
     environ: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
     progress: Callable[[str], None] = lambda _: None,
     matrix: Matrix | None = None,
 ) -> Report:
@@ -57,7 +59,7 @@ def examined_and_chosen(
     check(asked, known)
     if asked.device == CPU:
         env |= _HIDDEN
-    report = doctor.examine(question, environ=env, progress=progress, matrix=known)
+    report = doctor.examine(question, environ=env, stdin=stdin, progress=progress, matrix=known)
     return choose_from(report, asked, environ=env, progress=progress, matrix=known)
 
 
@@ -130,17 +132,16 @@ def _any_usable(verdicts: Sequence[Verdict]) -> bool:
 
 
 def _why_not_measured(report: Report, asked: Asked) -> str:
-    if asked.measure == "cached":
-        return "nothing was measured: there is no earlier measurement to read"
-    if asked.measure == "never":
-        return "nothing was measured, as asked"
-    if report.target.kind == "described":
-        return "nothing was measured: the machine is described, not here"
-    if report.target.python is None:
-        return "nothing was measured: there is no interpreter to measure in"
-    if any(report.facts.packages and report.facts.packages.get(name) == "" for name in ("torch",)):
-        return "nothing was measured: torch is not installed"
-    return ""
+    """Say why nothing may or can be measured; ``""`` where it can."""
+    reasons = {
+        "as asked": asked.measure == "never",
+        "there is no earlier measurement to read": asked.measure == "cached",
+        "the machine is described, not here": report.target.kind == "described",
+        "there is no interpreter to measure in": report.target.python is None,
+        "torch is not installed": (report.facts.packages or {}).get("torch") == "",
+        "no probe ran, so no backend has shown that it works": not report.observations,
+    }
+    return next((f"nothing was measured: {why}" for why, so in reasons.items() if so), "")
 
 
 def _measured(  # noqa: PLR0913, PLR0917 - of one file

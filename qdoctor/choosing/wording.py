@@ -60,16 +60,17 @@ def won(
     """Say in one sentence why the winner is it."""
     wants = _WANTS[asked.objective]
     if winner is None:
-        return f"none: {refused.get(HALF, 'half cannot be used')}, and nothing else is left"
+        return f"not half ({refused.get(HALF, 'it cannot be used')}), and nothing else is left"
     if winner != HALF:
-        return f"{winner} has {wants}: {_figures(every[winner])}"
+        slower = " (half is denied)" if every[winner].speedup < 1 and HALF in refused else ""
+        return f"it has {wants}: {_figures(every[winner])}{slower}"
     if len(every) == 1:
-        return "half: no quantized backend could be measured here"
-    reasons = {"latency": "faster than it", "balanced": "better in time x memory"}
+        return "no quantized backend could be measured here"
+    reasons = {"latency": "faster than half", "balanced": "better in time x memory"}
     if asked.objective == "memory":
-        return "half: no backend that takes less memory is left"
-    better = reasons.get(asked.objective, "exact enough and as fast")
-    return f"half: no quantized backend within a relative error of {bound(asked):.2g} is {better}"
+        return "no backend that takes less memory is left"
+    better = reasons.get(asked.objective, "as fast")
+    return f"no quantized backend within a relative error of {bound(asked):.2g} is {better}"
 
 
 def lost(asked: Asked, name: str, winner: str | None, every: Mapping[str, Figures]) -> str:
@@ -138,8 +139,9 @@ def won_unmeasured(
             f"nothing could be measured ({measured.failed[HALF]}): the probes and the matrix decide"
         )
     if winner is None:
-        return f"{head}; none: {refused.get(HALF, 'half cannot be used')}, and nothing else is left"
-    return f"{head}; {winner}: {_unmeasured_ground(asked, winner, rows)}"
+        why = refused.get(HALF, "it cannot be used")
+        return f"{head}; not half ({why}), and nothing else is left"
+    return f"{head}: {_unmeasured_ground(asked, winner, rows)}"
 
 
 def lost_unmeasured(asked: Asked, name: str, winner: str | None, rows: Mapping[str, Any]) -> str:

@@ -35,6 +35,7 @@ _CLOSED = {
         "usable",
         "torch_cuda",
     ),
+    *("objective", "measure", "allow", "deny"),
     *(
         "name",
         "torch_arch_list",

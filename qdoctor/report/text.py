@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qdoctor.report import explain_text, gpus_text, machine_text, plan_text, probes_text
+from qdoctor.report import (
+    explain_text,
+    gpus_text,
+    machine_text,
+    plan_text,
+    probes_text,
+    selection_text,
+)
 from qdoctor.report.findings_text import briefly, fully, of_one_kind
 from qdoctor.report.paper import Paper, Part
 from qdoctor.report.probes_text import joined, shortened
@@ -89,6 +96,25 @@ def _grounds(report: Report) -> str:
     return " - it ran here"
 
 
+def _choice(paper: Paper, report: Report) -> None:
+    """What to use, and why nothing else; of a report that selects nothing, the verdicts."""
+    if report.selection is None:
+        _selected(paper, report)
+        _backends(paper, report)
+        return
+    selection_text.selected(paper, report.selection)
+    _required(paper, report)
+    selection_text.candidates(paper, report.selection)
+    selection_text.measured(paper, report.selection)
+
+
+def _required(paper: Paper, report: Report) -> None:
+    """What is wrong with a backend that was asked for by name, with its fixes."""
+    for finding in report.findings:
+        if finding.severity == "error":
+            fully(paper, finding, finding.devices)
+
+
 def _closing(paper: Paper, report: Report) -> None:
     paper.line()
     paper.line(("An error in hand? Ask which of these causes it:", "dim"))
@@ -113,6 +139,6 @@ _VIEWS: dict[str, tuple[_Section, ...]] = {
         _selected,
         _closing,
     ),
-    "select": (_selected, _backends, gpus_text.gpus, _closing),
+    "select": (_choice, gpus_text.gpus, _closing),
     "explain": (explain_text.explained, _selected, _versions),
 }
