@@ -181,7 +181,7 @@ def _unprobed(request: Request, environ: Mapping[str, str]) -> Selection:
 def _last_resort(request: Request, key: Key, error: Exception) -> Selection:
     from qdoctor.model import Candidate, Selection  # noqa: PLC0415
 
-    works = "torch" in key.portable["packages"]
+    works = bool(key.portable["packages"]["torch"])
     reason = f"qdoctor could not examine this machine: {type(error).__name__}: {error}"
     usable = "unknown" if works else "no"
     return Selection(

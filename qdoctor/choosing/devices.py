@@ -88,14 +88,14 @@ def which(told: Hardware, index: int | None, environ: Mapping[str, str]) -> tupl
     return chosen.kind, chosen.name, len(shown)
 
 
-def processor(root: str = "/") -> str:
-    """Describe the CPU: its model and how many cores this process may use."""
+def processor(root: str = "/") -> tuple[str, int]:
+    """Describe the CPU: its model, and how many cores this process may use."""
     text = _read(os.path.join(root, "proc/cpuinfo"), _CPU_HEAD)
     model = _value(text, "model name") or _value(text, "CPU part")
     may = getattr(os, "sched_getaffinity", None)
     cores = len(may(0)) if may is not None else os.cpu_count()
     machine = os.uname().machine if hasattr(os, "uname") else os.environ.get("PROCESSOR_IDENTIFIER")
-    return f"{machine} {model} {cores} cores"
+    return f"cpu {machine} {model}".strip(), cores or 0
 
 
 def _shown(told: Hardware, environ: Mapping[str, str]) -> list[Device] | None:
@@ -138,8 +138,11 @@ def _device(root: str, bus: str) -> Device:
 
 
 def _driver(root: str) -> str:
+    """Return the kernel driver's version, from its own file or the banner that holds it."""
     stated = _read(os.path.join(root, "sys/module/nvidia/version")).strip()
-    return stated or _read(os.path.join(root, _PROC, "version")).partition("\n")[0].strip()
+    banner = _read(os.path.join(root, _PROC, "version")).partition("\n")[0]
+    numbers = [word for word in banner.split() if word.replace(".", "").isdecimal() and "." in word]
+    return stated or (numbers or [banner])[0]
 
 
 def _parts(root: str) -> str:

@@ -67,6 +67,9 @@ ON_CPU = {
 }
 """Likewise, for answers about the CPU only: launchers set the threads, and a GPU does not care."""
 
+COMPARED = ("torch", "triton", "bitsandbytes", "torchao")
+"""The packages whose versions must agree where a decision is carried to another host."""
+
 _FRESH_SECONDS = 1.0
 """How long one process believes what it read of the machine, if nothing that it watches changed."""
 
@@ -137,7 +140,8 @@ def key_of(asked: str, device: int | str | None, environ: Mapping[str, str]) -> 
     variables = VARIABLES
     if devices.CPU in {device, kind}:
         variables = {**VARIABLES, **ON_CPU}
-        kind = name = f"cpu {devices.processor()}"
+        name, cores = devices.processor()
+        kind = f"{name} {cores} cores"
     lines = [
         *here.lines,
         f"device {kind}",
@@ -147,7 +151,7 @@ def key_of(asked: str, device: int | str | None, environ: Mapping[str, str]) -> 
     portable = {
         "qdoctor": __version__,
         "python": ".".join(map(str, sys.version_info[:2])),
-        "packages": here.versions,
+        "packages": {name: here.versions.get(name, "") for name in COMPARED},
         "driver": here.hardware.driver,
         "device": name,
     }
