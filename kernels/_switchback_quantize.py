@@ -151,8 +151,9 @@ def _quantize_flat(x, q, parts, absmax, n, count, PARTS: tl.constexpr, BLOCK: tl
 
 
 def _transpose(x, y, N, K, TILE: tl.constexpr):
-    n = tl.program_id(1) * TILE + tl.arange(0, TILE)
-    k = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    across = tl.cdiv(K, TILE)
+    n = (tl.program_id(0) // across) * TILE + tl.arange(0, TILE)
+    k = (tl.program_id(0) % across) * TILE + tl.arange(0, TILE)
     read = (n < N)[:, None] & (k < K)[None, :]
     tile = tl.load(x + n.to(tl.int64)[:, None] * K + k[None, :], mask=read, other=0)
     written = (k < K)[:, None] & (n < N)[None, :]
@@ -275,7 +276,7 @@ def transposed(x: Any) -> Any:
     y = _torch.empty((columns, rows), dtype=_torch.int8, device=x.device)
     tile = TRANSPOSED_TILE
     with _current(x):
-        kernels["transpose"][(-(-columns // tile), -(-rows // tile))](
+        kernels["transpose"][(-(-columns // tile) * -(-rows // tile),)](
             x, y, rows, columns, TILE=tile, num_warps=4
         )
     return y

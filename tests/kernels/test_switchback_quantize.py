@@ -1,0 +1,196 @@
+"""The quantizing kernels against plain arithmetic: interpreted, compiled ahead, on a GPU."""
+
+# ruff: noqa: ANN401 - torch is untyped here, the kernels are loaded by path
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KERNELS = Path(__file__).resolve().parent.parent.parent / "kernels"
+
+
+def loaded(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"tested_{name}", KERNELS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def ours() -> Any:
+    pytest.importorskip("torch")
+    return loaded("_switchback_quantize")
+
+
+@pytest.mark.parametrize("columns", [1, 3, 16, 77, 1024, 1280, 4096, 5120, 16384])
+@pytest.mark.parametrize("rows", [1, 7, 600, 4096, 16384, 10**6])
+def test_rows_are_dealt_out_whole(ours: Any, rows: int, columns: int) -> None:
+    plan = ours.cut(rows, columns)
+    assert plan.block >= columns
+    assert plan.block == 16 or plan.block < 2 * columns
+    for number in plan:
+        assert number & (number - 1) == 0, "Triton's blocks are powers of two"
+    assert plan.rows == 1 or plan.rows * ours.PARTS <= rows, "few rows are spread over programs"
+    assert plan.rows * plan.block <= max(4096, plan.block), "a thread holds 32 numbers"
+    assert plan.warps <= 16
+
+
+INTERPRETED = """
+import importlib.util, json, sys, torch
+spec = importlib.util.spec_from_file_location("ours", sys.argv[1])
+ours = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(ours)
+torch.manual_seed(8)
+
+def distance(q, scale, x):
+    "In steps: how far from the nearest multiple."
+    step = scale.double() if scale.numel() == 1 else scale.double()[:, None]
+    return float(((q.double() * step - x.double()) / step.clamp(min=1e-30)).abs().max())
+
+ours.LARGEST_BLOCK, ours.TWO_PASS_BLOCK, ours.PARTS = 128, 32, 4  # small enough to interpret
+answers = []
+for rows, columns in ((9, 100), (1, 16), (3, 150), (20, 33)):
+    for dtype in (torch.float32, torch.float16):
+        x = torch.randn(rows, 2 * columns).to(dtype)[:, columns:]  # strided rows
+        if rows > 1:
+            x[1] = 0
+        factor = torch.rand(columns) + 0.1
+        q, scale = ours.quantize_rows(x)
+        folded, finer = ours.quantize_rows(x, 1.0, factor)
+        both, same, sums = ours.quantize_and_sum(x, 1.0, factor)
+        whole, absmax = ours.quantize_whole(x)
+        answers.append({
+            "rows": distance(q, scale, x),
+            "scale": float((scale - x.abs().amax(1).float() / 127).abs().max()),
+            "folded": distance(folded, finer / 127, x.float() * factor),
+            "same": torch.equal(both, folded) and torch.equal(same, finer),
+            "sums": float((sums.double() - x.double().sum(0)).abs().max()),
+            "whole": distance(whole, absmax / 127, x),
+            "absmax": float(absmax[0]) == float(x.abs().max()),
+            "zeros": rows == 1 or (not q[1].any() and float(scale[1]) == 0.0),
+            "transposed": torch.equal(ours.transposed(q), q.t().contiguous()),
+            "back": torch.equal(ours.dequantized(q, scale, dtype), (q * scale[:, None]).to(dtype)),
+        })
+x = torch.randn(4, 40)
+x[1, 3], x[2, 9] = float("inf"), float("nan")
+hidden = [ours.quantize_rows(x)[1], ours.quantize_and_sum(x)[1], ours.quantize_whole(x)[1]]
+print(json.dumps([answers, [t.isfinite().tolist() for t in hidden]]))
+"""
+
+
+def test_the_source_quantizes_to_the_nearest_of_255_steps(interpret: Callable[..., str]) -> None:
+    pytest.importorskip("triton")
+    pytest.importorskip("torch")
+    pytest.importorskip("numpy")
+    said = interpret(INTERPRETED, KERNELS / "_switchback_quantize.py").splitlines()[-1]
+    answers, finite = json.loads(said)
+    assert len(answers) == 8
+    for answer in answers:
+        assert max(answer["rows"], answer["folded"], answer["whole"]) <= 0.5 + 1e-4
+        assert answer["scale"] <= 1e-6
+        assert answer["sums"] <= 1e-4
+        assert all(answer[name] for name in ("same", "absmax", "zeros", "transposed", "back"))
+    assert finite == [[True, False, False, True], [True, False, False, True], [False]]
+
+
+TYPES = {
+    "quantize_rows": {
+        "x": "*fp16", "q": "*i8", "scale": "*fp32", "factor": "*fp32",
+        "M": "i32", "K": "i32", "stride_x": "i32", "steps": "fp32",
+    },
+    "quantize_wide_rows": {
+        "x": "*fp16", "q": "*i8", "scale": "*fp32", "factor": "*fp32",
+        "K": "i32", "stride_x": "i32", "steps": "fp32",
+    },
+    "quantize_and_sum": {
+        "x": "*fp16", "q": "*i8", "scale": "*fp32", "factor": "*fp32", "sums": "*fp32",
+        "M": "i32", "K": "i32", "stride_x": "i32", "steps": "fp32",
+    },
+    "largest_parts": {"x": "*fp16", "parts": "*fp32", "n": "i32"},
+    "quantize_flat": {
+        "x": "*fp16", "q": "*i8", "parts": "*fp32", "absmax": "*fp32", "n": "i32", "count": "i32",
+    },
+    "transpose": {"x": "*i8", "y": "*i8", "N": "i32", "K": "i32"},
+    "dequantize_rows": {"q": "*i8", "scale": "*fp32", "x": "*fp16", "M": "i32", "K": "i32"},
+}  # fmt: skip
+CONSTANTS = {"FACTOR": True, "ROWS": 4, "BLOCK": 1024, "PARTS": 512, "TILE": 64}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_every_kernel_compiles_ahead(ours: Any, name: str) -> None:
+    pytest.importorskip("triton")
+    kernel = ours.jitted()[name]
+    assert set(ours.jitted()) == set(TYPES)
+    constants = {one: CONSTANTS[one] for one in kernel.arg_names if one in CONSTANTS}
+    for sm in ("7.5", "8.0", "9.0"):
+        made = loaded("_triton").compile_ahead(kernel, TYPES[name], constants, sm, num_warps=4)
+        assert ".target sm_" in made.asm["ptx"]
+
+
+# On a GPU
+
+SIZES = ((5, 77), (1, 16), (1100, 48), (3, 1280), (2, 5000), (2, 20000), (600, 1024), (4096, 5120))
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_on_a_gpu_it_is_what_torch_computes(ours: Any, size: tuple[int, int], dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(4)
+    x = torch.randn(*size, dtype=getattr(torch, dtype), device="cuda")
+    factor = torch.rand(size[1], device="cuda") + 0.1
+    for given in (None, factor):
+        value = x.float() if given is None else x.float() * given
+        wanted = value.abs().amax(1)
+        q, scale = ours.quantize_rows(x, 1.0, given)
+        torch.testing.assert_close(scale, wanted)
+        off = (q.float() * scale[:, None] / 127 - value).abs() / (scale[:, None] / 127)
+        assert float(off.max()) <= 0.5 + 1e-3
+        again, same, sums = ours.quantize_and_sum(x, 1.0, given)
+        assert torch.equal(again, q)
+        assert torch.equal(same, scale)
+        torch.testing.assert_close(sums, x.double().sum(0).float(), rtol=1e-3, atol=1e-3)
+    whole, absmax = ours.quantize_whole(x)
+    assert float(absmax[0]) == float(x.float().abs().max())
+    assert float((whole.float() * absmax / 127 - x.float()).abs().max() / absmax[0]) <= 0.5 / 126
+    assert torch.equal(ours.transposed(q), q.t())
+    torch.testing.assert_close(
+        ours.dequantized(q, scale, x.dtype), (q * scale[:, None]).to(x.dtype)
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("columns", [4096, 32768])
+def test_on_a_gpu_numbers_past_2_31_are_reached(ours: Any, columns: int) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.mem_get_info()[0] < 14 * 2**30:
+        pytest.skip("needs 14 GiB of free GPU memory")
+    rows = 2**31 // columns + 3
+    x = torch.zeros(rows, columns, dtype=torch.bfloat16, device="cuda")
+    x[-1] = torch.linspace(-1, 1, columns)
+    q, scale = ours.quantize_rows(x)
+    assert int(q[-1].abs().max()) == 127
+    assert scale[-1] == pytest.approx(1 / 127)
+    assert not q[:-1].any()
+    _, _, sums = ours.quantize_and_sum(x)
+    torch.testing.assert_close(sums, x[-1].float())
+    whole, absmax = ours.quantize_whole(x)
+    assert float(absmax[0]) == 1.0
+    assert torch.equal(whole[-1], q[-1])
+    assert torch.equal(ours.transposed(q)[:, -1], q[-1])
+    assert torch.equal(
+        ours.dequantized(q, scale, torch.bfloat16)[-1], (q[-1] * scale[-1]).bfloat16()
+    )
