@@ -86,6 +86,8 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
 class Linear4bit(bitsandbytes.nn.Linear4bit):
     """bitsandbytes' 4-bit layer (nf4 of arXiv:2305.14314, or fp4)."""
 
+    weight: Any
+
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features), floating."""
         x = autocast(x)
@@ -104,3 +106,20 @@ class Linear4bit(bitsandbytes.nn.Linear4bit):
             state.to(self.weight.device)
         self.quant_state = state
         return self
+
+    def _load_from_state_dict(  # noqa: PLR0913, PLR0917 - torch's signature
+        self, state_dict: Any, prefix: str, metadata: Any, strict: Any, missing: Any,
+        unexpected: list[str], errors: Any,
+    ) -> None:  # fmt: skip
+        """Load what ``state_dict`` saves of the quantization, too: torch's own loading does not."""
+        lead = prefix + "weight."
+        saved = {key[len(lead) :]: state_dict[key] for key in state_dict if key.startswith(lead)}
+        if saved and prefix + "weight" in state_dict:
+            self.weight = type(self.weight).from_prequantized(
+                data=state_dict[prefix + "weight"], quantized_stats=saved,
+                requires_grad=False, device=self.weight.device, module=self,
+            )  # fmt: skip
+        super()._load_from_state_dict(
+            state_dict, prefix, metadata, strict, missing, unexpected, errors
+        )
+        unexpected[:] = [key for key in unexpected if not key.startswith(lead)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 _WILD = frozenset("*?[")
 
@@ -16,10 +17,9 @@ def listed(patterns: str | Iterable[str] | None, argument: str) -> tuple[str, ..
     """Return include or skip as a tuple of names. Raises TypeError for anything else."""
     if patterns is None:
         return ()
-    try:
-        given = (patterns,) if isinstance(patterns, str) else tuple(patterns)
-    except TypeError:
-        given = (patterns,)  # type: ignore[assignment] - told below
+    if not isinstance(patterns, (str, Iterable)):
+        raise TypeError(f"quantize_: {argument} is a list of module names, not {patterns!r}")
+    given = (patterns,) if isinstance(patterns, str) else tuple(patterns)
     strange = next((one for one in given if not isinstance(one, str) or not one), None)
     if strange is not None:
         raise TypeError(f"quantize_: {argument} is a list of module names, and {strange!r} is none")
