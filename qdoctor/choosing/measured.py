@@ -113,7 +113,7 @@ def measured_in(selection: Selection) -> Measured:
         failed={
             one.backend: one.lost
             for one in selection.candidates
-            if one.backend not in timed and one.lost
+            if one.usable == "no" and one.lost and one.lost == one.reason  # it broke down
         },
         counts=selection.asked.counts,
         device=selection.device,

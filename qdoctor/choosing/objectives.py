@@ -200,14 +200,15 @@ def _candidate(  # noqa: PLR0913 - what there is to say of one
     refused: str | None,
 ) -> Candidate:
     name = verdict.backend
-    own = every.get(name)
+    broken = measured.failed.get(name)
+    own = None if broken else every.get(name)
     half = every[HALF]
     slow = own is not None and name != HALF and is_slower(own, half)
     lost = None if name == winner else refused or wording.lost(asked, name, winner, every)
     return Candidate(
         backend=name,
-        usable=verdict.usable,
-        reason=verdict.reason,
+        usable="no" if broken else verdict.usable,
+        reason=broken or verdict.reason,
         lost=lost,
         rule=SLOWER if slow and not refused else verdict.rule,
         rel_error=own.error if own else verdict.rel_error,

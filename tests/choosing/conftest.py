@@ -1,0 +1,113 @@
+"""Verdicts and measurements to decide by, made up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.choosing.measured import Measured
+from qdoctor.model import SelectedFor, Timed, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from qdoctor.model import Shape, YesNo
+
+SHAPE = (4096, 1024, 4096)
+ERRORS = {
+    "half": 0.003,
+    "bnb-int8": 0.009,
+    "qdoctor-switchback": 0.012,
+    "torch-fp8": 0.037,
+    "torchao-int8": 0.012,
+    "bnb-nf4": 0.09,
+    "bnb-fp4": 0.12,
+}
+BYTES = {
+    **dict.fromkeys(ERRORS, 1.0),
+    "half": 2.0,
+    "bnb-nf4": 0.5625,
+    "bnb-fp4": 0.5625,
+}
+
+
+def verdict(backend: str, usable: YesNo = "yes", *, ran: bool = True) -> Verdict:
+    return Verdict(
+        backend=backend,
+        usable=usable,
+        reason=f"why {usable}",
+        rel_error=ERRORS[backend],
+        weight_bytes_per_param=BYTES[backend],
+        measured_on="a GPU" if ran and usable == "yes" else None,
+    )
+
+
+def verdicts(*names: str) -> list[Verdict]:
+    return [verdict(name) for name in names or ERRORS]
+
+
+def timed(  # noqa: PLR0913 - a cell has these parts
+    milliseconds: float | None,
+    *,
+    spread: float = 0.01,
+    error: float = 0.012,
+    size: float = 1.0,
+    shape: Shape = SHAPE,
+    unknown: str | None = None,
+    left: str | None = None,
+) -> Timed:
+    p10, p90 = (
+        None if milliseconds is None else milliseconds * factor
+        for factor in (1 - spread, 1 + spread)
+    )
+    return Timed(
+        *shape,
+        milliseconds=milliseconds,
+        p10=p10,
+        p90=p90,
+        rel_error=error,
+        weight_bytes_per_param=size,
+        repetitions=20,
+        unknown=unknown,
+        left=left,
+    )
+
+
+def measured(
+    times: Mapping[str, float],
+    *,
+    spreads: Mapping[str, float] | None = None,
+    errors: Mapping[str, float] | None = None,
+    sizes: Mapping[str, float] | None = None,
+    failed: Mapping[str, str] | None = None,
+) -> Measured:
+    """One shape; errors and sizes are typical ones unless given."""
+    cells = {
+        name: [
+            timed(
+                time,
+                spread=(spreads or {}).get(name, 0.01),
+                error={**ERRORS, **(errors or {})}[name],
+                size={**BYTES, **(sizes or {})}[name],
+            )
+        ]
+        for name, time in times.items()
+    }
+    return Measured([SHAPE], cells, dict(failed or {}), device=SelectedFor("a GPU", "9.0"))
+
+
+def over(shapes: Sequence[Shape], **times: Sequence[float | None]) -> Measured:
+    """Several shapes: milliseconds of each backend at each (``_`` for ``-`` in its name)."""
+    cells = {
+        name.replace("_", "-"): [
+            timed(
+                one,
+                shape=shape,
+                error=ERRORS[name.replace("_", "-")],
+                size=BYTES[name.replace("_", "-")],
+                unknown=None if one else "out-of-memory: no room",
+            )
+            for one, shape in zip(each, shapes, strict=True)
+        ]
+        for name, each in times.items()
+    }
+    return Measured(list(shapes), cells)

@@ -1,0 +1,135 @@
+"""What holds of every decision, whatever was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from qdoctor.choosing.measured import figures
+from qdoctor.choosing.objectives import decide
+from qdoctor.choosing.wording import bound
+from qdoctor.matrix import shipped
+from qdoctor.model import Asked
+from tests.choosing.conftest import ERRORS, measured, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qdoctor.choosing.measured import Measured
+    from qdoctor.model import Objective
+
+OBJECTIVES = st.sampled_from(("latency", "memory", "balanced", "accuracy"))
+OTHERS = sorted(set(ERRORS) - {"half"})
+# Few values, so that ties and near ties are common; and any.
+_TIMES = st.one_of(st.sampled_from((0.9, 0.97, 0.99, 1.0, 1.01, 1.03, 1.1)), st.floats(0.05, 20))
+_SPREADS = st.one_of(st.sampled_from((0.0, 0.01, 0.03)), st.floats(0, 0.9))
+_ERRORS = st.one_of(st.sampled_from((0.0121, 0.0119, 0.012)), st.floats(1e-4, 0.3))
+_SIZES = st.sampled_from((0.5625, 0.99, 1.0, 1.004, 1.1, 2.0))
+
+
+@st.composite
+def measurements(draw: st.DrawFn) -> Measured:
+    names = ["half", *draw(st.sets(st.sampled_from(OTHERS)))]
+    errors = {name: draw(_ERRORS) for name in names} | {"half": 0.003}
+    return measured(
+        {name: draw(_TIMES) for name in names},
+        spreads={name: draw(_SPREADS) for name in names},
+        errors=errors,
+        sizes={name: draw(_SIZES) for name in names} | {"half": 2.0},
+    )
+
+
+def selected(objective: Objective, found: Measured, **asked: object) -> str:
+    question = msgspec.convert({"objective": objective, **asked}, Asked)
+    chosen = decide(question, verdicts(*found.timed), found, shipped()).selected
+    assert chosen is not None
+    return chosen
+
+
+def with_times(found: Measured, factors: Mapping[str, float]) -> Measured:
+    timed = dict(found.timed)
+    for name, factor in factors.items():
+        one = timed[name][0]
+        assert one.milliseconds and one.p10 is not None and one.p90 is not None  # noqa: PT018
+        times = {key: getattr(one, key) * factor for key in ("milliseconds", "p10", "p90")}
+        timed[name] = [msgspec.structs.replace(one, **times)]
+    return msgspec.structs.replace(found, timed=timed)
+
+
+@given(measurements())
+def test_latency_is_never_slower_than_half(found: Measured) -> None:
+    own = figures(found, selected("latency", found))
+    assert own is not None
+    assert own.ratio <= 1.0
+
+
+@given(measurements())
+def test_accuracy_is_never_slower_than_half_beyond_the_spread(found: Measured) -> None:
+    own, half = figures(found, selected("accuracy", found)), figures(found, "half")
+    assert own is not None
+    assert half is not None
+    assert own.least <= half.most
+
+
+@given(measurements(), OBJECTIVES, st.floats(1e-4, 0.3))
+def test_the_error_bound_is_kept_except_by_half(
+    found: Measured, objective: Objective, limit: float
+) -> None:
+    for asked in ({}, {"max_error": limit}):
+        winner = selected(objective, found, **asked)
+        own = figures(found, winner)
+        assert own is not None
+        question = msgspec.convert({"objective": objective, **asked}, Asked)
+        assert winner == "half" or own.error <= bound(question)
+
+
+@given(measurements(), OBJECTIVES, st.randoms())
+def test_no_order_decides(found: Measured, objective: Objective, random: object) -> None:
+    question = msgspec.convert({"objective": objective}, Asked)
+    names = list(found.timed)
+    random.shuffle(names)  # type: ignore[attr-defined]
+    shuffled = msgspec.structs.replace(found, timed={name: found.timed[name] for name in names})
+    again = decide(question, verdicts(*names), shuffled, shipped())
+    assert again.selected == selected(objective, found)
+
+
+@given(measurements(), OBJECTIVES, st.floats(0.05, 1.0))
+def test_a_winner_that_gets_faster_still_wins(
+    found: Measured, objective: Objective, factor: float
+) -> None:
+    winner = selected(objective, found)
+    assume(winner != "half")
+    assert selected(objective, with_times(found, {winner: factor})) == winner
+
+
+@given(measurements(), OBJECTIVES, st.sampled_from((0.25, 4.0)))
+def test_a_faster_device_changes_nothing(
+    found: Measured, objective: Objective, factor: float
+) -> None:
+    alike = dict.fromkeys(found.timed, factor)
+    assert selected(objective, with_times(found, alike)) == selected(objective, found)
+
+
+@given(measurements(), OBJECTIVES)
+def test_what_is_denied_does_not_win_and_denying_all_losers_changes_nothing(
+    found: Measured, objective: Objective
+) -> None:
+    winner = selected(objective, found)
+    losers = [name for name in found.timed if name not in {winner, "half"}]
+    assert selected(objective, found, deny=losers or None) == winner
+    if winner != "half":
+        assert selected(objective, found, deny=[winner]) != winner
+
+
+@given(measurements(), OBJECTIVES)
+def test_every_loser_is_told_why_and_the_winner_is_not_one(
+    found: Measured, objective: Objective
+) -> None:
+    question = msgspec.convert({"objective": objective}, Asked)
+    chosen = decide(question, verdicts(), found, shipped())
+    for one in chosen.candidates:
+        assert (one.lost is None) == (one.backend == chosen.selected)
+        assert one.lost is None or one.lost.strip()
