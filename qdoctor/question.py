@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BACKENDS = (
     *("half", "bnb-int8", "bnb-nf4", "bnb-fp4", "bnb-switchback"),
     *("qdoctor-switchback", "torch-fp8", "torchao-int8"),
+    *("torchao-fp8", "torchao-int4", "torchao-mxfp4", "torchao-nvfp4"),
 )
 _DRIVER = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}")
 

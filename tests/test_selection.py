@@ -1,4 +1,4 @@
-"""Verdicts on the eight backends: by the matrix, by what ran here, and the one that is selected."""
+"""Verdicts on all backends: by the matrix, by what ran here, and the one that is selected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.layers.conftest import facts_with
 
 BACKENDS = [
     *("half", "bnb-int8", "bnb-nf4", "bnb-fp4", "bnb-switchback", "qdoctor-switchback"),
-    *("torch-fp8", "torchao-int8"),
+    *("torch-fp8", "torchao-int8", "torchao-fp8", "torchao-int4", "torchao-mxfp4", "torchao-nvfp4"),
 ]
 SHAPE = {"rows": 4096.0, "depth": 1280.0, "columns": 5120.0}
 CURRENT = {"torch": "2.11.0", "triton": "3.6.0", "bitsandbytes": "0.50.2", "torchao": ""}
@@ -56,7 +56,7 @@ def usable(found: dict[str, Verdict]) -> list[str]:
     return [name for name, one in found.items() if one.usable == "yes"]
 
 
-def test_all_eight_in_the_contracts_order_each_with_a_reason() -> None:
+def test_all_in_the_contracts_order_each_with_a_reason() -> None:
     found = verdicts({})
     assert list(found) == BACKENDS
     assert all(one.reason for one in found.values())
@@ -326,6 +326,8 @@ def test_a_difference_inside_the_spread_decides_nothing() -> None:
     [
         ("torch-fp8", "torch_fp8_scaled_mm", "tensorwise", "rowwise"),
         ("torchao-int8", "torchao_int8", "plain", "awkward"),
+        ("torchao-fp8", "torchao_formats", "fp8", "int4"),
+        ("torchao-int4", "torchao_formats", "int4", "fp8"),
     ],
 )
 def test_torchs_and_torchaos_verdicts_rest_on_their_probes(

@@ -10,8 +10,12 @@ from qdoctor.layers.torch import installed
 from qdoctor.released import fact, fits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
+    from qdoctor.released import Known
 
 PACKAGE = "torchao"
 _TABLE = "torchao_int8"
@@ -24,19 +28,32 @@ def torchao_installed(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG0
 
 def torchao_has_int8(machine: Machine, matrix: Matrix) -> Answer:
     """Does this torchao offer int8 dynamic quantization, under any name it has had?"""
+    names = [row["name"] for row in matrix.table(_TABLE)["names"]]
+    return offered(machine, matrix, names, "int8 dynamic quantization")
+
+
+def offered(machine: Machine, matrix: Matrix, names: Sequence[str], what: str) -> Answer:
+    """Say whether this torchao has one of some dotted names, among those that are read of it."""
     version = machine.package(PACKAGE)
     if not version.value:
         return unknown(version.reason or f"{PACKAGE} is not installed")
-    there = fact(matrix, PACKAGE, version.value, "quantization_names")
-    if there.value is None:
-        return unknown(there.reason)
-    names = [row["name"] for row in matrix.table(_TABLE)["names"]]
-    found = next((name for name in names if name in there.value), None)
-    if found is not None:
-        return yes(f"{PACKAGE} {version.value} has {found}", there.because)
-    text = f"{PACKAGE} {version.value} has no int8 dynamic quantization under a known name"
-    complete = fact(matrix, PACKAGE, version.value, "quantization_names_complete")
-    return no(None, text, there.because) if complete.value else unknown(text)
+    complete = True
+    last: Known[Any] | None = None
+    for key in dict.fromkeys(map(_listing, names)):
+        last = fact(matrix, PACKAGE, version.value, key)
+        if last.value is None:
+            return unknown(last.reason)
+        found = next((name for name in names if name in last.value), None)
+        if found is not None:
+            return yes(f"{PACKAGE} {version.value} has {found}", last.because)
+        complete &= bool(fact(matrix, PACKAGE, version.value, f"{key}_complete").value)
+    text = f"{PACKAGE} {version.value} has no {what} under a known name"
+    return no(None, text, last.because if last else None) if complete else unknown(text)
+
+
+def _listing(name: str) -> str:
+    """Name the fact in which a dotted name would be listed."""
+    return "prototype_names" if ".prototype." in name else "quantization_names"
 
 
 def torchao_fits_torch(machine: Machine, matrix: Matrix) -> Answer:
@@ -45,7 +62,7 @@ def torchao_fits_torch(machine: Machine, matrix: Matrix) -> Answer:
     if not version.value or not torch.value:
         known = version if not version.value else torch
         return unknown(known.reason or f"{PACKAGE} or torch is not installed")
-    pinned = _by_requirement(machine, matrix)
+    pinned = by_requirement(machine, matrix)
     if pinned is not None and pinned.value == "no":
         return pinned
     who = f"{PACKAGE} {version.value}"
@@ -88,8 +105,8 @@ def torchao_int8_any_size(machine: Machine, matrix: Matrix) -> Answer:
     return no("silent-slow-path", text, released.cited(table, row, text))
 
 
-def _by_requirement(machine: Machine, matrix: Matrix) -> Answer | None:
-    """Compare torch with the release's own requirement; None where it states no versions."""
+def by_requirement(machine: Machine, matrix: Matrix) -> Answer | None:
+    """Compare torch with this torchao's own requirement; None where it states no versions."""
     version, torch = machine.package(PACKAGE).value or "", machine.torch.value or ""
     stated = fact(matrix, PACKAGE, version, "requires_dist")
     for line in stated.value or ():

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 V100 = [{"index": 0, "name": "Tesla V100-SXM2-16GB"}]
 T4 = [{"index": 0, "name": "Tesla T4"}]
 H100 = [{"index": 0, "name": "NVIDIA H100 80GB HBM3"}]
+A100 = [{"index": 0, "name": "NVIDIA A100-SXM4-80GB"}]
+L4 = [{"index": 0, "name": "NVIDIA L4"}]
 B200 = [{"index": 0, "sm": "10.0", "vendor": "nvidia"}]
 GTX1660 = [{"index": 0, "name": "NVIDIA GeForce GTX 1660 Ti"}]
 P40 = [{"index": 0, "name": "Tesla P40"}]
@@ -42,6 +44,11 @@ def torch(version: str | None, **more: str | None) -> dict[str, Any]:
 def triton(version: str | None, **more: str | None) -> dict[str, Any]:
     """Change the machine's triton."""
     return {"packages": {"triton": version, **more}}
+
+
+def ao(version: str, torch_version: str = "2.11.0", **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Change the machine's torchao and torch."""
+    return {"packages": {"torch": torch_version, "torchao": version}, **more}
 
 
 def loaded(cublas: str) -> dict[str, Any]:
@@ -264,8 +271,54 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("torchao_int8_any_size", "no", "silent-slow-path", {"packages": {"torchao": "0.18.0"}}),
     ("torchao_int8_any_size", "no", "silent-slow-path", {"packages": {"torchao": "0.9.0"}}),
     ("torchao_int8_any_size", "unknown", None, {"packages": {"torchao": "0.3.0"}}),
+    ("torchao_has_fp8", "yes", None, ao("0.18.0")),
+    ("torchao_has_fp8", "no", None, ao("0.4.0")),
+    ("torchao_has_fp8", "unknown", None, ao("99.0")),
+    ("torchao_has_int4", "yes", None, ao("0.9.0")),
+    ("torchao_has_int4", "no", None, ao("0.2.0")),
+    ("torchao_has_int4", "unknown", None, ao("99.0")),
+    ("torchao_has_mxfp4", "yes", None, ao("0.18.0")),
+    ("torchao_has_mxfp4", "no", None, ao("0.9.0")),
+    ("torchao_has_mxfp4", "unknown", None, ao("99.0")),
+    ("torchao_has_nvfp4", "yes", None, ao("0.13.0")),
+    ("torchao_has_nvfp4", "no", None, ao("0.11.0")),
+    ("torchao_has_nvfp4", "unknown", None, ao("99.0")),
+    ("torchao_fp8_on_sm", "yes", None, ao("0.18.0", gpus=H100)),
+    ("torchao_fp8_on_sm", "yes", None, ao("0.18.0", gpus=L4)),
+    ("torchao_fp8_on_sm", "no", "fp8-needs-sm89", ao("0.18.0", gpus=A100)),
+    ("torchao_fp8_on_sm", "no", "fp8-needs-sm89", ao("0.9.0", gpus=L4)),
+    ("torchao_fp8_on_sm", "unknown", None, ao("99.0", gpus=H100)),
+    ("torchao_int4_on_sm", "yes", None, ao("0.18.0", gpus=A100)),
+    ("torchao_int4_on_sm", "yes", None, ao("0.9.0", gpus=A100)),
+    ("torchao_int4_on_sm", "no", None, ao("0.18.0", gpus=T4)),
+    ("torchao_int4_on_sm", "unknown", None, ao("0.18.0", gpus=NEW)),
+    ("torchao_mxfp4_on_sm", "no", None, ao("0.18.0", gpus=H100)),
+    ("torchao_mxfp4_on_sm", "no", None, ao("0.13.0", gpus=H100)),
+    ("torchao_mxfp4_on_sm", "no", None, ao("", gpus=A100)),
+    ("torchao_mxfp4_on_sm", "unknown", None, ao("0.18.0", gpus=B200)),
+    ("torchao_nvfp4_on_sm", "no", None, ao("0.18.0", gpus=H100)),
+    ("torchao_nvfp4_on_sm", "no", None, ao("0.13.0", gpus=H100)),
+    ("torchao_nvfp4_on_sm", "no", None, ao("", gpus=A100)),
+    ("torchao_nvfp4_on_sm", "unknown", None, ao("0.18.0", gpus=B200)),
+    ("torchao_fp8_fits_torch", "no", None, ao("0.12.0", "2.13.0")),
+    ("torchao_fp8_fits_torch", "unknown", None, ao("0.18.0", "2.9.0")),
+    ("torchao_int4_fits_torch", "no", None, ao("0.12.0", "2.13.0")),
+    ("torchao_int4_fits_torch", "unknown", None, ao("0.18.0", "2.9.0")),
+    ("torchao_mxfp4_fits_torch", "no", None, ao("0.12.0", "2.13.0")),
+    ("torchao_mxfp4_fits_torch", "unknown", None, ao("0.18.0", "2.9.0")),
+    ("torchao_nvfp4_fits_torch", "no", None, ao("0.12.0", "2.13.0")),
+    ("torchao_nvfp4_fits_torch", "unknown", None, ao("0.18.0", "2.9.0")),
+    ("torchao_nvfp4_fits_torch", "no", None, ao("0.16.0", "2.7.1")),
+    ("torchao_fp8_on_cpu", "no", None, ao("0.18.0", "2.13.0")),
+    ("torchao_fp8_on_cpu", "unknown", None, ao("99.0", "2.13.0")),
+    ("torchao_int4_on_cpu", "yes", None, ao("0.18.0", "2.13.0+cpu")),
+    ("torchao_int4_on_cpu", "no", None, ao("0.12.0", "2.13.0+cpu")),
+    ("torchao_int4_on_cpu", "unknown", None, ao("0.18.0", "2.9.0+cpu")),
 ]
 WITHOUT = {
+    ("torchao_fp8_on_cpu", "yes"),  # no wheel holds its code
+    *((f"torchao_{name}_on_sm", "yes") for name in ("mxfp4", "nvfp4")),  # seen on no GPU yet
+    *((f"torchao_{name}_fits_torch", "yes") for name in ("mxfp4", "nvfp4")),
     ("bnb_blockwise_on_cpu", "no"),  # every release has it in its CPU library
     ("bnb_int8_odd_depth", "yes"),  # of the older releases it is not known
     ("torchao_has_int8", "no"),  # every known torchao has it under some name
