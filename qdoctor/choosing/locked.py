@@ -34,7 +34,7 @@ class Lock:
         """``silent``: seconds without a beat after which an owner counts as dead."""
         self.path = path
         self._silent = silent
-        self._own = _identity()
+        self._own = identity()
         self._seen: tuple[str, int] | None = None
         self._since = 0.0
 
@@ -62,7 +62,7 @@ class Lock:
             self._seen, self._since = (text, changed), time.monotonic()
         if time.monotonic() - self._since > self._silent:
             return True
-        return _is_dead_here(text)
+        return is_dead_here(text)
 
     def break_up(self) -> None:
         """Take a dead owner's file away; a live one that came in between is put back."""
@@ -133,7 +133,7 @@ def _answered_meanwhile(lock: Lock, is_answered: Callable[[], bool]) -> bool:
     return True
 
 
-def _identity() -> str:
+def identity() -> str:
     """Name this process so that another one of the same host can tell whether it lives."""
     return f"{_host()} {os.getpid()} {_started(os.getpid())} {os.urandom(8).hex()}\n"
 
@@ -158,7 +158,7 @@ def _started(process: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def _is_dead_here(text: str) -> bool:
+def is_dead_here(text: str) -> bool:
     """Say whether the owner is a process of this host that has ended; False if that is unknown."""
     words = text.split(" ")
     if len(words) != 4 or words[0] != _host() or words[0] == "?" or not words[1].isdecimal():  # noqa: PLR2004
