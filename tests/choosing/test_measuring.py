@@ -1,0 +1,227 @@
+"""Real children on the CPU, some with backends that harm themselves: each costs only itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from qdoctor.choosing import measuring
+from qdoctor.choosing.measured import HALF, figures
+from qdoctor.choosing.measuring import Wish, measure
+
+REAL = Path(measuring.__file__).parent
+FAKES = """
+import os, time
+import torch
+from qdoctor.choosing import timing
+
+class Kind:
+    def __init__(self, name): self.name = name
+    def why_not(self, linear, *, training=False):
+        return "it is too odd" if self.name == "bnb-fp4" else ""
+    def weight_bytes(self, module): return module.weight.numel() * module.weight.element_size()
+    def replaced(self, linear, *, training=False):
+        made = Layer(linear.in_features, linear.out_features, dtype=linear.weight.dtype)
+        made.load_state_dict(linear.state_dict())
+        made.does = DOES.get(self.name, lambda x: None)
+        made.calls = 0
+        return made
+
+class Layer(torch.nn.Linear):
+    def forward(self, x):
+        self.calls += 1
+        self.does(self)
+        y = super().forward(x)
+        return y[:, :-1] if self.does is narrow else y
+
+def narrow(layer): pass
+def crash(layer):
+    if layer.calls > 3: os.abort()
+def hang(layer): time.sleep(600)
+def leave(layer): os._exit(7)
+def refuse(layer): raise NotImplementedError("no kernel for this\\x1b[31m shape")
+def starve(layer): raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+def lose(layer):
+    def lost(self): raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    timing.Bench.wait = lost
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+def slow(layer): time.sleep(0.004)
+
+DOES = {DOES}
+
+def named(name):
+    print("noise on stdout")
+    if name == "torchao-int8": raise ImportError("torchao is broken")
+    return Kind(name)
+"""
+SHAPES = [(32, 64, 64), (8, 64, 32)]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
+    """A package qdoctor with the real measuring and made-up backends."""
+    Fake.folder = tmp_path / "qdoctor"
+    (Fake.folder / "backends").mkdir(parents=True)
+    (Fake.folder / "__init__.py").write_text("")
+    (Fake.folder / "choosing").symlink_to(REAL)
+    (Fake.folder / "backends" / "precision.py").write_text(
+        "def half_dtype(device):\n    import torch\n    return torch.bfloat16\n"
+    )
+    monkeypatch.setattr(measuring, "_PACKAGE", Fake.folder / "__init__.py")
+    return Fake
+
+
+class Fake:
+    """Measures with backends of which some do harm."""
+
+    folder: Path
+
+    @classmethod
+    def measure(cls, seconds: float = 20.0, **does: str) -> measuring.Measured:
+        harm = ", ".join(f"{name.replace('_', '-')!r}: {what}" for name, what in does.items())
+        text = FAKES.replace("DOES = {DOES}", f"DOES = {{{harm}}}")
+        (cls.folder / "backends" / "__init__.py").write_text(text)
+        names = (HALF, *(name.replace("_", "-") for name in does), "qdoctor-switchback")
+        return measure(
+            Wish(tuple(dict.fromkeys(names)), SHAPES, "cpu", seconds=seconds),
+            sys.executable,
+            os.environ,
+        )
+
+
+def is_whole(found: measuring.Measured, *names: str) -> bool:
+    return all(figures(found, name) is not None for name in names)
+
+
+def test_the_shipped_backends_are_measured(tmp_path: Path) -> None:
+    wish = Wish(("half", "qdoctor-switchback"), SHAPES, "cpu", seconds=20)
+    said: list[str] = []
+    found = measure(wish, sys.executable, {**os.environ, "HOME": str(tmp_path)}, said.append)
+    assert is_whole(found, "half", "qdoctor-switchback")
+    half, ours = (figures(found, name) for name in ("half", "qdoctor-switchback"))
+    assert half
+    assert ours
+    assert half.speedup == half.ratio == 1.0
+    assert (half.bytes_per_weight, half.error < 0.004) == (2.0, True)
+    assert 0.004 < ours.error < 0.03
+    assert 1.0 < ours.bytes_per_weight < 1.2
+    assert (found.device.name, found.failed, found.notes) == ("the CPU", {}, [])
+    assert {one.repetitions >= 7 for one in found.timed["half"]} == {True}
+    assert list(tmp_path.iterdir()) == []
+    assert said == ["measuring half, qdoctor-switchback at 2 shapes on cpu"]
+
+
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        ("crash", "SIGABRT"),
+        ("leave", "exit status 7"),
+        ("lose", "illegal memory access"),
+    ],
+)
+def test_what_takes_its_process_with_it_costs_only_itself(
+    fake: type[Fake], does: str, why: str
+) -> None:
+    found = fake.measure(bnb_int8=does)
+    assert is_whole(found, "half", "qdoctor-switchback")
+    assert list(found.failed) == ["bnb-int8"]
+    assert why in found.failed["bnb-int8"]
+    assert figures(found, "bnb-int8") is None
+
+
+def test_what_hangs_is_stopped_and_costs_only_itself(
+    fake: type[Fake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_STALL_SECONDS", 2.0)
+    began = time.monotonic()
+    found = fake.measure(bnb_int8="hang")
+    assert time.monotonic() - began < 100
+    assert is_whole(found, "half", "qdoctor-switchback")
+    assert "hung while being prepared: stopped after 2 s" in found.failed["bnb-int8"]
+
+
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        ("refuse", "NotImplementedError: no kernel for this [31m shape"),
+        ("starve", "out-of-memory: "),
+        ("narrow", "it returned (32, 63), not (32, 64)"),
+    ],
+)
+def test_what_raises_or_computes_something_else_is_unknown_with_the_reason(
+    fake: type[Fake], does: str, why: str
+) -> None:
+    found = fake.measure(bnb_int8=does)
+    assert is_whole(found, "half", "qdoctor-switchback")
+    assert found.failed == {}
+    own = found.timed["bnb-int8"][0]
+    assert own.milliseconds is None
+    assert why in (own.unknown or "")
+
+
+def test_what_cannot_be_imported_says_so(fake: type[Fake]) -> None:
+    found = fake.measure(torchao_int8="narrow")
+    assert "torchao is broken" in found.failed["torchao-int8"]
+    assert is_whole(found, "half", "qdoctor-switchback")
+
+
+def test_a_layer_that_is_left_alone_has_the_figures_of_half(fake: type[Fake]) -> None:
+    found = fake.measure(bnb_fp4="narrow")
+    own, half = found.timed["bnb-fp4"][0], found.timed["half"][0]
+    assert (own.left, own.milliseconds) == ("it is too odd", half.milliseconds)
+
+
+def test_a_much_slower_one_is_measured_least_often(fake: type[Fake]) -> None:
+    found = fake.measure(bnb_int8="slow")
+    times = [found.timed[name][0].repetitions for name in ("bnb-int8", "half")]
+    assert times[0] < times[1]
+
+
+def test_without_half_nothing_else_is_measured(fake: type[Fake]) -> None:
+    found = fake.measure(half="crash", bnb_int8="narrow")
+    assert "SIGABRT" in found.failed["half"]
+    assert figures(found, "half") is figures(found, "qdoctor-switchback") is None
+
+
+def test_when_the_time_is_over_the_rest_is_named(fake: type[Fake]) -> None:
+    found = fake.measure(seconds=0.001)
+    assert found.timed["half"][0].milliseconds is not None
+    assert found.timed["half"][1].unknown == "the budget of 0.001 s was over"
+    assert found.notes == [
+        "not measured at 8 rows of 64 to 32: the budget of 0.001 s was over",
+    ]
+
+
+def test_an_interpreter_that_does_not_start_is_a_reason(tmp_path: Path) -> None:
+    wish = Wish(("half",), SHAPES, "cpu")
+    found = measure(wish, str(tmp_path / "python"), os.environ)
+    assert "could not be started" in found.failed["half"]
+
+
+def test_a_torch_that_does_not_import_is_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.13: no such file')")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    found = measure(Wish(("half",), SHAPES, "cpu"), sys.executable, env)
+    assert "libcudart.so.13" in found.failed["half"]
+
+
+def test_an_interrupt_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    real = measuring.process.start
+
+    def start(*args: object, **more: object) -> object:
+        started.append(real(*args, **more))  # type: ignore[arg-type]
+        return started[-1]
+
+    def interrupt(_: Path) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measuring.process, "start", start)
+    monkeypatch.setattr(measuring, "_now_bytes", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        measure(Wish(("half",), SHAPES, "cpu"), sys.executable, os.environ)
+    assert not measuring.process.is_running(started[0].pid)
