@@ -124,6 +124,16 @@ def _quantize_and_sum(
     tl.store(sums + part * K + at, total, mask=in_row)
 
 
+def _add_parts(parts, y, count, K, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    rows = tl.arange(0, ROWS)
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.zeros([ROWS, BLOCK], dtype=tl.float32)
+    for first in range(0, count, ROWS):
+        inside = (first + rows < count)[:, None] & (at < K)[None, :]
+        total += tl.load(parts + (first + rows)[:, None] * K + at[None, :], mask=inside, other=0.0)
+    tl.store(y + at, tl.sum(total, axis=0).to(y.dtype.element_ty), mask=at < K)
+
+
 def _largest_parts(x, parts, n, BLOCK: tl.constexpr):
     part = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
@@ -160,7 +170,7 @@ def _transpose(x, y, N, K, TILE: tl.constexpr):
     tl.store(y + k.to(tl.int64)[:, None] * N + n[None, :], tl.trans(tile), mask=written)
 
 
-def _dequantize_rows(q, scale, x, M, K, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+def _dequantize_rows(q, scale, x, M, K, times, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     first = tl.program_id(0).to(tl.int64) * ROWS
     rows = tl.arange(0, ROWS)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -168,14 +178,14 @@ def _dequantize_rows(q, scale, x, M, K, ROWS: tl.constexpr, BLOCK: tl.constexpr)
     offset = first * K + (rows[:, None] * K + at[None, :])
     byte = tl.load(q + offset, mask=inside, other=0)
     factor = tl.load(scale + first + rows, mask=rows < M - first, other=0.0)
-    value = byte.to(tl.float32) * factor[:, None]
+    value = byte.to(tl.float32) * (factor * times)[:, None]
     tl.store(x + offset, value.to(x.dtype.element_ty), mask=inside)
 
 
 _jitted: Dict[str, Any] = {}
 _SOURCES = (
-    _quantize_rows, _quantize_wide_rows, _quantize_and_sum, _largest_parts, _quantize_flat,
-    _transpose, _dequantize_rows,
+    _quantize_rows, _quantize_wide_rows, _quantize_and_sum, _add_parts, _largest_parts,
+    _quantize_flat, _transpose, _dequantize_rows,
 )  # fmt: skip
 
 
@@ -227,28 +237,32 @@ def quantize_rows(x: Any, steps: float = 127.0, factor: Optional[Any] = None) ->
 
 
 def quantize_and_sum(
-    x: Any, steps: float = 127.0, factor: Optional[Any] = None
+    x: Any, dtype: Any, steps: float = 127.0, factor: Optional[Any] = None
 ) -> Tuple[Any, Any, Any]:
-    """Do what quantize_rows does and sum x's columns: (int8 M x K, scales M, float32 sums K).
+    """Do what quantize_rows does and sum x's columns: (int8 M x K, scales M, sums K in dtype).
 
     The sums are of x without the factor, taken in float32 in an order that is always the same.
     """
     kernels = jitted()
     rows, columns = x.shape
     if columns > LARGEST_BLOCK:
-        return (*quantize_rows(x, steps, factor), x.sum(0, dtype=_torch.float32))
+        return (*quantize_rows(x, steps, factor), x.sum(0, dtype=_torch.float32).to(dtype))
     x = _rows_contiguous(x)
     plan = cut(rows, columns)
     programs = min(PARTS, -(-rows // plan.rows))
     q = _torch.empty((rows, columns), dtype=_torch.int8, device=x.device)
     scale = _torch.empty((rows,), dtype=_torch.float32, device=x.device)
-    sums = _torch.empty((programs, columns), dtype=_torch.float32, device=x.device)
+    parts = _torch.empty((programs, columns), dtype=_torch.float32, device=x.device)
+    sums = _torch.empty((columns,), dtype=dtype, device=x.device)
     with _current(x):
         kernels["quantize_and_sum"][(programs,)](
-            x, q, scale, x if factor is None else factor, sums, rows, columns, x.stride(0), steps,
+            x, q, scale, x if factor is None else factor, parts, rows, columns, x.stride(0), steps,
             FACTOR=factor is not None, ROWS=plan.rows, BLOCK=plan.block, num_warps=plan.warps,
         )  # fmt: skip
-    return q, scale, sums.sum(0)
+        kernels["add_parts"][(-(-columns // 32),)](
+            parts, sums, programs, columns, ROWS=64, BLOCK=32, num_warps=4
+        )
+    return q, scale, sums
 
 
 def quantize_whole(x: Any) -> Tuple[Any, Any]:
@@ -282,14 +296,14 @@ def transposed(x: Any) -> Any:
     return y
 
 
-def dequantized(q: Any, scale: Any, dtype: Any) -> Any:
-    """Multiply int8 q (M x K) by its rows' float32 scales (M): dtype M x K."""
+def dequantized(q: Any, scale: Any, dtype: Any, times: float = 1.0) -> Any:
+    """Multiply int8 q (M x K) by its rows' float32 scales (M) times a number: dtype M x K."""
     kernels = jitted()
     rows, columns = q.shape
     x = _torch.empty((rows, columns), dtype=dtype, device=q.device)
     with _current(q):
         kernels["dequantize_rows"][(-(-rows // 4), -(-columns // 1024))](
-            q, scale, x, rows, columns, ROWS=4, BLOCK=1024, num_warps=4
+            q, scale, x, rows, columns, times, ROWS=4, BLOCK=1024, num_warps=4
         )
     return x
 

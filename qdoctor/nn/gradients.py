@@ -97,9 +97,8 @@ class Trained(torch.autograd.Function):
         q, absmax, *inputs = ctx.saved_tensors  # read once: checkpoints recompute for one use
         for_x, for_weight, for_bias, _ = ctx.needs_input_grad
         rows = grad.flatten(0, -2)
-        grad_x, sums = (
-            _input_gradient(rows, (q, absmax), summing=for_bias) if for_x else (None, None)
-        )
+        sums_dtype = ctx.dtypes[1] if for_bias else None
+        grad_x, sums = _input_gradient(rows, (q, absmax), sums_dtype) if for_x else (None, None)
         grad_weight = rows.t() @ _dense(inputs, rows.dtype) if for_weight else None
         return (
             grad_x if grad_x is None else grad_x.view((*grad.shape[:-1], q.shape[1])),
@@ -126,9 +125,8 @@ class Prepared(torch.autograd.Function):
         q, absmax = ctx.saved_tensors
         for_x, _, _, for_bias = ctx.needs_input_grad
         rows = grad.flatten(0, -2)
-        grad_x, sums = (
-            _input_gradient(rows, (q, absmax), summing=for_bias) if for_x else (None, None)
-        )
+        sums_dtype = ctx.dtype if for_bias else None
+        grad_x, sums = _input_gradient(rows, (q, absmax), sums_dtype) if for_x else (None, None)
         return (
             grad_x if grad_x is None else grad_x.view((*grad.shape[:-1], q.shape[1])),
             None,
@@ -137,16 +135,15 @@ class Prepared(torch.autograd.Function):
         )
 
 
-def _input_gradient(rows: Any, matrix: Quantized, *, summing: bool) -> tuple[Any, Any]:
-    """Multiply the output gradient (M x N) by the weight: (M x K, column sums if summing)."""
+def _input_gradient(rows: Any, matrix: Quantized, sums_dtype: Any) -> tuple[Any, Any]:
+    """Multiply the output gradient (M x N) by the weight: (M x K, its column sums if wanted)."""
     q, absmax = matrix
     whole = absmax.numel() == 1
     factor, right = (None, absmax) if whole else (absmax, absmax.new_ones(1))
-    if summing:
-        left, scale, sums = quantize_and_sum(rows, BESIDE_MAGNITUDES, factor)
+    if sums_dtype is None:
+        (left, scale), sums = quantize_rows(rows, BESIDE_MAGNITUDES, factor), None
     else:
-        left, scale = quantize_rows(rows, BESIDE_MAGNITUDES, factor)
-        sums = None
+        left, scale, sums = quantize_and_sum(rows, sums_dtype, BESIDE_MAGNITUDES, factor)
     return int8_linear((left, scale), (transposed(q), right), None, rows.dtype), sums
 
 
@@ -154,8 +151,8 @@ def _dense(inputs: list[Any], dtype: Any) -> Any:
     if len(inputs) == 1:
         return inputs[0].to(dtype)
     q, scale = inputs
-    return dequantized(q, scale * STEPS, dtype)
+    return dequantized(q, scale, dtype, STEPS)
 
 
 def _bias_gradient(rows: Any, sums: Any, dtype: Any) -> Any:
-    return (rows.sum(0) if sums is None else sums).to(dtype)
+    return rows.sum(0).to(dtype) if sums is None else sums

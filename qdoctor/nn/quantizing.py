@@ -13,7 +13,7 @@ from typing import Any
 
 import torch  # noqa: TID253 - the layers' own package
 
-from qdoctor.nn.products import Quantized, kernel, quantize_plain, way_on
+from qdoctor.nn.products import NoInt8ProductError, Quantized, kernel, quantize_plain, way_on
 
 STEPS = 127.0
 """int8 is used from -127 to 127: a row is about q times its largest magnitude / 127."""
@@ -49,11 +49,13 @@ def quantize_rows(x: Any, steps: float = STEPS, factor: Any = None) -> Quantized
     return q, scale
 
 
-def quantize_and_sum(x: Any, steps: float = STEPS, factor: Any = None) -> tuple[Any, Any, Any]:
-    """Do what quantize_rows does, and add up the columns of x itself: float32 K."""
+def quantize_and_sum(
+    x: Any, dtype: Any, steps: float = STEPS, factor: Any = None
+) -> tuple[Any, Any, Any]:
+    """Do what quantize_rows does, and add up the columns of x itself: dtype K."""
     if eager(x):
-        return _quantize_and_sum(x, steps, factor)
-    q, scale, sums = torch.ops.qdoctor.quantize_and_sum(x, steps, factor)
+        return _quantize_and_sum(x, dtype, steps, factor)
+    q, scale, sums = torch.ops.qdoctor.quantize_and_sum(x, dtype, steps, factor)
     return q, scale, sums
 
 
@@ -70,15 +72,21 @@ def transposed(q: Any) -> Any:
     return _transposed(q) if eager(q) else torch.ops.qdoctor.transposed(q)
 
 
-def dequantized(q: Any, scale: Any, dtype: Any) -> Any:
-    """Multiply int8 q (M x K) by the scales of its rows (float32 M): dtype M x K."""
+def dequantized(q: Any, scale: Any, dtype: Any, times: float = 1.0) -> Any:
+    """Multiply int8 q (M x K) by its rows' scales (float32 M), times a number: dtype M x K."""
     kernels = eager(q) and q.numel() and _triton(q)
-    return kernels.dequantized(q, scale, dtype) if kernels else (q * scale[:, None]).to(dtype)
+    if kernels:
+        return kernels.dequantized(q, scale, dtype, times)
+    return (q * (scale * times)[:, None]).to(dtype)
 
 
 def _triton(x: Any) -> Any:
     """Return the kernels for x's device, None where Triton is not the way that serves there."""
-    return kernel("_switchback_quantize") if way_on(x.device).name == "triton" else None
+    try:
+        way = way_on(x.device)
+    except NoInt8ProductError:  # quantizing needs none: a layer is prepared, to run in half
+        return None
+    return kernel("_switchback_quantize") if way.name == "triton" else None
 
 
 def _quantize_rows(x: Any, steps: float, factor: Any) -> Quantized:
@@ -92,12 +100,12 @@ def _quantize_rows(x: Any, steps: float, factor: Any) -> Quantized:
     return q, scale if steps == STEPS else scale * (STEPS / steps)
 
 
-def _quantize_and_sum(x: Any, steps: float, factor: Any) -> tuple[Any, Any, Any]:
+def _quantize_and_sum(x: Any, dtype: Any, steps: float, factor: Any) -> tuple[Any, Any, Any]:
     kernels = x.numel() and _triton(x)
     if kernels:
-        q, scale, sums = kernels.quantize_and_sum(x, steps, factor)
+        q, scale, sums = kernels.quantize_and_sum(x, dtype, steps, factor)
         return q, scale, sums
-    return (*_quantize_rows(x, steps, factor), x.sum(0, dtype=torch.float32))
+    return (*_quantize_rows(x, steps, factor), x.sum(0).to(dtype))
 
 
 def _quantize_whole(x: Any) -> Quantized:
@@ -122,8 +130,8 @@ def _rows_shapes(x: Any, _steps: float, _factor: Any) -> Quantized:
     return q, torch.empty(x.shape[:1], dtype=torch.float32, device=x.device)
 
 
-def _and_sum_shapes(x: Any, steps: float, factor: Any) -> tuple[Any, Any, Any]:
-    sums = torch.empty(x.shape[1:], dtype=torch.float32, device=x.device)
+def _and_sum_shapes(x: Any, dtype: Any, steps: float, factor: Any) -> tuple[Any, Any, Any]:
+    sums = torch.empty(x.shape[1:], dtype=dtype, device=x.device)
     return (*_rows_shapes(x, steps, factor), sums)
 
 
@@ -139,8 +147,8 @@ def _transposed_shape(q: Any) -> Any:
 for _signature, _real, _shapes in (
     ("quantize_rows(Tensor x, float steps, Tensor? factor) -> (Tensor, Tensor)",
      _quantize_rows, _rows_shapes),
-    ("quantize_and_sum(Tensor x, float steps, Tensor? factor) -> (Tensor, Tensor, Tensor)",
-     _quantize_and_sum, _and_sum_shapes),
+    (("quantize_and_sum(Tensor x, ScalarType dtype, float steps, Tensor? factor)"
+      " -> (Tensor, Tensor, Tensor)"), _quantize_and_sum, _and_sum_shapes),
     ("quantize_whole(Tensor x) -> (Tensor, Tensor)", _quantize_whole, _whole_shapes),
     ("transposed(Tensor q) -> Tensor", _transposed, _transposed_shape),
 ):  # fmt: skip

@@ -67,7 +67,7 @@ for rows, columns in ((9, 100), (1, 16), (3, 150), (20, 33)):
         factor = torch.rand(columns) + 0.1
         q, scale = ours.quantize_rows(x)
         folded, finer = ours.quantize_rows(x, 1.0, factor)
-        both, same, sums = ours.quantize_and_sum(x, 1.0, factor)
+        both, same, sums = ours.quantize_and_sum(x, torch.float32, 1.0, factor)
         whole, absmax = ours.quantize_whole(x)
         answers.append({
             "rows": distance(q, scale, x),
@@ -79,11 +79,13 @@ for rows, columns in ((9, 100), (1, 16), (3, 150), (20, 33)):
             "absmax": float(absmax[0]) == float(x.abs().max()),
             "zeros": rows == 1 or (not q[1].any() and float(scale[1]) == 0.0),
             "transposed": torch.equal(ours.transposed(q), q.t().contiguous()),
-            "back": torch.equal(ours.dequantized(q, scale, dtype), (q * scale[:, None]).to(dtype)),
+            "back": torch.equal(
+                ours.dequantized(q, scale, dtype, 2.0), (q * (2 * scale)[:, None]).to(dtype)
+            ),
         })
 x = torch.randn(4, 40)
 x[1, 3], x[2, 9] = float("inf"), float("nan")
-hidden = [ours.quantize_rows(x)[1], ours.quantize_and_sum(x)[1], ours.quantize_whole(x)[1]]
+hidden = [ours.quantize_rows(x)[1], ours.quantize_and_sum(x, x.dtype)[1], ours.quantize_whole(x)[1]]
 print(json.dumps([answers, [t.isfinite().tolist() for t in hidden]]))
 """
 
@@ -121,7 +123,10 @@ TYPES = {
         "x": "*fp16", "q": "*i8", "parts": "*fp32", "absmax": "*fp32", "n": "i32", "count": "i32",
     },
     "transpose": {"x": "*i8", "y": "*i8", "N": "i32", "K": "i32"},
-    "dequantize_rows": {"q": "*i8", "scale": "*fp32", "x": "*fp16", "M": "i32", "K": "i32"},
+    "dequantize_rows": {
+        "q": "*i8", "scale": "*fp32", "x": "*fp16", "M": "i32", "K": "i32", "times": "fp32",
+    },
+    "add_parts": {"parts": "*fp32", "y": "*fp16", "count": "i32", "K": "i32"},
 }  # fmt: skip
 CONSTANTS = {"FACTOR": True, "ROWS": 4, "BLOCK": 1024, "PARTS": 512, "TILE": 64}
 
@@ -158,7 +163,7 @@ def test_on_a_gpu_it_is_what_torch_computes(ours: Any, size: tuple[int, int], dt
         torch.testing.assert_close(scale, wanted)
         off = (q.float() * scale[:, None] / 127 - value).abs() / (scale[:, None] / 127)
         assert float(off.max()) <= 0.5 + 1e-3
-        again, same, sums = ours.quantize_and_sum(x, 1.0, given)
+        again, same, sums = ours.quantize_and_sum(x, torch.float32, 1.0, given)
         assert torch.equal(again, q)
         assert torch.equal(same, scale)
         torch.testing.assert_close(sums, x.double().sum(0).float(), rtol=1e-3, atol=1e-3)
@@ -185,7 +190,7 @@ def test_on_a_gpu_numbers_past_2_31_are_reached(ours: Any, columns: int) -> None
     assert int(q[-1].abs().max()) == 127
     assert scale[-1] == pytest.approx(1 / 127)
     assert not q[:-1].any()
-    _, _, sums = ours.quantize_and_sum(x)
+    _, _, sums = ours.quantize_and_sum(x, torch.float32)
     torch.testing.assert_close(sums, x[-1].float())
     whole, absmax = ours.quantize_whole(x)
     assert float(absmax[0]) == 1.0
