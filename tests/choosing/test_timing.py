@@ -1,0 +1,167 @@
+"""The clock of the measuring child: what a time is made of, and who leaves the race."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+import pytest
+import torch  # noqa: TID253 - what is timed is torch's
+
+from qdoctor.choosing import timing
+from qdoctor.choosing.timing import Bench, Contender, prepared, race, relative_error
+
+
+def contender(name: str = "half") -> Contender:
+    return Contender(name, [("layer", "input")], 2.0)
+
+
+def test_a_call_takes_the_larger_of_device_and_host() -> None:
+    one = contender()
+    one.device_ms, one.host_ms = [1.0, 3.0, 2.0], [0.5, 0.6, 0.7]
+    assert (one.cell()["milliseconds"], one.cell()["p10"], one.cell()["p90"]) == (2.0, 1.0, 3.0)
+    one.host_ms = [5.0, 4.0, 6.0]
+    bound_by_launching = one.cell()
+    assert (bound_by_launching["milliseconds"], bound_by_launching["p90"]) == (5.0, 6.0)
+    assert bound_by_launching["device_milliseconds"] == 2.0
+    assert bound_by_launching["host_milliseconds"] == 5.0
+    assert bound_by_launching["repetitions"] == 3
+
+
+def test_copies_of_the_operands_take_their_turn() -> None:
+    one = Contender("half", [("a", 1), ("b", 2), ("c", 3)], 2.0)
+    assert sorted(one.next()[0] for _ in range(6)) == ["a", "a", "b", "b", "c", "c"]
+
+
+class Clock:
+    """A bench whose times are given: of the device, and of the host."""
+
+    on_gpu = True
+
+    def __init__(self, device: dict[str, float], host: dict[str, float]) -> None:
+        self.device_ms, self.host_ms = device, host
+        self.order: list[str] = []
+
+    def device_time(self, one: Contender) -> float:
+        self.order.append(one.name)
+        if self.device_ms[one.name] < 0:
+            raise RuntimeError("broken")
+        return self.device_ms[one.name]
+
+    def host_time(self, one: Contender) -> float:
+        return self.host_ms[one.name]
+
+
+def run(clock: Clock, until: float) -> tuple[list[Contender], list[str]]:
+    field = [contender(name) for name in clock.device_ms]
+    faults = race(clock, field, until, lambda _name, _doing: None)  # type: ignore[arg-type]
+    return field, [name for name, _ in faults]
+
+
+def test_all_are_timed_in_turn_at_least_a_few_times_though_the_time_is_over() -> None:
+    clock = Clock({"a": 1.0, "b": 1.1}, {"a": 0.1, "b": 0.1})
+    field, faults = run(clock, until=0.0)
+    assert [len(one.device_ms) for one in field] == [timing.LEAST] * 2
+    assert clock.order[2:] == ["a", "b"] * timing.LEAST
+    assert faults == []
+
+
+def test_with_time_left_there_are_more_rounds_but_not_for_the_slow() -> None:
+    clock = Clock({"a": 1.0, "b": 1.1, "c": 9.0}, dict.fromkeys("abc", 0.1))
+    field, _ = run(clock, until=time.monotonic() + 60)
+    assert [len(one.device_ms) for one in field] == [timing.MOST, timing.MOST, timing.LEAST]
+
+
+def test_the_host_is_timed_on_where_it_may_be_what_takes_the_time() -> None:
+    clock = Clock({"a": 1.0, "b": 1.0}, {"a": 0.1, "b": 0.9})
+    (a, b), _ = run(clock, until=time.monotonic() + 60)
+    assert (len(a.host_ms), len(b.host_ms)) == (timing.LEAST, timing.MOST)
+
+
+def test_the_device_is_kept_busy_for_longer_than_launching_takes() -> None:
+    (a, b), _ = run(Clock({"a": 1.0, "b": 1.0}, {"a": 0.01, "b": 0.9}), until=0.0)
+    assert a.cover_ms == timing.COVER_MS
+    assert b.cover_ms == pytest.approx(2.7)
+
+
+def test_what_raises_leaves_the_race_and_is_named() -> None:
+    field, faults = run(Clock({"a": 1.0, "b": -1.0, "c": 1.0}, dict.fromkeys("abc", 0.1)), 0.0)
+    assert (faults, [one.name for one in field]) == (["b"], ["a", "c"])
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(torch, "cpu", training=False)
+
+
+class Half:
+    name = "half"
+
+    def replaced(self, linear: Any, *, training: bool = False) -> Any:  # noqa: ANN401
+        del training
+        made = torch.nn.Linear(linear.in_features, linear.out_features, dtype=linear.weight.dtype)
+        made.load_state_dict(linear.state_dict())
+        return made
+
+    def weight_bytes(self, module: Any) -> int:  # noqa: ANN401
+        return int(module.weight.numel() * module.weight.element_size())
+
+
+@pytest.mark.parametrize("rows", [1, 5, 300])
+def test_the_error_is_that_of_rounding_for_half_and_of_the_factor_for_a_scaled_layer(
+    bench: Bench, rows: int
+) -> None:
+    shape = (rows, 96, 64)
+    linear = bench.linear(shape)
+    assert 0.0005 < relative_error(bench, linear, linear, shape) < 0.004
+    scaled = Half().replaced(linear)
+    with torch.no_grad():
+        scaled.weight.mul_(1.25)
+        scaled.bias.mul_(1.25)
+    assert relative_error(bench, scaled, linear, shape) == pytest.approx(0.25, abs=0.01)
+
+
+def test_what_is_not_finite_is_refused(bench: Bench) -> None:
+    shape = (4, 8, 8)
+    linear = bench.linear(shape)
+    broken = Half().replaced(linear)
+    with torch.no_grad():
+        broken.weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match="not finite"):
+        relative_error(bench, broken, linear, shape)
+
+
+def test_operands_have_as_many_copies_as_fill_the_cache_twice(bench: Bench) -> None:
+    bench.cache_bytes = 1 << 20
+    assert bench.copies(1 << 19, (256, 1024, 512)) == 2
+    assert bench.copies(1 << 24, (256, 1024, 512)) == 1
+    assert bench.copies(1 << 10, (1, 16, 16)) == timing.CPU_COPIES
+
+
+def test_a_contender_has_its_own_copies_and_figures(bench: Bench) -> None:
+    bench.cache_bytes = 1 << 16
+    shape = (64, 64, 64)
+    one = prepared(bench, Half(), bench.linear(shape), shape)
+    layers = {id(layer) for layer, _ in one.sets}
+    addresses = {x.data_ptr() for _, x in one.sets}
+    assert len(layers) == len(addresses) == len(one.sets) == timing.CPU_COPIES
+    assert (one.bytes_per_weight, one.error < 0.004) == (2.0, True)
+
+
+def test_training_times_forward_and_backward() -> None:
+    bench = Bench(torch, "cpu", training=True)
+    shape = (8, 16, 16)
+    linear, x = bench.linear(shape), bench.input(shape)
+    for _ in range(2):
+        bench.call(linear, x)
+    assert x.grad is not None
+    assert linear.weight.grad is not None
+    assert torch.equal(x.grad, (linear(x).detach() @ linear.weight).detach())
+
+
+def test_a_time_on_the_cpu_is_wall_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count(0, 0.25)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
+    one = Contender("half", [(torch.nn.Identity(), torch.zeros(1))], 2.0)
+    assert bench.device_time(one) == 250.0
