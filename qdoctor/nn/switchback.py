@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch  # noqa: TID253 - the layers' own package
 
+from qdoctor.nn.frozen import FrozenWeight
 from qdoctor.nn.gradients import How, prepared, quantize_weight, trained
 from qdoctor.nn.products import has_int8_product
 
@@ -78,9 +79,10 @@ class SwitchBackLinear(torch.nn.Linear):
     def prepare_for_eval(self) -> None:
         """Replace the weight by buffers W_int8 (int8, N x K) and state_W (float32 absmax, N or 1).
 
-        Halves the memory of a 16-bit weight and spares each forward quantizing it. Not undone but
-        by loading a state_dict that holds a weight. A second call does nothing. Raises RuntimeError
-        if the weight is parametrized.
+        Halves the memory of a 16-bit weight and spares each forward quantizing it. ``weight`` can
+        still be read, as a new tensor each time, which refuses writes. Not undone but by loading a
+        state_dict that holds a weight. A second call does nothing. Raises RuntimeError if the
+        weight is parametrized.
         """
         if torch.nn.utils.parametrize.is_parametrized(self, "weight"):
             raise RuntimeError(
@@ -144,13 +146,9 @@ class SwitchBackLinear(torch.nn.Linear):
         self.weight = torch.nn.Parameter(weight)
 
     def __getattr__(self, name: str) -> Any:
-        """Say where the weight of a prepared layer went."""
+        """Give the weight of a prepared layer to who reads it: a copy that refuses writes."""
         if name == "weight" and "W_int8" in self.__dict__.get("_buffers", ()):
-            raise AttributeError(
-                f"{self._get_name()} was prepared for eval: its weight is int8 now, in W_int8 and "
-                "state_W. What needs the weight itself (merging, training, initialising) comes "
-                "before prepare_for_eval(), or after loading a state_dict that holds the weight."
-            )
+            return self._dense(self.int8_original_dtype).as_subclass(FrozenWeight)
         return super().__getattr__(name)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:

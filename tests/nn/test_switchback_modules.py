@@ -7,13 +7,16 @@ from __future__ import annotations
 import copy
 import threading
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from qdoctor import nn  # noqa: E402 - torch first
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KINDS = {
     "global": nn.SwitchBackLinearGlobal,
@@ -138,11 +141,52 @@ def test_preparing_leaves_a_shared_weight_to_the_other_layer() -> None:
     assert torch.equal(other.weight, before)
 
 
-def test_what_asks_a_prepared_layer_for_its_weight_learns_where_it_went() -> None:
-    layer = ready()
-    assert not hasattr(layer, "weight")
-    with pytest.raises(AttributeError, match=r"^qdoctor.*prepared for eval.*W_int8 and state_W"):
-        layer.reset_parameters()
+def written() -> dict[str, Callable[[Any], Any]]:
+    """Ways in which code writes to a layer's weight."""
+
+    def add_to_data(layer: Any) -> None:  # how PEFT merges an adapter
+        layer.weight.data += 1
+
+    def set_data(layer: Any) -> None:  # how it merges safely
+        layer.weight.data = torch.zeros(8, 16)
+
+    def set_rows(layer: Any) -> None:
+        layer.weight[0] = 0
+
+    return {
+        "+= to data": add_to_data,
+        "data =": set_data,
+        "[0] =": set_rows,
+        "initialise": lambda layer: torch.nn.init.normal_(layer.weight),
+        "data.copy_": lambda layer: layer.weight.data.copy_(torch.zeros(8, 16)),
+        "out=": lambda layer: torch.add(layer.weight, 1, out=layer.weight),
+        "reset_parameters": lambda layer: layer.reset_parameters(),
+    }
+
+
+@pytest.mark.parametrize("how", written())
+def test_a_prepared_layers_weight_is_not_written_in_vain(how: str) -> None:
+    layer, x = ready(), torch.randn(3, 16)
+    before = layer(x)
+    with pytest.raises(RuntimeError, match=r"^qdoctor.nn.SwitchBackLinear was prepared.*training"):
+        written()[how](layer)
+    assert torch.equal(layer(x), before)
+
+
+@each_kind
+def test_a_prepared_layers_weight_is_there_to_be_read(device: Any, kind: str) -> None:
+    layer = KINDS[kind](16, 8, device=device, dtype=torch.bfloat16).eval()
+    weight = layer.weight.detach().clone()
+    layer.prepare_for_eval()
+    seen = layer.weight
+    assert isinstance(seen, torch.Tensor)
+    assert not isinstance(seen, torch.nn.Parameter)
+    assert (seen.shape, seen.dtype, seen.device) == (weight.shape, weight.dtype, weight.device)
+    assert not seen.requires_grad_(requires_grad=False).requires_grad
+    assert not (seen.data - weight).abs().max() > weight.abs().max() / 127
+    for derived in (seen + 1, seen.t(), seen.detach(), copy.deepcopy(seen), seen.float()):
+        assert type(derived) is torch.Tensor
+    assert list(layer.state_dict()) == ["bias", "W_int8", "state_W"]
     with pytest.raises(AttributeError, match="no attribute 'wieght'"):
         _ = layer.wieght
 
