@@ -1,0 +1,143 @@
+"""Quantization as operators, and when the dispatcher is left out."""
+
+# ruff: noqa: ANN401 - torch is untyped here
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from qdoctor.nn import quantizing  # noqa: E402 - torch first
+
+ops = torch.ops.qdoctor
+
+
+def arguments(name: str, device: Any) -> tuple[Any, ...]:
+    x = torch.randn(6, 40, device=device)
+    factor = torch.rand(40, device=device)
+    return {
+        "quantize_rows": (x, 127.0, factor),
+        "quantize_and_sum": (x, torch.float16, 127.0, None),
+        "quantize_whole": (x,),
+        "transposed": (quantizing.quantize_rows(x)[0],),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name", ["quantize_rows", "quantize_and_sum", "quantize_whole", "transposed"]
+)
+def test_each_is_an_operator_that_tells_its_shapes(device: Any, name: str) -> None:
+    operator, given = getattr(ops, name).default, arguments(name, device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about torch
+        checks = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
+        torch.library.opcheck(operator, given, test_utils=checks)
+    eager = getattr(quantizing, name)(*given)
+    for one, other in zip(
+        *(made if isinstance(made, tuple) else (made,) for made in (eager, operator(*given))),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+        assert one.dtype == other.dtype
+
+
+def test_columns_are_multiplied_before_they_are_quantized(device: Any) -> None:
+    x, factor = torch.randn(9, 64, device=device), torch.rand(64, device=device) + 0.1
+    q, absmax = quantizing.quantize_rows(x, 1.0, factor)
+    torch.testing.assert_close(absmax, (x * factor).abs().amax(1))
+    assert ((q * absmax[:, None] / 127 - x * factor).abs() <= absmax[:, None] / 253).all()
+    finer = quantizing.quantize_rows(x, 127.0 * 127.0, factor)[1]
+    torch.testing.assert_close(finer * 127 * 127, absmax)
+
+
+def test_the_sums_are_those_of_the_unmultiplied_columns(device: Any) -> None:
+    x, factor = torch.randn(50, 33, device=device), torch.rand(33, device=device)
+    q, scale, sums = quantizing.quantize_and_sum(x, torch.float32, 127.0, factor)
+    torch.testing.assert_close(sums, x.double().sum(0).float())
+    for one, other in zip((q, scale), quantizing.quantize_rows(x, 127.0, factor), strict=True):
+        assert torch.equal(one, other)
+    assert quantizing.quantize_and_sum(x, torch.bfloat16)[2].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("size", [(0, 8), (3, 0)], ids=str)
+def test_nothing_is_quantized_to_nothing(device: Any, size: tuple[int, int]) -> None:
+    x = torch.empty(size, device=device)
+    q, scale, sums = quantizing.quantize_and_sum(x, torch.float32)
+    assert (q.shape, scale.shape, sums.shape) == (size, size[:1], size[1:])
+    assert not scale.any()
+    assert not sums.any()
+    whole, absmax = quantizing.quantize_whole(x)
+    assert (whole.shape, absmax.tolist()) == (size, [0.0])
+    assert quantizing.transposed(q).shape == size[::-1]
+
+
+def test_int8_comes_back_as_any_floating_type(device: Any) -> None:
+    x = torch.randn(7, 40, device=device)
+    q, absmax = quantizing.quantize_rows(x, 1.0)
+    back = quantizing.dequantized(q, absmax, torch.float64, 1 / 127.0)
+    torch.testing.assert_close(back.float(), x, rtol=0, atol=float(absmax.max()) / 253)
+
+
+# What looks on
+
+
+class _Mode(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[misc]
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_plain_tensor_goes_without_the_dispatcher(device: Any) -> None:
+    x = torch.randn(3, device=device)
+    for one in (x, x.requires_grad_(), torch.nn.Parameter(x.detach()), x[:0]):
+        assert quantizing.eager(one)
+    with torch.no_grad():
+        assert quantizing.eager(x)
+
+
+def test_whatever_looks_on_sees_operators() -> None:
+    x = torch.randn(3)
+    said: list[bool] = []
+
+    def function(x: Any) -> Any:
+        said.append(quantizing.eager(x))
+        return x * 1.0
+
+    class Wrapped(torch.Tensor):  # type: ignore[misc]
+        pass
+
+    function(x.as_subclass(Wrapped))
+    function(torch.empty(3, device="meta"))
+    with _Mode():
+        function(x)
+    with torch._subclasses.FakeTensorMode() as fake:
+        function(fake.from_tensor(x))
+    torch.func.vmap(function)(x[:, None])
+    torch.func.grad(lambda x: function(x).sum())(x)
+    torch.fx.experimental.proxy_tensor.make_fx(function)(x)
+    assert said == [False] * 7
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates tracing; it is still used
+        torch.jit.trace(function, (x,), check_trace=False)
+    assert not said[-1]
+    assert quantizing.eager(x)
+
+
+def test_a_compiler_sees_operators() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about torch
+        torch._dynamo.reset()
+    names = []
+
+    def kept(graph: Any, _inputs: Any) -> Any:
+        names.extend(str(node.target) for node in graph.graph.nodes)
+        return graph.forward
+
+    torch.compile(lambda x: quantizing.quantize_rows(x)[0], backend=kept, fullgraph=True)(
+        torch.randn(3, 4)
+    )
+    assert any("qdoctor.quantize_rows" in name for name in names)
