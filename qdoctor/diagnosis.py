@@ -134,10 +134,15 @@ def _explain(
 def _explaining(found: list[Finding], signals: Sequence[Signal]) -> set[str]:
     rules: set[str] = set()
     for signal in signals:
-        named = [one for one in found if one.rule in signal.rules]
+        named = [one for one in found if one.rule in signal.rules and _counts(one, signal)]
         sure = [one for one in named if one.undecided is None]
         rules.update(one.rule for one in sure or named)
     return rules
+
+
+def _counts(one: Finding, signal: Signal) -> bool:
+    """Say whether a text may speak for a finding: some only for what facts confirm."""
+    return one.undecided is None or one.rule not in signal.confirmed
 
 
 def _rivals(one: Finding, kept: list[Finding], signals: Sequence[Signal]) -> set[str]:

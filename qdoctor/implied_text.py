@@ -102,6 +102,10 @@ def _torch_cuda(facts: Facts, said: str) -> Facts:
     return msgspec.structs.replace(facts, torch_cuda=f"{said[:-1]}.{said[-1]}")
 
 
+def _torch_cuda_dotted(facts: Facts, said: str) -> Facts:
+    return msgspec.structs.replace(facts, torch_cuda=said)
+
+
 def _driver_cuda(facts: Facts, said: str) -> Facts:
     """Read what the CUDA runtime calls a driver's version: 11070 is 11.7 (cudaDriverGetVersion)."""
     cuda = f"{int(said) // 1000}.{int(said) % 1000 // 10}"
@@ -125,6 +129,7 @@ def _sm(facts: Facts, said: str) -> Facts:
 
 _FILLS: dict[str, tuple[str, Callable[[Facts, str], Facts]]] = {
     "cuda": ("torch_cuda", _torch_cuda),
+    "cuda_dotted": ("torch_cuda", _torch_cuda_dotted),
     "driver_cuda": ("driver_cuda", _driver_cuda),
     "os": ("os", _os),
     "sm": ("gpus", _sm),

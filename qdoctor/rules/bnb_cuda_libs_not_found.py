@@ -26,16 +26,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import bnb_libs_found
+from qdoctor.layers import bnb_has_cuda_binary, bnb_libs_found
 from qdoctor.model import Finding, Fix
+from qdoctor.released import fits
 from qdoctor.rules.affected import needing, resting_on
+from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import Suspicion, rule, suspect
 from qdoctor.rules.observed import what_happened
-from qdoctor.rules.torch_builds import offers
+from qdoctor.rules.torch_builds import offers, with_a_torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.machine import Machine
     from qdoctor.model import Observation
     from qdoctor.rules.case import Case
 
@@ -81,7 +84,24 @@ def _fixes(case: Case) -> list[Fix]:
     name = "LD_LIBRARY_PATH"
     why = "it must name the folder of these libraries: a toolkit's lib64, or the nvidia packages'"
     path = Fix(action="set-env", name=name, why=why, verify=_PROBE)
-    return [*offers(case, "the build brings these libraries along", verify=_PROBE), path]
+    builds = offers(case, "the build brings these libraries along", verify=_PROBE)
+    return [*_own_search_ended(case), *builds, path]
+
+
+def _own_search_ended(case: Case) -> list[Fix]:
+    """Offer a bitsandbytes that takes the libraries that torch loaded, where its text is older."""
+    texts = [one.signature for one in case.signals_of(NAME)]
+    if not set(texts) & {"bnb-setup-failed", "bnb-setup-no-driver"}:
+        return []
+    why = "from this release on it looks for no CUDA libraries: it takes those of torch"
+    row = case.matrix.table("bnb_binaries")["by_torch"]
+
+    def by_torch(machine: Machine) -> bool:
+        version = machine.bitsandbytes.value or ""
+        return fits(case.matrix, BNB, version, row["spec"]) is True
+
+    told = with_a_torch(case)
+    return serving(told, [bnb_has_cuda_binary], why, verify=_PROBE, also=by_torch)
 
 
 RULE = rule(NAME, __doc__, find, symptom_of=("torch-cpu-only", "bnb-cuda-binary-missing"))

@@ -22,19 +22,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import bnb_binary_has_sm, bnb_ships_here
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import installed_anew, serving, settled
 from qdoctor.rules.case import rule, suspect
-from qdoctor.rules.torch_builds import offers
+from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.torch_builds import offers, with_a_torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "bnb-no-sm-binary"
+_OF_ROCM = "hip-device-function"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -51,17 +52,27 @@ def find(case: Case) -> Iterator[Finding]:
         title=f"bitsandbytes {case.machine.bitsandbytes.value or '?'} holds no kernels for SM "
         f"{case.machine.sm.value or '?'}",
         because=suspicion.because,
-        fixes=releases + builds,
+        fixes=[*releases, *builds, *_elsewhere(case)],
         affects=needing(case, "bnb_binary_has_sm"),
         undecided=suspicion.undecided,
     )
 
 
+def _elsewhere(case: Case) -> list[Fix]:
+    """Offer what no release does: a build for this GPU; AMD's runtime can take it for another."""
+    fixes = [by_hand("rebuild", "built from source for this GPU it serves it", verify=NAME)]
+    text = any(one.signature == _OF_ROCM for one in case.signals_of(NAME))
+    gpu = case.machine.gpu
+    if text or (gpu is not None and gpu.vendor == "amd"):
+        why = "AMD's runtime then takes the GPU for one that the library was built for (10.3.0 ...)"
+        fixes.append(Fix(action="set-env", name="HSA_OVERRIDE_GFX_VERSION", why=why, verify=NAME))
+    return fixes
+
+
 def _releases(case: Case) -> list[Fix]:
     """Offer a release whose library serves the GPU; for an unknown build any released wheel."""
-    offered = serving(
-        case, [bnb_binary_has_sm], "its library holds kernels for this GPU", verify=NAME
-    )
+    why = "its library holds kernels for this GPU"
+    offered = serving(with_a_torch(case), [bnb_binary_has_sm], why, verify=NAME)
     if case.machine.bitsandbytes.value is not None:
         return offered
     why = "the released wheels hold kernels for every GPU that they name"

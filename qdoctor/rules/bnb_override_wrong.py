@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Because, Finding
 from qdoctor.rules.affected import needing
-from qdoctor.rules.case import rule
+from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.remedies import unset
 
 if TYPE_CHECKING:
@@ -37,16 +37,18 @@ _VARIABLE = "BNB_CUDA_VERSION"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report an override that names another library than the one for torch's CUDA version."""
-    value = (case.machine.facts.env or {}).get(_VARIABLE)
+    told = case.said(NAME, "override") or _requested(case)
+    value = (case.machine.facts.env or {}).get(_VARIABLE) or told
     if not value or not _suspicious(case, value):
         return
     cuda = case.machine.torch_cuda.value
     text = f"{_VARIABLE} is {value}" + (f"; torch is built for CUDA {cuda}" if cuda else "")
+    where = "the error text" if value == told else f"facts: env.{_VARIABLE}"
     yield Finding(
         rule=NAME,
         severity="warning",
         title=f"{_VARIABLE}={value} chooses another library than torch's CUDA version would",
-        because=[Because(text, f"facts: env.{_VARIABLE}", "inspected")],
+        because=[Because(text, where, "inspected"), *map(quoted, case.signals_of(NAME)[:1])],
         fixes=[unset(_VARIABLE, "bitsandbytes then chooses by torch's CUDA version", verify=NAME)],
         affects=needing(case, "bnb_has_cuda_binary"),
     )
@@ -56,7 +58,16 @@ def _suspicious(case: Case, value: str) -> bool:
     """Say whether the override differs from torch's CUDA version, or an error text points at it."""
     cuda = case.machine.torch_cuda.value
     differs = bool(cuda) and value != (cuda or "").replace(".", "")
-    return differs or bool(case.signals_of(NAME))
+    return differs or any(NAME not in one.confirmed for one in case.signals_of(NAME))
+
+
+def _requested(case: Case) -> str | None:
+    """Return the override where a text asks for another CUDA version than torch's."""
+    for one in case.signals_of(NAME):
+        asked, own = one.said.get("requested"), one.said.get("cuda_dotted")
+        if asked and own and asked != own:
+            return asked.replace(".", "")
+    return None
 
 
 RULE = rule(NAME, __doc__, find)

@@ -2,8 +2,8 @@
 
 ## What it finds
 An error text that names what this torch does not have yet (`module 'torch' has no attribute
-'int1'`, `No module named 'torch.nn.attention'`), or a bitsandbytes whose own requirement excludes
-the installed torch.
+'int1'`, `No module named 'torch.nn.attention'`) or the release that it asks for, or a
+bitsandbytes whose own requirement excludes the installed torch.
 
 ## Why it hurts
 The package calls what is not there: importing it or its first call fails.
@@ -25,15 +25,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import bnb_accepts_torch
+from qdoctor.model import Finding
+from qdoctor.released import parsed
 from qdoctor.rules.bnb_releases import serving
-from qdoctor.rules.case import rule
+from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
+from qdoctor.rules.packages_in_text import blamed, older
+from qdoctor.rules.torch_index import moved_torch
 from qdoctor.rules.torch_names import finding, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Finding, Fix
+    from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "package-needs-newer-torch"
@@ -44,7 +48,29 @@ def find(case: Case) -> Iterator[Finding]:
     for signal, known, state in told(case, NAME):
         if state != "too-new" and not (state == "present" and known.came is None):
             yield finding(case, NAME, signal, known, state)
+    yield from _stated(case)
     yield from (one for one in _OF_BNB.find(case) if one.undecided is None)
+
+
+def _stated(case: Case) -> Iterator[Finding]:
+    """Report the release that a text asks for itself, where the installed one is older."""
+    torch = case.machine.torch
+    for signal in case.signals_of(NAME):
+        said = signal.said.get("torch_needed") or signal.said.get("torch_needed2")
+        wanted, own = parsed(said), parsed(torch.value)
+        if wanted is None or (own is not None and own >= wanted):
+            continue
+        asks = blamed(case, signal, "torch") or "a package"
+        why = f"{asks} asks for torch {wanted} or newer"
+        newer = moved_torch(case, "upgrade", f">={wanted}", why, verify=NAME)
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title=why,
+            because=[quoted(signal), *([torch.because] if torch.because else [])],
+            fixes=[newer, *older(case, blamed(case, signal, "torch"), why, verify=NAME)],
+            undecided=None if own else "which torch is installed",
+        )
 
 
 def _title(case: Case) -> str:

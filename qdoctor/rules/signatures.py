@@ -66,6 +66,7 @@ def _matches(row: dict[str, Any], sources: dict[str, str], text: str) -> Iterato
             said={name: said for name, said in match.groupdict().items() if said},
             printed_by=row.get("printed_by", {}),
             asked_by=callers(text, match.end()),
+            confirmed=tuple(row.get("confirmed", ())),
         )
 
 

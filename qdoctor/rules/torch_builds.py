@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from qdoctor.layers import (
     driver_serves_torch,
     torch_fits_libc,
@@ -13,7 +15,7 @@ from qdoctor.layers import (
 )
 from qdoctor.released import parsed, release
 from qdoctor.rules.remedies import torch_build
-from qdoctor.rules.what_if import all_yes, nearest, runs, with_package
+from qdoctor.rules.what_if import all_yes, nearest, runs, with_os, with_package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +47,24 @@ def offers(case: Case, why: str, *, verify: str, also: Sequence[Layer] = ()) -> 
         if same:
             return [torch_build(f"=={own}", same[-1], why, verify=verify)]
     return _other_release(case, version, why, verify, also)
+
+
+def with_a_torch(case: Case) -> Case:
+    """Return the case with the newest torch that serves its GPU, where torch is not known.
+
+    Its system is taken to be Linux where that is not known either.
+    """
+    machine = case.machine
+    if machine.torch_cuda.value is not None or machine.torch.value is not None:
+        return case
+    machine = machine if machine.os.value else with_os(machine, case.matrix, "linux")
+    told = msgspec.structs.replace(case, machine=machine, answers={})
+    for torch in reversed([str(one) for one in case.matrix.versions("torch")]):
+        for tag in reversed(tags_of(told, torch)):
+            if _works(told, torch, tag, ()):
+                ready = with_package(machine, case.matrix, "torch", f"{torch}+{tag}")
+                return msgspec.structs.replace(told, machine=ready)
+    return case
 
 
 def never_has_cuda(case: Case) -> bool:

@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.model import Fix
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Signal
 
 NAME = "triton-missing-for-python"
+TO_INSTALL = "no-triton-to-install"
+"""The row of signatures that says that an installer found none."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -58,6 +60,50 @@ def find(case: Case) -> Iterator[Finding]:
             ],
             fixes=[*_newer_torch(case), _other_python(case)],
         )
+        return
+    for signal in texts:
+        yield from _not_compiled_for(case, signal)
+        yield from _not_to_be_had(case, signal)
+
+
+def _not_compiled_for(case: Case, signal: Signal) -> Iterator[Finding]:
+    """Report a torch whose compiler refuses this Python, as its text says (table)."""
+    since = signal.said.get("python_from")
+    python = case.machine.python.value or since
+    if since is None or python is None:
+        return
+    short = ".".join(python.split(".")[:2])
+    served: dict[str, str] = case.matrix.table("torch_compiler")["pythons"]["since"]
+    torch = served.get(short)
+    why = f"its compiler serves Python {short}"
+    newer = [moved_torch(case, "upgrade", f">={torch}", why, verify=NAME)] if torch else []
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title=f"torch.compile of this torch is not made for Python {since} or newer",
+        because=[quoted(signal)],
+        fixes=[*newer, by_hand("use-python", f"a Python before {since} is served")],
+    )
+
+
+def _not_to_be_had(case: Case, signal: Signal) -> Iterator[Finding]:
+    """Report a triton that an installer does not find for this Python."""
+    wanted = signal.said.get("wanted")
+    if signal.signature != TO_INSTALL or case.machine.os.value not in {None, "linux"}:
+        return
+    version = (wanted or "").removeprefix("==")
+    machine = with_package(case.machine, case.matrix, "triton", version) if version else None
+    answer = triton_fits_python(machine, case.matrix).value if machine else "unknown"
+    if answer == "yes":
+        return
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title=f"there is no triton {version} for this Python".replace("  ", " "),
+        because=[quoted(signal)],
+        fixes=[*_newer_torch(case), by_hand("use-python", "triton has wheels for other Pythons")],
+        undecided=None if answer == "no" else case.machine.python.reason or "the Python version",
+    )
 
 
 def left_out(case: Case) -> bool:

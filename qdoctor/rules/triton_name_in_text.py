@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qdoctor.layers import triton_matches_pin
 from qdoctor.layers.triton_names import has_name, rule_of
 from qdoctor.layers.triton_uses import TOO_OLD
 from qdoctor.model import Finding
@@ -59,15 +60,23 @@ def in_text(case: Case, rule: str) -> Iterator[Finding]:
     """Report each text whose missing name is the problem ``rule``, whatever code asks for it."""
     for signal in case.signals_of(rule):
         name = name_in(signal)
-        if name is None or asked_by_torch(signal) or problem(case, name) != rule:
+        if name is None or asked_by_torch(case, signal, name) or problem(case, name) != rule:
             continue
         if rule == TOO_OLD or not asked_by_bnb(case, signal, name):
             yield _finding(case, rule, signal, history(case, name))
 
 
-def asked_by_torch(signal: Signal) -> bool:
-    """Say whether torch's own code asks, by the traceback."""
-    return asker(signal, "triton") == "torch"
+def asked_by_torch(case: Case, signal: Signal, name: str) -> bool:
+    """Say whether torch's own code asks: by the traceback, else where its pin is broken.
+
+    Of what lies inside triton torch's compiler uses most, other code hardly anything.
+    """
+    asks = asker(signal, "triton")
+    if asks is not None or case.ask(triton_matches_pin).value != "no":
+        return asks == "torch"
+    internals: list[str] = case.matrix.table("name_askers")["internals"]["of_torch"]
+    known = "torch" in dict(known_askers(case, name))
+    return known or name.startswith(tuple(internals))
 
 
 def asked_by_bnb(case: Case, signal: Signal, name: str) -> bool:

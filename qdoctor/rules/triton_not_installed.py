@@ -26,7 +26,7 @@ from qdoctor.model import Finding
 from qdoctor.released import fact, parsed
 from qdoctor.rules.case import accused, rule
 from qdoctor.rules.remedies import by_hand, pip
-from qdoctor.rules.triton_missing_for_python import left_out
+from qdoctor.rules.triton_missing_for_python import TO_INSTALL, left_out
 from qdoctor.rules.triton_releases import WINDOWS, distribution
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ _STATED = ("triton", "pytorch-triton", WINDOWS)
 def find(case: Case) -> Iterator[Finding]:
     """Report that triton is missing, where a text says so and no other reason is known."""
     told = accused(case, NAME, "which triton the program finds is not known")
-    if told is None or left_out(case):
+    elsewhere = case.machine.os.value in {None, "linux"}
+    texts = [
+        one for one in case.signals_of(NAME) if not (elsewhere and one.signature == TO_INSTALL)
+    ]
+    if told is None or not texts or left_out(case):
         return
     there = any((case.machine.facts.packages or {}).get(name) for name in _STATED)
     yield Finding(

@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, triton_matches_pin
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Fix
 from qdoctor.released import parsed, release
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.packages_in_text import without_asking
@@ -36,7 +36,7 @@ from qdoctor.rules.triton_releases import WINDOWS, distribution, has_before, his
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Action, Fix
+    from qdoctor.model import Action
     from qdoctor.rules.case import Case
 
 NAME = "triton-pin-mismatch"
@@ -72,7 +72,7 @@ def _matches(case: Case) -> Answer:
 def _fixes(case: Case) -> list[Fix]:
     pin, why = _wanted(case)
     if pin is None:
-        return _matching_torch(case) or _by_the_name(case)
+        return _matching_torch(case) or _by_the_name(case) or [_pinned_one(case)]
     package, action = distribution(case.machine), _action(case, pin)
     if package == WINDOWS:
         pin = f"=={pin.removeprefix('==').rpartition('.')[0]}.*"
@@ -102,6 +102,18 @@ def _by_the_name(case: Case) -> list[Fix]:
         why = f"from this release on torch does not need {known.name}"
         fixes.append(moved_torch(case, "upgrade", f">={without}", why, verify=NAME))
     return fixes
+
+
+def _pinned_one(case: Case) -> Fix:
+    """Offer what torch itself requires, where no version is known."""
+    return Fix(
+        action="install-matching",
+        package=distribution(case.machine),
+        why="every torch requires exactly one triton: installing torch anew brings it along",
+        command="python -m pip install --force-reinstall torch",
+        applicability="unsafe",
+        verify=NAME,
+    )
 
 
 def _wanted(case: Case) -> tuple[str | None, str]:

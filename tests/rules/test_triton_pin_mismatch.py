@@ -67,5 +67,8 @@ def test_without_versions_the_name_says_which_triton_and_which_torch(ask: Ask) -
     ]
 
 
-def test_without_versions_and_name_nothing_is_offered(ask: Ask) -> None:
-    assert ask("h100", error=HOOK, packages=UNKNOWN, torch_cuda=None)[NAME].fixes == []
+def test_without_versions_and_name_the_one_of_torch_is_offered(ask: Ask) -> None:
+    fixes = ask("h100", error=HOOK, packages=UNKNOWN, torch_cuda=None)[NAME].fixes
+    assert [(fix.action, fix.package, fix.spec) for fix in fixes] == [
+        ("install-matching", "triton", None)
+    ]

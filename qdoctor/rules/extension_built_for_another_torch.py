@@ -1,0 +1,87 @@
+"""A compiled extension was built against another torch than the one that is installed.
+
+## What it finds
+A text in which an extension misses a symbol of torch, registers no operators, or says which torch
+it was built for: flash-attn, xformers, torchvision, kernels of one's own.
+
+## Why it hurts
+C++ symbols of torch change with every release: the extension cannot be loaded, or leaves its
+operators out.
+
+## How we know
+The text says so. The symbols name torch's own namespaces.
+
+## Fix
+Install the build of the extension that is made for this torch, or build it anew against it; or the
+torch that it was built for.
+
+## When to ignore
+If the extension is not used: a program often only asks whether it is there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qdoctor.model import Finding, Fix
+from qdoctor.released import parsed
+from qdoctor.rules.case import quoted, rule
+from qdoctor.rules.packages_in_text import asker
+from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.torch_index import moved_torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case, Signal
+
+NAME = "extension-built-for-another-torch"
+_XFORMERS = "xformers-beside-cpu-torch"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report each text of an extension that does not go with this torch."""
+    for signal in case.signals_of(NAME):
+        built, torch = signal.said.get("built_for"), case.machine.torch
+        if built and parsed(built) == parsed((torch.value or "").partition("+")[0]):
+            continue  # built for this release: what is wrong is something else
+        package = _package(case, signal)
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title=f"{package or 'an extension'} was built for "
+            f"{f'torch {built}' if built else 'another torch'}"
+            f"{f', installed is {torch.value}' if torch.value else ''}",
+            because=[quoted(signal), *([torch.because] if torch.because else [])],
+            fixes=list(_fixes(case, package, built)),
+        )
+
+
+def _package(case: Case, signal: Signal) -> str | None:
+    """Name the distribution of the extension: as the text does, else whose code loaded it."""
+    said = (signal.said.get("extension"), signal.said.get("extension2"), asker(signal, "torch"))
+    rows: dict[str, dict[str, str]] = case.matrix.table("python_modules")["rows"]
+    known = [rows[module]["package"] for module in said if module in rows]
+    if not known and signal.signature == _XFORMERS:
+        return "xformers"
+    return known[0] if known else asker(signal, "torch")
+
+
+def _fixes(case: Case, package: str | None, built: str | None) -> Iterator[Fix]:
+    why = "the build that is made for this torch, its CUDA version and this Python"
+    whose = package or ""
+    yield Fix(
+        action="reinstall",
+        package=package,
+        why=why,
+        command=f"python -m pip install --force-reinstall --no-deps --no-cache-dir {whose}"
+        if package
+        else None,
+        verify=NAME,
+    )
+    yield by_hand("rebuild", "built from source against this torch it fits", verify=NAME)
+    if built:
+        yield moved_torch(case, "install", f"=={built}", f"{whose} was built for it", verify=NAME)
+
+
+RULE = rule(NAME, __doc__, find)

@@ -1,0 +1,47 @@
+"""extension-built-for-another-torch: what was compiled against another torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "extension-built-for-another-torch"
+XFORMERS = (
+    "WARNING[XFORMERS]: xFormers can't load C++/CUDA extensions. xFormers was built for:\n"
+    "    PyTorch 2.1.2+cu121 with CUDA 1201 (you have {torch})\n"
+    "    Python  3.10.13 (you have 3.10.12)"
+)
+SYMBOL = (
+    'File "/x/lib/python3.10/site-packages/flash_attn/flash_attn_interface.py", line 10\n'
+    "ImportError: /x/flash_attn_2_cuda.cpython-310-x86_64-linux-gnu.so: undefined symbol: "
+    "_ZN3c104cuda9SetDeviceEi"
+)
+
+
+def test_the_extension_of_another_release_is_named(ask: Ask) -> None:
+    error = XFORMERS.format(torch="2.2.0+cu121")
+    found = ask("h100", error=error, packages={"torch": "2.2.0+cu121", "triton": "2.2.0"})[NAME]
+    assert found.explains_error
+    assert "2.1.2" in found.title
+    assert found.fixes[0].package == "xformers"
+    assert found.fixes[-1].spec == "==2.1.2"
+
+
+def test_a_cpu_build_of_the_same_release_is_another_problem(ask: Ask) -> None:
+    packages = {"torch": "2.1.2+cpu", "triton": None}
+    error = XFORMERS.format(torch="2.1.2+cpu")
+    found = ask("h100", error=error, packages=packages, torch_cuda=None)
+    assert NAME not in found
+    assert next(iter(found)) == "torch-cpu-only"
+
+
+def test_a_missing_symbol_of_torch_blames_what_asked_for_it(ask: Ask) -> None:
+    found = ask("h100", error=SYMBOL)[NAME]
+    assert found.fixes[0].package == "flash-attn"
+
+
+def test_is_silent_without_a_text(ask: Ask) -> None:
+    assert NAME not in ask("h100")
