@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from enum import Enum
 from functools import partial
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
@@ -98,11 +99,30 @@ def _by_configuration(way: Way) -> Optional[Recipe]:
     if quantize is None or way is None:
         return None
     make, arguments = way
-    config = make(**arguments)
+    config = make(**dict(arguments, **_own_settings(make)))
     told = ", ".join("{}={}".format(name, _told(value)) for name, value in arguments.items())
     name = getattr(make, "__name__", str(make)) + ("({})".format(told) if told else "")
     words = "{}: quantize_ with {}".format(release(), name)
-    return Recipe(words, config, lambda model: quantize(model, config))
+    return Recipe(words, config, partial(_quantized, quantize, config))
+
+
+def _own_settings(make: Callable[..., Any]) -> Dict[str, Any]:
+    """Keep torch's compiler as its user set it up: by default torchao changes it for everybody."""
+    known = inspect.signature(make).parameters
+    return {"set_inductor_config": False} if "set_inductor_config" in known else {}
+
+
+def _quantized(quantize: Callable[..., Any], config: Any, model: Any) -> None:
+    """Quantize a model in place, leaving float32 products as exact as they were.
+
+    Some releases lower torch's precision of them for the whole process.
+    """
+    torch = importlib.import_module("torch")
+    before = torch.get_float32_matmul_precision()
+    try:
+        quantize(model, config)
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _told(value: Any) -> str:
