@@ -85,7 +85,7 @@ def test_int8_comes_back_as_any_floating_type(device: Any) -> None:
 # What looks on
 
 
-class _Mode(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[misc]
+class _Mode(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[misc, name-defined]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
         return func(*args, **(kwargs or {}))
@@ -107,7 +107,7 @@ def test_whatever_looks_on_sees_operators() -> None:
         said.append(quantizing.eager(x))
         return x * 1.0
 
-    class Wrapped(torch.Tensor):  # type: ignore[misc]
+    class Wrapped(torch.Tensor):  # type: ignore[misc, name-defined]
         pass
 
     function(x.as_subclass(Wrapped))
@@ -131,7 +131,7 @@ def test_a_compiler_sees_operators() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about torch
         torch._dynamo.reset()
-    names = []
+    names: list[str] = []
 
     def kept(graph: Any, _inputs: Any) -> Any:
         names.extend(str(node.target) for node in graph.graph.nodes)
