@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _OPERATION_SECONDS = 30.0
 _BEAT_SECONDS = 1.0
 _POLL_SECONDS = (0.01, 0.25)
+_UNTOLD_SECONDS = 300.0
 _PREFIX = "qdoctor"
 
 
@@ -161,6 +162,13 @@ def board_of(group: Any) -> tuple[Any, int, int, float]:  # noqa: ANN401 - a Pro
     store = found[1] if found else None
     if store is None:
         raise BadInput("group: it has no key-value store (MPI?), which agreeing needs")
-    seconds = getattr(store, "timeout", None)
-    bound = seconds.total_seconds() if seconds is not None else 300.0
-    return store, rank, module.get_world_size(group), bound
+    return store, rank, module.get_world_size(group), _timeout(group, store)
+
+
+def _timeout(group: Any, store: Any) -> float:  # noqa: ANN401
+    """Return the shorter of the store's timeout and the group's own, as far as torch tells them."""
+    told = [getattr(store, "timeout", None)]
+    for device in getattr(group, "_device_types", ()):
+        options = getattr(group._get_backend(device), "options", None)  # noqa: SLF001 - likewise
+        told.append(getattr(options, "_timeout", None))
+    return min((one.total_seconds() for one in told if one is not None), default=_UNTOLD_SECONDS)

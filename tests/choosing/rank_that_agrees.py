@@ -1,0 +1,117 @@
+"""One rank of a gloo group: agrees, and writes what it got. Started by test_agreement.py.
+
+Arguments: rank, size, rendezvous file, output file, and what is to happen as JSON: ``kinds`` (what
+device each rank pretends to have), ``speed`` (of the int8 candidate there), ``dies`` (the rank that
+is killed while it finds the answer, or before it asks), ``raises``, ``late``, ``require``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch.distributed as dist  # noqa: TID253 - this one is the user of torch
+
+from qdoctor.choosing import agreement
+from qdoctor.choosing.request import Request
+from qdoctor.choosing.stored import Kept
+from qdoctor.model import Candidate, SelectedFor, Selection, Timed
+
+
+def cell(milliseconds: float, error: float, size: float) -> Timed:
+    return Timed(
+        rows=4096,
+        depth=1024,
+        columns=4096,
+        milliseconds=milliseconds,
+        p10=milliseconds * 0.99,
+        p90=milliseconds * 1.01,
+        rel_error=error,
+        weight_bytes_per_param=size,
+        repetitions=50,
+    )
+
+
+def candidate(name: str, usable: str, one: Timed | None) -> Candidate:
+    return msgspec.convert(
+        {
+            "backend": name,
+            "usable": usable,
+            "reason": f"{name} was looked at",
+            "shapes": [] if one is None else [msgspec.to_builtins(one)],
+        },
+        Candidate,
+    )
+
+
+def selection(request: Request, device: str, speed: float, nf4: str) -> Selection:
+    """What a device of that name would have measured; half takes 1 ms there."""
+    return Selection(
+        asked=request.asked(),
+        selected="bnb-int8" if speed > 1 else "half",
+        reason="made up",
+        device=SelectedFor(device, "9.0"),
+        measured=True,
+        seconds=1.0,
+        candidates=[
+            candidate("half", "yes", cell(1.0, 0.0017, 2.0)),
+            candidate("bnb-int8", "yes", cell(1 / speed, 0.012, 1.0)),
+            candidate("bnb-nf4", nf4, cell(1.1, 0.04, 0.56) if nf4 == "yes" else None),
+        ],
+    )
+
+
+def main() -> None:
+    rank, size = int(sys.argv[1]), int(sys.argv[2])
+    plan: dict[str, Any] = json.loads(sys.argv[5])
+    timeout = timedelta(seconds=plan.get("timeout", 60))
+    store = dist.FileStore(sys.argv[3], size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timeout)
+    device = plan["kinds"][rank]
+
+    def answer(request: Request, _: object) -> Kept:
+        Path(f"{sys.argv[4]}.found").write_text(device, encoding="utf-8")
+        if plan.get("dies") == rank:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if plan.get("raises") == rank:
+            raise OSError("the disk is on fire")
+        time.sleep(plan.get("takes", 0.2))
+        made = selection(request, device, *plan.get("found", {}).get(device, (2.0, "yes")))
+        return Kept(made.selected, msgspec.json.encode(made))
+
+    def ask() -> Request:
+        if plan.get("confused") == rank:
+            return Request("latancy")
+        return Request(plan.get("objectives", ["latency"] * size)[rank])
+
+    if plan.get("absent") == rank:
+        os.kill(os.getpid(), signal.SIGKILL)
+    agreement.SILENT_SECONDS = plan.get("silent", 20.0)
+    for number in range(plan.get("rounds", 1)):
+        began = time.monotonic()
+        try:
+            kept = agreement.agreed(
+                dist.group.WORLD,
+                ask,
+                os.environ,
+                require=plan.get("require"),
+                answer=answer,
+                kind=lambda *_: device,
+            )
+            told = {"selected": kept.selected, "body": json.loads(kept.body)}
+        except Exception as error:  # noqa: BLE001 - what it is, is what is tested
+            told = {"error": type(error).__name__, "text": str(error)}
+        told["seconds"] = time.monotonic() - began
+        Path(f"{sys.argv[4]}.{number}").write_text(json.dumps(told), encoding="utf-8")
+    os._exit(0)  # a group with a dead member cannot be destroyed
+
+
+if __name__ == "__main__":
+    main()
