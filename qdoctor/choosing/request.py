@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 
 TYPE_CHECKING = False  # as typing's, without the cost of importing typing
@@ -125,8 +124,8 @@ def _positive(value: float, what: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf:
+        number = 0.0
+    if not 0 < number < float("inf"):
         _refuse(f"{what} {value!r}: a number above 0 is meant")
     return number
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import stat
 import time
-import zlib
 
 from qdoctor import cache
 from qdoctor.choosing.notice import say_once
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 FOLDER = "selections"
 _FORMAT = b"qdoctor-selection-1"
+_PRIME = 2**61 - 31
 _LARGEST = 1 << 20  # bytes of one file
 _MOST = 128
 """Files that are kept, the latest written: a program asks one or two questions on each machine."""
@@ -55,8 +55,17 @@ class Kept:
 
 def place(text: str, environ: Mapping[str, str]) -> str:
     """Return the file for a key; the folder may not exist."""
-    name = f"{zlib.crc32(text.encode('utf-8', 'surrogateescape')):08x}"
+    name = f"{checksum(text.encode('utf-8', 'surrogateescape')):016x}"
     return os.path.join(cache.location(environ), FOLDER, name)
+
+
+def checksum(data: bytes) -> int:
+    """Return the bytes, read as one number, modulo a prime: any burst of 60 bits changes it.
+
+    Against damage, not against malice. The modules that have better ones are shared libraries,
+    whose loading takes longer than all else here.
+    """
+    return (int.from_bytes(data, "little") * 257 + len(data)) % _PRIME
 
 
 def read(path: str, text: str) -> Kept | None:
@@ -156,13 +165,13 @@ def _closed(text: str, kept: Kept) -> bytes:
     key = text.encode("utf-8", "surrogateescape")
     told = f"{kept.until:.0f} {kept.budget:g} {len(key)} {kept.selected or '-'}\n".encode()
     rest = told + key + kept.body
-    return b"%s %08x %d\n" % (_FORMAT, zlib.crc32(rest), len(rest)) + rest
+    return b"%s %016x %d\n" % (_FORMAT, checksum(rest), len(rest)) + rest
 
 
 def _opened(data: bytes) -> tuple[bytes, Kept] | None:
     """Return the key and the answer; None for anything that ``_closed`` did not write."""
     head, _, rest = data.partition(b"\n")
-    if head != b"%s %08x %d" % (_FORMAT, zlib.crc32(rest), len(rest)):
+    if head != b"%s %016x %d" % (_FORMAT, checksum(rest), len(rest)):
         return None
     told, _, after = rest.partition(b"\n")
     until, budget, length, selected = told.decode().split(" ")
