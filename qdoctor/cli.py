@@ -99,24 +99,31 @@ def check(format_: str, output: str | None, color: str, **asked: Any) -> int:  #
 @options.probe("full")
 @options.judging
 @options.output
-def select(
+def select(  # noqa: PLR0913, PLR0917 - click gives the options by name
     format_: str,
     output: str | None,
     color: str,
     shapes: tuple[str, ...],
     more_shapes: tuple[str, ...],
+    export: str | None,
     **asked: Any,  # noqa: ANN401
 ) -> int:
     """Measure the backends that work here, name the one to use, and why each other one loses."""
     from qdoctor.choosing import commanded
+    from qdoctor.model import to_plain
 
     words = [word for text in (*shapes, *more_shapes) for word in text.replace(",", " ").split()]
     chosen = {name: asked.pop(name) for name in _CHOOSING}
     command = commanded.command(_question(**asked), shape_words=words, **chosen)
-    if output is not None:
-        refuse_unwritable(Path(output))
+    for option, path in (("--output", output), ("--export", export)):
+        if path is not None:
+            refuse_unwritable(Path(path), option)
     with Progress(sys.stderr) as progress:
         report = commanded.answered(command, _stdin(), progress)
+    if export is not None:
+        from qdoctor.choosing.exported import export as write
+
+        write(to_plain(commanded.told(report)), export)
     _show(report, format_, output, color, view="select")
     return report.exit_code
 

@@ -155,6 +155,11 @@ choosing = _stacked(
     ),
     click.option("--refresh", is_flag=True, help="Measure anew, whatever is kept."),
     click.option(
+        "--export",
+        metavar="FILE",
+        help="Also write the selection there, for hosts that may not measure: QDOCTOR_SELECTION.",
+    ),
+    click.option(
         "--budget",
         "seconds",
         type=click.FloatRange(min=0, min_open=True),

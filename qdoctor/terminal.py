@@ -72,15 +72,15 @@ def write_file(text: str, path: Path) -> None:
         raise BadInput(f"--output {path}: cannot be written: {error.strerror}") from error
 
 
-def refuse_unwritable(path: Path) -> None:
+def refuse_unwritable(path: Path, option: str = "--output") -> None:
     """Raise ``BadInput`` for a file that could not be written, before any work is done for it."""
     folder = path.resolve().parent
     if path.is_dir():
-        raise BadInput(f"--output {path}: cannot be written: it is a folder")
+        raise BadInput(f"{option} {path}: cannot be written: it is a folder")
     if not folder.is_dir():
-        raise BadInput(f"--output {path}: cannot be written: there is no folder {folder}")
+        raise BadInput(f"{option} {path}: cannot be written: there is no folder {folder}")
     if not os.access(folder, os.W_OK) and not path.exists():
-        raise BadInput(f"--output {path}: cannot be written: no permission in {folder}")
+        raise BadInput(f"{option} {path}: cannot be written: no permission in {folder}")
 
 
 def emit(text: str, output: str | None) -> None:

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "selection": {"model", "matrix", "machine", "layers"},
     "choosing": {
         *("model", "process", "shipped", "matrix", "machine", "probes", "selection", "cache"),
-        *("doctor", "judging", "backends"),
+        *("doctor", "judging", "backends", "facts"),
     },
     "report": {"model"},
     "schema": {"model"},

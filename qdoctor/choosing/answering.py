@@ -68,6 +68,25 @@ def kept(request: Request, key: Key, environ: Mapping[str, str]) -> Kept | None:
     return found if found is not None and found.serves(request.budget) else None
 
 
+def keep(selection: Selection, request: Request, environ: Mapping[str, str]) -> Selection:
+    """Keep what was worked out for this process by other ways, and return it with its key.
+
+    What cannot be kept is said, and no error: the answer is there all the same.
+    """
+    import msgspec  # noqa: PLC0415 - it was loaded to work the answer out
+
+    from qdoctor.model import BadInput  # noqa: PLC0415
+
+    key = keys.key_of(request.text, request.device, environ)
+    found = _kept(selection, request, key)
+    try:
+        stored.made(environ)
+        stored.write(stored.place(key.text, environ), key.text, found, environ, replace=True)
+    except (OSError, BadInput) as error:
+        _say_unkept(error)
+    return msgspec.json.decode(found.body, type=type(selection))
+
+
 def forget() -> None:
     """Forget what this process was told."""
     _told.clear()

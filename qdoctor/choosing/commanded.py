@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from qdoctor import exit_code, local_data
-from qdoctor.choosing import shapes
+from qdoctor import doctor, exit_code, local_data
+from qdoctor.choosing import answering, shapes
+from qdoctor.choosing import key as keys
 from qdoctor.choosing.from_scratch import check, examined_and_chosen
-from qdoctor.model import Asked, BadInput, from_plain
+from qdoctor.choosing.request import Request
+from qdoctor.facts import find_target
+from qdoctor.model import Asked, BadInput, Selection, from_json, from_plain
 from qdoctor.question import Question, known_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
-    from qdoctor.model import Report, Selection
+    from qdoctor.model import Report
+
+KEPT = "kept from an earlier measurement of this very machine; --refresh measures anew"
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -80,19 +87,89 @@ def _names(given: Sequence[str]) -> list[str] | None:
 
 
 def answered(asked: Command, stdin: IO[bytes] | None, progress: Callable[[str], None]) -> Report:
-    """Examine, measure and decide; the report's exit code is that of this question."""
-    report = examined_and_chosen(
-        asked.asked, asked.question, stdin=stdin, progress=progress, environ=os.environ
+    """Examine, measure and decide; the report's exit code is that of this question.
+
+    An answer about the running interpreter is shared with ``select_backend``: one that is kept is
+    taken, unless ``--refresh`` asks for another, and a new one is kept.
+    """
+    environ = dict(os.environ)
+    request = _request(asked, environ)
+    known = None if request is None or asked.refresh else _known(request, environ)
+    if known is not None:
+        question = msgspec.structs.replace(asked.question, probe="none")
+        report = doctor.examine(question, stdin=stdin, progress=progress, environ=environ)
+        selection = msgspec.structs.replace(known, notes=[*known.notes, KEPT])
+    else:
+        report = examined_and_chosen(
+            asked.asked, asked.question, stdin=stdin, progress=progress, environ=environ
+        )
+        selection = told(report)
+        if request is not None:
+            selection = answering.keep(selection, request, environ)
+        else:
+            selection = msgspec.structs.replace(selection, key=portable(report, selection))
+    return _ended(report, asked.require, selection)
+
+
+def _ended(report: Report, require: str | None, selection: Selection) -> Report:
+    if require is not None:
+        selection = required(selection, require)
+    failed = report.exit_code == exit_code.OUR_BUG
+    return msgspec.structs.replace(
+        report,
+        selection=selection,
+        selected=selection.selected,
+        exit_code=exit_code.OUR_BUG if failed else ending(selection, require),
     )
-    selection = report.selection
-    if selection is None:
+
+
+def told(report: Report) -> Selection:
+    """Return the selection of a report that was chosen from."""
+    if report.selection is None:
         raise AssertionError("a report that was chosen from has a selection")
-    if asked.require is not None:
-        selection = required(selection, asked.require)
-    report = msgspec.structs.replace(report, selection=selection, selected=selection.selected)
-    if report.exit_code == exit_code.OUR_BUG:
-        return report
-    return msgspec.structs.replace(report, exit_code=ending(selection, asked.require))
+    return report.selection
+
+
+def _request(asked: Command, environ: Mapping[str, str]) -> Request | None:
+    """Ask as ``select_backend`` does, where it is about the running interpreter as it is."""
+    question = asked.question
+    if question.facts_file or question.gpu or question.driver or question.probe != "full":
+        return None
+    python = Path(find_target(question.python, environ).python or "")
+    here = Path(sys.executable)
+    if python.parent != here.parent or python.resolve() != here.resolve():
+        return None
+    what = asked.asked
+    return Request(
+        what.objective,
+        max_error=what.max_error,
+        shapes=what.shapes,
+        device=what.device,
+        training=what.training,
+        allow=what.allow,
+        deny=what.deny,
+        measure=what.measure,
+        budget=what.budget_seconds,
+    )
+
+
+def _known(request: Request, environ: Mapping[str, str]) -> Selection | None:
+    key = keys.key_of(request.text, request.device, environ)
+    kept = answering.kept(request, key, environ)
+    return None if kept is None else from_json(kept.body, Selection, "the kept selection")
+
+
+def portable(report: Report, selection: Selection) -> dict[str, Any]:
+    """Say what a decision holds for, where it is carried to another host (see ``exported``)."""
+    facts = report.facts
+    packages = facts.packages or {}
+    return {
+        "qdoctor": selection.tool_version,
+        "python": ".".join(((facts.python and facts.python.version) or "").split(".")[:2]),
+        "packages": {name: packages.get(name, "") for name in keys.COMPARED},
+        "driver": (facts.driver and facts.driver.version) or "",
+        "device": selection.device.name or "",
+    }
 
 
 def required(selection: Selection, name: str) -> Selection:

@@ -44,7 +44,8 @@ class Figures(msgspec.Struct, frozen=True):
 
     ``ratio`` is its time over half's, the geometric mean over the shapes; where the shapes are a
     model's, which its counts tell, over its numbers of rows, each with the time of all layers.
-    ``total_ratio`` is that of the summed times, ``spread`` the mean of the shapes' relative
+    ``total_ratio`` is that of the summed times, ``device_ratio`` the geometric mean of what the
+    device itself takes, launching left out; ``spread`` the mean of the shapes' relative
     half-widths, which bounds that of a mean. Units: milliseconds, bytes a weight.
     """
 
@@ -52,6 +53,7 @@ class Figures(msgspec.Struct, frozen=True):
     ratio: float
     speedup: float
     total_ratio: float
+    device_ratio: float
     spread: float
     error: float
     bytes_per_weight: float
@@ -97,6 +99,7 @@ def figures(measured: Measured, backend: str) -> Figures | None:
         ratio=_of_model(own, times, base, weights) if measured.counts else geometric,
         speedup=1 / geometric,
         total_ratio=total,
+        device_ratio=_device_ratio(own, half, weights),
         spread=_mean([_spread(one) for one in own], weights),
         error=max(one.rel_error or 0.0 for one in own),
         bytes_per_weight=_bytes(own, weights),
@@ -131,6 +134,14 @@ def _of_model(
         before = sums.get(one.rows, (0.0, 0.0))
         sums[one.rows] = (before[0] + weight * mine, before[1] + weight * its)
     return math.exp(_mean([math.log(mine / its) for mine, its in sums.values()], [1] * len(sums)))
+
+
+def _device_ratio(own: Sequence[Timed], half: Sequence[Timed], weights: Sequence[int]) -> float:
+    pairs = [
+        (mine.device_milliseconds or mine.milliseconds, its.device_milliseconds or its.milliseconds)
+        for mine, its in zip(own, half, strict=True)
+    ]
+    return math.exp(_mean([math.log((mine or 1) / (its or 1)) for mine, its in pairs], weights))
 
 
 def _known(one: Timed) -> bool:

@@ -55,7 +55,7 @@ class Answer:
         self._path, self._shapes = control / "measured.json", shapes
         self.found: Dict[str, Any] = {
             "cells": [], "failed": {}, "broken": None, "culprit": None, "device": None,
-            "shapes_done": 0, "elapsed": 0.0, "done": False,
+            "shapes_done": 0, "elapsed": 0.0, "done": False, "preparing": {},
         }  # fmt: skip
         self._begun: Optional[float] = None
         self._of_shape: List[Dict[str, Any]] = []
@@ -169,6 +169,7 @@ class Session:
 
     def _prepared(self, timing: Any, bench: Any, kind: Any, linear: Any, at: int) -> Optional[Any]:
         self.now.say(kind.name, "being prepared")
+        begun = time.monotonic()
         try:
             left = kind.why_not(linear, training=self.request["training"])
             if left:
@@ -178,6 +179,9 @@ class Session:
         except Exception as error:  # noqa: BLE001 - whatever a backend raises is its result
             self._unknown(bench, at, kind.name, error)
             return None
+        finally:
+            took = round(time.monotonic() - begun, 3)
+            self.answer.found["preparing"].setdefault(kind.name, []).append(took)
 
     def _unknown(self, bench: Any, at: int, name: str, error: BaseException) -> None:
         """Say why a backend has no figures here; stop where it took the device with it."""

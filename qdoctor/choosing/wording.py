@@ -84,8 +84,16 @@ def lost(asked: Asked, name: str, winner: str | None, every: Mapping[str, Figure
     if asked.objective in {"latency", "accuracy"} and max(own.ratio, own.total_ratio) > 1.0:
         inside = own.least <= half.most
         doubt = ", a difference inside the spread" if inside else ""
-        return f"it ran at {own.speedup:.2g} times the speed of half: slower{doubt}"
+        return f"it ran at {own.speedup:.2g} times the speed of half: slower{doubt}{_kernels(own)}"
     return _against(asked, own, best, winner)
+
+
+def _kernels(own: Figures) -> str:
+    """Say so where launching is what makes a backend slow, which CUDA graphs would take away."""
+    if own.device_ratio > own.ratio * 0.8:
+        return ""
+    alone = 1 / own.device_ratio
+    return f"; launching takes the time: its kernels alone run at {alone:.2g} times the speed"
 
 
 def _against(asked: Asked, own: Figures, best: Figures, winner: str) -> str:
