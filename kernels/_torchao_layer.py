@@ -20,7 +20,8 @@ Shape = Tuple[int, int, int]
 class Held(NamedTuple):
     """What a layer is held to: shapes, the largest relative error, the calls that prove its path.
 
-    ``product`` names it in words (``an int8 product``); ``timed``: whether it is timed.
+    ``product`` names it in words (``an int8 product``); ``timed``: whether it is timed, and with
+    ``moved`` its weight is quantized on the CPU first, where that takes too much GPU memory.
     """
 
     product: str
@@ -28,6 +29,7 @@ class Held(NamedTuple):
     tolerance: float
     calls: Tuple[str, ...]
     timed: bool = True
+    moved: bool = False
 
 
 def recipe(name: str, device: str) -> Any:
@@ -69,7 +71,7 @@ def judged(
     times: Dict[str, float] = {}
     if held.timed:
         phase("timing on " + device)
-        times = _times(torch, quantize, device)
+        times = _times(torch, quantize, device, moved=held.moved)
     phase("asking torch what it called")
     calls = _beside("_traced").called(torch, again)
     for (named, seen), error in zip(calls.items(), errors):
@@ -121,14 +123,16 @@ def _one(
     return float((got.double() - wanted).norm() / wanted.norm()), lambda: model(x)
 
 
-def _times(torch: Any, quantize: Callable[[Any], Any], device: str) -> Dict[str, float]:
+def _times(
+    torch: Any, quantize: Callable[[Any], Any], device: str, *, moved: bool
+) -> Dict[str, float]:
     """Time the layer on the common product, as it is: not compiled."""
     api = _beside("_torch")
     shape = api.timed_shape(device)
     x, layer = _operands(torch, shape, device)
     weight = layer.weight[: api.CORNER[1]].clone()
     bias = layer.bias.clone()
-    model = _quantized(torch, quantize, layer)
+    model = _quantized(torch, quantize, layer.cpu() if moved else layer).to(device)
     in_float64 = lambda a, b: reference(a, b, bias[: b.shape[0]])  # noqa: E731 - it is passed on
     lost = api.corner_error(model(x), in_float64, x, weight)
     del weight, layer

@@ -14,6 +14,9 @@ import torch  # noqa: TID253 - runs in the user's process, on demand
 from qdoctor.backends.precision import autocast
 from qdoctor.backends.torchao_layers import TorchAo, like, recipes
 
+FEWEST_ROWS = 2
+"""torchao's scaled int8 product takes no single row: it wants a scale for each of several."""
+
 
 def kind() -> TorchAo:
     """Return the backend. Raises BackendUnavailable without a torchao that has int8."""
@@ -64,7 +67,11 @@ def _training_layer() -> Any:
         def forward(self, x: Any) -> Any:
             x = autocast(x)
             flat = x.reshape(-1, self.in_features).contiguous()
-            return super().forward(flat).to(x.dtype).view(*x.shape[:-1], self.out_features)
+            rows = flat.shape[0]
+            if rows < FEWEST_ROWS:
+                flat = torch.nn.functional.pad(flat, (0, 0, 0, FEWEST_ROWS - rows))
+            y = super().forward(flat)[:rows].to(x.dtype)
+            return y.view(*x.shape[:-1], self.out_features)
 
     return Int8TrainingLinear
 

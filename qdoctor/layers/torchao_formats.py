@@ -144,13 +144,25 @@ def _lacking(machine: Machine, matrix: Matrix, row: dict[str, Any]) -> Answer | 
     """Say that the GPU has no units for the product; None where it has, or that is not known."""
     sm = machine.sm.value or ""
     known = matrix.row("sm", sm)
+    who = f"{machine.gpu.name or 'this GPU'} (SM {sm})" if machine.gpu else f"SM {sm}"
+    if row["only_on"] is not None and known is not None and known.get(row["ability"]):
+        return _outside(matrix, row, who, sm)
     if row["ability"] is None or known is None or known.get(row["ability"]) is not False:
         return None
-    who = f"{machine.gpu.name or 'this GPU'} (SM {sm})" if machine.gpu else f"SM {sm}"
     text = f"{who} has no {row['units']}"
     if row["otherwise"]:
         text = f"{text}; {row['otherwise']}"
     return no(row["rule"], text, matrix.because_row("sm", sm, text), machine.sm.because)
+
+
+def _outside(matrix: Matrix, row: dict[str, Any], who: str, sm: str) -> Answer | None:
+    """Say that torch multiplies the format on other GPUs only, though this one has the units."""
+    if sm in row["only_on"]:
+        return None
+    text = f"torch multiplies {row['title'].split()[0]} on SM {' and '.join(row['only_on'])} only"
+    return no(
+        row["rule"], f"{text}; {who} is none", released.cited(matrix.table(_TABLE), row, text)
+    )
 
 
 def _refused(machine: Machine, matrix: Matrix, row: dict[str, Any]) -> Answer:

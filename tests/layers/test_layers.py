@@ -18,6 +18,7 @@ T4 = [{"index": 0, "name": "Tesla T4"}]
 H100 = [{"index": 0, "name": "NVIDIA H100 80GB HBM3"}]
 A100 = [{"index": 0, "name": "NVIDIA A100-SXM4-80GB"}]
 L4 = [{"index": 0, "name": "NVIDIA L4"}]
+RTX5090 = [{"index": 0, "name": "NVIDIA GeForce RTX 5090"}]
 B200 = [{"index": 0, "sm": "10.0", "vendor": "nvidia"}]
 GTX1660 = [{"index": 0, "name": "NVIDIA GeForce GTX 1660 Ti"}]
 P40 = [{"index": 0, "name": "Tesla P40"}]
@@ -287,7 +288,7 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("torchao_fp8_on_sm", "yes", None, ao("0.18.0", gpus=L4)),
     ("torchao_fp8_on_sm", "no", "fp8-needs-sm89", ao("0.18.0", gpus=A100)),
     ("torchao_fp8_on_sm", "no", "fp8-needs-sm89", ao("0.9.0", gpus=L4)),
-    ("torchao_fp8_on_sm", "unknown", None, ao("99.0", gpus=H100)),
+    ("torchao_fp8_on_sm", "unknown", None, ao("99.0", gpus=B200)),
     ("torchao_int4_on_sm", "yes", None, ao("0.18.0", gpus=A100)),
     ("torchao_int4_on_sm", "yes", None, ao("0.9.0", gpus=A100)),
     ("torchao_int4_on_sm", "no", None, ao("0.18.0", gpus=T4)),
@@ -309,6 +310,10 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("torchao_nvfp4_fits_torch", "no", None, ao("0.12.0", "2.13.0")),
     ("torchao_nvfp4_fits_torch", "unknown", None, ao("0.18.0", "2.9.0")),
     ("torchao_nvfp4_fits_torch", "no", None, ao("0.16.0", "2.7.1")),
+    ("torchao_mxfp4_on_sm", "no", None, ao("0.18.0", gpus=RTX5090)),
+    ("torchao_nvfp4_on_sm", "unknown", None, ao("0.18.0", gpus=RTX5090)),
+    ("torchao_fp8_fits_torch", "yes", None, ao("0.18.0")),
+    ("torchao_int4_fits_torch", "yes", None, ao("0.15.0")),
     ("torchao_fp8_on_cpu", "no", None, ao("0.18.0", "2.13.0")),
     ("torchao_fp8_on_cpu", "unknown", None, ao("99.0", "2.13.0")),
     ("torchao_int4_on_cpu", "yes", None, ao("0.18.0", "2.13.0+cpu")),
