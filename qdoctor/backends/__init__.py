@@ -41,6 +41,13 @@ def named(name: str) -> Kind:
         close = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.5)
         meant = f" (did you mean {close[0]!r}?)" if close else ""
         raise ValueError(f"qdoctor knows no backend {name!r}{meant}; it knows {', '.join(NAMES)}")
-    library("torch", backend=name, install="python -m pip install torch")
-    kind: Kind = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").kind()
+    torch = library("torch", backend=name, install="python -m pip install torch")
+    try:
+        module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    except AttributeError as error:  # each asks torch for what it needs as it is imported
+        raise BackendUnavailable(
+            f"{name}: torch {torch.__version__} lacks what it needs ({error}): "
+            "`python -m pip install -U torch`"
+        ) from error
+    kind: Kind = module.kind()
     return kind

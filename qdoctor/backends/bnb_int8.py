@@ -36,6 +36,14 @@ class BnbInt8(Kind):
     name = "bnb-int8"
     trainable = True
 
+    def why_not(self, linear: Any, *, training: bool = False) -> str:
+        """Refuse training, too, where its gradient is wrong (tried once).
+
+        On GPUs bitsandbytes 0.50.2 multiplies the rows' int8 gradient by the columns' scales.
+        """
+        reason = super().why_not(linear, training=training)
+        return reason or (failure(self, linear, training=True) if training else "")
+
     def refuses(self, linear: Any) -> str:
         """Refuse where the installed bitsandbytes fails on the layer's device (tried once)."""
         return failure(self, linear)

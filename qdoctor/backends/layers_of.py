@@ -92,9 +92,9 @@ def _overlapping(owned: list[tuple[str, Any]]) -> Iterator[tuple[Any, Any]]:
     """Pair tensors of one device whose addresses overlap. Not a common storage: files are one."""
     spans = sorted(
         (
-            (str(tensor.device), tensor.data_ptr(), tensor.data_ptr() + _extent(tensor), index)
-            for index, (_, tensor) in enumerate(owned)
-            if type(tensor.data) is torch.Tensor and not tensor.is_meta and tensor.numel()
+            (str(data.device), data.data_ptr(), data.data_ptr() + _extent(data), index)
+            for index, data in enumerate(tensor.data for _, tensor in owned)
+            if type(data) is torch.Tensor and not data.is_meta and data.numel()
         ),
     )
     last: tuple[str, int, int, int] | None = None

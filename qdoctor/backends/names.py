@@ -20,9 +20,9 @@ def listed(patterns: str | Iterable[str] | None, argument: str) -> tuple[str, ..
     if not isinstance(patterns, (str, Iterable)):
         raise TypeError(f"quantize_: {argument} is a list of module names, not {patterns!r}")
     given = (patterns,) if isinstance(patterns, str) else tuple(patterns)
-    strange = next((one for one in given if not isinstance(one, str) or not one), None)
-    if strange is not None:
-        raise TypeError(f"quantize_: {argument} is a list of module names, and {strange!r} is none")
+    for one in given:
+        if not isinstance(one, str) or not one:
+            raise TypeError(f"quantize_: {argument} is a list of module names; {one!r} is none")
     return given
 
 

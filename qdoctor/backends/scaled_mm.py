@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch  # noqa: TID253 - runs in the user's process, on demand
 from torch.autograd.function import once_differentiable  # noqa: TID253
+
+from qdoctor.nn.products import kernel
 
 UNIT = 16
 """What torch asks the inner and the outer size of the weight to be a multiple of."""
@@ -16,32 +18,55 @@ LARGEST = 448.0
 """The largest e4m3 number (OFP8, revision 1.0)."""
 
 
-def quantize(x: Any, *, rowwise: bool) -> tuple[Any, Any]:
-    """Quantize x (M x K, floating) to e4m3: (values, float32 scales, M x 1 or a scalar).
+def quantize(x: Any, *, rowwise: bool = True, width: int = 0) -> tuple[Any, Any]:
+    """Quantize x (M x K, floating) to e4m3: (values M x K, float32 scales, M x 1 or a scalar).
 
-    The largest magnitude, of each row or of all, becomes 448; zeros stay zeros. What is not finite
-    makes all that shares its scale not finite.
+    The largest magnitude, of each row or of all, becomes 448; zeros stay zeros. With a width larger
+    than K the values are filled up to it by zeros. What is not finite makes all that shares its
+    scale not finite.
     """
+    if rowwise and x.numel() and not _compiling() and _fused_on(x):
+        return kernel("_fp8_quantize").quantize_rows(x, max(width, x.shape[1]))  # type: ignore[no-any-return]
     dims = {"dim": 1, "keepdim": True} if rowwise else {}
     most = torch.linalg.vector_norm(x, ord=float("inf"), **dims).float()
     inverse = LARGEST / torch.where(most > 0.0, most, LARGEST)
     if x.dtype == torch.bfloat16:  # its range holds any inverse; the rounding goes into the scale
         inverse = inverse.bfloat16()
-    return (x * inverse).to(torch.float8_e4m3fn), inverse.float().reciprocal()
+    values = padded(x, width - x.shape[1]) * inverse
+    return values.to(torch.float8_e4m3fn), inverse.float().reciprocal()
 
 
 def padded(x: Any, columns: int) -> Any:
     """Append zeros to the last axis; without any, x itself (torch's own would copy it)."""
-    return torch.nn.functional.pad(x, (0, columns)) if columns else x
+    return torch.nn.functional.pad(x, (0, columns)) if columns > 0 else x
 
 
-def multiply(a: tuple[Any, Any], b: tuple[Any, Any], bias: Any, dtype: Any) -> Any:
-    """Multiply a (M x K) by b (N x K) transposed, add the bias: M x N of ``dtype``."""
-    scale_b = b[1].t() if b[1].dim() else b[1]
+class Way(NamedTuple):
+    """How a device multiplies: with a scale for each row of both, and in which dtype it answers."""
+
+    rowwise: bool
+    dtype: Any
+
+
+def multiply(x: Any, weight: tuple[Any, Any], bias: Any, way: Way) -> Any:
+    """Multiply x (M x K, floating) by a quantized weight (N x K) transposed and add the bias (N).
+
+    Returns M x N of ``way.dtype``. The weight has a scale a row, and may be wider than K. Where
+    the product takes one scale a side only, the weight's come in afterwards.
+    """
+    q, scale = weight
+    a, scale_a = quantize(x, rowwise=way.rowwise, width=q.shape[1])
+    if way.rowwise:
+        return _product(a, q, scale_a, scale.t(), bias, way.dtype)
+    y = _product(a, q, scale_a, torch.ones_like(scale_a), None, way.dtype) * scale.t()
+    return (y if bias is None else y + bias).to(way.dtype)
+
+
+def _product(a: Any, b: Any, scale_a: Any, scale_b: Any, bias: Any, dtype: Any) -> Any:  # noqa: PLR0913, PLR0917
     inside = None if bias is None or dtype == torch.float32 else bias.to(dtype)
     # fast accumulation sums in fewer bits than float32: far below what e4m3 loses already
     y = torch._scaled_mm(  # noqa: SLF001 - torch offers its fp8 product under this name
-        a[0], b[0].t(), scale_a=a[1], scale_b=scale_b, bias=inside, out_dtype=dtype,
+        a, b.t(), scale_a=scale_a, scale_b=scale_b, bias=inside, out_dtype=dtype,
         use_fast_accum=True,
     )  # fmt: skip
     y = y[0] if isinstance(y, tuple) else y  # older releases give (result, largest)
@@ -49,22 +74,16 @@ def multiply(a: tuple[Any, Any], b: tuple[Any, Any], bias: Any, dtype: Any) -> A
 
 
 class Product(torch.autograd.Function):
-    """``apply(x, weight_fp8, weight_scale, bias, columns, dtype)`` -> x times weight, plus bias.
-
-    x is M x K; the weight is filled up to whole 16s, ``columns`` is what counts of its rows.
-    """
+    """``apply(x, weight_fp8, weight_scale, bias, way)`` -> multiply's result, differentiable."""
 
     @staticmethod
     def forward(  # noqa: PLR0913, PLR0917 - autograd takes plain arguments
-        ctx: Any, x: Any, q: Any, scale: Any, bias: Any, columns: int, dtype: Any
+        ctx: Any, x: Any, q: Any, scale: Any, bias: Any, way: Way
     ) -> Any:
-        """Quantize x, multiply; M x columns of ``dtype``."""
+        """Return what multiply does; x is M x K."""
         ctx.save_for_backward(q, scale)
         ctx.given = (x.shape[1], x.dtype, None if bias is None else bias.dtype)
-        if bias is not None:
-            bias = padded(bias, q.shape[0] - columns)
-        quantized = quantize(padded(x, q.shape[1] - x.shape[1]), rowwise=bool(scale.dim()))
-        return multiply(quantized, (q, scale), bias, dtype)[:, :columns]
+        return multiply(x, (q, scale), bias, way)
 
     @staticmethod
     @once_differentiable
@@ -74,63 +93,96 @@ class Product(torch.autograd.Function):
         depth, dtype, bias_dtype = ctx.given
         grad_x = grad_bias = None
         if ctx.needs_input_grad[0]:
-            weight = (q.to(grad.dtype) * scale.to(grad.dtype))[: grad.shape[1], :depth]
+            weight = (q.to(grad.dtype) * scale.to(grad.dtype))[:, :depth]
             grad_x = (grad @ weight).to(dtype)
         if ctx.needs_input_grad[3]:
             grad_bias = grad.sum(0).to(bias_dtype)
-        return grad_x, None, None, grad_bias, None, None
+        return grad_x, None, None, grad_bias, None
 
 
-# What a device does
+# What a device does: tried once, then known
 
-_tried: dict[tuple[str, bool, str], str] = {}
-"""By device, whether by row, and output dtype: why it does not serve, or ``""``."""
-
-
-def by_row(device: Any) -> bool:
-    """Say whether the device multiplies with a scale a row."""
-    return not _why_not(device, rowwise=True, dtype=torch.bfloat16)
-
-
-def why_none(device: Any) -> str:
-    """Say why the device (a torch.device) has no fp8 product at all; ``""`` if it has one."""
-    if by_row(device):
-        return ""
-    why = _why_not(device, rowwise=False, dtype=torch.bfloat16)
-    return f"torch-fp8 does not work on {device}: {why}" if why else ""
+_ways: dict[tuple[str, str], Way | str] = {}
+"""By device and dtype: how it multiplies, or why it does not."""
+_fused: dict[str, bool] = {}
+"""By device: whether the Triton kernel quantizes there."""
+_EXACT = 0.01
+"""What rounding the trial's product to 16 bits may lose, and no more."""
+_NEAR = 0.03
+"""What e4m3 loses of Gaussian data (0.026), and a little."""
 
 
-def outputs(device: Any, *, rowwise: bool) -> tuple[Any, ...]:
-    """Name the dtypes that the product comes out in on the device without being cast."""
-    asked = (torch.bfloat16, torch.float16, torch.float32)
-    return tuple(one for one in asked if not _why_not(device, rowwise=rowwise, dtype=one))
+def way_on(device: Any, dtype: Any) -> Way:
+    """Return how the device (a torch.device) multiplies for inputs of a dtype.
+
+    Raises RuntimeError with the words of the device where it does not at all.
+    """
+    key = (str(device), str(dtype))
+    if key not in _ways:
+        _ways[key] = _first_way(device, dtype)
+    found = _ways[key]
+    if isinstance(found, Way):
+        return found
+    raise RuntimeError(f"torch-fp8 does not work on {device}: {found}")
 
 
-def _why_not(device: Any, *, rowwise: bool, dtype: Any) -> str:
-    key = (str(device), rowwise, str(dtype))
-    if key not in _tried:
-        _tried[key] = _trial(device, rowwise=rowwise, dtype=dtype)
-    return _tried[key]
+def _first_way(device: Any, dtype: Any) -> Way | str:
+    dtype = dtype if dtype in {torch.float16, torch.bfloat16} else torch.float32
+    reasons: list[str] = []
+    # Without the weight's scales a sum reaches 448 times its size: past float16.
+    for way in (
+        Way(rowwise=True, dtype=dtype),
+        Way(rowwise=True, dtype=torch.bfloat16),
+        Way(rowwise=False, dtype=torch.bfloat16),
+    ):
+        reason = _trial(device, way)
+        if not reason:
+            return way
+        reasons.append(reason)
+    return reasons[-1]
 
 
 @torch.no_grad()
-def _trial(device: Any, *, rowwise: bool, dtype: Any) -> str:
+def _trial(device: Any, way: Way) -> str:
     """Multiply once with a bias; the operands are e4m3 numbers, so that the product is exact."""
     a = torch.eye(32, 64, device=device)
     b = (torch.arange(48 * 64, device=device) % 15 - 7.0).view(48, 64)
     bias = torch.ones(48, device=device)
     try:
-        left, right = (quantize(one, rowwise=rowwise) for one in (a, b))
-        got = multiply(left, right, bias, dtype)
+        got = multiply(a, quantize(b), bias, way).float().cpu()
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # says nothing about the device
     except Exception as error:  # noqa: BLE001 - whatever torch raises is its answer
         first = (str(error).strip() or "no message").splitlines()[0][:300]
         return f"{type(error).__name__}: {first}"
     wanted = (a @ b.t() + bias).cpu()
-    lost = float((got.float().cpu() - wanted).norm() / wanted.norm())
+    lost = float((got - wanted).norm() / wanted.norm())
     return "" if lost <= _EXACT else f"a product was wrong by {lost:.2g}"
 
 
-_EXACT = 0.01
-"""What rounding the trial's product to 16 bits may lose, and no more."""
+def _fused_on(x: Any) -> bool:
+    if x.device.type != "cuda" or x.shape[1] > kernel("_fp8_quantize").WIDEST:
+        return False
+    key = str(x.device)
+    if key not in _fused:
+        _fused[key] = _quantizes(x.device)
+    return _fused[key]
+
+
+@torch.no_grad()
+def _quantizes(device: Any) -> bool:
+    """Say whether the Triton kernel compiles for the device and is right there."""
+    x = torch.sin(torch.arange(33.0 * 77, device=device)).view(33, 77)
+    try:
+        q, scale = kernel("_fp8_quantize").quantize_rows(x, 80)
+        lost = float((q.float()[:, :77] * scale - x).norm() / x.norm())
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise  # says nothing about the kernel
+    except Exception:  # noqa: BLE001 - then torch's own operations do it
+        return False
+    return lost <= _NEAR and not q[:, 77:].float().any()
+
+
+def _compiling() -> bool:
+    """Whether torch.compile is tracing: it makes one kernel of torch's operations by itself."""
+    return bool(getattr(torch.compiler, "is_compiling", lambda: False)())

@@ -1,7 +1,7 @@
 """Backend ``torch-fp8``: ``torch._scaled_mm`` on e4m3 numbers, as a layer of ours.
 
-The weight is quantized once, activations as they come: by row where the device multiplies so, else
-by the largest value of the whole tensor (tried once a device).
+The weight is quantized once, by row; activations as they come, by row where the device multiplies
+so, else by the largest value of the whole tensor (tried once a device).
 """
 
 # ruff: noqa: ANN401 - torch is untyped here
@@ -15,10 +15,13 @@ import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import BackendUnavailable, Kind
 from qdoctor.backends.precision import HALVES, autocast
-from qdoctor.backends.scaled_mm import UNIT, Product, by_row, outputs, quantize, why_none
+from qdoctor.backends.scaled_mm import UNIT, Product, multiply, padded, quantize, way_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_way_on = torch.compiler.assume_constant_result(way_on)
 
 
 def kind() -> Kind:
@@ -35,9 +38,10 @@ class Fp8Linear(torch.nn.Module):
     """A linear layer whose weight is e4m3 (OFP8) and whose product ``torch._scaled_mm`` computes.
 
     Buffers: ``weight_fp8`` (out_features x in_features, both filled up with zeros to whole 16s) and
-    ``weight_scale`` (float32: one a row, or one); a weight is about their product. Takes
+    ``weight_scale`` (float32, rows x 1); the weight is about their product. Takes
     (..., in_features) in fp16, bf16 or fp32 and answers in that dtype, under autocast in
     autocast's. Inputs and bias get gradients, by the weight as it is kept; the weight gets none.
+    Raises RuntimeError where it is moved to a device without an fp8 product.
     """
 
     weight_fp8: Any
@@ -47,19 +51,12 @@ class Fp8Linear(torch.nn.Module):
         """Quantize a weight (out_features x in_features, floating) on its device; take the bias."""
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        filled = torch.nn.functional.pad(
-            weight.detach(), (0, -self.in_features % UNIT, 0, -self.out_features % UNIT)
-        )
-        q, scale = quantize(filled.float(), rowwise=by_row(weight.device))
+        weight = torch.nn.functional.pad(weight.detach(), (0, 0, 0, -self.out_features % UNIT))
+        width = self.in_features + -self.in_features % UNIT
+        q, scale = quantize(weight, width=width)
         self.register_buffer("weight_fp8", q)
         self.register_buffer("weight_scale", scale)
-        self.outputs = outputs(weight.device, rowwise=self.rowwise)
         self.bias = bias
-
-    @property
-    def rowwise(self) -> bool:
-        """Whether each row of the weight has a scale of its own."""
-        return bool(self.weight_scale.dim())
 
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features)."""
@@ -70,12 +67,16 @@ class Fp8Linear(torch.nn.Module):
             )
         if not x.numel():
             return x @ x.new_zeros(1, 1).expand(self.in_features, self.out_features)
-        kept = x.dtype if x.dtype in self.outputs else torch.bfloat16
-        y = Product.apply(
-            x.reshape(-1, self.in_features), self.weight_fp8, self.weight_scale, self.bias,
-            self.out_features, kept,
-        )  # fmt: skip
-        return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
+        y = self._multiplied(x.reshape(-1, self.in_features))[:, : self.out_features]
+        return y.to(x.dtype).reshape(*x.shape[:-1], self.out_features)
+
+    def _multiplied(self, rows: Any) -> Any:
+        bias, way = self.bias, _way_on(rows.device, rows.dtype)
+        if bias is not None:
+            bias = padded(bias, self.weight_fp8.shape[0] - self.out_features)
+        if torch.is_grad_enabled():
+            return Product.apply(rows, self.weight_fp8, self.weight_scale, bias, way)
+        return multiply(rows, (self.weight_fp8, self.weight_scale), bias, way)
 
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
         """Keep weight and scales as they are when the module is cast: only move them."""
@@ -91,10 +92,10 @@ class Fp8Linear(torch.nn.Module):
         return "qdoctor.Fp8Linear"
 
     def extra_repr(self) -> str:
-        """Say the sizes and how the weight is scaled."""
+        """Say the sizes, and whether there is a bias."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}, scales={'by row' if self.rowwise else 'one'}"
+            f"bias={self.bias is not None}"
         )
 
 
@@ -107,7 +108,11 @@ class TorchFp8(Kind):
         """Refuse where the device has no fp8 product (it is tried once), and float64."""
         if linear.weight.dtype not in {*HALVES, torch.float32}:
             return f"its weight is {linear.weight.dtype}: fp8 would lose nearly all of it"
-        return why_none(linear.weight.device)
+        try:
+            way_on(linear.weight.device, linear.weight.dtype)
+        except RuntimeError as error:
+            return str(error)
+        return ""
 
     def replaced(self, linear: Any, *, training: bool = False) -> Any:
         """Return an Fp8Linear of the layer's weight and a copy of its bias."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch  # noqa: TID253 - runs in the user's process, on demand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qdoctor.backends.kind import Kind
 
 BOUND = 0.18
@@ -19,11 +21,11 @@ BOUND = 0.18
 (0.12)."""
 ROWS = 48
 COLUMNS = 128
-_known: dict[tuple[str, str, str, int], str] = {}
-"""By backend, device, dtype and depth: why it fails there, or ``""``."""
+_known: dict[tuple[str, str, str, int, bool], str] = {}
+"""By backend, device, dtype, depth and training: why it fails there, or ``""``."""
 
 
-def failure(kind: Kind, linear: Any) -> str:
+def failure(kind: Kind, linear: Any, *, training: bool = False) -> str:
     """Say how the backend fails on this layer's device, dtype and depth; ``""`` if it works.
 
     The depth counts: bitsandbytes 0.50.2 unpacks 4-bit weights wrongly on CPUs with AVX512 where
@@ -31,16 +33,17 @@ def failure(kind: Kind, linear: Any) -> str:
     says nothing about the backend and is raised as it is.
     """
     weight = linear.weight
-    key = (kind.name, str(weight.device), str(weight.dtype), linear.in_features)
+    key = (kind.name, str(weight.device), str(weight.dtype), linear.in_features, training)
     if key not in _known:
-        _known[key] = _tried(kind, linear)
+        _known[key] = _tried(kind, linear, _weight_gradient if training else _output)
     return _known[key]
 
 
-def _tried(kind: Kind, like: Any) -> str:
+def _tried(kind: Kind, like: Any, what: Callable[[Kind, Any, Any], tuple[Any, Any]]) -> str:
     device = like.weight.device
     try:
-        lost = _error(kind, like)
+        got, wanted = what(kind, *_gaussian(like))
+        lost = float((got.double() - wanted).norm() / wanted.norm())
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a library raises is its answer
@@ -48,25 +51,37 @@ def _tried(kind: Kind, like: Any) -> str:
         return f"{kind.name} does not work on {device}: {type(error).__name__}: {first}"
     if lost <= BOUND:  # False for NaN
         return ""
+    asked = what.__name__.strip("_").replace("_", " ")
     return (
-        f"{kind.name} computes wrongly on {device}: relative error {lost:.2g} in a trial with "
-        f"{like.in_features} inputs"
+        f"{kind.name} computes wrongly on {device}: its {asked} has the relative error {lost:.2g} "
+        f"in a trial with {like.in_features} inputs"
     )
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
-def _error(kind: Kind, like: Any) -> float:
-    """Compare a layer of the backend with the linear layer that it replaces."""
-    depth, device, dtype = like.in_features, like.weight.device, like.weight.dtype
+def _gaussian(like: Any) -> tuple[Any, Any]:
+    """Make a linear layer of the same depth, device and dtype, and an input."""
     draw = torch.Generator().manual_seed(7)  # the caller's random numbers stay as they are
 
     def gaussian(*size: int) -> Any:
-        return torch.randn(size, generator=draw).to(device=device, dtype=dtype)
+        return torch.randn(size, generator=draw).to(like.weight.device, like.weight.dtype)
 
-    linear = torch.nn.Linear(depth, COLUMNS, device="meta", dtype=dtype)
-    linear.weight = torch.nn.Parameter(gaussian(COLUMNS, depth))
+    linear = torch.nn.Linear(like.in_features, COLUMNS, device="meta", dtype=like.weight.dtype)
+    linear.weight = torch.nn.Parameter(gaussian(COLUMNS, like.in_features))
     linear.bias = torch.nn.Parameter(gaussian(COLUMNS))
-    x = gaussian(ROWS, depth)
-    wanted = torch.nn.functional.linear(x.double(), linear.weight.double(), linear.bias.double())
-    got = kind.replaced(linear.eval())(x)
-    return float((got.double() - wanted).norm() / wanted.norm())
+    return linear, gaussian(ROWS, like.in_features)
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def _output(kind: Kind, linear: Any, x: Any) -> tuple[Any, Any]:
+    """Compare with the linear layer that is replaced: (got, exact)."""
+    exact = (one.double() for one in (x, linear.weight, linear.bias))
+    return kind.replaced(linear.eval())(x), torch.nn.functional.linear(*exact)
+
+
+@torch.enable_grad()  # type: ignore[untyped-decorator]
+def _weight_gradient(kind: Kind, linear: Any, x: Any) -> tuple[Any, Any]:
+    """Train for one step: (the weight's gradient, the exact one)."""
+    layer = kind.replaced(linear.train(), training=True)
+    grad = torch.cos(torch.arange(ROWS * COLUMNS, device=x.device)).view(ROWS, COLUMNS).to(x.dtype)
+    layer(x).backward(grad)
+    return layer.weight.grad, grad.double().t() @ x.double()

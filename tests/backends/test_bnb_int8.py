@@ -1,0 +1,81 @@
+"""The backend ``bnb-int8``: LLM.int8() with its outliers, and what bitsandbytes' layer lacks."""
+
+# ruff: noqa: ANN401 - torch is untyped here
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+bnb = pytest.importorskip("bitsandbytes")
+
+from qdoctor.backends import named  # noqa: E402 - torch first
+from qdoctor.backends.bnb_int8 import THRESHOLD  # noqa: E402
+from qdoctor.backends.bnb_layers import SayOnce  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def with_outliers(device: Any) -> Any:
+    x = torch.randn(64, 256, device=device)
+    x[:, 7] = 40.0
+    return x
+
+
+def test_the_layer_is_bitsandbytes_own(device: Any, gaussian: Callable[..., Any]) -> None:
+    layer = named("bnb-int8").replaced(gaussian(64, 48, device, torch.float16))
+    assert isinstance(layer, bnb.nn.Linear8bitLt)
+    assert layer.weight.dtype == torch.int8
+    assert not layer.state.has_fp16_weights
+    assert layer.state.threshold == THRESHOLD
+
+
+def test_outliers_do_not_spoil_the_rest(
+    device: Any, gaussian: Callable[..., Any], relative: Callable[[Any, Any], float]
+) -> None:
+    linear = gaussian(256, 128, device, torch.float16)
+    x = with_outliers(device).half()
+    x[:, 7] = 0.0
+    linear.weight.data[:, 7] = 0.0  # the outlier adds nothing, but widens a row's steps
+    rest = linear(x)
+    x[:, 7] = 40.0
+    layer = named("bnb-int8").replaced(linear)
+    with torch.no_grad():
+        assert relative(layer(x), rest) <= 0.016
+        layer.state.threshold = 0.0
+        assert relative(layer(x), rest) > 0.03
+
+
+def test_a_used_model_moves_as_a_whole(device: Any, gaussian: Callable[..., Any]) -> None:
+    layer = named("bnb-int8").replaced(gaussian(64, 48, device))
+    model = torch.nn.Sequential(layer)
+    x = torch.randn(5, 64, device=device)
+    with torch.no_grad():
+        y = model(x)
+        moved = model.to("cpu").to(device)
+        assert torch.equal(moved(x), y)
+    for holder in (layer.state, layer.weight):
+        assert all(one is None or one.device == x.device for one in (holder.CB, holder.SCB))
+
+
+def test_the_same_message_is_not_said_at_each_forward() -> None:
+    once = SayOnce()
+    logger = logging.getLogger("bitsandbytes.autograd._functions")
+    record = logger.makeRecord(logger.name, logging.WARNING, "", 0, "cast %s", ("bf16",), None)
+    other = logger.makeRecord(logger.name, logging.WARNING, "", 0, "cast %s", ("fp32",), None)
+    assert [once.filter(one) for one in (record, record, other)] == [True, False, True]
+    assert any(isinstance(one, SayOnce) for one in logger.filters)
+
+
+def test_a_training_layer_keeps_its_weight_wide(device: Any, gaussian: Callable[..., Any]) -> None:
+    linear = gaussian(64, 48, device)
+    layer = named("bnb-int8").replaced(linear, training=True)
+    assert layer.state.has_fp16_weights
+    assert layer.weight.dtype == torch.float32
+    assert layer.weight.requires_grad
+    assert torch.equal(layer.weight, linear.weight)
+    assert layer.weight.data_ptr() != linear.weight.data_ptr()
