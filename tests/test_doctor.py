@@ -189,15 +189,6 @@ def test_the_running_interpreter_is_what_the_api_examines(
     assert report.target.chosen_by == "the running interpreter"
 
 
-def test_the_selected_backend_explains_itself() -> None:
-    backend = qdoctor.select_backend(probe="none")
-    assert backend.name == backend.report.selected
-    assert (backend.verdict is None) == (backend.name is None)
-    for name in BACKENDS:
-        assert name in backend.explain()
-    assert not hasattr(backend, "quantize_")
-
-
 def test_every_rule_is_documented() -> None:
     assert "## What it finds" in doctor.documentation("triton-libdevice-removed")
     with pytest.raises(BadInput, match="did you mean triton-libdevice-removed"):

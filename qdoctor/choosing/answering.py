@@ -28,6 +28,8 @@ CARRIED = "QDOCTOR_SELECTION"
 _UNMEASURED_SECONDS = 600.0
 """How long a decision without the measurement that was wanted is believed: the GPU was full, or in
 another process's hands, and that may pass."""
+_INCOMPLETE_SECONDS = 86400.0
+"""How long a measurement is believed in which a candidate broke down, or did not get its turn."""
 _LOOK_SECONDS = 60.0  # how long one that was only looked up is not worked out anew
 _PATIENCE_SECONDS = 120.0
 """For the probes and the slowest imports; measuring has its budget beside it."""
@@ -216,6 +218,24 @@ def _kept(selection: Selection, request: Request, key: Key) -> Kept:
     import msgspec  # noqa: PLC0415
 
     whole = msgspec.structs.replace(selection, key={**key.portable, "lines": key.text.splitlines()})
-    wanted = request.measure != "never"
-    until = 0.0 if whole.measured or not wanted else time.time() + _UNMEASURED_SECONDS
-    return Kept(whole.selected, msgspec.json.encode(whole), until=until)
+    body = msgspec.json.encode(whole)
+    if request.measure == "never":
+        return Kept(whole.selected, body)
+    now = time.time()
+    if _is_passing(whole, request, key):
+        return Kept(whole.selected, body, until=now + _UNMEASURED_SECONDS)
+    if any(one.unknown for each in whole.candidates for one in each.shapes):
+        until = now + _INCOMPLETE_SECONDS
+        return Kept(whole.selected, body, until=until, budget=request.budget)
+    return Kept(whole.selected, body)
+
+
+def _is_passing(selection: Selection, request: Request, key: Key) -> bool:
+    """Say whether it was decided without what was wanted, by something that may pass.
+
+    Measuring was tried in vain, half itself did not work, or the CPU stands in for a GPU.
+    """
+    half = [one.usable for one in selection.candidates if one.backend == "half"]
+    in_vain = not selection.measured and (selection.seconds > 0 or half != ["yes"])
+    stands_in = selection.asked.device == "cpu" and request.device is None and key.is_gpu
+    return in_vain or stands_in

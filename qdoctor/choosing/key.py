@@ -108,11 +108,14 @@ class Machine:
 class Key:
     """``text`` is the whole key; ``portable`` what must agree where a decision is carried to."""
 
-    __slots__ = ("device_count", "portable", "text")
+    __slots__ = ("device_count", "is_gpu", "portable", "text")
 
-    def __init__(self, text: str, portable: dict[str, Any], device_count: int) -> None:
+    def __init__(
+        self, text: str, portable: dict[str, Any], device_count: int, *, is_gpu: bool
+    ) -> None:
         """``device_count`` is how many GPUs CUDA shows; -1: not known from here."""
         self.text, self.portable, self.device_count = text, portable, device_count
+        self.is_gpu = is_gpu
 
 
 _latest: list[tuple[tuple[Any, ...], Machine]] = []
@@ -137,8 +140,8 @@ def key_of(asked: str, device: int | str | None, environ: Mapping[str, str]) -> 
     here = machine(environ)
     index = device if isinstance(device, int) else None
     kind, name, count = devices.which(here.hardware, index, environ)
-    variables = VARIABLES
-    if devices.CPU in {device, kind}:
+    variables, is_gpu = VARIABLES, devices.CPU not in {device, kind}
+    if not is_gpu:
         variables = {**VARIABLES, **ON_CPU}
         name, cores = devices.processor()
         kind = f"{name} {cores} cores"
@@ -155,7 +158,7 @@ def key_of(asked: str, device: int | str | None, environ: Mapping[str, str]) -> 
         "driver": here.hardware.driver,
         "device": name,
     }
-    return Key("\n".join(lines) + "\n", portable, count)
+    return Key("\n".join(lines) + "\n", portable, count, is_gpu=is_gpu)
 
 
 def matrix_version() -> str:

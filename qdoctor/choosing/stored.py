@@ -72,7 +72,7 @@ def read(path: str, text: str) -> Kept | None:
     """Return what is kept for the key ``text``; None where nothing is that can be believed."""
     try:
         data = _bytes(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         say_once(f"the kept selection {path} cannot be read: {error.strerror or error}", 3)

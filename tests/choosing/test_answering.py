@@ -1,0 +1,314 @@
+"""How an answer is had: once by one process, kept for all, and never one that may be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ASKER = Path(__file__).with_name("process_that_asks.py")
+HOME = Path(__file__).resolve().parent.parent.parent
+MANY = 64
+
+posix_only = pytest.mark.skipif(os.name == "nt", reason="modes and signals of POSIX")
+
+
+class Rig:
+    """A folder in which processes ask."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.cache = folder, folder / "cache"
+        self.environ = {
+            **{name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ},
+            "PYTHONPATH": str(HOME),
+            "QDOCTOR_CACHE_DIR": str(self.cache),
+            "QDOCTOR_DATA_DIR": str(folder / "data"),
+        }
+
+    def start(self, **plan: Any) -> subprocess.Popen[str]:  # noqa: ANN401 - JSON
+        return subprocess.Popen(
+            [sys.executable, str(ASKER), str(self.folder), json.dumps(plan)],
+            env=self.environ,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, **plan: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+        """Ask in one process and return what it was told, each time it asked."""
+        asker = self.start(**plan)
+        _, said = asker.communicate(timeout=120)
+        assert asker.returncode == 0, said
+        told: list[dict[str, Any]] = json.loads(
+            (self.folder / f"told.{asker.pid}").read_text(encoding="utf-8")
+        )
+        return told
+
+    def worked(self) -> int:
+        """How often an answer was worked out."""
+        return len(list(self.folder.glob("worked.*")))
+
+    def kept(self) -> list[Path]:
+        """The files of kept answers."""
+        return sorted((self.cache / "selections").glob("[!.]*"))
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_sixty_four_processes_at_once_work_it_out_once_and_agree(rig: Rig) -> None:
+    askers = [rig.start(takes=0.5, start=True) for _ in range(MANY)]
+    until = time.monotonic() + 240
+    while len(list(rig.folder.glob("ready.*"))) < MANY and time.monotonic() < until:
+        time.sleep(0.05)
+    (rig.folder / "go").write_text("")
+    said = [asker.communicate(timeout=240)[1] for asker in askers]
+    assert [asker.returncode for asker in askers] == [0] * MANY, said
+    told = [json.loads(path.read_text())[-1] for path in rig.folder.glob("told.*")]
+    assert len(told) == MANY
+    assert rig.worked() == 1
+    assert len({one["reason"] for one in told}) == 1
+    assert not any(one["said"] for one in told)
+    assert [path.name for path in (rig.cache / "selections").iterdir()] == [rig.kept()[0].name]
+
+
+_TOLD = """
+import sys, qdoctor
+from qdoctor.choosing import key
+key.installed = lambda: ({"torch": "1.0 stamp"}, [])
+before = set(sys.modules)
+name = qdoctor.select_backend().name
+print(name, sorted(one for one in set(sys.modules) - before if not one.startswith("qdoctor")))
+"""
+
+
+def test_another_process_is_told_without_loading_anything(rig: Rig) -> None:
+    rig.ask(selects="bnb-nf4")
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _TOLD],
+        env=rig.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "bnb-nf4 []"
+    assert rig.worked() == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"environ": {"BNB_CUDA_VERSION": "118"}},
+        {"environ": {"LD_LIBRARY_PATH": "/opt/other"}},
+        {"asks": {"objective": "memory"}},
+        {"asks": {"training": True}},
+        {"asks": {"max_error": 0.01}},
+        {"asks": {"shapes": [[1, 64, 64]]}},
+        {"asks": {"deny": ["bnb-nf4"]}},
+    ],
+    ids=lambda change: str(next(iter(change.values()))),
+)
+def test_another_question_is_worked_out_anew(rig: Rig, change: dict[str, Any]) -> None:
+    rig.ask()
+    rig.environ.update(change.get("environ", {}))
+    rig.ask(asks=change.get("asks", {}))
+    assert rig.worked() == 2
+    rig.ask(asks=change.get("asks", {}))
+    assert rig.worked() == 2
+
+
+def test_variables_that_do_not_matter_do_not(rig: Rig) -> None:
+    rig.ask()
+    rig.environ |= {"HOSTNAME": "elsewhere", "RANK": "3", "QDOCTOR_COLOR": "x"}
+    rig.ask()
+    assert rig.worked() == 1
+
+
+def test_refresh_works_it_out_anew_and_for_all(rig: Rig) -> None:
+    rig.ask(selects="half")
+    assert rig.ask(asks={"refresh": True}, selects="bnb-nf4")[0]["name"] == "bnb-nf4"
+    assert rig.ask()[0]["name"] == "bnb-nf4"
+    assert rig.worked() == 2
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def _garble(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _foreign_format(path: Path) -> None:
+    path.write_text('{"selected": "bnb-fp4"}')
+
+
+def _open_file(path: Path) -> None:
+    path.chmod(0o666)
+
+
+def _open_folder(path: Path) -> None:
+    path.parent.chmod(0o777)
+
+
+def _open_cache(path: Path) -> None:
+    path.parent.parent.chmod(0o770)
+
+
+def _link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def _link_folder(path: Path) -> None:
+    aside = path.parent.with_name("aside")
+    path.parent.rename(aside)
+    aside.with_name("selections").symlink_to(aside)
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir(0o700)
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("harm", "word"),
+    [
+        (_truncate, "damaged"),
+        (_garble, "damaged"),
+        (_empty, "damaged"),
+        (_foreign_format, "damaged"),
+        (_open_file, "others may write to"),
+        (_open_folder, "others may write to"),
+        (_open_cache, "others may write to"),
+        (_link, "symbolic link"),
+        (_link_folder, "symbolic link"),
+        (_pipe, "no regular file"),
+        (_folder, "no regular file"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_cannot_be_believed_is_not_and_that_is_said_once(
+    rig: Rig,
+    harm: Callable[[Path], None],
+    word: str,
+) -> None:
+    rig.ask(selects="bnb-nf4")
+    harm(rig.kept()[0])
+    told = rig.ask(selects="half", times=3)
+    assert [one["name"] for one in told] == ["half"] * 3
+    assert rig.worked() == 2
+    assert len([text for text in told[-1]["said"] if word in text and "is not used" in text]) == 1
+
+
+@posix_only
+def test_a_damaged_answer_is_replaced(rig: Rig) -> None:
+    rig.ask()
+    _truncate(rig.kept()[0])
+    rig.ask()
+    assert rig.ask()[-1]["said"] == []
+    assert rig.worked() == 2
+
+
+@posix_only
+@pytest.mark.skipif(os.name != "nt" and os.geteuid() != 0, reason="only root gives files away")
+def test_an_answer_that_belongs_to_somebody_else_is_not_believed(rig: Rig) -> None:
+    rig.ask(selects="bnb-nf4")
+    os.chown(rig.kept()[0], 12345, 12345)
+    told = rig.ask(selects="half")
+    assert told[-1]["name"] == "half"
+    assert any("belongs to another user (uid 12345)" in text for text in told[-1]["said"])
+
+
+@posix_only
+def test_files_are_this_users_alone_whatever_the_umask(rig: Rig) -> None:
+    before = os.umask(0)
+    try:
+        rig.ask()
+    finally:
+        os.umask(before)
+    places = [rig.cache, rig.cache / "selections", *rig.kept()]
+    assert [stat.S_IMODE(place.stat().st_mode) for place in places] == [0o700, 0o700, 0o600]
+
+
+@posix_only
+def test_a_process_that_dies_at_work_holds_nobody_up(rig: Rig) -> None:
+    dead = rig.start(dies=True)
+    dead.communicate(timeout=60)
+    assert dead.returncode == -9
+    began = time.monotonic()
+    assert rig.ask()[0]["name"] == "half"
+    assert rig.worked() == 2
+    assert time.monotonic() - began < 60
+    assert [path.name for path in (rig.cache / "selections").iterdir()] == [rig.kept()[0].name]
+
+
+@posix_only
+def test_without_a_cache_every_process_works_and_says_so_once(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    rig.environ["QDOCTOR_CACHE_DIR"] = str(tmp_path / "file" / "cache")
+    told = rig.ask(times=3)
+    assert [one["name"] for one in told] == ["half"] * 3
+    assert rig.worked() == 1  # the process itself remembers
+    assert len(told[-1]["said"]) == 1
+    assert "cannot be kept" in told[-1]["said"][0]
+    assert "QDOCTOR_CACHE_DIR" in told[-1]["said"][0]
+    rig.ask()
+    assert rig.worked() == 2
+
+
+def test_a_folder_full_of_somebody_elses_files_is_not_written_to(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("years of work")
+    rig.environ["QDOCTOR_CACHE_DIR"] = str(tmp_path / "thesis")
+    assert "somebody else" in rig.ask()[-1]["said"][0]
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["thesis.tex"]
+
+
+def test_a_sick_machine_is_half_and_asked_again_later(rig: Rig) -> None:
+    told = rig.ask(sick=True, times=2)
+    assert [one["name"] for one in told] == ["half", "half"]
+    assert rig.worked() == 1
+    assert "no such device" in told[-1]["reason"]
+    assert any("no backend could be selected" in text for text in told[-1]["said"])
+    path = rig.kept()[0]
+    head = path.read_bytes().split(b"\n")[1].split(b" ")
+    assert 0 < float(head[0]) - time.time() <= 600
+
+
+def test_old_answers_are_deleted_in_time(rig: Rig) -> None:
+    rig.ask()
+    folder = rig.cache / "selections"
+    for number in range(200):
+        (folder / f"{number:016x}").write_text("old")
+        os.utime(folder / f"{number:016x}", (number, number))
+    (folder / ".left.1.ab").write_text("half written")
+    os.utime(folder / ".left.1.ab", (1, 1))
+    rig.ask(asks={"objective": "memory"})
+    assert len(list(folder.iterdir())) == 128
+    assert not (folder / ".left.1.ab").exists()
+    rig.ask()
+    assert rig.worked() == 2
