@@ -12,6 +12,7 @@ inputs, some without a word; ours does.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import BackendUnavailable, Kind, bytes_of, library
 from qdoctor.backends.precision import HALVES, autocast, half_dtype
+from qdoctor.backends.transformers_configs import skipped
 from qdoctor.backends.trial import failure
 from qdoctor.shipped import kernels_folder
 
@@ -185,9 +187,10 @@ class TorchAo(Kind):
         if missing:
             raise BackendUnavailable(f"{self.name}: {missing}")
         config = recipes().recipe(self.format, device).config
-        listed = [skip] if isinstance(skip, str) else list(skip)
+        listed = skipped(skip)
+        patterns = None if listed is None else [_pattern(name) for name in listed]
         try:
-            return module.TorchAoConfig(quant_type=config, modules_to_not_convert=listed or None)
+            return module.TorchAoConfig(quant_type=config, modules_to_not_convert=patterns)
         except Exception as error:
             raise BackendUnavailable(
                 f"{self.name}: transformers {module.__version__} does not take torchao's "
@@ -206,6 +209,16 @@ class TorchAo(Kind):
         except Exception as error:  # noqa: BLE001 - what torchao raises of this torch is the reason
             return f"{error}"
         return ""
+
+
+def _pattern(name: str) -> str:
+    """Write a module's name, or the end of one, as transformers' torchao loader compares it.
+
+    It matches regular expressions from the start of the *parameter's* name; bitsandbytes' loader
+    also takes the end of the module's.
+    """
+    inside = ".*".join(map(re.escape, name.split("*")))
+    return rf"(.*\.)?{inside}\."
 
 
 def recipes() -> ModuleType:

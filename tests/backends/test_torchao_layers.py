@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -224,11 +225,21 @@ def test_transformers_is_given_torchaos_own_configuration() -> None:
     transformers = pytest.importorskip("transformers")
     kind = backends.named("torchao-int8")
     try:
-        config: Any = kind.transformers_config(["lm_head", "proj"])
+        config: Any = kind.transformers_config(["up_proj", "layers.*.gate"])
     except backends.BackendUnavailable as error:
         assert transformers.__version__ in str(error)  # noqa: PT017 - an older one says so
         return
     assert type(config.quant_type).__name__ == "Int8DynamicActivationInt8WeightConfig"
-    assert config.modules_to_not_convert == ["lm_head", "proj"]
+    parameters = {
+        "model.layers.0.mlp.up_proj.weight": True,
+        "model.layers.11.gate.weight": True,
+        "lm_head.weight": True,  # a list is all that transformers leaves out
+        "model.layers.0.mlp.down_proj.weight": False,
+        "model.layers.0.mlp.group_proj.weight": False,
+        "model.layers.11.gates.weight": False,
+    }
+    for name, left in parameters.items():
+        found = any(re.match(pattern, name) for pattern in config.modules_to_not_convert)
+        assert found is left, name
     whole: Any = kind.transformers_config()
     assert whole.modules_to_not_convert is None
