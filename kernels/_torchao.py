@@ -60,8 +60,9 @@ def recipe(
         "nvfp4": _nvfp4,
     }
     where = "the CPU" if on_cpu else "a GPU"
-    way = None if on_cpu and name in GPU_ONLY and not emulated else ways[name]()
-    found = _by_configuration(way) or (_by_oldest() if name == "int8" else None)
+    none_here = on_cpu and name in GPU_ONLY and not emulated
+    found = None if none_here else _by_configuration(ways[name])
+    found = found or (_by_oldest() if name == "int8" else None)
     return found or _missing("{} recipe for {}".format(name, where))
 
 
@@ -71,9 +72,7 @@ def trainable_int8() -> Recipe:
     As a module that is swapped in: as a tensor it multiplies in half precision without a word in
     the releases whose tensors are no longer asked by torch.nn.functional.linear (0.15 to 0.18).
     """
-    make = _get(TRAINING, "int8_mixed_precision_training")
-    found = _by_configuration(make and (make, {"module_swap": True}))
-    return found or _missing("int8 mixed-precision training")
+    return _by_configuration(_int8_training) or _missing("int8 mixed-precision training")
 
 
 def release() -> str:
@@ -94,9 +93,10 @@ def _missing(what: str) -> Recipe:
     raise Missing(text)
 
 
-def _by_configuration(way: Way) -> Optional[Recipe]:
-    quantize = _get(STABLE, "quantize_")
-    if quantize is None or way is None:
+def _by_configuration(find: Callable[[], Way]) -> Optional[Recipe]:
+    quantize = _get(STABLE, "quantize_")  # first: a module of that name may take its place
+    way = None if quantize is None else find()
+    if way is None:
         return None
     make, arguments = way
     config = make(**dict(arguments, **_own_settings(make)))
@@ -157,6 +157,11 @@ def _int8() -> Way:
         STABLE, "Int8DynamicActivationInt8WeightConfig", "int8_dynamic_activation_int8_weight"
     )
     return make and (make, {})
+
+
+def _int8_training() -> Way:
+    make = _get(TRAINING, "int8_mixed_precision_training")
+    return make and (make, {"module_swap": True})
 
 
 def _fp8() -> Way:
