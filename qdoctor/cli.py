@@ -110,7 +110,6 @@ def select(  # noqa: PLR0913, PLR0917 - click gives the options by name
 ) -> int:
     """Measure the backends that work here, name the one to use, and why each other one loses."""
     from qdoctor.choosing import commanded
-    from qdoctor.model import to_plain
 
     words = [word for text in (*shapes, *more_shapes) for word in text.replace(",", " ").split()]
     chosen = {name: asked.pop(name) for name in _CHOOSING}
@@ -123,7 +122,7 @@ def select(  # noqa: PLR0913, PLR0917 - click gives the options by name
     if export is not None:
         from qdoctor.choosing.exported import export as write
 
-        write(to_plain(commanded.told(report)), export)
+        write(commanded.carried(report), export)
     _show(report, format_, output, color, view="select")
     return report.exit_code
 

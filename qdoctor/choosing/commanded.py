@@ -14,8 +14,9 @@ from qdoctor.choosing import answering, shapes
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.from_scratch import check, examined_and_chosen
 from qdoctor.choosing.request import Request
+from qdoctor.choosing.slower import with_slow
 from qdoctor.facts import find_target
-from qdoctor.model import Asked, BadInput, Selection, from_json, from_plain
+from qdoctor.model import Asked, BadInput, Selection, from_json, from_plain, to_plain
 from qdoctor.question import Question, known_name
 
 if TYPE_CHECKING:
@@ -108,10 +109,12 @@ def answered(asked: Command, stdin: IO[bytes] | None, progress: Callable[[str], 
             selection = answering.keep(selection, request, environ)
         else:
             selection = msgspec.structs.replace(selection, key=portable(report, selection))
-    return _ended(report, asked.require, selection)
+    return _ended(report, asked, selection)
 
 
-def _ended(report: Report, require: str | None, selection: Selection) -> Report:
+def _ended(report: Report, asked: Command, selection: Selection) -> Report:
+    findings = with_slow(report.findings, selection, asked.question.need)
+    require = asked.require
     if require is not None:
         selection = required(selection, require)
     failed = report.exit_code == exit_code.OUR_BUG
@@ -119,6 +122,7 @@ def _ended(report: Report, require: str | None, selection: Selection) -> Report:
         report,
         selection=selection,
         selected=selection.selected,
+        findings=findings,
         exit_code=exit_code.OUR_BUG if failed else ending(selection, require),
     )
 
@@ -128,6 +132,13 @@ def told(report: Report) -> Selection:
     if report.selection is None:
         raise AssertionError("a report that was chosen from has a selection")
     return report.selection
+
+
+def carried(report: Report) -> dict[str, Any]:
+    """Return the selection of a report as it is carried to other hosts."""
+    selection = told(report)
+    notes = [note for note in selection.notes if note != KEPT]
+    return to_plain(msgspec.structs.replace(selection, notes=notes))
 
 
 def _request(asked: Command, environ: Mapping[str, str]) -> Request | None:

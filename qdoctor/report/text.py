@@ -111,7 +111,8 @@ def _choice(paper: Paper, report: Report) -> None:
 def _required(paper: Paper, report: Report) -> None:
     """What is wrong with a backend that was asked for by name, with its fixes."""
     for finding in report.findings:
-        if finding.severity == "error":
+        slow = finding.severity == "warning" and finding.rule == "int8-slower-than-half"
+        if finding.severity == "error" or slow:
             fully(paper, finding, finding.devices)
 
 
