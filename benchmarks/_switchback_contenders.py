@@ -81,7 +81,7 @@ def _torchao_training(*, compiled: bool) -> Callable[..., Contender]:
             raise OtherPassError("quantizes its weight in each forward: for training")
         quantize_ = importlib.import_module("torchao.quantization").quantize_
         prototype = importlib.import_module("torchao.prototype.quantized_training")
-        config = prototype.int8_mixed_precision_training(module_swap=True)
+        config = prototype.int8_mixed_precision_training(module_swap=not compiled)
         layer = torch.nn.Sequential(copy.deepcopy(linear)).train()
         quantize_(layer, config)
         return Contender(_compiled(torch, layer) if compiled else layer, torch.bfloat16)
@@ -90,7 +90,7 @@ def _torchao_training(*, compiled: bool) -> Callable[..., Contender]:
 
 
 def _compiled(torch: Any, layer: Any) -> Any:
-    return torch.compile(layer, fullgraph=True, **COMPILE)
+    return torch.compile(layer, **COMPILE)
 
 
 def _linear_compiled(torch: Any, linear: Any, *, training: bool) -> Contender:

@@ -1,4 +1,4 @@
-"""SwitchBack's quantization in Triton: of rows, of gradients with their column sums, of a whole.
+"""SwitchBack's quantization: of rows, of gradients with their column sums, of a whole.
 
 A row is read once, held in registers, and written as int8 beside its scale. Method: Wortsman et al.
 2023, "Stable and low-precision training for large-scale vision-language models" (arXiv:2304.13013).
@@ -8,24 +8,29 @@ In all of them x is about q * largest magnitude / 127, halves are rounded to eve
 magnitude 0, and a NaN or an infinity makes the magnitude infinite: no product hides it.
 """
 
-# ruff: noqa: ANN001, ANN202, ANN401, F821, N803, PLR0913, PLR0917 - Triton source has
-# no types, its tl is bound later, and a kernel takes what it takes
-# mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: ANN401 - torch's tensors and Triton's kernels have no types
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
+import sys
+from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 LARGEST_BLOCK = 16384
 """Widest row held in registers: 16 warps with 32 numbers a thread."""
 TWO_PASS_BLOCK = 4096
 PARTS = 512
-"""Programs of a pass that leaves partial results, at most: about four for each Hopper SM."""
+"""Programs of a pass that leaves partial maxima, at most; how far few rows are spread."""
+SUMMING = 264
+"""Programs that leave partial sums, at most: two for each multiprocessor of an H100."""
 FLAT_BLOCK = 8192
-TRANSPOSED_TILE = 64
-tl: Any  # triton.language, bound before a kernel is compiled
+TILE = 128
+ADDED = (128, 32)
+"""Rows and columns of partial sums that are added up at a time."""
+DEQUANTIZED = (4, 1024)
 
 
 class Cut(NamedTuple):
@@ -36,170 +41,23 @@ class Cut(NamedTuple):
     warps: int
 
 
-# The kernels. Adding 1.5 * 2**23 leaves no room for a fraction: the sum is rounded half to even and
-# its low byte is the int8. Unlike llrint this needs no libdevice, whose place differs by release.
+_launchers: Dict[str, Any] = {}
+_torch: Any = None  # bound with the kernels
 
 
-def _quantize_rows(
-    x, q, scale, factor, M, K, stride_x, steps,
-    FACTOR: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    first = tl.program_id(0).to(tl.int64) * ROWS
-    rows = tl.arange(0, ROWS)
-    at = tl.arange(0, BLOCK)
-    inside = (rows < M - first)[:, None] & (at < K)[None, :]
-    value = tl.load(
-        x + first * stride_x + (rows[:, None] * stride_x + at[None, :]), mask=inside, other=0.0
-    ).to(tl.float32)
-    if FACTOR:
-        value *= tl.load(factor + at, mask=at < K, other=0.0)[None, :]
-    magnitude = tl.abs(value)
-    # A NaN loses against any number: as infinity it makes the whole row's result not finite.
-    magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
-    absmax = tl.max(magnitude, axis=1)
-    inverse = 127.0 / tl.maximum(absmax, 1e-36)  # a row of zeros stays one
-    rounded = value * inverse[:, None] + 12582912.0
-    tl.store(
-        q + first * K + (rows[:, None] * K + at[None, :]),
-        rounded.to(tl.int32, bitcast=True).to(tl.int8), mask=inside,
-    )  # fmt: skip
-    tl.store(scale + first + rows, absmax / steps, mask=rows < M - first)
-
-
-def _quantize_wide_rows(
-    x, q, scale, factor, K, stride_x, steps, FACTOR: tl.constexpr, BLOCK: tl.constexpr
-):
-    row = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
-    largest = tl.zeros([BLOCK], dtype=tl.float32)
-    for start in range(0, K, BLOCK):
-        inside = start + at < K
-        value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0).to(tl.float32)
-        if FACTOR:
-            value *= tl.load(factor + start + at, mask=inside, other=0.0)
-        magnitude = tl.abs(value)
-        largest = tl.maximum(largest, tl.where(magnitude < float("inf"), magnitude, float("inf")))
-    absmax = tl.max(largest, axis=0)
-    inverse = 127.0 / tl.maximum(absmax, 1e-36)
-    for start in range(0, K, BLOCK):
-        inside = start + at < K
-        value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0).to(tl.float32)
-        if FACTOR:
-            value *= tl.load(factor + start + at, mask=inside, other=0.0)
-        rounded = value * inverse + 12582912.0
-        byte = rounded.to(tl.int32, bitcast=True).to(tl.int8)
-        tl.store(q + row * K + start + at, byte, mask=inside)
-    tl.store(scale + row, absmax / steps)
-
-
-def _quantize_and_sum(
-    x, q, scale, factor, sums, M, K, stride_x, steps,
-    FACTOR: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    part = tl.program_id(0).to(tl.int64)
-    rows = tl.arange(0, ROWS)
-    at = tl.arange(0, BLOCK)
-    in_row = at < K
-    total = tl.zeros([BLOCK], dtype=tl.float32)
-    if FACTOR:
-        multiplier = tl.load(factor + at, mask=in_row, other=0.0)
-    for first in range(part * ROWS, M, tl.num_programs(0) * ROWS):
-        inside = (rows < M - first)[:, None] & in_row[None, :]
-        value = tl.load(
-            x + first * stride_x + (rows[:, None] * stride_x + at[None, :]), mask=inside, other=0.0
-        ).to(tl.float32)
-        total += tl.sum(value, axis=0)
-        if FACTOR:
-            value *= multiplier[None, :]
-        magnitude = tl.abs(value)
-        magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
-        absmax = tl.max(magnitude, axis=1)
-        inverse = 127.0 / tl.maximum(absmax, 1e-36)
-        rounded = value * inverse[:, None] + 12582912.0
-        tl.store(
-            q + first * K + (rows[:, None] * K + at[None, :]),
-            rounded.to(tl.int32, bitcast=True).to(tl.int8), mask=inside,
-        )  # fmt: skip
-        tl.store(scale + first + rows, absmax / steps, mask=rows < M - first)
-    tl.store(sums + part * K + at, total, mask=in_row)
-
-
-def _add_parts(parts, y, count, K, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    rows = tl.arange(0, ROWS)
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    total = tl.zeros([ROWS, BLOCK], dtype=tl.float32)
-    for first in range(0, count, ROWS):
-        inside = (first + rows < count)[:, None] & (at < K)[None, :]
-        total += tl.load(parts + (first + rows)[:, None] * K + at[None, :], mask=inside, other=0.0)
-    tl.store(y + at, tl.sum(total, axis=0).to(y.dtype.element_ty), mask=at < K)
-
-
-def _largest_parts(x, parts, n, BLOCK: tl.constexpr):
-    part = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
-    largest = tl.zeros([BLOCK], dtype=tl.float32)
-    for block in range(part, tl.cdiv(n, BLOCK), tl.num_programs(0)):
-        start = block * BLOCK
-        value = tl.load(x + start + at, mask=at < n - start, other=0.0)
-        magnitude = tl.abs(value.to(tl.float32))
-        largest = tl.maximum(largest, tl.where(magnitude < float("inf"), magnitude, float("inf")))
-    tl.store(parts + part, tl.max(largest, axis=0))
-
-
-def _quantize_flat(x, q, parts, absmax, n, count, PARTS: tl.constexpr, BLOCK: tl.constexpr):
-    part = tl.arange(0, PARTS)
-    largest = tl.max(tl.load(parts + part, mask=part < count, other=0.0), axis=0)
-    inverse = 127.0 / tl.maximum(largest, 1e-36)
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    at = tl.arange(0, BLOCK)
-    value = tl.load(x + start + at, mask=at < n - start, other=0.0).to(tl.float32)
-    rounded = value * inverse + 12582912.0
-    byte = rounded.to(tl.int32, bitcast=True).to(tl.int8)
-    tl.store(q + start + at, byte, mask=at < n - start)
-    if tl.program_id(0) == 0:
-        tl.store(absmax, largest)
-
-
-def _transpose(x, y, N, K, TILE: tl.constexpr):
-    across = tl.cdiv(K, TILE)
-    n = (tl.program_id(0) // across) * TILE + tl.arange(0, TILE)
-    k = (tl.program_id(0) % across) * TILE + tl.arange(0, TILE)
-    read = (n < N)[:, None] & (k < K)[None, :]
-    tile = tl.load(x + n.to(tl.int64)[:, None] * K + k[None, :], mask=read, other=0)
-    written = (k < K)[:, None] & (n < N)[None, :]
-    tl.store(y + k.to(tl.int64)[:, None] * N + n[None, :], tl.trans(tile), mask=written)
-
-
-def _dequantize_rows(q, scale, x, M, K, times, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    first = tl.program_id(0).to(tl.int64) * ROWS
-    rows = tl.arange(0, ROWS)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = (rows < M - first)[:, None] & (at < K)[None, :]
-    offset = first * K + (rows[:, None] * K + at[None, :])
-    byte = tl.load(q + offset, mask=inside, other=0)
-    factor = tl.load(scale + first + rows, mask=rows < M - first, other=0.0)
-    value = byte.to(tl.float32) * (factor * times)[:, None]
-    tl.store(x + offset, value.to(x.dtype.element_ty), mask=inside)
-
-
-_jitted: Dict[str, Any] = {}
-_SOURCES = (
-    _quantize_rows, _quantize_wide_rows, _quantize_and_sum, _add_parts, _largest_parts,
-    _quantize_flat, _transpose, _dequantize_rows,
-)  # fmt: skip
+def launchers() -> Dict[str, Any]:
+    """Every kernel, ready to launch, by its name without the underscore. Imports triton."""
+    if not _launchers:
+        globals()["_torch"] = importlib.import_module("torch")
+        _launchers.update(
+            _beside("_launched").launchers(_beside("_switchback_quantizers").sources())
+        )
+    return _launchers
 
 
 def jitted() -> Dict[str, Any]:
     """Every kernel as triton.JITFunction, by its name without the underscore. Imports triton."""
-    if not _jitted:
-        triton = importlib.import_module("triton")
-        globals()["tl"] = importlib.import_module("triton.language")
-        globals()["_torch"] = importlib.import_module("torch")
-        _jitted.update((one.__name__[1:], triton.jit(one)) for one in _SOURCES)
-    return _jitted
-
-
-_torch: Any
+    return {name: one.kernel for name, one in launchers().items()}
 
 
 def cut(rows: int, columns: int) -> Cut:
@@ -215,96 +73,177 @@ def quantize_rows(x: Any, steps: float = 127.0, factor: Optional[Any] = None) ->
 
     scale = max |row| / steps. With a factor (float32 K) its columns are multiplied first.
     """
-    kernels = jitted()
-    rows, columns = x.shape
+    launch = launchers()
     x = _rows_contiguous(x)
+    rows, columns = x.shape
+    stride, index = x.stride(0), x.get_device()
     q = _torch.empty((rows, columns), dtype=_torch.int8, device=x.device)
     scale = _torch.empty((rows,), dtype=_torch.float32, device=x.device)
     given = x if factor is None else factor  # x stands for a pointer that is not read
-    with _current(x):
+    odd = (x.data_ptr() | given.data_ptr()) % 16
+    key = (index, rows, columns, stride, x.dtype, factor is None, odd)
+    with _current(index):
         if columns > LARGEST_BLOCK:
-            kernels["quantize_wide_rows"][(rows,)](
-                x, q, scale, given, columns, x.stride(0), steps,
-                FACTOR=factor is not None, BLOCK=TWO_PASS_BLOCK, num_warps=8,
+            launch["quantize_wide_rows"](
+                key, (x, q, scale, given, columns, stride, steps),
+                lambda: Plan(rows, (factor is not None, TWO_PASS_BLOCK), 8),
             )  # fmt: skip
-            return q, scale
-        plan = cut(rows, columns)
-        kernels["quantize_rows"][(-(-rows // plan.rows),)](
-            x, q, scale, given, rows, columns, x.stride(0), steps,
-            FACTOR=factor is not None, ROWS=plan.rows, BLOCK=plan.block, num_warps=plan.warps,
-        )  # fmt: skip
+        else:
+            launch["quantize_rows"](
+                key, (x, q, scale, given, rows, columns, stride, steps),
+                lambda: _rows_plan(rows, columns, factor=factor is not None),
+            )  # fmt: skip
     return q, scale
 
 
-def quantize_and_sum(
-    x: Any, dtype: Any, steps: float = 127.0, factor: Optional[Any] = None
-) -> Tuple[Any, Any, Any]:
-    """Do what quantize_rows does and sum x's columns: (int8 M x K, scales M, sums K in dtype).
+def quantize_two(x: Any, weight: Any, steps: float, *, whole: bool) -> Tuple[Any, Any, Any, Any]:
+    """Quantize activations (M x K) and a weight (N x K) at once: (int8, scales M, int8, absmax).
 
-    The sums are of x without the factor, taken in float32 in an order that is always the same.
+    The activations as by quantize_rows, the weight with a magnitude for each row (N) or for all of
+    it (1). Neither may be empty.
     """
-    kernels = jitted()
-    rows, columns = x.shape
+    launch = launchers()
+    columns = x.shape[1]
     if columns > LARGEST_BLOCK:
-        return (*quantize_rows(x, steps, factor), x.sum(0, dtype=_torch.float32).to(dtype))
-    x = _rows_contiguous(x)
-    plan = cut(rows, columns)
-    programs = min(PARTS, -(-rows // plan.rows))
-    q = _torch.empty((rows, columns), dtype=_torch.int8, device=x.device)
-    scale = _torch.empty((rows,), dtype=_torch.float32, device=x.device)
-    parts = _torch.empty((programs, columns), dtype=_torch.float32, device=x.device)
-    sums = _torch.empty((columns,), dtype=dtype, device=x.device)
-    with _current(x):
-        kernels["quantize_and_sum"][(programs,)](
-            x, q, scale, x if factor is None else factor, parts, rows, columns, x.stride(0), steps,
-            FACTOR=factor is not None, ROWS=plan.rows, BLOCK=plan.block, num_warps=plan.warps,
-        )  # fmt: skip
-        kernels["add_parts"][(-(-columns // 32),)](
-            parts, sums, programs, columns, ROWS=64, BLOCK=32, num_warps=4
+        theirs = quantize_whole(weight) if whole else quantize_rows(weight, 1.0)
+        return (*quantize_rows(x, steps), *theirs)
+    x, weight = _rows_contiguous(x), weight.contiguous()
+    (rows, _), columns_out = x.shape, weight.shape[0]
+    device, index = x.device, x.get_device()
+    q = _torch.empty((rows, columns), dtype=_torch.int8, device=device)
+    scale = _torch.empty((rows,), dtype=_torch.float32, device=device)
+    w_q = _torch.empty((columns_out, columns), dtype=_torch.int8, device=device)
+    plan, of_weight = _two_plan(rows, columns_out, columns, whole=whole)
+    count = of_weight if whole else columns_out
+    absmax = _torch.empty((count,), dtype=_torch.float32, device=device)
+    odd = (x.data_ptr() | weight.data_ptr()) % 16
+    stride = x.stride(0)
+    key = (index, rows, columns_out, columns, stride, x.dtype, weight.dtype, whole, odd)
+    arguments = (x, q, scale, weight, w_q, absmax, rows, columns_out, columns, stride, columns)
+    with _current(index):
+        launch["quantize_two"](key, (*arguments, steps, of_weight), lambda: plan)
+    if whole:
+        absmax = _quantized_flat(weight, w_q, absmax)
+    return q, scale, w_q, absmax
+
+
+def _rows_plan(rows: int, columns: int, *, factor: bool) -> Any:
+    each, block, warps = cut(rows, columns)
+    return Plan(-(-rows // each), (factor, each, block), warps)
+
+
+def _two_plan(rows: int, columns_out: int, columns: int, *, whole: bool) -> Tuple[Any, int]:
+    """Plan both at once: the launch, and how many of its programs are the weight's."""
+    each, block, warps = cut(rows + columns_out, columns)
+    of_weight = -(-columns_out // each)
+    of_weight = min(PARTS, of_weight) if whole else of_weight
+    return Plan(of_weight + -(-rows // each), (whole, each, block), warps), of_weight
+
+
+def gradient_operands(
+    grad: Any, q: Any, factor: Optional[Any], steps: float, sums: Optional[Any]
+) -> Tuple[Any, Any, Any, Any]:
+    """Prepare an input gradient: grad (M x N) quantized, q (int8 N x K) transposed.
+
+    (int8 M x N, float32 scales M, int8 K x N, column sums of grad without the factor: N of the
+    dtype ``sums``, None without one). The sums are taken in float32, in an order that is always
+    the same. Neither grad nor q may be empty.
+    """
+    launch = launchers()
+    rows, columns = grad.shape
+    if sums is None or columns > LARGEST_BLOCK:
+        added = None if sums is None else grad.sum(0, dtype=_torch.float32).to(sums)
+        return (*quantize_rows(grad, steps, factor), transposed(q), added)
+    grad = _rows_contiguous(grad)
+    device, index, stride = grad.device, grad.get_device(), grad.stride(0)
+    left = _torch.empty((rows, columns), dtype=_torch.int8, device=device)
+    scale = _torch.empty((rows,), dtype=_torch.float32, device=device)
+    plan = _sum_plan(rows, columns, factor=factor is not None)
+    parts = _torch.empty((plan.programs, columns), dtype=_torch.float32, device=device)
+    given = grad if factor is None else factor
+    odd = (grad.data_ptr() | given.data_ptr()) % 16
+    key = (index, rows, columns, stride, grad.dtype, factor is None, odd)
+    with _current(index):
+        launch["quantize_and_sum"](
+            key, (grad, left, scale, given, parts, rows, columns, stride, steps), lambda: plan
         )
-    return q, scale, sums
+    right, added = _transposed_and_added(q, parts, sums)
+    return left, scale, right, added
+
+
+def _sum_plan(rows: int, columns: int, *, factor: bool) -> Any:
+    each, block, warps = cut(rows, columns)
+    programs = min(SUMMING, -(-rows // each))
+    return Plan(programs, (factor, each, block), warps)
 
 
 def quantize_whole(x: Any) -> Tuple[Any, Any]:
     """Quantize x (N x K, float) by its largest magnitude: (int8 N x K, float32 magnitude 1)."""
-    kernels = jitted()
+    launch = launchers()
     x = x.contiguous()
-    n = x.numel()
-    blocks = -(-n // FLAT_BLOCK)
-    programs = min(PARTS, blocks)
+    n, index = x.numel(), x.get_device()
+    programs = min(PARTS, -(-n // FLAT_BLOCK))
     q = _torch.empty(x.shape, dtype=_torch.int8, device=x.device)
     parts = _torch.empty((programs,), dtype=_torch.float32, device=x.device)
+    with _current(index):
+        launch["largest_parts"](
+            (index, n, x.dtype, x.data_ptr() % 16), (x, parts, n),
+            lambda: Plan(programs, (FLAT_BLOCK,), 8),
+        )  # fmt: skip
+    return q, _quantized_flat(x, q, parts)
+
+
+def _quantized_flat(x: Any, q: Any, parts: Any) -> Any:
+    """Write x as int8 to q by the largest of parts, and give that back."""
+    n, count, index = x.numel(), parts.shape[0], x.get_device()
     absmax = _torch.empty((1,), dtype=_torch.float32, device=x.device)
-    with _current(x):
-        kernels["largest_parts"][(programs,)](x, parts, n, BLOCK=FLAT_BLOCK, num_warps=8)
-        kernels["quantize_flat"][(blocks,)](
-            x, q, parts, absmax, n, programs, PARTS=PARTS, BLOCK=FLAT_BLOCK, num_warps=8
-        )
-    return q, absmax
+    with _current(index):
+        launchers()["quantize_flat"](
+            (index, n, count, x.dtype, x.data_ptr() % 16), (x, q, parts, absmax, n, count),
+            lambda: Plan(-(-n // FLAT_BLOCK), (PARTS, FLAT_BLOCK), 8),
+        )  # fmt: skip
+    return absmax
 
 
 def transposed(x: Any) -> Any:
     """Copy int8 x (N x K, contiguous) to K x N, contiguous."""
-    kernels = jitted()
+    launchers()
+    return _transposed_and_added(x, None, None)[0]
+
+
+def _transposed_and_added(x: Any, parts: Any, dtype: Any) -> Tuple[Any, Any]:
     rows, columns = x.shape
+    index = x.get_device()
     y = _torch.empty((columns, rows), dtype=_torch.int8, device=x.device)
-    tile = TRANSPOSED_TILE
-    with _current(x):
-        kernels["transpose"][(-(-columns // tile) * -(-rows // tile),)](
-            x, y, rows, columns, TILE=tile, num_warps=4
-        )
-    return y
+    count, wide, sums = 0, 0, None
+    if parts is not None:
+        count, wide = parts.shape
+        sums = _torch.empty((wide,), dtype=dtype, device=x.device)
+    programs = -(-rows // TILE) * -(-columns // TILE) + -(-wide // ADDED[1])
+    with _current(index):
+        launchers()["transpose_and_add"](
+            (index, rows, columns, count, wide, dtype, x.data_ptr() % 16),
+            (x, y, x if sums is None else parts, x if sums is None else sums,
+             rows, columns, count, wide),
+            lambda: Plan(programs, (TILE, *ADDED), 8),
+        )  # fmt: skip
+    return y, sums
 
 
 def dequantized(q: Any, scale: Any, dtype: Any, times: float = 1.0) -> Any:
     """Multiply int8 q (M x K) by its rows' float32 scales (M) times a number: dtype M x K."""
-    kernels = jitted()
+    launch = launchers()
     rows, columns = q.shape
+    index = q.get_device()
     x = _torch.empty((rows, columns), dtype=dtype, device=q.device)
-    with _current(q):
-        kernels["dequantize_rows"][(-(-rows // 4), -(-columns // 1024))](
-            q, scale, x, rows, columns, times, ROWS=4, BLOCK=1024, num_warps=4
-        )
+    each, wide = DEQUANTIZED
+    across = -(-columns // wide)
+    with _current(index):
+        launch["dequantize_rows"](
+            (index, rows, columns, dtype, q.data_ptr() % 16),
+            (q, scale, x, rows, columns, times),
+            lambda: Plan(across * -(-rows // each), DEQUANTIZED, 4),
+        )  # fmt: skip
     return x
 
 
@@ -314,11 +253,26 @@ def _rows_contiguous(x: Any) -> Any:
     return x if near else x.contiguous()
 
 
-def _current(tensor: Any) -> Any:
-    """Make the tensor's GPU current; where it is, or on the CPU (interpreter), do nothing."""
-    if not tensor.is_cuda or tensor.get_device() == _torch.cuda.current_device():
+def _current(index: int) -> Any:
+    """Make the GPU of that index current; where it is, or on the CPU (interpreter), do nothing."""
+    if index < 0 or index == _torch.cuda.current_device():
         return _NOTHING
-    return _torch.cuda.device(tensor.device)
+    return _torch.cuda.device(index)
 
 
 _NOTHING = contextlib.nullcontext()
+
+
+def _beside(name: str) -> Any:
+    """Load the kernel file of that name in this folder, once."""
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+Plan: Any = _beside("_launched").Plan

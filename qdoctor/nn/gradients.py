@@ -21,10 +21,11 @@ from qdoctor.nn.operators import int8_linear
 from qdoctor.nn.quantizing import (
     STEPS,
     dequantized,
-    quantize_and_sum,
+    eager,
+    gradient_operands,
     quantize_rows,
+    quantize_two,
     quantize_whole,
-    transposed,
 )
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ def trained(x: Any, weight: Any, bias: Any, how: How) -> Any:
     """Return x (..., K), at least 2-D, times weight (N x K) transposed plus bias, in x's dtype."""
     if _wanted(x, weight, bias):
         return Trained.apply(x, weight, bias, how)
-    matrix = quantize_weight(weight, vector_wise=how.vector_wise)
-    return _forward(x, matrix, bias)
+    return _both_quantized(x, weight, bias, how)[0]
 
 
 def prepared(x: Any, q: Any, absmax: Any, bias: Any) -> Any:
@@ -72,6 +72,14 @@ def _forward(x: Any, matrix: Quantized, bias: Any) -> Any:
     return y.view((*x.shape[:-1], y.shape[1]))
 
 
+def _both_quantized(x: Any, weight: Any, bias: Any, how: How) -> tuple[Any, ...]:
+    """The output, x's rows, their quantized form, the weight's."""
+    rows = x.flatten(0, -2)
+    q, scale, *matrix = quantize_two(rows, weight, BESIDE_MAGNITUDES, whole=not how.vector_wise)
+    y = int8_linear((q, scale), tuple(matrix), bias, x.dtype)
+    return y.view((*x.shape[:-1], y.shape[1])), rows, (q, scale), matrix
+
+
 class Trained(torch.autograd.Function):
     """``apply(x, weight, bias, how)`` -> y.
 
@@ -82,13 +90,10 @@ class Trained(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, how: How) -> Any:
         """Return x times weight transposed plus bias, in x's dtype."""
-        rows = x.flatten(0, -2)
-        quantized = quantize_rows(rows, BESIDE_MAGNITUDES)
-        matrix = quantize_weight(weight, vector_wise=how.vector_wise)
+        y, rows, quantized, matrix = _both_quantized(x, weight, bias, how)
         ctx.save_for_backward(*matrix, *(quantized if how.mem_efficient else (rows,)))
         ctx.dtypes = (weight.dtype, None if bias is None else bias.dtype)
-        y = int8_linear(quantized, matrix, bias, x.dtype)
-        return y.view((*x.shape[:-1], weight.shape[0]))
+        return y
 
     @staticmethod
     @once_differentiable
@@ -138,13 +143,21 @@ class Prepared(torch.autograd.Function):
 def _input_gradient(rows: Any, matrix: Quantized, sums_dtype: Any) -> tuple[Any, Any]:
     """Multiply the output gradient (M x N) by the weight: (M x K, its column sums if wanted)."""
     q, absmax = matrix
-    whole = absmax.numel() == 1
-    factor, right = (None, absmax) if whole else (absmax, absmax.new_ones(1))
-    if sums_dtype is None:
-        (left, scale), sums = quantize_rows(rows, BESIDE_MAGNITUDES, factor), None
-    else:
-        left, scale, sums = quantize_and_sum(rows, sums_dtype, BESIDE_MAGNITUDES, factor)
-    return int8_linear((left, scale), (transposed(q), right), None, rows.dtype), sums
+    factor, right = (None, absmax) if absmax.numel() == 1 else (absmax, _one(absmax))
+    left, scale, turned, sums = gradient_operands(rows, q, factor, BESIDE_MAGNITUDES, sums_dtype)
+    return int8_linear((left, scale), (turned, right), None, rows.dtype), sums
+
+
+_ones: dict[Any, Any] = {}
+
+
+def _one(beside: Any) -> Any:
+    """The number 1 on that tensor's device, made once where nothing records what is done."""
+    if not eager(beside) or (beside.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return beside.new_ones(1)
+    if beside.device not in _ones:
+        _ones[beside.device] = beside.new_ones(1)
+    return _ones[beside.device]
 
 
 def _dense(inputs: list[Any], dtype: Any) -> Any:

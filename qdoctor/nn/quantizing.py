@@ -49,14 +49,29 @@ def quantize_rows(x: Any, steps: float = STEPS, factor: Any = None) -> Quantized
     return q, scale
 
 
-def quantize_and_sum(
-    x: Any, dtype: Any, steps: float = STEPS, factor: Any = None
-) -> tuple[Any, Any, Any]:
-    """Do what quantize_rows does, and add up the columns of x itself: dtype K."""
-    if eager(x):
-        return _quantize_and_sum(x, dtype, steps, factor)
-    q, scale, sums = torch.ops.qdoctor.quantize_and_sum(x, dtype, steps, factor)
-    return q, scale, sums
+def quantize_two(x: Any, weight: Any, steps: float, *, whole: bool) -> tuple[Any, ...]:
+    """Quantize x (M x K) as quantize_rows does, and a weight (N x K) by row or as a whole.
+
+    (int8 M x K, scales M, int8 N x K, the weight's largest magnitudes: float32 N, or 1 if whole.)
+    """
+    if eager(x) and eager(weight):
+        return _quantize_two(x, weight, steps, whole)
+    made: tuple[Any, ...] = torch.ops.qdoctor.quantize_two(x, weight, steps, whole)
+    return made
+
+
+def gradient_operands(
+    grad: Any, q: Any, factor: Any, steps: float, sums: Any = None
+) -> tuple[Any, Any, Any, Any]:
+    """Prepare an input gradient: grad (M x N) quantized by row, q (int8 N x K) transposed.
+
+    (int8 M x N, scales M, int8 K x N, the sums of grad's columns: N of the dtype ``sums``, None
+    without one.) Columns are multiplied by factor (float32 N) before they are quantized.
+    """
+    if eager(grad) and eager(q):
+        return _gradient_operands(grad, q, factor, steps, sums)
+    left, scale, right, added = torch.ops.qdoctor.gradient_operands(grad, q, factor, steps, sums)
+    return left, scale, right, None if sums is None else added
 
 
 def quantize_whole(x: Any) -> Quantized:
@@ -65,11 +80,6 @@ def quantize_whole(x: Any) -> Quantized:
         return _quantize_whole(x)
     q, absmax = torch.ops.qdoctor.quantize_whole(x)
     return q, absmax
-
-
-def transposed(q: Any) -> Any:
-    """Copy int8 q (N x K) to K x N, contiguous."""
-    return _transposed(q) if eager(q) else torch.ops.qdoctor.transposed(q)
 
 
 def dequantized(q: Any, scale: Any, dtype: Any, times: float = 1.0) -> Any:
@@ -100,12 +110,24 @@ def _quantize_rows(x: Any, steps: float, factor: Any) -> Quantized:
     return q, scale if steps == STEPS else scale * (STEPS / steps)
 
 
-def _quantize_and_sum(x: Any, dtype: Any, steps: float, factor: Any) -> tuple[Any, Any, Any]:
-    kernels = x.numel() and _triton(x)
+def _quantize_two(x: Any, weight: Any, steps: float, whole: bool) -> tuple[Any, ...]:  # noqa: FBT001
+    kernels = x.numel() and weight.numel() and _triton(x)
     if kernels:
-        q, scale, sums = kernels.quantize_and_sum(x, dtype, steps, factor)
-        return q, scale, sums
-    return (*_quantize_rows(x, steps, factor), x.sum(0).to(dtype))
+        made: tuple[Any, ...] = kernels.quantize_two(x, weight, steps, whole=whole)
+        return made
+    theirs = _quantize_whole(weight) if whole else _quantize_rows(weight, 1.0, None)
+    return (*_quantize_rows(x, steps, None), *theirs)
+
+
+def _gradient_operands(
+    grad: Any, q: Any, factor: Any, steps: float, sums: Any
+) -> tuple[Any, Any, Any, Any]:
+    kernels = grad.numel() and q.numel() and _triton(grad)
+    if kernels:
+        left, scale, right, added = kernels.gradient_operands(grad, q, factor, steps, sums)
+        return left, scale, right, added
+    added = None if sums is None else grad.sum(0).to(sums)
+    return (*_quantize_rows(grad, steps, factor), q.t().contiguous(), added)
 
 
 def _quantize_whole(x: Any) -> Quantized:
@@ -120,9 +142,12 @@ def _quantize_whole(x: Any) -> Quantized:
     return (x.float() * inverse).round_().to(torch.int8).contiguous(), largest
 
 
-def _transposed(q: Any) -> Any:
-    kernels = q.numel() and _triton(q)
-    return kernels.transposed(q) if kernels else q.t().contiguous()
+def _gradient_operands_filled(
+    grad: Any, q: Any, factor: Any, steps: float, sums: Any
+) -> tuple[Any, Any, Any, Any]:
+    """An operator gives tensors alone: an empty one where there are no sums."""
+    left, scale, right, added = _gradient_operands(grad, q, factor, steps, sums)
+    return left, scale, right, grad.new_empty(0) if added is None else added
 
 
 def _rows_shapes(x: Any, _steps: float, _factor: Any) -> Quantized:
@@ -130,9 +155,17 @@ def _rows_shapes(x: Any, _steps: float, _factor: Any) -> Quantized:
     return q, torch.empty(x.shape[:1], dtype=torch.float32, device=x.device)
 
 
-def _and_sum_shapes(x: Any, dtype: Any, steps: float, factor: Any) -> tuple[Any, Any, Any]:
-    sums = torch.empty(x.shape[1:], dtype=dtype, device=x.device)
-    return (*_rows_shapes(x, steps, factor), sums)
+def _two_shapes(x: Any, weight: Any, steps: float, whole: bool) -> tuple[Any, ...]:  # noqa: FBT001
+    theirs = _whole_shapes(weight) if whole else _rows_shapes(weight, 1.0, None)
+    return (*_rows_shapes(x, steps, None), *theirs)
+
+
+def _operand_shapes(
+    grad: Any, q: Any, factor: Any, steps: float, sums: Any
+) -> tuple[Any, Any, Any, Any]:
+    turned = torch.empty((q.shape[1], q.shape[0]), dtype=q.dtype, device=q.device)
+    added = grad.new_empty(0) if sums is None else grad.new_empty(grad.shape[1:], dtype=sums)
+    return (*_rows_shapes(grad, steps, factor), turned, added)
 
 
 def _whole_shapes(x: Any) -> Quantized:
@@ -140,17 +173,14 @@ def _whole_shapes(x: Any) -> Quantized:
     return q, torch.empty(1, dtype=torch.float32, device=x.device)
 
 
-def _transposed_shape(q: Any) -> Any:
-    return torch.empty((q.shape[1], q.shape[0]), dtype=q.dtype, device=q.device)
-
-
 for _signature, _real, _shapes in (
     ("quantize_rows(Tensor x, float steps, Tensor? factor) -> (Tensor, Tensor)",
      _quantize_rows, _rows_shapes),
-    (("quantize_and_sum(Tensor x, ScalarType dtype, float steps, Tensor? factor)"
-      " -> (Tensor, Tensor, Tensor)"), _quantize_and_sum, _and_sum_shapes),
+    (("quantize_two(Tensor x, Tensor weight, float steps, bool whole)"
+      " -> (Tensor, Tensor, Tensor, Tensor)"), _quantize_two, _two_shapes),
+    (("gradient_operands(Tensor grad, Tensor q, Tensor? factor, float steps, ScalarType? sums)"
+      " -> (Tensor, Tensor, Tensor, Tensor)"), _gradient_operands_filled, _operand_shapes),
     ("quantize_whole(Tensor x) -> (Tensor, Tensor)", _quantize_whole, _whole_shapes),
-    ("transposed(Tensor q) -> Tensor", _transposed, _transposed_shape),
 ):  # fmt: skip
     _LIBRARY.define(_signature)
     _name = _signature.partition("(")[0]

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from qdoctor import nn  # noqa: E402 - torch first
-from qdoctor.nn import gradients  # noqa: E402
+from qdoctor.nn import gradients, quantizing  # noqa: E402
 
 KINDS = {
     "global": nn.SwitchBackLinearGlobal,
@@ -25,13 +25,14 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 def test_a_weight_is_quantized_once_a_step(
     device: Any, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, seen = gradients.quantize_weight, []
+    real, seen = quantizing.quantize_two, []
 
-    def counted(weight: Any, **how: Any) -> Any:
+    def counted(x: Any, weight: Any, *rest: Any, **how: Any) -> Any:
         seen.append(weight.shape)
-        return real(weight, **how)
+        return real(x, weight, *rest, **how)
 
-    monkeypatch.setattr(gradients, "quantize_weight", counted)
+    monkeypatch.setattr(gradients, "quantize_two", counted)
+    monkeypatch.delattr(gradients, "quantize_whole")
     layer = KINDS[kind](32, 24, device=device)
     x = torch.randn(5, 32, device=device, requires_grad=True)
     for step in range(1, 3):

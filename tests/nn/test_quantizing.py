@@ -17,32 +17,38 @@ ops = torch.ops.qdoctor
 
 
 def arguments(name: str, device: Any) -> tuple[Any, ...]:
-    x = torch.randn(6, 40, device=device)
+    x, weight = torch.randn(6, 40, device=device), torch.randn(9, 40, device=device)
     factor = torch.rand(40, device=device)
+    q = quantizing.quantize_rows(weight)[0].t().contiguous()
     return {
         "quantize_rows": (x, 127.0, factor),
-        "quantize_and_sum": (x, torch.float16, 127.0, None),
+        "quantize_two": (x, weight, 127.0, False),
+        "quantize_two, whole": (x, weight, 127.0, True),
         "quantize_whole": (x,),
-        "transposed": (quantizing.quantize_rows(x)[0],),
+        "gradient_operands": (x, q, factor, 127.0, torch.float16),
+        "gradient_operands, no sums": (x, q, None, 127.0, None),
     }[name]
 
 
-@pytest.mark.parametrize(
-    "name", ["quantize_rows", "quantize_and_sum", "quantize_whole", "transposed"]
-)
-def test_each_is_an_operator_that_tells_its_shapes(device: Any, name: str) -> None:
-    operator, given = getattr(ops, name).default, arguments(name, device)
+OPERATORS = (
+    "quantize_rows", "quantize_two", "quantize_two, whole", "quantize_whole", "gradient_operands",
+    "gradient_operands, no sums",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OPERATORS)
+def test_each_is_an_operator_that_tells_its_shapes(device: Any, case: str) -> None:
+    name = case.partition(",")[0]
+    operator, given = getattr(ops, name).default, arguments(case, device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about torch
         checks = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
         torch.library.opcheck(operator, given, test_utils=checks)
-    eager = getattr(quantizing, name)(*given)
-    for one, other in zip(
-        *(made if isinstance(made, tuple) else (made,) for made in (eager, operator(*given))),
-        strict=True,
-    ):
-        assert torch.equal(one, other)
-        assert one.dtype == other.dtype
+    more = {"whole": given[-1]} if name == "quantize_two" else {}
+    eager = getattr(quantizing, name)(*given[: len(given) - len(more)], **more)
+    for one, other in zip(eager, operator(*given), strict=True):
+        assert (one is None and not other.numel()) or torch.equal(one, other)
+        assert one is None or one.dtype == other.dtype
 
 
 def test_columns_are_multiplied_before_they_are_quantized(device: Any) -> None:
@@ -56,23 +62,30 @@ def test_columns_are_multiplied_before_they_are_quantized(device: Any) -> None:
 
 def test_the_sums_are_those_of_the_unmultiplied_columns(device: Any) -> None:
     x, factor = torch.randn(50, 33, device=device), torch.rand(33, device=device)
-    q, scale, sums = quantizing.quantize_and_sum(x, torch.float32, 127.0, factor)
+    q = torch.randint(-127, 128, (33, 20), dtype=torch.int8, device=device)
+    left, scale, turned, sums = quantizing.gradient_operands(x, q, factor, 127.0, torch.float32)
     torch.testing.assert_close(sums, x.double().sum(0).float())
-    for one, other in zip((q, scale), quantizing.quantize_rows(x, 127.0, factor), strict=True):
+    assert torch.equal(turned, q.t())
+    for one, other in zip((left, scale), quantizing.quantize_rows(x, 127.0, factor), strict=True):
         assert torch.equal(one, other)
-    assert quantizing.quantize_and_sum(x, torch.bfloat16)[2].dtype == torch.bfloat16
+    *same, none = quantizing.gradient_operands(x, q, factor, 127.0)
+    assert none is None
+    for one, other in zip(same, (left, scale, turned), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("size", [(0, 8), (3, 0)], ids=str)
 def test_nothing_is_quantized_to_nothing(device: Any, size: tuple[int, int]) -> None:
-    x = torch.empty(size, device=device)
-    q, scale, sums = quantizing.quantize_and_sum(x, torch.float32)
-    assert (q.shape, scale.shape, sums.shape) == (size, size[:1], size[1:])
+    x, weight = torch.empty(size, device=device), torch.ones(5, size[1], device=device)
+    q, scale, w_q, absmax = quantizing.quantize_two(x, weight, 127.0, whole=True)
+    assert (q.shape, scale.shape, w_q.shape, absmax.shape) == (size, size[:1], weight.shape, (1,))
     assert not scale.any()
+    left, scale, turned, sums = quantizing.gradient_operands(x, w_q.t(), None, 1.0, x.dtype)
+    assert (left.shape, scale.shape) == (size, size[:1])
+    assert (turned.shape, sums.shape) == ((5, size[1]), size[1:])
     assert not sums.any()
     whole, absmax = quantizing.quantize_whole(x)
     assert (whole.shape, absmax.tolist()) == (size, [0.0])
-    assert quantizing.transposed(q).shape == size[::-1]
 
 
 def test_int8_comes_back_as_any_floating_type(device: Any) -> None:

@@ -1,0 +1,246 @@
+"""SwitchBack's quantization in Triton, the kernels; _switchback_quantize.py launches them.
+
+Method: Wortsman et al. 2023, "Stable and low-precision training for large-scale vision-language
+models" (arXiv:2304.13013). In all of them x is about q * largest magnitude / 127, halves are
+rounded to even, zeros have the magnitude 0, and a NaN or an infinity makes the magnitude infinite.
+Standard library only at import; triton when called. Loaded by path.
+"""
+
+# ruff: noqa: ANN001, ANN202, F821, N803, PLR0913, PLR0917 - Triton source has no types, its tl
+# is bound later, and a kernel takes what it takes
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Callable, Tuple
+
+tl: Any  # triton.language, bound before a kernel is compiled
+
+
+def sources() -> Tuple[Callable[..., None], ...]:
+    """Every kernel, to be jitted. Imports triton."""
+    globals()["tl"] = importlib.import_module("triton.language")
+    return _SOURCES
+
+
+# The kernels. Adding 1.5 * 2**23 leaves no room for a fraction: the sum is rounded half to even and
+# its low byte is the int8. Unlike llrint this needs no libdevice, whose place differs by release.
+
+
+def _quantize_rows(
+    x, q, scale, factor, M, K, stride_x, steps,
+    FACTOR: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    first = tl.program_id(0).to(tl.int64) * ROWS
+    rows = tl.arange(0, ROWS)
+    at = tl.arange(0, BLOCK)
+    inside = (rows < M - first)[:, None] & (at < K)[None, :]
+    value = tl.load(
+        x + first * stride_x + (rows[:, None] * stride_x + at[None, :]), mask=inside, other=0.0
+    ).to(tl.float32)
+    if FACTOR:
+        value *= tl.load(factor + at, mask=at < K, other=0.0)[None, :]
+    magnitude = tl.abs(value)
+    # A NaN loses against any number: as infinity it makes the whole row's result not finite.
+    magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
+    absmax = tl.max(magnitude, axis=1)
+    inverse = 127.0 / tl.maximum(absmax, 1e-36)  # a row of zeros stays one
+    rounded = value * inverse[:, None] + 12582912.0
+    tl.store(
+        q + first * K + (rows[:, None] * K + at[None, :]),
+        rounded.to(tl.int32, bitcast=True).to(tl.int8), mask=inside,
+    )  # fmt: skip
+    tl.store(scale + first + rows, absmax / steps, mask=rows < M - first)
+
+
+def _quantize_two(
+    x, q, scale, w, w_q, w_absmax, M, N, K, stride_x, stride_w, steps, w_programs,
+    WHOLE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    # The first programs do w's rows, or leave parts of its largest magnitude; the others x's rows.
+    program = tl.program_id(0).to(tl.int64)
+    rows = tl.arange(0, ROWS)
+    at = tl.arange(0, BLOCK)
+    if program < w_programs:
+        largest = tl.zeros([ROWS], dtype=tl.float32)
+        for block in range(program, tl.cdiv(N, ROWS), w_programs):
+            first = block * ROWS
+            inside = (rows < N - first)[:, None] & (at < K)[None, :]
+            value = tl.load(
+                w + first * stride_w + (rows[:, None] * stride_w + at[None, :]),
+                mask=inside, other=0.0,
+            ).to(tl.float32)  # fmt: skip
+            magnitude = tl.abs(value)
+            magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
+            absmax = tl.max(magnitude, axis=1)
+            if WHOLE:
+                largest = tl.maximum(largest, absmax)
+            else:
+                inverse = 127.0 / tl.maximum(absmax, 1e-36)
+                rounded = value * inverse[:, None] + 12582912.0
+                tl.store(
+                    w_q + first * K + (rows[:, None] * K + at[None, :]),
+                    rounded.to(tl.int32, bitcast=True).to(tl.int8), mask=inside,
+                )  # fmt: skip
+                tl.store(w_absmax + first + rows, absmax, mask=rows < N - first)
+        if WHOLE:
+            tl.store(w_absmax + program, tl.max(largest, axis=0))
+    else:
+        first = (program - w_programs) * ROWS
+        inside = (rows < M - first)[:, None] & (at < K)[None, :]
+        value = tl.load(
+            x + first * stride_x + (rows[:, None] * stride_x + at[None, :]), mask=inside, other=0.0
+        ).to(tl.float32)
+        magnitude = tl.abs(value)
+        magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
+        absmax = tl.max(magnitude, axis=1)
+        inverse = 127.0 / tl.maximum(absmax, 1e-36)
+        rounded = value * inverse[:, None] + 12582912.0
+        tl.store(
+            q + first * K + (rows[:, None] * K + at[None, :]),
+            rounded.to(tl.int32, bitcast=True).to(tl.int8), mask=inside,
+        )  # fmt: skip
+        tl.store(scale + first + rows, absmax / steps, mask=rows < M - first)
+
+
+def _quantize_wide_rows(
+    x, q, scale, factor, K, stride_x, steps, FACTOR: tl.constexpr, BLOCK: tl.constexpr
+):
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, BLOCK)
+    largest = tl.zeros([BLOCK], dtype=tl.float32)
+    for start in range(0, K, BLOCK):
+        inside = start + at < K
+        value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0).to(tl.float32)
+        if FACTOR:
+            value *= tl.load(factor + start + at, mask=inside, other=0.0)
+        magnitude = tl.abs(value)
+        largest = tl.maximum(largest, tl.where(magnitude < float("inf"), magnitude, float("inf")))
+    absmax = tl.max(largest, axis=0)
+    inverse = 127.0 / tl.maximum(absmax, 1e-36)
+    for start in range(0, K, BLOCK):
+        inside = start + at < K
+        value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0).to(tl.float32)
+        if FACTOR:
+            value *= tl.load(factor + start + at, mask=inside, other=0.0)
+        rounded = value * inverse + 12582912.0
+        byte = rounded.to(tl.int32, bitcast=True).to(tl.int8)
+        tl.store(q + row * K + start + at, byte, mask=inside)
+    tl.store(scale + row, absmax / steps)
+
+
+def _quantize_and_sum(
+    x, q, scale, factor, parts, M, K, stride_x, steps,
+    FACTOR: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    # All is kept in the shape of a tile: a vector would change its layout in each turn.
+    part, programs = tl.program_id(0).to(tl.int64), tl.num_programs(0)
+    rows = tl.arange(0, ROWS)
+    at = tl.arange(0, BLOCK)
+    total = tl.zeros([ROWS, BLOCK], dtype=tl.float32)
+    everywhere = (rows >= 0)[:, None] & (at < K)[None, :]
+    if FACTOR:
+        multiplier = tl.load(factor + (rows[:, None] * 0 + at[None, :]), mask=everywhere, other=0.0)
+    first = part * ROWS
+    loaded = tl.load(
+        x + first * stride_x + (rows[:, None] * stride_x + at[None, :]),
+        mask=(rows < M - first)[:, None] & (at < K)[None, :], other=0.0,
+    )  # fmt: skip
+    for block in range(part, tl.cdiv(M, ROWS), programs):
+        first = block * ROWS
+        inside = (rows < M - first)[:, None] & (at < K)[None, :]
+        value = loaded.to(tl.float32)
+        coming = first + programs * ROWS  # its numbers are on their way while these are worked on
+        loaded = tl.load(
+            x + coming * stride_x + (rows[:, None] * stride_x + at[None, :]),
+            mask=(rows < M - coming)[:, None] & (at < K)[None, :], other=0.0,
+        )  # fmt: skip
+        total += value
+        if FACTOR:
+            value *= multiplier
+        magnitude = tl.abs(value)
+        magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
+        absmax = tl.max(magnitude, axis=1)
+        inverse = 127.0 / tl.maximum(absmax, 1e-36)
+        rounded = value * inverse[:, None] + 12582912.0
+        tl.store(
+            q + first * K + (rows[:, None] * K + at[None, :]),
+            rounded.to(tl.int32, bitcast=True).to(tl.int8), mask=inside,
+        )  # fmt: skip
+        tl.store(scale + first + rows, absmax / steps, mask=rows < M - first)
+    tl.store(parts + part * K + at, tl.sum(total, axis=0), mask=at < K)
+
+
+def _largest_parts(x, parts, n, BLOCK: tl.constexpr):
+    part = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, BLOCK)
+    largest = tl.zeros([BLOCK], dtype=tl.float32)
+    for block in range(part, tl.cdiv(n, BLOCK), tl.num_programs(0)):
+        start = block * BLOCK
+        value = tl.load(x + start + at, mask=at < n - start, other=0.0)
+        magnitude = tl.abs(value.to(tl.float32))
+        largest = tl.maximum(largest, tl.where(magnitude < float("inf"), magnitude, float("inf")))
+    tl.store(parts + part, tl.max(largest, axis=0))
+
+
+def _quantize_flat(x, q, parts, absmax, n, count, PARTS: tl.constexpr, BLOCK: tl.constexpr):
+    part = tl.arange(0, PARTS)
+    largest = tl.max(tl.load(parts + part, mask=part < count, other=0.0), axis=0)
+    inverse = 127.0 / tl.maximum(largest, 1e-36)
+    # Backwards: what was read last for the largest magnitude may still be in the cache.
+    start = (tl.num_programs(0) - 1 - tl.program_id(0)).to(tl.int64) * BLOCK
+    at = tl.arange(0, BLOCK)
+    value = tl.load(x + start + at, mask=at < n - start, other=0.0).to(tl.float32)
+    rounded = value * inverse + 12582912.0
+    byte = rounded.to(tl.int32, bitcast=True).to(tl.int8)
+    tl.store(q + start + at, byte, mask=at < n - start)
+    if tl.program_id(0) == 0:
+        tl.store(absmax, largest)
+
+
+def _transpose_and_add(
+    x, y, parts, sums, N, K, count, columns,
+    TILE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    # The first programs transpose x (N x K); the others, if any, add up count rows of parts.
+    across = tl.cdiv(K, TILE)
+    tiles = across * tl.cdiv(N, TILE)
+    program = tl.program_id(0)
+    if program < tiles:
+        n = (program // across) * TILE + tl.arange(0, TILE)
+        k = (program % across) * TILE + tl.arange(0, TILE)
+        read = (n < N)[:, None] & (k < K)[None, :]
+        tile = tl.load(x + n.to(tl.int64)[:, None] * K + k[None, :], mask=read, other=0)
+        written = (k < K)[:, None] & (n < N)[None, :]
+        tl.store(y + k.to(tl.int64)[:, None] * N + n[None, :], tl.trans(tile), mask=written)
+    else:
+        rows = tl.arange(0, ROWS)
+        at = (program - tiles) * BLOCK + tl.arange(0, BLOCK)
+        total = tl.zeros([ROWS, BLOCK], dtype=tl.float32)
+        for first in range(0, count, ROWS):
+            inside = (first + rows < count)[:, None] & (at < columns)[None, :]
+            total += tl.load(
+                parts + (first + rows)[:, None] * columns + at[None, :], mask=inside, other=0.0
+            )
+        added = tl.sum(total, axis=0).to(sums.dtype.element_ty)
+        tl.store(sums + at, added, mask=at < columns)
+
+
+def _dequantize_rows(q, scale, x, M, K, times, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    across = tl.cdiv(K, BLOCK)
+    first = (tl.program_id(0) // across).to(tl.int64) * ROWS
+    rows = tl.arange(0, ROWS)
+    at = (tl.program_id(0) % across) * BLOCK + tl.arange(0, BLOCK)
+    inside = (rows < M - first)[:, None] & (at < K)[None, :]
+    offset = first * K + (rows[:, None] * K + at[None, :])
+    byte = tl.load(q + offset, mask=inside, other=0)
+    factor = tl.load(scale + first + rows, mask=rows < M - first, other=0.0)
+    value = byte.to(tl.float32) * (factor * times)[:, None]
+    tl.store(x + offset, value.to(x.dtype.element_ty), mask=inside)
+
+
+_SOURCES = (
+    _quantize_rows, _quantize_wide_rows, _quantize_two, _quantize_and_sum, _largest_parts,
+    _quantize_flat, _transpose_and_add, _dequantize_rows,
+)  # fmt: skip
