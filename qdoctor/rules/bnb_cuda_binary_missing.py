@@ -28,7 +28,7 @@ from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import serving, settled
 from qdoctor.rules.case import rule, suspect
-from qdoctor.rules.torch_builds import offers
+from qdoctor.rules.torch_builds import offers, on_some_system, with_a_torch
 from qdoctor.rules.what_if import with_os
 
 if TYPE_CHECKING:
@@ -62,13 +62,15 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _fixes(case: Case) -> list[Fix]:
     why = "it has a library for this CUDA version"
-    releases = (
-        serving(case, [], why, verify=NAME, also=_everywhere(case))
-        if case.machine.os.value is None
-        else serving(case, [bnb_has_cuda_binary], why, verify=NAME)
-    )
+    if case.machine.torch_cuda.value is None:
+        releases = serving(with_a_torch(case), [bnb_has_cuda_binary], why, verify=NAME)
+    elif case.machine.os.value is None:
+        releases = serving(case, [], why, verify=NAME, also=_everywhere(case))
+    else:
+        releases = serving(case, [bnb_has_cuda_binary], why, verify=NAME)
     why = "this bitsandbytes has a library for its CUDA version"
-    return releases + offers(settled(case), why, verify=NAME, also=[bnb_has_cuda_binary])
+    told = settled(on_some_system(case))
+    return releases + offers(told, why, verify=NAME, also=[bnb_has_cuda_binary])
 
 
 def _everywhere(case: Case) -> Condition:

@@ -43,7 +43,8 @@ def find(case: Case) -> Iterator[Finding]:
     suspicion = suspect(case, NAME, case.ask(bnb_binary_has_sm))
     if suspicion is None:
         return
-    releases = _releases(case)
+    of_amd = _of_amd(case)
+    releases = [] if of_amd else _releases(case)
     why = "for its CUDA version bitsandbytes has kernels for this GPU"
     builds = offers(settled(case), why, verify=NAME, also=[bnb_binary_has_sm])
     yield Finding(
@@ -52,18 +53,22 @@ def find(case: Case) -> Iterator[Finding]:
         title=f"bitsandbytes {case.machine.bitsandbytes.value or '?'} holds no kernels for SM "
         f"{case.machine.sm.value or '?'}",
         because=suspicion.because,
-        fixes=[*releases, *builds, *_elsewhere(case)],
+        fixes=[*releases, *([] if of_amd else builds), *_elsewhere(of_amd=of_amd)],
         affects=needing(case, "bnb_binary_has_sm"),
         undecided=suspicion.undecided,
     )
 
 
-def _elsewhere(case: Case) -> list[Fix]:
+def _of_amd(case: Case) -> bool:
+    gpu = case.machine.gpu
+    text = any(one.signature == _OF_ROCM for one in case.signals_of(NAME))
+    return text or (gpu is not None and gpu.vendor == "amd")
+
+
+def _elsewhere(*, of_amd: bool) -> list[Fix]:
     """Offer what no release does: a build for this GPU; AMD's runtime can take it for another."""
     fixes = [by_hand("rebuild", "built from source for this GPU it serves it", verify=NAME)]
-    text = any(one.signature == _OF_ROCM for one in case.signals_of(NAME))
-    gpu = case.machine.gpu
-    if text or (gpu is not None and gpu.vendor == "amd"):
+    if of_amd:
         why = "AMD's runtime then takes the GPU for one that the library was built for (10.3.0 ...)"
         fixes.append(Fix(action="set-env", name="HSA_OVERRIDE_GFX_VERSION", why=why, verify=NAME))
     return fixes

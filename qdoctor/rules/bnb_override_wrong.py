@@ -37,13 +37,15 @@ _VARIABLE = "BNB_CUDA_VERSION"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report an override that names another library than the one for torch's CUDA version."""
-    told = case.said(NAME, "override") or _requested(case)
-    value = (case.machine.facts.env or {}).get(_VARIABLE) or told
+    sure = [one for one in case.signals_of(NAME) if NAME not in one.confirmed]
+    told = next((one.said["override"] for one in sure if "override" in one.said), None)
+    value = (case.machine.facts.env or {}).get(_VARIABLE) or told or _requested(case)
     if not value or not _suspicious(case, value):
         return
     cuda = case.machine.torch_cuda.value
     text = f"{_VARIABLE} is {value}" + (f"; torch is built for CUDA {cuda}" if cuda else "")
-    where = "the error text" if value == told else f"facts: env.{_VARIABLE}"
+    stated = _VARIABLE in (case.machine.facts.env or {})
+    where = f"facts: env.{_VARIABLE}" if stated else "the error text"
     yield Finding(
         rule=NAME,
         severity="warning",
@@ -58,7 +60,8 @@ def _suspicious(case: Case, value: str) -> bool:
     """Say whether the override differs from torch's CUDA version, or an error text points at it."""
     cuda = case.machine.torch_cuda.value
     differs = bool(cuda) and value != (cuda or "").replace(".", "")
-    return differs or any(NAME not in one.confirmed for one in case.signals_of(NAME))
+    texts = case.signals_of(NAME)
+    return differs or (not cuda and bool(texts)) or any(NAME not in one.confirmed for one in texts)
 
 
 def _requested(case: Case) -> str | None:

@@ -22,15 +22,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import bnb_binary_has_sm, bnb_has_cuda_binary
-from qdoctor.rules.bnb_releases import serving
+from qdoctor.layers.sms import is_integrated
+from qdoctor.model import Because, Finding
+from qdoctor.rules.bnb_releases import BNB, serving
+from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.what_if import with_package
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "bnb-platform-unsupported"
+_ARM = ("aarch64", "arm64")
 
 
 def _title(case: Case) -> str:
@@ -46,7 +53,46 @@ def _fixes(case: Case) -> list[Fix]:
     return [*released, by_hand("rebuild", "built from source it has a library for this platform")]
 
 
-RULE = of_layers(
+def find(case: Case) -> Iterator[Finding]:
+    """Report a wheel for another platform; with a text also where the release is not known."""
+    found = list(_OF_LAYERS.find(case))
+    sure = [one for one in found if one.undecided is None]
+    yield from sure or _on_a_board(case) or _never_shipped(case) or found
+
+
+def _on_a_board(case: Case) -> list[Finding]:
+    """Decide a text on an integrated GPU: no wheel is for it, whatever it calls itself."""
+    sm, texts = case.machine.sm.value, case.signals_of(NAME)
+    if not texts or sm is None or not is_integrated(sm, case.matrix):
+        return []
+    text = f"only boards (Jetson) have SM {sm}: the wheels for ARM are made for servers"
+    return [_told(case, text, f"SM {sm}")]
+
+
+def _never_shipped(case: Case) -> list[Finding]:
+    """Decide a text of an ARM machine whose CUDA version no release has a library for."""
+    arch, cuda = (case.machine.arch.value or "").lower(), case.machine.torch_cuda.value
+    if not case.signals_of(NAME) or arch not in _ARM or not cuda:
+        return []
+    for version in case.matrix.versions(BNB):
+        machine = with_package(case.machine, case.matrix, BNB, str(version))
+        if bnb_has_cuda_binary(machine, case.matrix).value != "no":
+            return []
+    return [_told(case, f"no release has a library for CUDA {cuda} on {arch}", arch)]
+
+
+def _told(case: Case, text: str, where: str) -> Finding:
+    read = Because(text, "the libraries in the released wheels", "mined")
+    return Finding(
+        rule=NAME,
+        severity="warning",
+        title=f"bitsandbytes {case.machine.bitsandbytes.value or ''} has no library for {where}",
+        because=[read, *map(quoted, case.signals_of(NAME))],
+        fixes=_fixes(case),
+    )
+
+
+_OF_LAYERS = of_layers(
     NAME,
     __doc__,
     (bnb_has_cuda_binary, bnb_binary_has_sm),
@@ -54,3 +100,5 @@ RULE = of_layers(
     title=_title,
     fixes=_fixes,
 )
+
+RULE = rule(NAME, __doc__, find)

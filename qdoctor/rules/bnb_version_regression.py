@@ -29,6 +29,7 @@ from qdoctor.released import cited, fits
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import accused, rule
 from qdoctor.rules.of_layer import of_layers
+from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +98,12 @@ def _repaired(case: Case) -> list[Fix]:
         version = machine.bitsandbytes.value or ""
         return not any(fits(case.matrix, BNB, version, spec) for spec in ailing)
 
+    back = [row["before"] for row in _rows(case) if "before" in row]
+    if back:
+        why = f"bitsandbytes {back[0]} and older do not have this"
+        spec = f"=={back[0]}"
+        older = [pip("downgrade", BNB, spec, why, verify=NAME)]
+        return [*older, *serving(case, [], "this is repaired there", verify=NAME, also=sound)]
     return serving(case, [], "this is repaired there", verify=NAME, also=sound)
 
 

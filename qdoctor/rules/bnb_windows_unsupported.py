@@ -20,15 +20,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qdoctor.implied_text import wordings
 from qdoctor.layers import bnb_has_cuda_binary, bnb_ships_here
-from qdoctor.rules.bnb_releases import serving
+from qdoctor.model import Finding
+from qdoctor.rules.bnb_releases import BNB, serving
+from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
+from qdoctor.rules.remedies import pip
+from qdoctor.rules.what_if import with_package
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "bnb-windows-unsupported"
+_WHY = "it has libraries for Windows"
 
 
 def _title(case: Case) -> str:
@@ -37,10 +45,44 @@ def _title(case: Case) -> str:
 
 
 def _fixes(case: Case) -> list[Fix]:
-    why = "it has libraries for Windows"
-    return serving(case, [bnb_ships_here], why, verify=NAME)
+    return serving(case, [bnb_ships_here], _WHY, verify=NAME)
 
 
-RULE = of_layers(
+def find(case: Case) -> Iterator[Finding]:
+    """Report a release without libraries for Windows; by its text where the release is unknown."""
+    found = list(_OF_LAYERS.find(case))
+    sure = [one for one in found if one.undecided is None]
+    yield from sure or _worded(case) or found
+
+
+def _worded(case: Case) -> list[Finding]:
+    """Decide a text on Windows whose wording is of releases that are for Linux, but for one."""
+    texts = [one for one in case.signals_of(NAME) if BNB in one.printed_by]
+    if case.machine.os.value != "windows" or case.machine.bitsandbytes.value or not texts:
+        return []
+    because = [one.because for one in wordings(texts)]
+    return [
+        Finding(
+            rule=NAME,
+            severity="warning",
+            title="this bitsandbytes is of before its releases for Windows",
+            because=[*because, *map(quoted, texts)],
+            fixes=_fixes(case) or [pip("upgrade", BNB, _since(case), _WHY, verify=NAME)],
+        )
+    ]
+
+
+def _since(case: Case) -> str:
+    """Name the releases from the first one on that has a library for Windows."""
+    for version in case.matrix.versions(BNB):
+        machine = with_package(case.machine, case.matrix, BNB, str(version))
+        if bnb_ships_here(machine, case.matrix).value == "yes":
+            return f">={version}"
+    return ""
+
+
+_OF_LAYERS = of_layers(
     NAME, __doc__, (bnb_has_cuda_binary,), severity="warning", title=_title, fixes=_fixes
 )
+
+RULE = rule(NAME, __doc__, find)

@@ -23,8 +23,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from qdoctor.layers import driver_serves_torch
 from qdoctor.model import Finding
+from qdoctor.released import parsed
 from qdoctor.rules.affected import needing
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
@@ -49,10 +52,17 @@ def find(case: Case) -> Iterator[Finding]:
         severity="error",
         title=_title(case),
         because=suspicion.because,
-        fixes=[*offers(case, "this build needs no newer driver", verify=NAME), _newer(case)],
+        fixes=_fixes(case),
         affects=["gpu", *needing(case, "gpu_present")],
         undecided=suspicion.undecided,
     )
+
+
+def _fixes(case: Case) -> list[Fix]:
+    """Offer the build that the driver serves; first a driver where no torch is known to move."""
+    builds = offers(case, "this build needs no newer driver", verify=NAME)
+    unknown = case.machine.torch.value is None and case.machine.torch_cuda.value is None
+    return [_newer(case), *builds] if unknown else [*builds, _newer(case)]
 
 
 def _title(case: Case) -> str:
@@ -62,12 +72,22 @@ def _title(case: Case) -> str:
 
 
 def _newer(case: Case) -> Fix:
-    """Name the oldest driver that serves torch's CUDA version, from NVIDIA's table."""
-    row = case.matrix.row("cuda", case.machine.torch_cuda.value or "")
+    """Name the oldest driver that serves torch's CUDA version, from NVIDIA's table.
+
+    Where that is not known: the oldest that serves more than the present one.
+    """
+    row = case.matrix.row("cuda", case.machine.torch_cuda.value or _next(case))
     host = case.machine.os.value or "linux"
     minimum = row.get(f"minimum_{host}") if row else None
     why = "a newer driver supports every older CUDA version too"
     return by_hand("upgrade-driver", why, spec=f">={minimum}" if minimum else None, verify=NAME)
+
+
+def _next(case: Case) -> str:
+    """Name the first CUDA version after the driver's; the newest where that is not known."""
+    known = sorted(case.matrix.table("cuda")["rows"], key=Version)
+    own = parsed(case.machine.driver_cuda.value)
+    return next((one for one in known if own and Version(one) > own), known[-1])
 
 
 RULE = rule(NAME, __doc__, find)

@@ -27,7 +27,9 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers.natives import archs, libraries_of, package_has_sm, packages_with_code
 from qdoctor.model import Finding, Fix
-from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.affected import running
+from qdoctor.rules.case import quoted, rule, suspect
+from qdoctor.rules.remedies import by_hand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 NAME = "no-sm-binary"
 _OTHERS = {"torch", "bitsandbytes"}
 _OPTIONAL = "optional_kernels"
+_BY_CAPABILITY = "method-needs-newer-gpu"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -56,6 +59,27 @@ def find(case: Case) -> Iterator[Finding]:
             because=[*suspicion.because, *optional],
             fixes=_fixes(case, package),
             undecided=suspicion.undecided,
+        )
+    yield from _refused(case)
+
+
+def _refused(case: Case) -> Iterator[Finding]:
+    """Report a GPU that a program refuses by its SM, as its text says."""
+    for signal in case.signals_of(NAME):
+        if signal.signature != _BY_CAPABILITY:
+            continue
+        method = signal.said.get("method", "this way of quantizing")
+        named = (case.machine.gpu.name if case.machine.gpu else None) or "this GPU"
+        why = f"{method} has kernels for newer GPUs only"
+        yield Finding(
+            rule=NAME,
+            severity="note",
+            title=f"{method} has no kernels for {named} (SM {case.machine.sm.value or '?'})",
+            because=[quoted(signal)],
+            fixes=[
+                *running(case, why, "bnb-nf4", "half"),
+                by_hand("change-hardware", why, verify=NAME),
+            ],
         )
 
 

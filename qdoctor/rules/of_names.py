@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = dict[str, Any]
 State: TypeAlias = Literal["too-old", "too-new", "never", "present", "unknown"]
+"""``present``: the installed release has it, so another copy runs (stale-package-shadowing)."""
 
 _KINDS = ("keyword", "attribute", "imported")
 """The groups of signatures that hold the name."""
@@ -48,8 +49,17 @@ def missing(case: Case, name: str, severity: Severity) -> Iterator[Finding]:
     """Yield a finding for each text of the rule whose name the table knows."""
     for signal in case.signals_of(name):
         row = _row(case, name, signal)
-        if row is not None:
+        if row is not None and _state(case, row, signal) != "present":
             yield _finding(case, name, severity, signal, row)
+
+
+def hidden(case: Case, signal: Signal) -> tuple[str, Because] | None:
+    """Return the package whose installed release has what a text misses, and how that is known."""
+    for name in signal.rules:
+        row = _row(case, name, signal)
+        if row is not None and _state(case, row, signal) == "present":
+            return row["package"], _history(case, row)
+    return None
 
 
 def _row(case: Case, name: str, signal: Signal) -> Row | None:
@@ -147,11 +157,6 @@ def _history(case: Case, row: Row) -> Because:
 def _fixes(name: str, row: Row, state: State) -> Iterator[Fix]:
     package = row["package"]
     instead = Fix(action="change-code", why=row["instead"]) if "instead" in row else None
-    if state == "present":
-        yield Fix(
-            action="restart-kernel",
-            why=f"the process began before {package} was changed, or imports another copy of it",
-        )
     if "caller" in row and state == "too-new":
         why = f"a newer one no longer passes {row['name']}, where it makes the call"
         yield pip("upgrade", row["caller"], "", why, verify=name)

@@ -25,16 +25,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import resting_on, stands_up
-from qdoctor.rules.case import rule
+from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.observed import named, what_happened
-from qdoctor.rules.remedies import use
+from qdoctor.rules.packages_in_text import blamed
+from qdoctor.rules.remedies import by_hand, use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Signal
 
 NAME = "silent-slow-path"
 
@@ -54,6 +55,29 @@ def find(case: Case) -> Iterator[Finding]:
             fixes=[use("half", why, verify="half_gemm")] if stands_up(case, "half") else [],
             affects=[seen.probe, *resting_on(case, seen)],
         )
+    for signal in case.signals_of(NAME)[:1]:
+        yield _by_its_text(case, signal)
+
+
+def _by_its_text(case: Case, signal: Signal) -> Finding:
+    """Report a package that says itself that its fast kernels are not there."""
+    package = blamed(case, signal, "torch")
+    whose = package or "the package"
+    return Finding(
+        rule=NAME,
+        severity="warning",
+        title=f"{whose} runs without its compiled kernels, slowly",
+        because=[quoted(signal)],
+        fixes=[
+            Fix(
+                action="reinstall",
+                package=package,
+                why=f"a wheel of {whose} for this torch and CUDA version brings the kernels along",
+                verify=NAME,
+            ),
+            by_hand("rebuild", "from source, with nvcc of the CUDA version of torch", verify=NAME),
+        ],
+    )
 
 
 RULE = rule(NAME, __doc__, find)

@@ -29,6 +29,7 @@ from qdoctor.implied_text import wordings
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import fits
 from qdoctor.rules.case import accused, quoted, rule
+from qdoctor.rules.of_names import hidden
 from qdoctor.rules.remedies import pip, unset
 from qdoctor.rules.triton_name_in_text import name_in
 from qdoctor.rules.triton_releases import distribution, history
@@ -59,6 +60,7 @@ def find(case: Case) -> Iterator[Finding]:
         )
     if not pairs:
         yield from _misdated(case)
+        yield from _having(case)
         yield from _hidden_triton(case)
 
 
@@ -78,6 +80,27 @@ def _misdated(case: Case) -> Iterator[Finding]:
                 Because(why, f"facts: packages.{wording.package}", "inspected"),
             ],
             fixes=[pip("reinstall", wording.package, f"=={version}", why, verify=NAME)],
+        )
+
+
+def _having(case: Case) -> Iterator[Finding]:
+    """Report a text that misses what the installed release has: another copy was imported."""
+    for signal in case.signals_of(NAME):
+        found = hidden(case, signal)
+        if found is None:
+            continue
+        package, because = found
+        version = case.machine.package(package).value
+        why = f"{package} {version} has it: the process began before, or imports another copy"
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title=f"the error text is not of {package} {version}",
+            because=[quoted(signal), because],
+            fixes=[
+                Fix(action="restart-kernel", why=why),
+                pip("reinstall", package, f"=={version}", why, verify=NAME),
+            ],
         )
 
 

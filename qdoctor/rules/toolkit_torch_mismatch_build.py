@@ -40,7 +40,7 @@ def find(case: Case) -> Iterator[Finding]:
     for signal in case.signals_of(NAME):
         toolkit = signal.said.get("toolkit") or case.machine.facts.toolkit_cuda
         built = signal.said.get("built_with") or case.machine.torch_cuda.value
-        wanted = signal.said.get("needed")
+        wanted = signal.said.get("needed") or _knowing(case, signal.said.get("compute"))
         yield Finding(
             rule=NAME,
             severity="note",
@@ -63,7 +63,7 @@ def _fixes(case: Case, toolkit: str | None, built: str | None, wanted: str | Non
     """Offer what pip can do, then a toolkit for the build, which changes nothing that runs."""
     if toolkit and not wanted and not never_has_cuda(case):
         yield from _torch_for(case, toolkit)
-    version = f"{wanted} or newer" if wanted else built
+    version = f"{wanted} or newer" if wanted else built or "the version that torch is built with"
     if version:
         yield Fix(
             action="install-system",
@@ -72,6 +72,13 @@ def _fixes(case: Case, toolkit: str | None, built: str | None, wanted: str | Non
             f"conda: `conda install -c nvidia cuda-nvcc`",
         )
         yield Fix(action="set-env", name="CUDA_HOME", why="where several toolkits are installed")
+
+
+def _knowing(case: Case, compute: str | None) -> str | None:
+    """Return the first CUDA version whose compiler knows an SM (``120``); None for unknown."""
+    sm = f"{compute[:-1]}.{compute[-1]}" if compute else ""
+    row = case.matrix.row("ptxas", sm)
+    return row["since"] if row else None
 
 
 def _torch_for(case: Case, toolkit: str) -> Iterator[Fix]:

@@ -54,17 +54,24 @@ def with_a_torch(case: Case) -> Case:
 
     Its system is taken to be Linux where that is not known either.
     """
-    machine = case.machine
-    if machine.torch_cuda.value is not None or machine.torch.value is not None:
+    if case.machine.torch_cuda.value is not None or case.machine.torch.value is not None:
         return case
-    machine = machine if machine.os.value else with_os(machine, case.matrix, "linux")
-    told = msgspec.structs.replace(case, machine=machine, answers={})
+    told = on_some_system(case)
+    machine = told.machine
     for torch in reversed([str(one) for one in case.matrix.versions("torch")]):
         for tag in reversed(tags_of(told, torch)):
             if _works(told, torch, tag, ()):
                 ready = with_package(machine, case.matrix, "torch", f"{torch}+{tag}")
                 return msgspec.structs.replace(told, machine=ready)
     return case
+
+
+def on_some_system(case: Case) -> Case:
+    """Return the case on Linux, where its system is not known."""
+    if case.machine.os.value is not None:
+        return case
+    machine = with_os(case.machine, case.matrix, "linux")
+    return msgspec.structs.replace(case, machine=machine, answers={})
 
 
 def never_has_cuda(case: Case) -> bool:

@@ -30,7 +30,7 @@ from qdoctor.model import Because, Finding, Fix
 from qdoctor.rules.affected import needing
 from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.remedies import by_hand
-from qdoctor.rules.torch_builds import offers
+from qdoctor.rules.torch_builds import never_has_cuda, offers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,10 +58,18 @@ def find(case: Case) -> Iterator[Finding]:
         severity="error",
         title="torch is a CPU build: it cannot use the GPU",
         because=suspicion.because,
-        fixes=offers(case, "a build with CUDA can use the GPU", verify=NAME),
+        fixes=offers(case, "a build with CUDA can use the GPU", verify=NAME) or _of_the_maker(case),
         affects=["gpu", *needing(case, "gpu_present")],
         undecided=suspicion.undecided,
     )
+
+
+def _of_the_maker(case: Case) -> list[Fix]:
+    """Offer the builds of a board's maker, where PyTorch's index has none for it."""
+    if never_has_cuda(case):
+        return []
+    why = "PyTorch's index has no build for this machine: boards (Jetson) take those of NVIDIA"
+    return [Fix(action="install-build", package="torch", why=why, verify=NAME)]
 
 
 def _without_gpu(case: Case) -> Iterator[Finding]:

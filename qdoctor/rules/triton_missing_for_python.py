@@ -23,7 +23,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from qdoctor.layers import torch_fits_python, triton_fits_python
+from qdoctor.machine import complete
 from qdoctor.model import Because, Finding
 from qdoctor.released import parsed
 from qdoctor.rules.case import quoted, rule
@@ -35,6 +38,7 @@ from qdoctor.rules.what_if import with_package
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.machine import Machine
     from qdoctor.model import Fix
     from qdoctor.rules.case import Case, Signal
 
@@ -47,7 +51,8 @@ def find(case: Case) -> Iterator[Finding]:
     """Report a triton without a wheel, or a torch that brings none along for this Python."""
     yield from (one for one in _OF_WHEELS.find(case) if one.undecided is None)
     texts = case.signals_of(NAME)
-    if texts and left_out(case):
+    stated = (case.machine.facts.packages or {}).get("triton") == ""
+    if (texts or stated) and left_out(case):
         torch, python = case.machine.torch, case.machine.python.value
         text = f"torch {torch.value} requires triton for other Python versions than {python}"
         yield Finding(
@@ -68,7 +73,7 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _not_compiled_for(case: Case, signal: Signal) -> Iterator[Finding]:
     """Report a torch whose compiler refuses this Python, as its text says (table)."""
-    since = signal.said.get("python_from")
+    since = signal.said.get("python_from") or signal.said.get("python_from2")
     python = case.machine.python.value or since
     if since is None or python is None:
         return
@@ -109,8 +114,17 @@ def _not_to_be_had(case: Case, signal: Signal) -> Iterator[Finding]:
 def left_out(case: Case) -> bool:
     """Say whether torch requires a triton here, but not for this Python."""
     machine = case.machine
+    if (machine.facts.packages or {}).get("triton") == "":  # stated: would torch bring one along?
+        machine = _unstated(case)
     wanted = bool(machine.triton_pin.value) and machine.python.value is not None
     return wanted and machine.triton.value == "" and "triton" not in (machine.facts.packages or {})
+
+
+def _unstated(case: Case) -> Machine:
+    facts = case.machine.facts
+    packages = {name: one for name, one in (facts.packages or {}).items() if name != "triton"}
+    told = msgspec.structs.replace(facts, packages=packages)
+    return complete(told, case.matrix, assume_driver=case.machine.driver_assumed)
 
 
 def _newer_torch(case: Case) -> list[Fix]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _LIBDEVICE = "extra.libdevice"
 _MATH = "triton.language.math"
 _OTHER = "triton-api-moved-other"
+_OF_TORCH = "triton-pin-mismatch"
 _ASKED_BY_BNB = ("triton_names_used", "import_needs", "switchback_names_used")
 _STATED = ("triton", "pytorch-triton", "triton-windows")
 
@@ -72,6 +73,8 @@ def asked_by_torch(case: Case, signal: Signal, name: str) -> bool:
     Of what lies inside triton torch's compiler uses most, other code hardly anything.
     """
     asks = asker(signal, "triton")
+    if signal.rules[:1] == (_OF_TORCH,):
+        return True
     if asks is not None or case.ask(triton_matches_pin).value != "no":
         return asks == "torch"
     internals: list[str] = case.matrix.table("name_askers")["internals"]["of_torch"]

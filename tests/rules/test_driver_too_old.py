@@ -43,4 +43,5 @@ def test_a_text_accuses_where_torch_is_unknown(ask: Ask) -> None:
     text = "RuntimeError: The NVIDIA driver on your system is too old (found version 11060)."
     found = ask("a100", error=text, packages={"torch": None}, torch_cuda=None)[NAME]
     assert found.explains_error
-    assert found.fixes[-1].action == "upgrade-driver"
+    assert found.fixes[0].action == "upgrade-driver"  # no torch is known that could be changed
+    assert found.fixes[0].spec == ">=525.60.13"

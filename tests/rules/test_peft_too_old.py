@@ -32,8 +32,11 @@ def test_an_unknown_release_is_too_old_where_no_later_one_lost_the_name(ask: Ask
 
 
 def test_a_release_that_has_it_means_another_copy_runs(ask: Ask) -> None:
-    found = ask("h100", error=MERGE, packages={"peft": "0.12.0"})[NAME]
-    assert found.fixes[0].action == "restart-kernel"
+    found = ask("h100", error=MERGE, packages={"peft": "0.12.0"})
+    assert NAME not in found
+    shadowing = found["stale-package-shadowing"]
+    assert shadowing.explains_error
+    assert [fix.action for fix in shadowing.fixes] == ["restart-kernel", "reinstall"]
 
 
 def test_is_silent_on_other_attributes_and_without_a_text(ask: Ask) -> None:
