@@ -53,8 +53,8 @@ def installed() -> tuple[dict[str, str], list[str]]:
     watched: list[str] = []
     for module in MODULES:
         origin = _origin(module)
-        if not origin:
-            found[module] = ""
+        if not os.path.isabs(origin):  # none, or nowhere that a file could be looked at
+            found[module] = f"? {origin}" if origin else ""
             continue
         folder, site = _places(origin)
         if site not in listed:
@@ -87,19 +87,22 @@ def stamp(path: str) -> str:
 
 
 def _origin(module: str) -> str:
-    """Return the file that ``import module`` would run; one already imported is what counts."""
+    """Return the file that ``import module`` would run; one already imported is what counts.
+
+    ``""`` where there is none, words in brackets where it is no file (a namespace, a broken finder).
+    """
     loaded = sys.modules.get(module)
     spec = getattr(loaded, "__spec__", None)
     if spec is not None:
-        return spec.origin or "namespace"
+        return spec.origin or "(namespace)"
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
         try:
             spec = find(module, None) if find is not None else None
         except Exception as error:  # noqa: BLE001 - a finder of anybody's
-            return f"unreadable ({type(error).__name__})"
+            return f"(unreadable: {type(error).__name__})"
         if spec is not None:
-            return spec.origin or "namespace"
+            return spec.origin or "(namespace)"
     return ""
 
 
