@@ -1,0 +1,133 @@
+"""What OpenCLIP's int8 guide does, on the CPU: python openclip_flow.py CHECKOUT ANSWER."""
+
+# ruff: noqa: ANN401 - torch is untyped here
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+CHECKOUT, ANSWER = map(Path, sys.argv[1:3])
+sys.path.insert(0, str(CHECKOUT))
+BACKENDS = ["qdoctor-switchback", "bnb-int8"]
+ROWS = 8
+
+
+def main() -> None:
+    """Write what every contender's features, images a second and training are."""
+    torch = importlib.import_module("torch")
+    stand_in_for_operators(torch)
+    open_clip = importlib.import_module("open_clip")
+    benchmark = by_path("openclip_benchmark", CHECKOUT / "benchmarks" / "openclip.py")
+    cpu = torch.device("cpu")
+    torch.manual_seed(1)
+    small = open_clip.CLIP(64, VISION, TEXT).eval()
+    made, failed = benchmark.contenders(small, BACKENDS, cpu)
+    original = benchmark.Contender(small, contextlib.nullcontext)
+    exact = benchmark.features(original, small, cpu)
+    told: dict[str, Any] = {"version": open_clip.__version__, "failed": failed, "contenders": {}}
+    for label, contender in made.items():
+        told["contenders"][label] = {
+            "layers": layers(contender.model),
+            "mib": benchmark.weight_mib(contender.model),
+            "images_per_second": {},
+            **benchmark.likeness(benchmark.features(contender, small, cpu), exact),
+        }
+    for label, rate in benchmark.images_per_second(made, small, ROWS, cpu).items():
+        told["contenders"][label]["images_per_second"][ROWS] = rate
+    told["training"] = benchmark.training(small, cpu, ROWS)
+    told["unchanged code"] = unchanged_code(torch, small)
+    told["large"] = large(torch, open_clip, benchmark)
+    row = {"model": "small", **told}
+    benchmark.show(row)
+    benchmark.show_training(row)
+    ANSWER.write_text(json.dumps(told), encoding="utf-8")
+
+
+VISION = {"image_size": 32, "layers": 3, "width": 64, "head_width": 16, "patch_size": 8}
+TEXT = {"context_length": 12, "vocab_size": 100, "width": 48, "heads": 4, "layers": 3}
+
+
+def stand_in_for_operators(torch: Any) -> None:
+    """Let torchvision be imported where its native operators cannot be loaded.
+
+    The index's wheels for Linux are CUDA builds; beside a torch for the CPU their library does not
+    load, and torchvision then stumbles over two operators that it describes without having them.
+    OpenCLIP calls none. Declaring the two is all that is needed.
+    """
+    with contextlib.suppress(ImportError, RuntimeError):
+        importlib.import_module("torchvision")
+        return
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    for name in ("nms", "qnms"):
+        schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        torch.library.define(f"torchvision::{name}", schema)
+
+
+def by_path(name: str, path: Path) -> Any:
+    """Import a file."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def layers(model: Any) -> dict[str, int]:
+    """Count the model's linear layers by class."""
+    names = [f"{type(one).__module__}.{type(one).__qualname__}" for one in model.modules()
+             if hasattr(one, "in_features")]  # fmt: skip
+    return {name: names.count(name) for name in names}
+
+
+def unchanged_code(torch: Any, original: Any) -> dict[str, Any]:
+    """Do what open_clip_train does with --use-bnb-linear, which qdoctor knows nothing of."""
+    importlib.import_module("qdoctor.nn.compat").install()
+    bnb = importlib.import_module("bitsandbytes")
+    copy = importlib.import_module("copy")
+    utils = importlib.import_module("open_clip.utils")
+    replacement = bnb.nn.SwitchBackLinearGlobal
+    model = utils.replace_linear(
+        copy.deepcopy(original), replacement, include_modules=["c_fc", "c_proj"], copy_weights=True
+    ).eval()
+    utils.convert_int8_model_to_inference_mode(model)
+    stored = model.state_dict()
+    again = utils.replace_linear(copy.deepcopy(original), replacement)
+    missing = again.load_state_dict(stored)
+    images, texts = torch.randn(2, 3, 32, 32), torch.randint(1, 98, (2, 12))
+    with torch.no_grad():
+        same = all(
+            torch.equal(a, b)
+            for a, b in zip(model(images, texts), again.eval()(images, texts), strict=True)
+        )
+    return {
+        "layers": layers(model), "same_after_loading": same, "missing": list(missing),
+        "cast_dtype": str(model.transformer.get_cast_dtype()),
+    }  # fmt: skip
+
+
+def large(torch: Any, open_clip: Any, benchmark: Any) -> dict[str, float]:
+    """Compare the features of a ViT-L-14 of real size with those of its int8 form."""
+    from qdoctor import nn  # noqa: PLC0415 - it imports torch
+
+    torch.manual_seed(2)
+    model = open_clip.create_model("ViT-L-14").eval()
+    cpu, plain = torch.device("cpu"), contextlib.nullcontext
+    benchmark.COMPARED = 2
+    exact = benchmark.features(benchmark.Contender(model, plain), model, cpu)
+    int8 = benchmark.the_guide(model, nn.SwitchBackLinearVectorwise, cpu)
+    told: dict[str, float] = benchmark.likeness(
+        benchmark.features(benchmark.Contender(int8, plain), model, cpu), exact
+    )
+    return told
+
+
+main()
