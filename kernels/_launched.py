@@ -17,11 +17,12 @@ REMEMBERED = 4096
 
 
 class Plan(NamedTuple):
-    """How a kernel is launched: number of programs, its constexprs in order (last), warps."""
+    """How a kernel is launched: number of programs, its constexprs in order (last), warps, more."""
 
     programs: int
     constants: Tuple[Any, ...]
     warps: int
+    options: Tuple[Tuple[str, Any], ...] = ()
 
 
 class Launcher:
@@ -51,7 +52,9 @@ class Launcher:
             ready[0](*arguments, *ready[1], stream=self._stream(key[0]))
             return
         made = plan()
-        compiled = self.kernel[(made.programs,)](*arguments, *made.constants, num_warps=made.warps)
+        compiled = self.kernel[(made.programs,)](
+            *arguments, *made.constants, num_warps=made.warps, **dict(made.options)
+        )
         if self._again and compiled is not None and not self._capturing():
             self._remember(key, compiled, arguments, made)
 

@@ -1,8 +1,8 @@
-"""SwitchBack's forward in Triton: quantize rows to int8, then multiply, rescale, add the bias.
+"""SwitchBack's product in Triton: int8 times int8, exact int32 sums, rescaled, plus a bias.
 
 Method: Wortsman et al. 2023, "Stable and low-precision training for large-scale vision-language
 models" (arXiv:2304.13013), row-wise for both operands. Standard library only at import; triton and
-torch when called. Loaded by path, by the kernel that checks it and by whoever offers it as a layer.
+torch when called. Loaded by path. What multiplies where is chosen by _switchback_product.py.
 """
 
 # ruff: noqa: ANN001, ANN202, ANN401, F821, N803, PLR0913, PLR0917 - Triton source has
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 tl: Any  # triton.language, bound before a kernel is compiled
+gdc_wait: Any  # where this Triton has it
+_LIMIT = 48 * 1024  # bytes of shared memory that every GPU's blocks may take
 
 
 class Tiles(NamedTuple):
@@ -41,16 +43,15 @@ TILES = (
     Tiles(128, 128, 64, 8, 3),
     Tiles(64, 128, 64, 4, 2),
 )
-"""Largest first: the first that fits the device's shared memory is taken. The first was also the
-fastest of nine on an H100, at 4096 x 1280 x 5120, 16384 x 1024 x 4096, 8192 cubed (2026-11-22)."""
+"""Where nothing was measured: the first that fits the device's shared memory, largest first."""
 FEW_ROWS = Tiles(64, 128, 128, 4, 3)
 FEW_ROWS_LIMIT = 64
 
 
 def _int8_product(
     a, b, c, scale_a, scale_b, bias,
-    M, N, K, stride_c,
-    RAW: tl.constexpr, BIAS: tl.constexpr, EVEN: tl.constexpr,
+    M, N, K, step_b,
+    RAW: tl.constexpr, BIAS: tl.constexpr, EVEN: tl.constexpr, OVERLAP: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     GROUP: tl.constexpr,
 ):  # fmt: skip
@@ -71,6 +72,8 @@ def _int8_product(
     at_a = a + (rows % M).to(tl.int64)[:, None] * K + ks[None, :]
     at_b = b + (columns % N).to(tl.int64)[None, :] * K + ks[:, None]
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.int32)
+    if OVERLAP:  # launched before its predecessor ended, whose results are there from here on
+        gdc_wait()
     for start in range(0, K, BLOCK_K):
         if EVEN:
             tile_a = tl.load(at_a)
@@ -83,12 +86,12 @@ def _int8_product(
         at_b += BLOCK_K
 
     inside = (rows < M)[:, None] & (columns < N)[None, :]
-    at_c = c + rows.to(tl.int64)[:, None] * stride_c + columns[None, :]
+    at_c = c + rows.to(tl.int64)[:, None] * N + columns[None, :]
     if RAW:
         tl.store(at_c, total, mask=inside)
     else:
         left = tl.load(scale_a + rows, mask=rows < M, other=0.0)
-        right = tl.load(scale_b + columns, mask=columns < N, other=0.0)
+        right = tl.load(scale_b + columns * step_b, mask=columns < N, other=0.0)
         y = total.to(tl.float32) * left[:, None] * right[None, :]
         if BIAS:
             plus = tl.load(bias + columns, mask=columns < N, other=0.0)
@@ -96,79 +99,98 @@ def _int8_product(
         tl.store(at_c, y.to(c.dtype.element_ty), mask=inside)
 
 
-_jitted: Dict[str, Any] = {}
+_launchers: Dict[str, Any] = {}
 
 
 def jitted() -> Dict[str, Any]:
     """The kernel as triton.JITFunction: int8_product. Imports triton."""
-    if not _jitted:
-        triton = importlib.import_module("triton")
-        globals()["tl"] = importlib.import_module("triton.language")
-        _jitted["int8_product"] = triton.jit(_int8_product)
-    return _jitted
+    return {name: launcher.kernel for name, launcher in _made().items()}
 
 
-def quantize_rows(x: Any) -> Tuple[Any, Any]:
-    """Quantize x (M x K, float) row by row: (int8 M x K, float32 scales M, max |row| / 127)."""
-    q, scale = _beside("_switchback_quantize").quantize_rows(x)
-    return q, scale
+def _made() -> Dict[str, Any]:
+    if not _launchers:
+        language = importlib.import_module("triton.language")
+        cuda = getattr(getattr(language, "extra", None), "cuda", None)
+        globals().update(tl=language, gdc_wait=getattr(cuda, "gdc_wait", None))
+        _launchers.update(_beside("_launched").launchers((_int8_product,)))
+    return _launchers
+
+
+def overlaps() -> bool:
+    """Say whether this Triton can launch a kernel before its predecessor has ended."""
+    _made()
+    return gdc_wait is not None
 
 
 def int8_product(a: Any, b: Any) -> Tuple[Any, Any]:
     """Multiply int8 a (M x K) by int8 b (N x K) transposed: (int32 M x N, the compiled kernel)."""
     torch = importlib.import_module("torch")
-    c = torch.empty((a.shape[0], b.shape[0]), dtype=torch.int32, device=a.device)
-    return c, _launch(a, b, c, None, None)
-
-
-def rescaled_product(
-    a: Tuple[Any, Any], b: Tuple[Any, Any], bias: Optional[Any], dtype: Any
-) -> Tuple[Any, Any]:
-    """Multiply two quantized matrices, rescale, add the bias: (dtype M x N, the compiled kernel).
-
-    a and b are what quantize_rows gave for M x K and N x K; bias has N elements or is None.
-    """
-    torch = importlib.import_module("torch")
-    c = torch.empty((a[0].shape[0], b[0].shape[0]), dtype=dtype, device=a[0].device)
-    return c, _launch(a[0], b[0], c, (a[1], b[1]), bias)
-
-
-def forward(x: Any, weight: Any, bias: Optional[Any]) -> Any:
-    """Compute x (M x K) times weight (N x K) transposed plus bias, in x's dtype."""
-    return rescaled_product(quantize_rows(x), quantize_rows(weight), bias, x.dtype)[0]
-
-
-def choose_tiles(rows: int, shared_limit: int) -> Tiles:
-    """Pick block sizes for a product of ``rows`` rows within a shared-memory limit in bytes."""
-    ordered = ((FEW_ROWS,) if rows <= FEW_ROWS_LIMIT else ()) + TILES
-    return next((tiles for tiles in ordered if tiles.shared_bytes <= shared_limit), TILES[-1])
-
-
-def _launch(a: Any, b: Any, c: Any, scales: Any, bias: Any) -> Any:
-    torch = importlib.import_module("torch")
     (rows, depth), columns = a.shape, b.shape[0]
-    tiles = choose_tiles(rows, _shared_limit(torch, a))
-    blocks = -(-rows // tiles.m) * -(-columns // tiles.n)
-    left, right = scales or (a, a)  # a stands for pointers that are not read
-    with _current(torch, a):
-        return jitted()["int8_product"][(blocks,)](
-            a, b, c, left, right, a if bias is None else bias,
-            rows, columns, depth, c.stride(0),
-            RAW=scales is None, BIAS=bias is not None, EVEN=depth % tiles.k == 0,
-            BLOCK_M=tiles.m, BLOCK_N=tiles.n, BLOCK_K=tiles.k, GROUP=8,
+    c = torch.empty((rows, columns), dtype=torch.int32, device=a.device)
+    tiles = fitting(rows, shared_limit(a.get_device()))
+    with torch.cuda.device(a.device) if a.is_cuda else contextlib.nullcontext():
+        compiled = jitted()["int8_product"][(blocks(rows, columns, tiles),)](
+            a, b, c, a, a, a,  # a stands for pointers that are not read
+            rows, columns, depth, 1, **constants(depth, tiles, raw=True),
             num_warps=tiles.warps, num_stages=tiles.stages,
         )  # fmt: skip
+    return c, compiled
 
 
-def _current(torch: Any, tensor: Any) -> Any:
-    """Make the tensor's GPU current; on the CPU, where Triton's interpreter runs, do nothing."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
+def launch(
+    key: Optional[Tuple[Any, ...]], arguments: Tuple[Any, ...], tiles: Tiles, *, overlap: bool
+) -> None:
+    """Launch for rescaled results, on the current device.
+
+    Arguments: a, b, c, scale_a, scale_b, bias or None, M, N, K, and the step from one of b's scales
+    to the next, 0 or 1. key: what _launched.Launcher asks for; None: look everything up anew.
+    """
+    a, b, c, scale_a, scale_b, bias, rows, columns, depth, step_b = arguments
+    given = (a, b, c, scale_a, scale_b, a if bias is None else bias, rows, columns, depth, step_b)
+
+    def plan() -> Any:
+        values = constants(depth, tiles, bias=bias is not None, overlap=overlap).values()
+        options = [("num_stages", tiles.stages), *([("launch_pdl", True)] if overlap else [])]
+        programs = blocks(rows, columns, tiles)
+        return _beside("_launched").Plan(programs, tuple(values), tiles.warps, tuple(options))
+
+    launcher = _made()["int8_product"]
+    if key is not None:
+        launcher(key, given, plan)
+        return
+    made = plan()
+    launcher.kernel[(made.programs,)](
+        *given, *made.constants, num_warps=made.warps, **dict(made.options)
+    )
 
 
-def _shared_limit(torch: Any, tensor: Any) -> int:
-    """Shared memory a block may take, in bytes; where torch is silent, the 48 KiB all have."""
-    properties = torch.cuda.get_device_properties(tensor.device) if tensor.is_cuda else None
-    return int(getattr(properties, "shared_memory_per_block_optin", 48 * 1024))
+def constants(
+    depth: int, tiles: Tiles, *, raw: bool = False, bias: bool = False, overlap: bool = False
+) -> Dict[str, Any]:
+    """List the kernel's constexpr parameters, in its order."""
+    return {
+        "RAW": raw, "BIAS": bias, "EVEN": depth % tiles.k == 0, "OVERLAP": overlap,
+        "BLOCK_M": tiles.m, "BLOCK_N": tiles.n, "BLOCK_K": tiles.k, "GROUP": 8,
+    }  # fmt: skip
+
+
+def blocks(rows: int, columns: int, tiles: Tiles) -> int:
+    """How many programs a product of rows x columns takes."""
+    return -(-rows // tiles.m) * -(-columns // tiles.n)
+
+
+def fitting(rows: int, limit: int) -> Tiles:
+    """Pick safe block sizes for so many rows within a limit of shared memory in bytes."""
+    ordered = ((FEW_ROWS,) if rows <= FEW_ROWS_LIMIT else ()) + TILES
+    return next((tiles for tiles in ordered if tiles.shared_bytes <= limit), TILES[-1])
+
+
+def shared_limit(index: int) -> int:
+    """Shared memory a block of a GPU may take, in bytes; where unknown, what all GPUs have."""
+    if index < 0:  # the CPU, where Triton's interpreter runs
+        return _LIMIT
+    properties = importlib.import_module("torch").cuda.get_device_properties(index)
+    return int(getattr(properties, "shared_memory_per_block_optin", _LIMIT))
 
 
 def _beside(name: str) -> Any:

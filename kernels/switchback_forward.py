@@ -107,7 +107,8 @@ def _our_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[str, Any]]:
     def job(sm: str) -> Dict[str, Any]:
         api.compile_ahead(quantize, ROW_TYPES, ROW_CONSTANTS, sm, num_warps=4)
         result = api.compile_ahead(
-            kernels["int8_product"], PRODUCT_TYPES, _product_constants(tiles), sm,
+            kernels["int8_product"], PRODUCT_TYPES,
+            ours.constants(ODD_DEPTH, tiles, bias=True), sm,
             num_warps=tiles.warps, num_stages=tiles.stages,
         )  # fmt: skip
         evidence = [*notes, result.note] if result.note else notes
@@ -129,15 +130,10 @@ ROW_TYPES = {
 ROW_CONSTANTS = {"FACTOR": False, "ROWS": 4, "BLOCK": 1024}
 PRODUCT_TYPES = {
     "a": "*i8", "b": "*i8", "c": "*fp16", "scale_a": "*fp32", "scale_b": "*fp32", "bias": "*fp16",
-    "M": "i32", "N": "i32", "K": "i32", "stride_c": "i32",
+    "M": "i32", "N": "i32", "K": "i32", "step_b": "i32",
 }  # fmt: skip
-
-
-def _product_constants(tiles: Any) -> Dict[str, Any]:
-    return {
-        "RAW": False, "BIAS": True, "EVEN": False, "GROUP": 8,
-        "BLOCK_M": tiles.m, "BLOCK_N": tiles.n, "BLOCK_K": tiles.k,
-    }  # fmt: skip
+ODD_DEPTH = 1000
+"""A multiple of no tile's depth: the compiled product masks its last step."""
 
 
 def _bitsandbytes_kernel(made: Any, notes: List[str]) -> Callable[[str], Dict[str, Any]]:
@@ -254,10 +250,10 @@ def _run_bitsandbytes(made: Any, torch: Any, device: str) -> Dict[str, Any]:
 
 
 def _run_ours(made: Any, torch: Any, device: str) -> Dict[str, Any]:
-    api, ours = _beside("_triton"), _beside("_switchback_triton")
+    api, ours = _beside("_triton"), _beside("_switchback_product")
     dtype = _half(torch)
     phase("compiling and checking the int8 product")
-    instruction, differing = _product_path(torch, device, api, ours)
+    instruction, differing = _product_path(torch, device, api, _beside("_switchback_triton"))
     phase("compiling and running the fused kernels")
     numbers = _errors(torch, device, dtype, ours.forward)
     phase("timing")
@@ -313,10 +309,11 @@ def _times(torch: Any, device: str, dtype: Any, ours: Any) -> Dict[str, float]:
     """Time the forward on the common product, the weight quantized beforehand and each time."""
     api = _beside("_torch")
     x, weight, bias = _operands(torch, api.TIMED, device, dtype)
-    quantized = ours.quantize_rows(weight)
+    quantize_rows = _beside("_switchback_quantize").quantize_rows
+    quantized = quantize_rows(weight)
 
     def forward() -> Any:
-        return ours.rescaled_product(ours.quantize_rows(x), quantized, bias, dtype)[0]
+        return ours.rescaled_product(quantize_rows(x), quantized, bias, dtype)
 
     in_float64 = lambda a, b: reference(a, b, bias[: b.shape[0]])  # noqa: E731 - it is passed on
     return {

@@ -43,9 +43,7 @@ def _multiplied(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
     if not (rows and columns and depth):
         zeros = torch.zeros((rows, columns), dtype=dtype, device=a[0].device)
         return zeros if bias is None else (zeros + bias).to(dtype)
-    if b[1].numel() != columns:
-        b = (b[0], b[1].expand(columns).contiguous())
-    return way_on(a[0].device).multiply(a, b, bias, dtype)
+    return way_on(a[0].device).multiply(a, (b[0], b[1].contiguous()), bias, dtype)
 
 
 def _int8_linear_shape(a: Any, _sa: Any, b: Any, _sb: Any, _bias: Any, dtype: str) -> Any:

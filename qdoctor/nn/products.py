@@ -171,12 +171,12 @@ def _quiet() -> Iterator[None]:
 
 
 def _quantize_triton(x: Any) -> Quantized:
-    q, scale = kernel("_switchback_triton").quantize_rows(x)
+    q, scale = kernel("_switchback_quantize").quantize_rows(x)
     return q, scale
 
 
 def _multiply_triton(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
-    return kernel("_switchback_triton").rescaled_product(a, b, bias, dtype)[0]
+    return kernel("_switchback_product").rescaled_product(a, b, bias, dtype)
 
 
 # Plain torch

@@ -98,23 +98,31 @@ def test_a_bitsandbytes_without_switchback_is_skipped(start: Start, package: Pat
 
 INTERPRETED = """
 import importlib.util, json, sys, torch
-spec = importlib.util.spec_from_file_location("ours", sys.argv[1])
-ours = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(ours)
+def load(name):
+    path = sys.argv[1] + "/" + name + ".py"
+    spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+ours, triton = load("_switchback_product"), load("_switchback_triton")
+quantize = load("_switchback_quantize")
 torch.manual_seed(8)
 answers = []
 for rows, depth, columns in ((17, 100, 30), (1, 128, 64), (5, 33, 7)):
     x, weight, bias = torch.randn(rows, depth), torch.randn(columns, depth), torch.randn(columns)
     x[0, :] = 0 if rows > 1 else x[0, :]
-    q, scale = ours.quantize_rows(x)
+    q, scale = quantize.quantize_rows(x)
     ideal = x.double() * 127 / x.double().abs().amax(1, keepdim=True).clamp(min=1e-30)
-    quantized = ours.quantize_rows(weight)[0]
+    quantized, scales = quantize.quantize_rows(weight)
     exact = q.double() @ quantized.double().t()
     y64 = x.double() @ weight.double().t() + bias.double()
     y = ours.forward(x, weight, bias)
+    one = ours.rescaled_product((q, scale), (quantized, scales[:1]), None, torch.float32)
+    by_one = exact * scale.double()[:, None] * scales[0].double()
     answers.append({
         "rounding": float((q.double() - ideal).abs().max()),
-        "sums": int((ours.int8_product(q, quantized)[0].double() != exact).sum()),
+        "one_scale": float((one.double() - by_one).abs().max() / by_one.abs().max()),
+        "sums": int((triton.int8_product(q, quantized)[0].double() != exact).sum()),
         "zero": [int(q[0].abs().max()), float(scale[0])] if rows > 1 else [0, 0.0],
         "error": float((y.double() - y64).norm() / y64.norm()),
     })
@@ -129,9 +137,10 @@ def test_the_triton_source_computes_switchback_on_the_cpu_too(
     pytest.importorskip("triton")
     pytest.importorskip("torch")
     pytest.importorskip("numpy")
-    for answer in json.loads(interpret(INTERPRETED, KERNELS / "_switchback_triton.py")):
+    for answer in json.loads(interpret(INTERPRETED, KERNELS)):
         assert answer["rounding"] <= 0.5 + 1e-4
         assert answer["sums"] == 0
+        assert answer["one_scale"] < 1e-6
         assert answer["zero"] == [0, 0.0]
         assert answer["error"] < 0.015
 

@@ -1,0 +1,288 @@
+// int8 A (M x K) times int8 B (N x K) transposed, rescaled, plus a bias: C (M x N), for SM 9.0a.
+//
+// One block a multiprocessor walks over tiles of C. Its first warp group copies tiles of A and B
+// into a ring of shared memory through the tensor copy engine (TMA); the two others multiply
+// (wgmma, exact int32 sums), rescale, and hand their part of C to the copy engine. PINGPONG: each
+// multiplying group has a tile of its own, so that one multiplies while the other writes; else they
+// share a tile. CLUSTER of 2 blocks: one operand is read once and sent to both.
+//
+// Compiled at run time by NVRTC, without headers. Its command line sets MT (64-row pieces a group),
+// BN, STAGES, PINGPONG, CLUSTER, SHARE_B (1: B is what a cluster shares, 0: A), GROUP, and OUT and
+// BIAS (0 none, 1 bfloat16, 2 float16, 3 float32). _switchback_hopper.py writes multiply(), which
+// names BN / 2 registers. What the instructions mean: PTX ISA, wgmma.mma_async,
+// cp.async.bulk.tensor, mbarrier, stmatrix, griddepcontrol.
+
+constexpr int ROWS = 64 * MT, BM = PINGPONG ? ROWS : 2 * ROWS, BK = 128;
+constexpr int A_BYTES = BM * BK, STAGE_BYTES = (BM + BN) * BK;
+constexpr int OUT_BYTES = OUT == 3 ? 4 : 2;
+constexpr int PANEL = OUT == 3 || BN % 64 ? 32 : 64;  // columns of C that are written at a time
+constexpr int PITCH = PANEL * OUT_BYTES, PANEL_BYTES = 64 * PITCH;
+constexpr int RELEASES = CLUSTER * (PINGPONG ? 4 : 8);  // a warp each
+
+struct alignas(64) TensorMap { char opaque[128]; };
+
+__device__ __forceinline__ void wait(u32 barrier, u32 parity) {
+  u32 done;
+  do {
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;"
+                 " selp.u32 %0, 1, 0, p;}" : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
+  } while (!done);
+}
+
+// Copies a box to shared memory here, or to the same place in each block of the cluster.
+template <bool EVERYWHERE>
+__device__ __forceinline__ void copy_in(u32 to, const TensorMap* map, int x, int y, u32 barrier) {
+  if (EVERYWHERE)
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 ".multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;"
+                 :: "r"(to), "l"(map), "r"(x), "r"(y), "r"(barrier), "h"((u16)((1 << CLUSTER) - 1))
+                 : "memory");
+  else
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%2, %3}], [%4];"
+                 :: "r"(to), "l"(map), "r"(x), "r"(y), "r"(barrier) : "memory");
+}
+
+// A tile of 128-byte rows, swizzled by 128 bytes; 8 rows are 1024 bytes.
+__device__ __forceinline__ u64 descriptor(u32 at) {
+  return (u64)((at & 0x3FFFF) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
+
+// The tiles in an order in which neighbours in time share rows of B: GROUP rows of tiles at a time.
+struct Tiles {
+  int rows, columns, steps, rank;
+
+  __device__ Tiles(int M, int N, int K) : rank(0) {
+    if (CLUSTER > 1) asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    rows = (M + BM - 1) / BM, columns = (N + BN - 1) / BN, steps = (K + BK - 1) / BK;
+    if (SHARE_B) rows = (rows + CLUSTER - 1) / CLUSTER;
+    else columns = (columns + CLUSTER - 1) / CLUSTER;
+  }
+  __device__ void place(int number, int& row, int& column) const {
+    int first = number / (GROUP * columns) * GROUP, rest = number % (GROUP * columns);
+    int height = min(rows - first, GROUP);
+    row = first + rest % height, column = rest / height;
+    if (SHARE_B) row = row * CLUSTER + rank;
+    else column = column * CLUSTER + rank;
+    row *= BM, column *= BN;
+  }
+};
+
+struct Ring {
+  u32 base;
+
+  __device__ u32 a(int stage) const { return base + stage * STAGE_BYTES; }
+  __device__ u32 b(int stage) const { return a(stage) + A_BYTES; }
+  __device__ u32 panels() const { return base + STAGES * STAGE_BYTES; }
+  __device__ u32 full(int stage) const { return panels() + 4 * PANEL_BYTES + 8 * stage; }
+  __device__ u32 empty(int stage) const { return full(STAGES + stage); }
+  __device__ void start() const {
+    for (int s = 0; s < STAGES; s++) {
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" :: "r"(full(s)));
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(empty(s)), "n"(RELEASES));
+    }
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  }
+  // Called by all lanes of a warp: one arrival in each block that may refill the stage.
+  __device__ void release(int stage, int lane) const {
+    if (lane >= CLUSTER) return;
+    if (CLUSTER == 1)
+      asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" :: "r"(empty(stage)) : "memory");
+    else
+      asm volatile("{.reg .b32 there; mapa.shared::cluster.u32 there, %0, %1;"
+                   " mbarrier.arrive.shared::cluster.b64 _, [there];}"
+                   :: "r"(empty(stage)), "r"(lane) : "memory");
+  }
+};
+
+__device__ void produce(const Ring& ring, const Tiles& tiles, const TensorMap* map_a,
+                        const TensorMap* map_b) {
+  constexpr bool SEND_A = CLUSTER > 1 && !SHARE_B, SEND_B = CLUSTER > 1 && SHARE_B;
+  const int part_a = SEND_A ? tiles.rank * (BM / CLUSTER) : 0;
+  const int part_b = SEND_B ? tiles.rank * (BN / CLUSTER) : 0;
+  int turn = 0;
+  for (int tile = blockIdx.x / CLUSTER; tile < tiles.rows * tiles.columns;
+       tile += gridDim.x / CLUSTER) {
+    int row, column;
+    tiles.place(tile, row, column);
+    for (int k = 0; k < tiles.steps; k++, turn++) {
+      int s = turn % STAGES;
+      wait(ring.empty(s), turn / STAGES & 1 ^ 1);
+      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
+                   :: "r"(ring.full(s)), "n"(STAGE_BYTES) : "memory");
+      copy_in<SEND_A>(ring.a(s) + part_a * BK, map_a, k * BK, row + part_a, ring.full(s));
+      copy_in<SEND_B>(ring.b(s) + part_b * BK, map_b, k * BK, column + part_b, ring.full(s));
+    }
+  }
+  // The other block's groups still announce here what they have read: stay until all of it is.
+  for (int s = 0; s < STAGES && CLUSTER > 1; s++, turn++)
+    wait(ring.empty(turn % STAGES), turn / STAGES & 1 ^ 1);
+}
+
+// Two neighbouring numbers of the bias.
+__device__ __forceinline__ void bias_at(const void* bias, int column, float& first, float& second) {
+  if (BIAS == 0) {
+    first = second = 0.f;
+  } else if (BIAS == 3) {
+    float2 both = ((const float2*)bias)[column / 2];
+    first = both.x, second = both.y;
+  } else {
+    u32 both = ((const u32*)bias)[column / 2];
+    if (BIAS == 1) {
+      first = __uint_as_float(both << 16), second = __uint_as_float(both & 0xFFFF0000u);
+    } else {
+      asm("{.reg .b16 low, high; mov.b32 {low, high}, %2; cvt.f32.f16 %0, low;"
+          " cvt.f32.f16 %1, high;}" : "=f"(first), "=f"(second) : "r"(both));
+    }
+  }
+}
+
+__device__ __forceinline__ u32 rounded(float first, float second) {
+  u32 both;
+  if (OUT == 1) asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
+  else asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
+  return both;
+}
+
+// A panel's rows are PITCH bytes, 128 or 64, in chunks of 16 that are swizzled as the map says.
+__device__ __forceinline__ u32 chunk_at(u32 panel, int row, int chunk) {
+  return panel + row * PITCH + ((chunk ^ (PITCH == 128 ? row & 7 : row >> 1 & 3)) << 4);
+}
+
+// Rescales PANEL columns of a warp's 16 rows and puts them into its part of the panel.
+__device__ __forceinline__ void fill(u32 panel, const int* d, int warp, int lane, float above,
+                                     float below, const float* scale_b, int step_b,
+                                     const void* bias, int column, int N) {
+#pragma unroll
+  for (int j = 0; j < PANEL / 8; j += 2) {
+    float y[2][4];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      int at = column + (j + h) * 8 + lane % 4 * 2;
+      float2 scale = make_float2(0.f, 0.f);
+      float first = 0.f, second = 0.f;
+      if (at < N) {  // N is even
+        scale = step_b ? *(const float2*)(scale_b + at) : make_float2(*scale_b, *scale_b);
+        bias_at(bias, at, first, second);
+      }
+      const int* sum = d + (j + h) * 4;
+      y[h][0] = (float)sum[0] * above * scale.x + first;
+      y[h][1] = (float)sum[1] * above * scale.y + second;
+      y[h][2] = (float)sum[2] * below * scale.x + first;
+      y[h][3] = (float)sum[3] * below * scale.y + second;
+    }
+    if (OUT == 3) {
+#pragma unroll
+      for (int h = 0; h < 2; h++)
+#pragma unroll
+        for (int low = 0; low < 2; low++)
+          asm volatile("st.shared.v2.f32 [%0], {%1, %2};"
+                       :: "r"(chunk_at(panel, warp * 16 + low * 8 + lane / 4,
+                                       (j + h) * 2 + lane % 4 / 2) + lane % 2 * 8),
+                          "f"(y[h][low * 2]), "f"(y[h][low * 2 + 1]) : "memory");
+    } else {
+      asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
+                   :: "r"(chunk_at(panel, warp * 16 + lane % 16, j + lane / 16)),
+                      "r"(rounded(y[0][0], y[0][1])), "r"(rounded(y[0][2], y[0][3])),
+                      "r"(rounded(y[1][0], y[1][1])), "r"(rounded(y[1][2], y[1][3])) : "memory");
+    }
+  }
+}
+
+// The groups multiply in turn: a barrier knows but two phases, so nobody may wait for a stage before
+// the other has seen what was in it before.
+__device__ __forceinline__ void take_over(int group) {
+  asm volatile("bar.sync %0, 256;" :: "r"(3 + group) : "memory");
+}
+__device__ __forceinline__ void hand_over(int group) {
+  asm volatile("bar.arrive %0, 256;" :: "r"(3 + group) : "memory");
+}
+
+__device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* map_c,
+                        const float* scale_a, const float* scale_b, int step_b, const void* bias,
+                        int M, int N) {
+  const int group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
+  const int warp = thread / 32, lane = thread % 32, own = PINGPONG ? 0 : group * ROWS;
+  const u32 panels = ring.panels() + group * 2 * PANEL_BYTES;
+  const int count = tiles.rows * tiles.columns, stride = gridDim.x / CLUSTER;
+  int d[MT][BN / 2], turn = 0, mine = 0, panel = 0;
+  if (PINGPONG && group == 1) hand_over(0);
+  for (int tile = blockIdx.x / CLUSTER; tile < count; tile += stride, mine ^= 1) {
+    if (PINGPONG && mine != group) {
+      turn += tiles.steps;
+      continue;
+    }
+    if (PINGPONG) take_over(group);
+    for (int k = 0; k < tiles.steps; k++, turn++) {
+      int s = turn % STAGES;
+      wait(ring.full(s), turn / STAGES & 1);
+      u64 a = descriptor(ring.a(s) + own * BK), b = descriptor(ring.b(s));
+      asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+      for (int part = 0; part < 4; part++)  // 32 deep, 2 units of 16 bytes
+#pragma unroll
+        for (int m = 0; m < MT; m++)
+          multiply(d[m], a + m * (64 * BK / 16) + part * 2, b + part * 2, k | part);
+      asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+      if (k > 0) {
+        asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+        ring.release((turn - 1) % STAGES, lane);
+      }
+    }
+    if (PINGPONG && tile + stride < count) hand_over(1 - group);
+    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+    ring.release((turn - 1) % STAGES, lane);
+
+    int top, left;
+    tiles.place(tile, top, left);
+    top += own;
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+      int row = top + m * 64 + warp * 16 + lane / 4;
+      float above = row < M ? scale_a[row] : 0.f, below = row + 8 < M ? scale_a[row + 8] : 0.f;
+#pragma unroll
+      for (int p = 0; p < BN / PANEL; p++, panel ^= 1) {
+        u32 at = panels + panel * PANEL_BYTES;
+        // This panel's last copy out has been read; the other panel's may be under way.
+        if (thread == 0) asm volatile("cp.async.bulk.wait_group.read 1;" ::: "memory");
+        asm volatile("bar.sync %0, 128;" :: "r"(group + 1) : "memory");
+        fill(at, &d[m][p * (PANEL / 2)], warp, lane, above, below, scale_b, step_b,
+             bias, left + p * PANEL, N);
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        asm volatile("bar.sync %0, 128;" :: "r"(group + 1) : "memory");
+        if (thread == 0) {
+          asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];"
+                       :: "l"(map_c), "r"(left + p * PANEL), "r"(top + m * 64), "r"(at)
+                       : "memory");
+          asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+        }
+      }
+    }
+  }
+  if (thread == 0) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
+}
+
+extern "C" __global__ void __launch_bounds__(384, 1) __cluster_dims__(CLUSTER, 1, 1)
+product(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorMap map_b,
+        const __grid_constant__ TensorMap map_c, const float* scale_a, const float* scale_b,
+        const void* bias, int M, int N, int K, int step_b) {
+  extern __shared__ char shared[];
+  const Ring ring = {((u32)__cvta_generic_to_shared(shared) + 1023) & ~1023u};
+  const Tiles tiles(M, N, K);
+  if (threadIdx.x == 0) ring.start();
+  __syncthreads();
+  if (CLUSTER > 1) {  // the other block's barriers are there too
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+  }
+  // Launched before its predecessor ended: from here on what that one wrote is there.
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  if (threadIdx.x < 128) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    if (threadIdx.x == 0) produce(ring, tiles, &map_a, &map_b);
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    consume(ring, tiles, &map_c, scale_a, scale_b, step_b, bias, M, N);
+  }
+}

@@ -1,0 +1,316 @@
+"""SwitchBack's product by tensor cores that the tensor copy engine feeds: _switchback_hopper.cu.
+
+NVRTC compiles it when a choice of tiles is first used; it is launched through the CUDA driver.
+Values of enumerations: cuda.h, CUDA 12 and 13. Python 3.8 syntax, standard library only at import;
+torch when called. Loaded by path.
+"""
+
+# ruff: noqa: ANN401, PLR0913, PLR0917 - torch's tensors and ctypes libraries have no types, and a
+# launch takes what it takes
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+DEPTH = 128  # bytes of a tile's rows: the width of the widest swizzle
+GROUP = 8  # rows of tiles that are walked together
+THREADS = 384  # a warp group that copies, two that multiply
+REMEMBERED = 4096
+ALIGNED = 16  # bytes of which rows and addresses are multiples
+SHARED_BYTES, OVERLAP = 8, 6  # CUfunction_attribute, CUlaunchAttributeID
+INT8, SWIZZLE_64, SWIZZLE_128, PROMOTE_128 = 0, 2, 3, 2  # CUtensorMap: data type, swizzle, L2
+KINDS = {"bfloat16": 1, "float16": 2, "float32": 3}  # as the CUDA source numbers them
+MAP_TYPES = {"bfloat16": 9, "float16": 6, "float32": 7}  # CUtensorMapDataType
+SIZES = {"bfloat16": 2, "float16": 2, "float32": 4}
+
+
+class DriverError(RuntimeError):
+    """A call of the CUDA driver failed."""
+
+
+class NotHereError(RuntimeError):
+    """This product does not serve here: it could not be compiled or loaded, or is not exact."""
+
+
+class Cut(NamedTuple):
+    """One way to cut the product.
+
+    m64: 64-row pieces that a warp group multiplies; n: columns of a tile; stages: tiles in flight;
+    pingpong: each group has a tile of its own; cluster: blocks that share an operand, which is B
+    if share_b.
+    """
+
+    m64: int
+    n: int
+    stages: int
+    pingpong: bool
+    cluster: int
+    share_b: bool
+
+    @property
+    def m(self) -> int:
+        """Rows of a tile."""
+        return 64 * self.m64 * (1 if self.pingpong else 2)
+
+    def panel(self, size: int) -> int:
+        """Columns of C, of ``size`` bytes each, that are written at a time."""
+        return 32 if size == SIZES["float32"] or self.n % 64 else 64
+
+    def shared(self, size: int) -> int:
+        """Bytes of shared memory: alignment, the ring and its barriers, four panels of 64 rows."""
+        return 1024 + self.stages * ((self.m + self.n) * DEPTH + 16) + 256 * size * self.panel(size)
+
+    def blocks(self, rows: int, columns: int, processors: int) -> int:
+        """How many blocks to launch: whole clusters, at most one block a multiprocessor."""
+        high, wide = -(-rows // self.m), -(-columns // self.n)
+        if self.share_b:
+            high = -(-high // self.cluster)
+        else:
+            wide = -(-wide // self.cluster)
+        return self.cluster * min(high * wide, processors // self.cluster)
+
+
+class _Attribute(ctypes.Structure):
+    """CUlaunchAttribute."""
+
+    _fields_ = [("id", ctypes.c_int), ("pad", ctypes.c_int), ("value", ctypes.c_int * 16)]
+
+
+class _Launch(ctypes.Structure):
+    """CUlaunchConfig."""
+
+    _fields_ = [
+        *((name, ctypes.c_uint) for name in ("grid", "y", "z", "threads", "v", "w", "shared")),
+        ("stream", ctypes.c_void_p), ("attributes", ctypes.c_void_p), ("count", ctypes.c_uint),
+    ]  # fmt: skip
+
+
+def takes(depth: int, columns: int, out: str, bias: Optional[str]) -> bool:
+    """Say whether the copy engine takes rows of that depth and so many columns: whole 16 bytes.
+
+    out and bias are dtypes of the result and the bias, by torch's names; bias may be None.
+    """
+    if out not in KINDS or (bias and bias not in KINDS):
+        return False
+    return not (depth % ALIGNED or columns * SIZES[out] % ALIGNED)
+
+
+def proven(cut: "Cut", out: str, bias: Optional[str], device: int, arch: str) -> "Kernel":
+    """Compile, load, and compare one result with the exact one. Raises NotHereError."""
+    try:
+        kernel = Kernel(cut, out, bias, device, arch)
+    except (OSError, DriverError, _beside("_nvrtc").NotCompiledError) as error:
+        text = "{}: {}".format(type(error).__name__, error)
+        raise NotHereError(text) from error
+    differing = kernel.differing()
+    if differing:
+        text = "{} of its results are not exact".format(differing)
+        raise NotHereError(text)
+    return kernel
+
+
+class Kernel:
+    """One cut compiled for one dtype of result and of bias, on one device."""
+
+    def __init__(self, cut: Cut, out: str, bias: Optional[str], device: int, arch: str) -> None:
+        """Compile and load; the device must be current. Raises NotCompiledError, DriverError.
+
+        out and bias are dtypes by torch's names for them; bias may be None.
+        """
+        torch = importlib.import_module("torch")
+        self._processors = torch.cuda.get_device_properties(device).multi_processor_count
+        self._driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        self._cut = cut
+        self._size, self._type = SIZES[out], MAP_TYPES[out]
+        self._dtypes = (out, bias)
+        words = definitions(cut, KINDS[out], KINDS[bias] if bias else 0)
+        code = _beside("_nvrtc").machine_code(source(cut), arch, words)
+        module, self._function = ctypes.c_void_p(), ctypes.c_void_p()
+        self._ask("cuModuleLoadData", ctypes.byref(module), code)
+        self._ask("cuModuleGetFunction", ctypes.byref(self._function), module, b"product")
+        self._ask("cuFuncSetAttribute", self._function, SHARED_BYTES, cut.shared(self._size))
+        self._own = _Own()
+
+    def __call__(
+        self, a: Any, scale_a: Any, b: Any, scale_b: Any, bias: Optional[Any], c: Any, stream: int
+    ) -> None:
+        """Launch c (M x N) = a (M x K) times b (N x K) transposed, rescaled, plus the bias.
+
+        scale_b (float32) has N numbers, or one for all. What takes() says must hold, pointers are
+        multiples of 16, everything is contiguous, the device is current.
+        """
+        rows, depth = a.shape
+        columns = b.shape[0]
+        own = self._own
+        if len(own.kept) > REMEMBERED:  # shapes or addresses are ever new
+            own.forget()
+        plan = own.plans.get((rows, depth, columns)) or self._plan(rows, depth, columns)
+        at_a, at_b, at_c = a.data_ptr(), b.data_ptr(), c.data_ptr()
+        maps = own.maps
+        parameters = plan.parameters
+        parameters[0] = maps.get((0, at_a, rows, depth)) or self._map(0, at_a, rows, depth)
+        parameters[1] = maps.get((1, at_b, columns, depth)) or self._map(1, at_b, columns, depth)
+        parameters[2] = maps.get((2, at_c, rows, columns)) or self._map(2, at_c, rows, columns)
+        plan.scale_a.value = scale_a.data_ptr()
+        plan.scale_b.value = scale_b.data_ptr()
+        plan.step_b.value = int(scale_b.shape[0] == columns)
+        plan.bias.value = None if bias is None else bias.data_ptr()
+        plan.launch.stream = stream
+        status = self._driver.cuLaunchKernelEx(plan.at, self._function, parameters, None)
+        if status:
+            raise DriverError(_words(self._driver, "cuLaunchKernelEx", status))
+
+    def differing(self) -> int:
+        """Count the results that are not those of exact sums; some sums pass 2**24."""
+        torch = importlib.import_module("torch")
+        out, bias = (getattr(torch, name) if name else None for name in self._dtypes)
+        at = {"device": torch.device("cuda", torch.cuda.current_device())}
+        rows, columns, depth = self._cut.m + 40, self._cut.n + 16, 2048 + 16
+        a = (torch.arange(rows * depth, **at) % 28 + 100).to(torch.int8).view(rows, depth)
+        b = (torch.arange(columns * depth, **at) % 9 + 119).to(torch.int8).view(columns, depth)
+        b[::3] *= -1
+        # Powers of two: rescaling rounds nothing, and what is small enough for 16 bits results.
+        scale_a = torch.tensor([2.0 ** -(10 + row % 3) for row in range(rows)], **at)
+        scale_b = torch.tensor([2.0 ** -(5 + column % 5) for column in range(columns)], **at)
+        plus = None if bias is None else (torch.arange(columns, **at) % 7 - 3).to(bias)
+        c = torch.full((rows, columns), float("nan"), dtype=out, **at)
+        self(a, scale_a, b, scale_b, plus, c, torch.cuda.current_stream().cuda_stream)
+        exact = (a.double() @ b.double().t()) * scale_a.double()[:, None] * scale_b.double()
+        exact = exact.float() + (0.0 if plus is None else plus.float())
+        return int((c != exact.to(out)).sum())
+
+    def _plan(self, rows: int, depth: int, columns: int) -> "_Plan":
+        """Make what a launch of this shape needs, once a thread."""
+        cut, own = self._cut, self._own
+        overlap = _Attribute(OVERLAP, 0, (ctypes.c_int * 16)(1))
+        launch = _Launch(
+            cut.blocks(rows, columns, self._processors), 1, 1, THREADS, 1, 1,
+            cut.shared(self._size), None, ctypes.addressof(overlap), 1,
+        )  # fmt: skip
+        values = (ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p())
+        sizes = tuple(ctypes.c_int(size) for size in (rows, columns, depth))
+        step_b = ctypes.c_int()
+        parameters = (ctypes.c_void_p * 10)(
+            None, None, None, *(ctypes.addressof(one) for one in (*values, *sizes, step_b))
+        )
+        plan = _Plan(launch, ctypes.byref(launch), parameters, *values, step_b)
+        own.plans[rows, depth, columns] = plan
+        own.kept.append((overlap, sizes))
+        return plan
+
+    def _map(self, operand: int, pointer: int, rows: int, columns: int) -> int:
+        """Describe a matrix to the copy engine: the address of its tensor map, for this thread."""
+        cut, own = self._cut, self._own
+        wide, high, size, kind, swizzle = DEPTH, 64, 1, INT8, SWIZZLE_128
+        if operand == 0:
+            high = cut.m // (1 if cut.share_b else cut.cluster)
+        elif operand == 1:
+            high = cut.n // (cut.cluster if cut.share_b else 1)
+        else:
+            wide, size, kind = cut.panel(self._size), self._size, self._type
+            swizzle = SWIZZLE_128 if wide * size == DEPTH else SWIZZLE_64
+        room = ctypes.create_string_buffer(128 + 63)  # a map is 128 bytes, aligned to 64
+        at = (ctypes.addressof(room) + 63) & ~63
+        self._ask(
+            "cuTensorMapEncodeTiled", ctypes.c_void_p(at), kind, 2, ctypes.c_void_p(pointer),
+            (ctypes.c_uint64 * 2)(columns, rows), (ctypes.c_uint64 * 1)(columns * size),
+            (ctypes.c_uint32 * 2)(wide, high), (ctypes.c_uint32 * 2)(1, 1),
+            0, swizzle, PROMOTE_128, 0,
+        )  # fmt: skip
+        own.maps[operand, pointer, rows, columns] = at
+        own.kept.append(room)
+        return at
+
+    def _ask(self, function: str, *arguments: Any) -> None:
+        status = getattr(self._driver, function)(*arguments)
+        if status:
+            raise DriverError(_words(self._driver, function, status))
+
+
+class _Plan(NamedTuple):
+    launch: _Launch
+    at: Any
+    parameters: Any
+    scale_a: Any
+    scale_b: Any
+    bias: Any
+    step_b: Any
+
+
+class _Own(threading.local):
+    """What launches write into and the driver reads: a thread's own."""
+
+    def __init__(self) -> None:
+        self.plans: Dict[Tuple[int, int, int], _Plan] = {}
+        self.maps: Dict[Tuple[int, int, int, int], int] = {}
+        self.kept: List[Any] = []  # what plans and maps point to
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.plans.clear()
+        self.maps.clear()
+        self.kept.clear()
+
+
+def source(cut: Cut) -> str:
+    """Write the CUDA source for a cut: the file beside this one, and the instruction it needs."""
+    path = Path(__file__).resolve().with_name("_switchback_hopper.cu")
+    return _multiply(cut.n) + path.read_text(encoding="utf-8")
+
+
+def definitions(cut: Cut, out: int, bias: int) -> List[str]:
+    """Give NVRTC's options for a cut, a dtype of result and one of bias (as the source numbers)."""
+    names = {
+        "MT": cut.m64, "BN": cut.n, "STAGES": cut.stages, "PINGPONG": int(cut.pingpong),
+        "CLUSTER": cut.cluster, "SHARE_B": int(cut.share_b), "GROUP": GROUP, "OUT": out,
+        "BIAS": bias,
+    }  # fmt: skip
+    return ["-std=c++17", *("-D{}={}".format(name, value) for name, value in names.items())]
+
+
+def _multiply(columns: int) -> str:
+    """Write multiply(): 64 x 32 of A times columns x 32 of B, added to d unless keep is 0."""
+    count = columns // 2  # registers of a thread
+    registers = ", ".join("%{}".format(number) for number in range(count))
+    operands = ", ".join('"+r"(d[{}])'.format(number) for number in range(count))
+    return MULTIPLY % {
+        "count": count, "columns": columns, "registers": registers, "operands": operands,
+        "a": count, "b": count + 1, "keep": count + 2,
+    }  # fmt: skip
+
+
+MULTIPLY = """
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef unsigned short u16;
+__device__ __forceinline__ void multiply(int (&d)[%(count)d], u64 a, u64 b, int keep) {
+  asm volatile("{.reg .pred p; setp.ne.b32 p, %%%(keep)d, 0; wgmma.mma_async.sync.aligned"
+               ".m64n%(columns)dk32.s32.s8.s8 {%(registers)s}, %%%(a)d, %%%(b)d, p;}"
+               : %(operands)s : "l"(a), "l"(b), "r"(keep));
+}
+"""
+
+
+def _words(driver: Any, function: str, status: int) -> str:
+    text = ctypes.c_char_p()
+    driver.cuGetErrorName(status, ctypes.byref(text))
+    return "{} answered {}".format(function, (text.value or b"unknown error").decode())
+
+
+def _beside(name: str) -> Any:
+    """Load the kernel file of that name in this folder, once."""
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module

@@ -1,0 +1,82 @@
+"""How SwitchBack's product is cut on a GPU: matrix/tables/switchback_tiles.json, and safe defaults.
+
+``cuts`` there say what a wave of tiles of Hopper's own product takes; ``points`` say which of
+Triton's tiles were fastest on the smaller shapes. Nothing is tried out here. Python 3.8 syntax,
+standard library only.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+STEP = 128
+"""Depth of a tile of Hopper's own product."""
+Shape = Tuple[int, int, int]
+"""Rows, depth, columns."""
+
+
+class Choice(NamedTuple):
+    """What to multiply with: a cut of Hopper's own product (and its arch), or Triton's tiles.
+
+    cut: the fields of _switchback_hopper.Cut; tiles: those of _switchback_triton.Tiles; both None:
+    nothing is known about this GPU. overlap: launching before the predecessor ended pays.
+    """
+
+    cut: Optional[Tuple[int, ...]]
+    arch: str
+    tiles: Optional[Tuple[int, ...]]
+    overlap: bool
+
+
+NOTHING_KNOWN = Choice(None, "", None, overlap=False)
+
+
+def choose(sm: str, shape: Shape, processors: int) -> Choice:
+    """Choose for a GPU of that SM ("9.0") with so many multiprocessors.
+
+    A choice may name both: tiles then serve where the cut does not.
+    """
+    known = table().get(sm)
+    if known is None:
+        return NOTHING_KNOWN
+    near = min(known["points"], key=lambda point: _distance(point["shape"], shape))
+    cut = None
+    if shape[0] > known["rows_of_points"] or near["kernel"] == "wgmma":
+        cut = tuple(min(known["cuts"], key=lambda one: _time(one, shape, processors))["cut"])
+    tiles = near["tiles"] if near["kernel"] == "triton" else known["otherwise"]
+    return Choice(cut, known["arch"], tuple(tiles), bool(known["overlap"]))
+
+
+def _distance(point: List[int], shape: Shape) -> float:
+    """How far apart two shapes are: in rows and columns more than in depth."""
+    rows, depth, columns = (abs(math.log(a / b)) for a, b in zip(point, shape))  # noqa: B905
+    return rows + columns + depth / 2
+
+
+def _time(one: Dict[str, Any], shape: Shape, processors: int) -> float:
+    """Estimate microseconds: waves of tiles, each with a step for every 128 of depth."""
+    rows, depth, columns = shape
+    m64, n, _, pingpong, cluster, share_b = one["cut"]
+    high, wide = -(-rows // (64 * m64 * (1 if pingpong else 2))), -(-columns // n)
+    if share_b:
+        high = -(-high // cluster)
+    else:
+        wide = -(-wide // cluster)
+    waves = -(-high * wide // (processors // cluster))
+    return float(waves * (one["tile_us"] + -(-depth // STEP) * one["step_us"]))
+
+
+@functools.lru_cache(maxsize=None)
+def table() -> Dict[str, Any]:
+    """Read the table, by SM; empty where it is not beside the kernels, or not readable."""
+    folder = Path(__file__).resolve().parent
+    matrix = folder.with_name(folder.name.replace("kernels", "matrix"))
+    try:
+        text = (matrix / "tables" / "switchback_tiles.json").read_text(encoding="utf-8")
+        return {row["sm"]: row for row in json.loads(text)["rows"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
