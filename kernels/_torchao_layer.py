@@ -15,19 +15,25 @@ from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 Shape = Tuple[int, int, int]
 """Rows, depth, columns."""
+WHOLE, UNITS = 16, 512
+"""Rows that every format takes as a weight, and how many unit vectors are multiplied at once."""
 
 
 class Held(NamedTuple):
     """What a layer is held to: shapes, the largest relative error, the calls that prove its path.
 
-    ``product`` names it in words (``an int8 product``); ``timed``: whether it is timed, and with
-    ``moved`` its weight is quantized on the CPU first, where that takes too much GPU memory.
+    ``product`` names it in words (``an int8 product``). The error is against the unquantized layer,
+    or, with ``kept``, against float64 of the operands as they are quantized: ``weight`` alone or
+    ``both``; then what quantizing them loses may be ``most``. ``timed``: whether it is timed, and
+    with ``moved`` its weight is quantized on the CPU first, where that takes too much GPU memory.
     """
 
     product: str
     shapes: Tuple[Shape, ...]
     tolerance: float
     calls: Tuple[str, ...]
+    kept: str = ""
+    most: float = 1.0
     timed: bool = True
     moved: bool = False
 
@@ -62,29 +68,32 @@ def judged(
     """
     device = fields["device"]
     errors: List[float] = []
+    lost: List[float] = []
     again: Dict[str, Callable[[], Any]] = {}
     for shape in held.shapes:
         named = "{} x {} x {}".format(*shape)
         phase("quantizing and running {} on {}".format(named, device))
-        error, again[named] = _one(torch, quantize, shape, device)
+        error, away, again[named] = _one(torch, quantize, held, shape, device)
         errors.append(error)
+        lost.append(away)
     times: Dict[str, float] = {}
     if held.timed:
         phase("timing on " + device)
         times = _times(torch, quantize, device, moved=held.moved)
     phase("asking torch what it called")
     calls = _beside("_traced").called(torch, again)
-    for (named, seen), error in zip(calls.items(), errors):
+    for (named, seen), error, away in zip(calls.items(), errors, lost):
         words = "{}: relative error {:.4f} by {}".format(named, error, _words(seen))
+        words += "; {:.4f} lost by quantizing".format(away) if held.kept else ""
         fields["evidence"].append(words)
-    worst = max(errors, key=lambda one: (one != one, one))  # noqa: PLR0124 - NaN is the worst
+    worst, most = _worst(errors), _worst(lost)
     every = dict.fromkeys(call for seen in calls.values() for call in seen)
     fields["path_taken"] = "{} on {}".format(_words(list(every)), device)
     fields["numbers"] = {
-        "rel_error": errors[0], "max_rel_error": worst, "tolerance": held.tolerance,
+        "rel_error": lost[0], "max_rel_error": worst, "tolerance": held.tolerance,
         **times, "gpu_mib": _beside("_torch").gpu_mib(torch),
     }  # fmt: skip
-    return _outcome(held, calls, worst, fields)
+    return _outcome(held, calls, (worst, most), fields)
 
 
 def reference(x: Any, weight: Any, bias: Any) -> Any:
@@ -92,14 +101,22 @@ def reference(x: Any, weight: Any, bias: Any) -> Any:
     return x.double() @ weight.double().t() + bias.double()
 
 
+def _worst(errors: List[float]) -> float:
+    return max(errors, key=lambda one: (one != one, one))  # noqa: PLR0124 - NaN is the worst
+
+
 def _outcome(
-    held: Held, calls: Dict[str, List[str]], worst: float, fields: Dict[str, Any]
+    held: Held, calls: Dict[str, List[str]], errors: Tuple[float, float], fields: Dict[str, Any]
 ) -> Dict[str, Any]:
-    """Hold the error and then the path against what is allowed."""
+    """Hold the errors (of the product, of quantizing) and then the path against what is allowed."""
     made = _beside("_outcomes")
-    detail = "relative error {:.4f} against float64, at most {} allowed"
-    detail = detail.format(worst, held.tolerance)
-    if not worst <= held.tolerance:  # True for NaN
+    worst, most = errors
+    against = "float64 of the same operands" if held.kept else "float64"
+    detail = "relative error {:.4f} against {}, at most {} allowed"
+    detail = detail.format(worst, against, held.tolerance)
+    if held.kept:
+        detail += "; {:.3f} lost by quantizing, at most {}".format(most, held.most)
+    if not (worst <= held.tolerance and most <= held.most):  # True for NaN
         return made.outcome("wrong", detail, code="wrong-value", **fields)
     slow = [
         "{} by {}".format(named, _words(seen))
@@ -113,14 +130,39 @@ def _outcome(
 
 
 def _one(
-    torch: Any, quantize: Callable[[Any], Any], shape: Shape, device: str
-) -> Tuple[float, Callable[[], Any]]:
-    """Quantize a layer and run it: (relative error, how to run it again)."""
+    torch: Any, quantize: Callable[[Any], Any], held: Held, shape: Shape, device: str
+) -> Tuple[float, float, Callable[[], Any]]:
+    """Quantize a layer and run it: (relative error, what quantizing lost, how to run it again)."""
     x, layer = _operands(torch, shape, device)
     wanted = reference(x, layer.weight, layer.bias)
+    weight, bias = layer.weight.detach(), layer.bias
+    exact = wanted
+    if held.kept:
+        kept = _kept(torch, quantize, weight)
+        exact = reference(x if held.kept == "weight" else _kept(torch, quantize, x), kept, bias)
     model = _quantized(torch, quantize, layer)
-    got = model(x)
-    return float((got.double() - wanted).norm() / wanted.norm()), lambda: model(x)
+    got = model(x).double()
+    error, lost = (float((got - one).norm() / one.norm()) for one in (exact, wanted))
+    return error, lost, lambda: model(x)
+
+
+def _kept(torch: Any, quantize: Callable[[Any], Any], matrix: Any) -> Any:
+    """Quantize a matrix as a layer's weight, and read off what is kept of it by unit vectors.
+
+    Activations are quantized as weights are, by rows or blocks of rows. All formats hold ones and
+    zeros exactly. Rows are repeated to whole 16s, and unit vectors taken 512 at a time.
+    """
+    rows, depth = matrix.shape
+    repeated = matrix.repeat(WHOLE, 1) if rows < WHOLE else matrix
+    layer = torch.nn.Linear(depth, repeated.shape[0], bias=False, device="meta")
+    layer.weight = torch.nn.Parameter(repeated.clone(), requires_grad=False)
+    model = _quantized(torch, quantize, layer)
+    units = torch.zeros((UNITS, depth), dtype=matrix.dtype, device=matrix.device)
+    parts = []
+    for start in range(0, depth, UNITS):
+        units.zero_().diagonal(start).fill_(1)
+        parts.append(model(units).t()[:rows])
+    return torch.cat(parts, 1)[:, :depth].double()
 
 
 def _times(

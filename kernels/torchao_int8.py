@@ -67,7 +67,7 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     for variant in PROBE["variants"]:
         known = dict(fields, variant=variant, evidence=list(why))
         timed = variant == "plain"
-        held = layers.Held("an int8 product", SHAPES[variant], TOLERANCE, INT8_CALLS, timed)
+        held = layers.Held("an int8 product", SHAPES[variant], TOLERANCE, INT8_CALLS, timed=timed)
         try:
             torch.manual_seed(8)
             with api.current(torch, device), torch.no_grad():

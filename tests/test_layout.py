@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "report": {"model"},
     "schema": {"model"},
-    "backends": set(),  # and nn, which has no line here: both run in the user's process
+    "backends": {"shipped"},  # and nn, which has no line here: both run in the user's process
 }
 EXAMINED = {"torch", "triton", "bitsandbytes", "torchao", "transformers"}
 PACKAGE = Path(__file__).resolve().parent.parent / "qdoctor"
