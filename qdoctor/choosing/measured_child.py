@@ -26,7 +26,6 @@ from pathlib import Path  # noqa: E402
 from typing import Any, Dict, List, Optional  # noqa: E402
 
 NOW_BYTES = 512
-HALF = "half"
 
 
 class Now:
@@ -122,7 +121,8 @@ class Session:
             if left <= 0:
                 return
             share = time.monotonic() + left / (len(shapes) - at)
-            self._shape(timing, bench, kinds, at, share, until)
+            if not self._shape(timing, bench, kinds, at, share, until):
+                return
             self.answer.shape_done(at)
 
     def _kinds(self) -> Dict[str, Any]:
@@ -140,15 +140,19 @@ class Session:
 
     def _shape(  # noqa: PLR0913, PLR0917 - of one file
         self, timing: Any, bench: Any, kinds: Dict[str, Any], at: int, share: float, until: float
-    ) -> None:
+    ) -> bool:
+        """Measure all at the shape number ``at``; False where the time was over before.
+
+        Half a shape is none: who comes last would lack it and not be compared at all. The first
+        shape is seen to its end, whatever it takes.
+        """
         shape = tuple(self.request["shapes"][at])
         field: List[Any] = []
         try:
             linear = bench.linear(shape)
-            for name, kind in kinds.items():
-                if time.monotonic() > until and name != HALF:
-                    self.answer.cell(at, name, unknown="the time was over")
-                    continue
+            for kind in kinds.values():
+                if at > 0 and time.monotonic() > until:
+                    return False
                 one = self._prepared(timing, bench, kind, linear, at)
                 if one is not None:
                     field.append(one)
@@ -166,6 +170,7 @@ class Session:
             self.answer.cell(at, one.name, **one.cell())
         field.clear()
         bench.forget()
+        return True
 
     def _prepared(self, timing: Any, bench: Any, kind: Any, linear: Any, at: int) -> Optional[Any]:
         self.now.say(kind.name, "being prepared")

@@ -44,8 +44,8 @@ LEAST_CHECKED = 32
 MOST_COPIES = 24
 CACHE_BYTES = 64 << 20  # where torch does not tell: larger than most
 CACHE_TIMES = 2
-SLOW = 3.0
-"""So much slower than the fastest needs no narrow spread: the least number of rounds will do."""
+SLOW, SLOW_ROUNDS = 3.0, 3
+"""So many times slower than the fastest needs no narrow spread: these rounds will do."""
 CPU_COPIES = 4
 
 
@@ -272,7 +272,7 @@ def _begin(bench: Bench, one: Contender) -> None:
 
 
 def _running(field: list[Contender], number: int) -> list[Contender]:
-    if number < LEAST:
+    if number < SLOW_ROUNDS:
         return list(field)
     fastest = min(_least_so_far(one) for one in field) if field else 0.0
     return [one for one in field if _least_so_far(one) <= SLOW * fastest]

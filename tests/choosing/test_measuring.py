@@ -6,12 +6,18 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from qdoctor import process
 from qdoctor.choosing import measuring
-from qdoctor.choosing.measured import HALF, figures
+from qdoctor.choosing.measured import HALF, Measured, figures
 from qdoctor.choosing.measuring import Wish, measure
+from qdoctor.choosing.objectives import decide
+from qdoctor.matrix import shipped
+from qdoctor.model import Asked
+from tests.choosing.conftest import verdicts
 
 REAL = Path(measuring.__file__).parent
 FAKES = """
@@ -50,6 +56,7 @@ def lose(layer):
     timing.Bench.wait = lost
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
 def slow(layer): time.sleep(0.004)
+def delay(layer): time.sleep(0.3)
 
 DOES = {DOES}
 
@@ -81,7 +88,7 @@ class Fake:
     folder: Path
 
     @classmethod
-    def measure(cls, seconds: float = 20.0, **does: str) -> measuring.Measured:
+    def measure(cls, seconds: float = 20.0, **does: str) -> Measured:
         harm = ", ".join(f"{name.replace('_', '-')!r}: {what}" for name, what in does.items())
         text = FAKES.replace("DOES = {DOES}", f"DOES = {{{harm}}}")
         (cls.folder / "backends" / "__init__.py").write_text(text)
@@ -93,7 +100,7 @@ class Fake:
         )
 
 
-def is_whole(found: measuring.Measured, *names: str) -> bool:
+def is_whole(found: Measured, *names: str) -> bool:
     return all(figures(found, name) is not None for name in names)
 
 
@@ -196,6 +203,33 @@ def test_when_the_time_is_over_the_rest_is_named(fake: type[Fake]) -> None:
     ]
 
 
+def test_a_shape_that_not_all_were_measured_at_in_time_counts_for_none(fake: type[Fake]) -> None:
+    found = fake.measure(seconds=4.0, bnb_int8="delay", torchao_fp8="delay")
+    assert is_whole(found, "half", "bnb-int8", "torchao-fp8", "qdoctor-switchback")
+    later = [found.timed[name][1] for name in found.timed]
+    assert {one.unknown for one in later} == {"the budget of 4 s was over"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ("CUDA error: CUDA-capable device(s) is/are busy or unavailable", "gpu-busy"),
+        ("CUDA error: out of memory", "out-of-memory"),
+    ],
+)
+def test_a_device_that_is_full_or_in_another_process_hands_is_a_reason(
+    fake: type[Fake], error: str, code: str
+) -> None:
+    (fake.folder / "backends" / "precision.py").write_text(
+        f"def half_dtype(device):\n    raise RuntimeError({error!r})\n"
+    )
+    found = fake.measure(bnb_int8="narrow")
+    assert found.failed["half"].startswith(f"{code}: RuntimeError: {error}")
+    selection = decide(Asked(objective="latency"), verdicts(), found, shipped())
+    assert (selection.selected, selection.measured) == ("half", False)
+    assert f"nothing could be measured ({code}: " in selection.reason
+
+
 def test_an_interpreter_that_does_not_start_is_a_reason(tmp_path: Path) -> None:
     wish = Wish(("half",), SHAPES, "cpu")
     found = measure(wish, str(tmp_path / "python"), os.environ)
@@ -210,18 +244,18 @@ def test_a_torch_that_does_not_import_is_a_reason(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-    real = measuring.process.start
+    started: list[Any] = []
+    real = process.start
 
-    def start(*args: object, **more: object) -> object:
-        started.append(real(*args, **more))  # type: ignore[arg-type]
+    def start(*args: Any, **more: Any) -> Any:  # noqa: ANN401
+        started.append(real(*args, **more))
         return started[-1]
 
     def interrupt(_: Path) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(measuring.process, "start", start)
+    monkeypatch.setattr(process, "start", start)
     monkeypatch.setattr(measuring, "_now_bytes", interrupt)
     with pytest.raises(KeyboardInterrupt):
         measure(Wish(("half",), SHAPES, "cpu"), sys.executable, os.environ)
-    assert not measuring.process.is_running(started[0].pid)
+    assert not process.is_running(started[0].pid)
