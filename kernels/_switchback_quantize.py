@@ -77,8 +77,8 @@ def quantize_rows(x: Any, steps: float = 127.0, factor: Optional[Any] = None) ->
     x = _rows_contiguous(x)
     rows, columns = x.shape
     stride, index = x.stride(0), x.get_device()
-    q = _torch.empty((rows, columns), dtype=_torch.int8, device=x.device)
-    scale = _torch.empty((rows,), dtype=_torch.float32, device=x.device)
+    q = _torch.empty(rows, columns, dtype=_torch.int8, device=x.device)
+    scale = _torch.empty(rows, dtype=_torch.float32, device=x.device)
     given = x if factor is None else factor  # x stands for a pointer that is not read
     odd = (x.data_ptr() | given.data_ptr()) % 16
     key = (index, rows, columns, stride, x.dtype, factor is None, odd)
@@ -110,12 +110,12 @@ def quantize_two(x: Any, weight: Any, steps: float, *, whole: bool) -> Tuple[Any
     x, weight = _rows_contiguous(x), weight.contiguous()
     (rows, _), columns_out = x.shape, weight.shape[0]
     device, index = x.device, x.get_device()
-    q = _torch.empty((rows, columns), dtype=_torch.int8, device=device)
-    scale = _torch.empty((rows,), dtype=_torch.float32, device=device)
-    w_q = _torch.empty((columns_out, columns), dtype=_torch.int8, device=device)
+    q = _torch.empty(rows, columns, dtype=_torch.int8, device=device)
+    scale = _torch.empty(rows, dtype=_torch.float32, device=device)
+    w_q = _torch.empty(columns_out, columns, dtype=_torch.int8, device=device)
     plan, of_weight = _two_plan(rows, columns_out, columns, whole=whole)
     count = of_weight if whole else columns_out
-    absmax = _torch.empty((count,), dtype=_torch.float32, device=device)
+    absmax = _torch.empty(count, dtype=_torch.float32, device=device)
     odd = (x.data_ptr() | weight.data_ptr()) % 16
     stride = x.stride(0)
     key = (index, rows, columns_out, columns, stride, x.dtype, weight.dtype, whole, odd)
@@ -156,10 +156,10 @@ def gradient_operands(
         return (*quantize_rows(grad, steps, factor), transposed(q), added)
     grad = _rows_contiguous(grad)
     device, index, stride = grad.device, grad.get_device(), grad.stride(0)
-    left = _torch.empty((rows, columns), dtype=_torch.int8, device=device)
-    scale = _torch.empty((rows,), dtype=_torch.float32, device=device)
+    left = _torch.empty(rows, columns, dtype=_torch.int8, device=device)
+    scale = _torch.empty(rows, dtype=_torch.float32, device=device)
     plan = _sum_plan(rows, columns, factor=factor is not None)
-    parts = _torch.empty((plan.programs, columns), dtype=_torch.float32, device=device)
+    parts = _torch.empty(plan.programs, columns, dtype=_torch.float32, device=device)
     given = grad if factor is None else factor
     odd = (grad.data_ptr() | given.data_ptr()) % 16
     key = (index, rows, columns, stride, grad.dtype, factor is None, odd)
@@ -184,7 +184,7 @@ def quantize_whole(x: Any) -> Tuple[Any, Any]:
     n, index = x.numel(), x.get_device()
     programs = min(PARTS, -(-n // FLAT_BLOCK))
     q = _torch.empty(x.shape, dtype=_torch.int8, device=x.device)
-    parts = _torch.empty((programs,), dtype=_torch.float32, device=x.device)
+    parts = _torch.empty(programs, dtype=_torch.float32, device=x.device)
     with _current(index):
         launch["largest_parts"](
             (index, n, x.dtype, x.data_ptr() % 16), (x, parts, n),
@@ -196,7 +196,7 @@ def quantize_whole(x: Any) -> Tuple[Any, Any]:
 def _quantized_flat(x: Any, q: Any, parts: Any) -> Any:
     """Write x as int8 to q by the largest of parts, and give that back."""
     n, count, index = x.numel(), parts.shape[0], x.get_device()
-    absmax = _torch.empty((1,), dtype=_torch.float32, device=x.device)
+    absmax = _torch.empty(1, dtype=_torch.float32, device=x.device)
     with _current(index):
         launchers()["quantize_flat"](
             (index, n, count, x.dtype, x.data_ptr() % 16), (x, q, parts, absmax, n, count),
@@ -214,11 +214,11 @@ def transposed(x: Any) -> Any:
 def _transposed_and_added(x: Any, parts: Any, dtype: Any) -> Tuple[Any, Any]:
     rows, columns = x.shape
     index = x.get_device()
-    y = _torch.empty((columns, rows), dtype=_torch.int8, device=x.device)
+    y = _torch.empty(columns, rows, dtype=_torch.int8, device=x.device)
     count, wide, sums = 0, 0, None
     if parts is not None:
         count, wide = parts.shape
-        sums = _torch.empty((wide,), dtype=dtype, device=x.device)
+        sums = _torch.empty(wide, dtype=dtype, device=x.device)
     programs = -(-rows // TILE) * -(-columns // TILE) + -(-wide // ADDED[1])
     with _current(index):
         launchers()["transpose_and_add"](
@@ -235,7 +235,7 @@ def dequantized(q: Any, scale: Any, dtype: Any, times: float = 1.0) -> Any:
     launch = launchers()
     rows, columns = q.shape
     index = q.get_device()
-    x = _torch.empty((rows, columns), dtype=dtype, device=q.device)
+    x = _torch.empty(rows, columns, dtype=dtype, device=q.device)
     each, wide = DEQUANTIZED
     across = -(-columns // wide)
     with _current(index):
