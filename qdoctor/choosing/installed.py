@@ -89,7 +89,7 @@ def stamp(path: str) -> str:
 def _origin(module: str) -> str:
     """Return the file that ``import module`` would run; one already imported is what counts.
 
-    ``""`` where there is none, words in brackets where it is no file (a namespace, a broken finder).
+    ``""`` where there is none; words in brackets where it is no file: a namespace, a broken finder.
     """
     loaded = sys.modules.get(module)
     spec = getattr(loaded, "__spec__", None)
@@ -125,8 +125,18 @@ def _described(module: str, origin: str, folder: str, site: str, names: list[str
     if own and stamp(os.path.join(site, own[0], "RECORD")) != "-":
         return f"{_stamped(own[0], site)} {stamp(origin)}"
     version = _version(own[0]) if own else "?"
+    if stamp(origin) == "-":
+        return f"{version} in {_archive(origin)}"
     folders = _own_folders(folder) if module == "qdoctor" else [folder] if folder else []
     return " ".join([version, stamp(origin), *(_tree(one) for one in folders)])
+
+
+def _archive(origin: str) -> str:
+    """Return the stamp of what a file that is none lies in: a zip on the import path."""
+    while (origin := os.path.dirname(origin)) and origin != os.path.dirname(origin):
+        if (found := stamp(origin)) != "-":
+            return found
+    return "-"
 
 
 def _own_folders(package: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import sys
 import types
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -160,3 +161,18 @@ def test_looking_imports_nothing(site: Path) -> None:
     importlib.invalidate_caches()
     assert found()
     assert "torch" not in sys.modules
+
+
+def test_a_zip_is_stamped_as_a_whole(site: Path, tmp_path: Path) -> None:
+    def pack(text: str) -> None:
+        with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+            archive.writestr("torchao/__init__.py", text)
+        importlib.invalidate_caches()
+
+    pack("")
+    sys.path.append(str(tmp_path / "all.zip"))
+    before = found("torchao")
+    assert before.startswith("? in ")
+    pack("another one")
+    assert found("torchao") != before
+    assert site
