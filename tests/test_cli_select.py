@@ -174,7 +174,7 @@ def test_the_text_tells_the_answer_the_figures_and_every_loss() -> None:
     assert "it ran at 0.45 times the speed of half: slower (int8-slower-than-half)" in text
     assert "its relative error 0.037 is more than 0.02, what was asked" in text
     assert "4096x1024x4096" in text
-    assert "20 to 20 times" in text
+    assert "each 20 times in turn" in text
     assert max(map(len, lines)) <= 100
 
 

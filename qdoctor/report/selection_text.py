@@ -74,8 +74,10 @@ def _conditions(chosen: Selection) -> list[str]:
     half = next((one for one in chosen.candidates if one.backend == "half"), None)
     cells = [one for one in (half.shapes if half else []) if one.milliseconds is not None]
     what = "forward and backward" if chosen.asked.training else "forward"
-    counts = sorted({one.repetitions for each in chosen.candidates for one in each.shapes} - {0})
-    often = f"{counts[0]} to {counts[-1]} times" if counts else "a few times"
+    counts = sorted(
+        {one.repetitions for each in chosen.candidates for one in each.shapes} - {0}
+    ) or [0]
+    often = f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} times"
     where = chosen.device.name or "this device"
     shapes = ", ".join(_shape(one) for one in cells)
     return [
