@@ -22,7 +22,7 @@ def launched() -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.Launcher._capturing = lambda self: False  # a torch without CUDA does not answer
+    module.Launcher._capturing = lambda _launcher: False  # a torch without CUDA does not answer
     return module
 
 
