@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
+from qdoctor import backends
+from qdoctor.backends import NAMES
 from qdoctor.choosing.measured import measured_in
 from qdoctor.choosing.objectives import SLOWER, decide
 from qdoctor.matrix import shipped
@@ -187,10 +191,24 @@ def test_half_denied_leaves_the_fastest_of_the_others_and_says_that_it_is_slower
 
 
 def test_training_takes_only_what_trains() -> None:
-    times = {"half": 1.0, "bnb-int8": 0.5, "qdoctor-switchback": 0.8}
+    times = {"half": 1.0, "torch-fp8": 0.5, "qdoctor-switchback": 0.8}
     found = choose("latency", measured(times), training=True)
     assert found.selected == "qdoctor-switchback"
-    assert "cannot train" in (loser(found, "bnb-int8").lost or "")
+    assert "cannot train" in (loser(found, "torch-fp8").lost or "")
+
+
+def test_the_table_says_of_each_backend_what_its_layer_says() -> None:
+    rows = shipped().table("backends")["rows"]
+    said = {name: row["trainable"] for name, row in rows.items()}
+    assert said == {name: _says_trainable(name) for name in NAMES}
+
+
+def _says_trainable(name: str) -> bool:
+    source = Path(backends.__file__).with_name(f"{name.replace('-', '_')}.py").read_text()
+    return any(
+        isinstance(node, ast.Assign) and ast.unparse(node) == "trainable = True"
+        for node in ast.walk(ast.parse(source))
+    )
 
 
 def test_what_broke_down_while_measured_cannot_be_used() -> None:
