@@ -1,0 +1,225 @@
+"""Decisions carried in files: what is believed, what is refused, and how that is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from qdoctor import __version__
+from qdoctor.choosing import devices, exported, key, notice
+from qdoctor.choosing.request import Request
+from qdoctor.model import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DEVICE = "NVIDIA H100 80GB HBM3"
+VERSIONS = {"torch": "2.11.0", "triton": "3.6.0", "bitsandbytes": "0.50.2", "torchao": ""}
+
+
+def selection() -> dict[str, Any]:
+    return {
+        "schema": "qdoctor/selection/1",
+        "asked": {"objective": "balanced", "device": "cuda:0"},
+        "selected": "bnb-nf4",
+        "reason": "it was",
+        "candidates": [
+            {"backend": "half", "usable": "yes", "reason": "works", "lost": "larger"},
+            {"backend": "bnb-nf4", "usable": "yes", "reason": "works"},
+        ],
+        "device": {"name": DEVICE, "sm": "9.0"},
+        "measured": True,
+        "seconds": 7.0,
+        "key": {
+            "qdoctor": __version__,
+            "python": ".".join(map(str, sys.version_info[:2])),
+            "packages": dict(VERSIONS),
+            "driver": "580.1",
+            "device": DEVICE,
+            "lines": ["python /home/me/bin/python"],
+        },
+    }
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    gpu = devices.Device(DEVICE, f"{DEVICE} [10de 2330]", "GPU-1")
+    monkeypatch.setattr(devices, "hardware", lambda: devices.Hardware("580.1", [gpu]))
+    monkeypatch.setattr(
+        key, "installed", lambda: ({k: f"{v} x" for k, v in VERSIONS.items() if v}, [])
+    )
+    key._latest.clear()
+    notice.forget()
+    yield
+    key._latest.clear()
+    notice.forget()
+    exported._latest.clear()
+
+
+def carry(path: Path, **asks: Any) -> str | None:  # noqa: ANN401
+    """What the file decides; None where it answers another question."""
+    kept = exported.carried(Request(**asks), {"QDOCTOR_SELECTION": str(path)})
+    return None if kept is None else kept.selected
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "selection.json"
+    exported.export(selection(), path)
+    return path
+
+
+def changed(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    plain = json.loads(path.read_text())
+    change(plain)
+    path.write_text(json.dumps(plain))
+    return path
+
+
+def test_a_decision_travels_without_paths_of_its_machine(file: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert carry(file) == "bnb-nf4"
+    assert "/home/me" not in file.read_text()
+    assert [one.name for one in file.parent.iterdir()] == ["selection.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("torch", "2.10.0", "torch: 2.10.0, here 2.11.0"),
+        ("torchao", "0.18.0", "torchao: 0.18.0, here none"),
+        ("bitsandbytes", "", "bitsandbytes: none, here 0.50.2"),
+    ],
+)
+def test_other_packages_are_refused(file: Path, name: str, value: str, text: str) -> None:
+    changed(file, lambda plain: plain["key"]["packages"].update({name: value}))
+    with pytest.raises(BadInput, match="is for another machine") as error:
+        carry(file)
+    assert text in str(error.value)
+    assert "QDOCTOR_SELECTION" in str(error.value)
+    assert "qdoctor select --export" in str(error.value)
+
+
+def test_another_gpu_is_refused(file: Path) -> None:
+    def other(plain: dict[str, Any]) -> None:
+        plain["device"] = {"name": "Tesla T4", "sm": "7.5"}
+        plain["key"]["device"] = "Tesla T4"
+
+    with pytest.raises(BadInput, match="device: Tesla T4, here NVIDIA H100"):
+        carry(changed(file, other))
+
+
+def test_another_qdoctor_is_refused(file: Path) -> None:
+    changed(file, lambda plain: plain["key"].update(qdoctor="0.0.1"))
+    with pytest.raises(BadInput, match=r"qdoctor: 0\.0\.1, here"):
+        carry(file)
+
+
+@pytest.mark.parametrize(("name", "value"), [("driver", "535.2"), ("python", "3.99")])
+def test_another_driver_or_python_is_said(file: Path, name: str, value: str) -> None:
+    changed(file, lambda plain: plain["key"].update({name: value}))
+    with pytest.warns(notice.SelectionWarning, match=f"{name} {value}, here is"):
+        assert carry(file) == "bnb-nf4"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert carry(file) == "bnb-nf4"  # said once
+
+
+@pytest.mark.parametrize(
+    ("asks", "text"),
+    [
+        ({"objective": "memory"}, "objective balanced, not memory"),
+        ({"training": True}, "training False, not True"),
+        ({"max_error": 0.01}, "max_error None, not 0.01"),
+        ({"shapes": [(1, 2, 3)]}, "other shapes"),
+        ({"deny": ["bnb-nf4"]}, "bnb-nf4, which is denied"),
+        ({"allow": ["bnb-int8"]}, "bnb-nf4, which is not allowed"),
+    ],
+)
+def test_another_question_is_answered_without_it_and_that_is_said(
+    file: Path, asks: dict[str, Any], text: str
+) -> None:
+    with pytest.warns(notice.SelectionWarning, match="answers another question") as said:
+        assert carry(file, **asks) is None
+    assert text in str(said[0].message)
+
+
+def _set(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:  # noqa: ANN401
+    def change(plain: dict[str, Any]) -> None:
+        for name in path[:-1]:
+            plain = plain[name]
+        plain[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (_set("selected", value="rm -rf"), "no backend is called rm -rf"),
+        (_set("selected", value="\x1b[31mbnb"), "no backend is called [31mbnb"),
+        (_set("selected", value="torch-fp8"), "torch-fp8 is no candidate"),
+        (_set("schema", value="qdoctor/selection/9"), "Invalid enum value"),
+        (_set("surprise", value=1), "unknown field `surprise`"),
+        (_set("key", value={}), "does not say which machine"),
+        (_set("key", "packages", value=[]), "does not say which machine"),
+        (_set("key", "packages", "torch", value=None), "does not say which machine"),
+        (_set("key", "driver", value=5), "does not say which machine"),
+        (_set("device", "sm", value="7.5"), "contradicts itself"),
+        (_set("device", "name", value="Tesla T4"), "contradicts itself"),
+        (_set("candidates", value=[]), "is no candidate"),
+        (_set("seconds", value="long"), "Expected `float`"),
+    ],
+)  # fmt: skip
+def test_a_file_that_makes_no_sense_is_one_clear_error(
+    file: Path, change: Callable[[dict[str, Any]], None], text: str
+) -> None:
+    with pytest.raises(BadInput) as error:
+        carry(changed(file, change))
+    assert text in str(error.value)
+    assert "QDOCTOR_SELECTION" in str(error.value)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"\xff\xfe", b"null", b"[]", b"{}", b'{"a":' * 5000, b" " * (1 << 20) + b"{}  "],
+    ids=["empty", "cut", "bytes", "null", "list", "nothing", "deep", "large"],
+)
+def test_a_file_that_is_no_selection_is_one_clear_error(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "selection.json"
+    path.write_bytes(data)
+    with pytest.raises(BadInput, match="QDOCTOR_SELECTION"):
+        carry(path)
+
+
+def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"QDOCTOR_SELECTION .*cannot be read: No such file"):
+        carry(tmp_path / "nowhere.json")
+    with pytest.raises(BadInput, match="QDOCTOR_SELECTION"):
+        carry(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInput, match="no regular file"):
+        carry(tmp_path / "pipe")
+
+
+def test_a_file_that_changes_is_read_again(file: Path) -> None:
+    assert carry(file) == "bnb-nf4"
+    changed(file, _set("selected", value="half"))
+    assert carry(file) == "half"
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be written"):
+        exported.export(selection(), tmp_path / "missing" / "selection.json")
