@@ -66,6 +66,11 @@ class BnbFourBit(Kind):
         made.bias = _bias(linear)
         return made.train(linear.training)
 
+    def mark(self, model: Any) -> str:
+        """Set ``is_loaded_in_4bit``, by which PEFT knows to merge adapters into such layers."""
+        model.is_loaded_in_4bit = True
+        return "is_loaded_in_4bit is set, as transformers sets it: PEFT asks for it"
+
     def transformers_config(self, skip: Sequence[str] = ()) -> Any:
         """Return the BitsAndBytesConfig for this layer; ``skip`` as for ``bits_and_bytes``."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

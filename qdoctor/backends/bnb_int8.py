@@ -68,6 +68,11 @@ class BnbInt8(Kind):
         made.bias = _bias(linear)
         return made.train(linear.training)
 
+    def mark(self, model: Any) -> str:
+        """Set ``is_loaded_in_8bit``, by which PEFT knows to merge adapters into such layers."""
+        model.is_loaded_in_8bit = True
+        return "is_loaded_in_8bit is set, as transformers sets it: PEFT asks for it"
+
     def transformers_config(self, skip: Sequence[str] = ()) -> Any:
         """Return the BitsAndBytesConfig for this layer; ``skip`` as for ``bits_and_bytes``."""
         return bits_and_bytes(self.name, skip, load_in_8bit=True, llm_int8_threshold=THRESHOLD)

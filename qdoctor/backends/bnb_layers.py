@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import bitsandbytes  # noqa: TID253 - imported where a bitsandbytes backend is asked for
 
-from qdoctor.backends.precision import autocast
+from qdoctor.backends.precision import autocast, follow_cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +64,7 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
         """Move what the layer keeps beside its weight, too."""
         super()._apply(fn, *rest, **more)
+        follow_cast(self, fn)
         weight = self.weight
         for holder in (weight, self.state):
             if getattr(holder, "CB", None) is not None:
@@ -101,6 +102,7 @@ class Linear4bit(bitsandbytes.nn.Linear4bit):
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
         """Keep the weight and the state of its quantization on one device."""
         super()._apply(fn, *rest, **more)
+        follow_cast(self, fn)
         state = getattr(self.weight, "quant_state", None)
         if state is not None and state.absmax.device != self.weight.device:
             state.to(self.weight.device)

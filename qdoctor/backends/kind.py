@@ -60,6 +60,14 @@ class Kind(abc.ABC):
         del linear, training
         return ""
 
+    def mark(self, model: Any) -> str:
+        """Let others know what became of a model, some of whose layers were replaced.
+
+        Returns what was done, for people; ``""`` for nothing.
+        """
+        del model
+        return ""
+
     @abc.abstractmethod
     def replaced(self, linear: Any, *, training: bool = False) -> Any:
         """Return a new module that does what the layer (a torch.nn.Linear) does, quantized.

@@ -41,6 +41,7 @@ class LeftAlone:
         self.partners = shared(model)
         self.modules = dict(model.named_modules())
         self.outputs = {id(one) for one in _declared_outputs(model)}
+        self.last = {id(one) for one in _last_layers(model)}
         self.vocabulary = _largest_embedding(model)
 
     def why(self, place: Place) -> str:
@@ -98,6 +99,8 @@ class LeftAlone:
     def _output(self, place: Place, layer: Any) -> str:
         if id(layer) in self.outputs:
             return "it is the output layer (get_output_embeddings)"
+        if id(layer) in self.last:
+            return "it is its model's last layer, which transformers leaves alone, too"
         if place.name.rpartition(".")[2] in _OUTPUT_NAMES:
             return "it is an output layer by its name"
         if self.vocabulary and tuple(layer.weight.shape) == self.vocabulary[1]:
@@ -193,6 +196,13 @@ def _declared_outputs(model: Any) -> Iterator[Any]:
             except Exception:  # noqa: BLE001, S112 - a model's own code: no answer is no output
                 continue
             yield found
+
+
+def _last_layers(model: Any) -> Iterator[Any]:
+    """Yield the last child of each model that is transformers': a head, if it is a layer itself."""
+    for module in model.modules():
+        if callable(getattr(module, "get_output_embeddings", None)):
+            yield from list(module.children())[-1:]
 
 
 def _largest_embedding(model: Any) -> tuple[str, tuple[int, int]] | None:

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - runs in the user's process, on demand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -37,3 +40,10 @@ def autocast(x: Any) -> Any:
     """Cast x as autocast casts the input of a linear layer: never from float64."""
     dtype = None if x.dtype == torch.float64 else autocast_dtype(x.device.type)
     return x if dtype is None else x.to(dtype)
+
+
+def follow_cast(layer: Any, fn: Callable[[Any], Any]) -> None:
+    """Let the dtype that a layer's weight had go along when its model is cast or moved by fn."""
+    had = vars(layer).get("int8_original_dtype")
+    if had is not None:
+        layer.int8_original_dtype = fn(torch.empty(0, dtype=had)).dtype

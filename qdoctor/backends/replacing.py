@@ -83,10 +83,10 @@ def quantize_(
     its parent reads directly. A layer that ``include`` names outright is replaced though it be
     small or an output layer.
 
-    Each new layer keeps the old one's device, mode and forward and backward hooks, and knows the
-    old dtype as ``int8_original_dtype`` (where OpenCLIP looks). One layer is replaced after the
-    other and the old weight freed before the next: beyond the model, memory is needed for the
-    largest layer's new weight and the backend's copies in making it.
+    Each new layer keeps the old one's device, mode and forward and backward hooks, and, without a
+    wide weight, the old dtype as ``int8_original_dtype`` (where OpenCLIP looks). One layer is
+    replaced after the other and the old weight freed before the next: beyond the model, memory is
+    needed for the largest layer's new weight and the backend's copies in making it.
 
     Raises TypeError (not a model), ValueError (a name that is in no list or no model),
     BackendUnavailable (nothing of it works here: the model is untouched), QuantizingFailed.
@@ -193,6 +193,8 @@ def _replace_all(
         if not training:
             leave_fast_path(model, place, done.notes)
         done = done._replace(replaced=(*done.replaced, *place.names))
+    told = kind.mark(model) if wanted and not training else ""
+    done.notes.update({"(the model)": told} if told else {})
     return done
 
 
@@ -215,6 +217,7 @@ def _replace(place: Place, kind: Kind, *, training: bool) -> None:
     for hook in _HOOKS:  # the very tables: whoever registered a hook can still remove it
         if vars(old).get(hook):
             vars(new)[hook] = vars(old)[hook]
-    new.int8_original_dtype = old.weight.dtype
+    if not (kind.keeps_weight or training):
+        new.int8_original_dtype = old.weight.dtype
     for parent, attribute in place.holders:
         parent._modules[attribute] = new  # noqa: SLF001 - whatever the parent's __setattr__ does

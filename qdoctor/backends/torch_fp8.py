@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import BackendUnavailable, Kind
-from qdoctor.backends.precision import HALVES, autocast
+from qdoctor.backends.precision import HALVES, autocast, follow_cast
 from qdoctor.backends.scaled_mm import UNIT, Product, multiply, padded, quantize, way_on
+from qdoctor.nn.frozen import FrozenWeight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,13 +35,23 @@ def kind() -> Kind:
     return TorchFp8()
 
 
-class Fp8Linear(torch.nn.Module):
+class Fp8Weight(FrozenWeight):
+    """What the layer's weight stands for, for reading."""
+
+    refusal = (
+        "qdoctor.Fp8Linear keeps its weight as fp8, in weight_fp8 and weight_scale: it cannot be "
+        "written. Merge adapters or train before quantize_."
+    )
+
+
+class Fp8Linear(torch.nn.Linear):
     """A linear layer whose weight is e4m3 (OFP8) and whose product ``torch._scaled_mm`` computes.
 
     Buffers: ``weight_fp8`` (out_features x in_features, both filled up with zeros to whole 16s) and
     ``weight_scale`` (float32, rows x 1); the weight is about their product. Takes
     (..., in_features) in fp16, bf16 or fp32 and answers in that dtype, under autocast in
     autocast's. Inputs and bias get gradients, by the weight as it is kept; the weight gets none.
+    ``weight`` can be read, as a new tensor in the dtype it had, which refuses writes.
     Raises RuntimeError where it is moved to a device without an fp8 product.
     """
 
@@ -49,8 +60,9 @@ class Fp8Linear(torch.nn.Module):
 
     def __init__(self, weight: Any, bias: Any) -> None:
         """Quantize a weight (out_features x in_features, floating) on its device; take the bias."""
-        super().__init__()
-        self.out_features, self.in_features = weight.shape
+        super().__init__(weight.shape[1], weight.shape[0], device="meta")
+        self.int8_original_dtype = weight.dtype  # the name under which OpenCLIP looks for it
+        del self.weight
         weight = torch.nn.functional.pad(weight.detach(), (0, 0, 0, -self.out_features % UNIT))
         width = self.in_features + -self.in_features % UNIT
         q, scale = quantize(weight, width=width)
@@ -78,10 +90,19 @@ class Fp8Linear(torch.nn.Module):
             return Product.apply(rows, self.weight_fp8, self.weight_scale, bias, way)
         return multiply(rows, (self.weight_fp8, self.weight_scale), bias, way)
 
+    def __getattr__(self, name: str) -> Any:
+        """Give the weight to who reads it: a copy that refuses writes."""
+        if name == "weight" and "weight_fp8" in self.__dict__.get("_buffers", ()):
+            scaled = self.weight_fp8.to(torch.float32) * self.weight_scale
+            weight = scaled[: self.out_features, : self.in_features]
+            return weight.to(self.int8_original_dtype).as_subclass(Fp8Weight)
+        return super().__getattr__(name)
+
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
         """Keep weight and scales as they are when the module is cast: only move them."""
         before = self.weight_fp8, self.weight_scale
         super()._apply(fn, *rest, **more)
+        follow_cast(self, fn)
         if self.weight_fp8.dtype != before[0].dtype:
             self.weight_fp8 = before[0].to(self.weight_fp8.device)
         if self.weight_scale.dtype != before[1].dtype:
@@ -90,13 +111,6 @@ class Fp8Linear(torch.nn.Module):
 
     def _get_name(self) -> str:
         return "qdoctor.Fp8Linear"
-
-    def extra_repr(self) -> str:
-        """Say the sizes, and whether there is a bias."""
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}"
-        )
 
 
 class TorchFp8(Kind):

@@ -17,8 +17,11 @@ class FrozenWeight(torch.Tensor):
 
     Code that asks a layer for its weight's shape, dtype or device, or computes with it, works.
     Writing raises RuntimeError: assigning ``.data``, as PEFT does to merge an adapter, and every
-    in-place operation. What is computed from it is a plain tensor.
+    in-place operation. What is computed from it is a plain tensor. ``refusal`` is what a subclass
+    says instead, for another layer.
     """
+
+    refusal = ""
 
     @classmethod
     def __torch_function__(
@@ -34,7 +37,7 @@ class FrozenWeight(torch.Tensor):
         if func == torch.Tensor.data.__set__ or _writes(name):
             written.append(next(iter((*args, *kwargs.values()))))  # torch.nn.init names it
         if any(isinstance(one, cls) for one in written):
-            raise RuntimeError(_READ_ONLY)
+            raise RuntimeError(cls.refusal or _READ_ONLY)
         with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001 - torch's documented way
             if func == torch.Tensor.__deepcopy__:
                 return args[0].as_subclass(torch.Tensor).clone()

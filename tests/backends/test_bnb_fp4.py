@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 bnb = pytest.importorskip("bitsandbytes")
 
 from qdoctor.backends import named  # noqa: E402 - torch first
+from qdoctor.backends.replacing import quantize_  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,3 +75,10 @@ def test_saving_after_inference_changes_nothing(device: Any, gaussian: Callable[
         y = layer(x)
         layer.state_dict()
         assert torch.equal(layer(x), y)
+
+
+def test_a_model_is_marked_for_peft(gaussian: Callable[..., Any]) -> None:
+    model = torch.nn.Sequential(gaussian(64, 64))
+    done = quantize_(model, "bnb-fp4")
+    assert model.is_loaded_in_4bit
+    assert "PEFT" in done.notes["(the model)"]

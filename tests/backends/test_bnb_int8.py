@@ -15,6 +15,7 @@ bnb = pytest.importorskip("bitsandbytes")
 from qdoctor.backends import named  # noqa: E402 - torch first
 from qdoctor.backends.bnb_int8 import THRESHOLD  # noqa: E402
 from qdoctor.backends.bnb_layers import SayOnce  # noqa: E402
+from qdoctor.backends.replacing import quantize_  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,3 +80,10 @@ def test_a_training_layer_keeps_its_weight_wide(device: Any, gaussian: Callable[
     assert layer.weight.requires_grad
     assert torch.equal(layer.weight, linear.weight)
     assert layer.weight.data_ptr() != linear.weight.data_ptr()
+
+
+def test_a_model_is_marked_for_peft(gaussian: Callable[..., Any]) -> None:
+    model = torch.nn.Sequential(gaussian(64, 64))
+    done = quantize_(model, "bnb-int8")
+    assert model.is_loaded_in_8bit
+    assert "PEFT" in done.notes["(the model)"]

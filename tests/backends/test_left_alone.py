@@ -146,10 +146,10 @@ def test_output_layers() -> None:
     class Declaring(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.last, self.lm_head, self.inner = linear(), linear(), linear()
+            self.out, self.lm_head, self.inner, self.score = (linear() for _ in range(4))
 
         def get_output_embeddings(self) -> Any:
-            return self.last
+            return self.out
 
     class Failing(torch.nn.Module):
         def __init__(self) -> None:
@@ -161,7 +161,8 @@ def test_output_layers() -> None:
 
     done = quantize_(Failing(), "half")
     assert done.replaced == ("part.inner",)
-    assert "get_output_embeddings" in done.skipped["part.last"]
+    assert "get_output_embeddings" in done.skipped["part.out"]
+    assert "last layer" in done.skipped["part.score"]
     assert "by its name" in done.skipped["part.lm_head"]
 
 

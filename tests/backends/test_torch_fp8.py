@@ -62,7 +62,20 @@ def test_sizes_that_are_no_sixteens_are_filled_up(
     assert not layer.weight_fp8[65:].float().any()
     assert not layer.weight_fp8[:, 77:].float().any()
     assert kind.weight_bytes(layer) == 80 * 80 + 4 * layer.weight_scale.numel()
-    assert "in_features=77, out_features=65" in repr(layer)
+    assert repr(layer) == "qdoctor.Fp8Linear(in_features=77, out_features=65, bias=True)"
+
+
+def test_the_weight_can_be_read_and_not_written(
+    device: Any, gaussian: Callable[..., Any], relative: Callable[[Any, Any], float]
+) -> None:
+    linear = gaussian(77, 65, device, torch.float16)
+    layer = named("torch-fp8").replaced(linear)
+    assert isinstance(layer, torch.nn.Linear)
+    assert layer.weight.dtype == torch.float16
+    assert relative(layer.weight, linear.weight) <= 0.03
+    with pytest.raises(RuntimeError, match=r"qdoctor\.Fp8Linear keeps its weight as fp8"):
+        layer.weight.data += 1.0
+    assert "weight" not in layer.state_dict()
 
 
 def test_one_scale_where_rows_are_not_multiplied(

@@ -1,0 +1,92 @@
+"""``quantize_`` on small models of transformers, with PEFT's adapters, where they are installed."""
+
+# ruff: noqa: ANN401 - torch and transformers are untyped here
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("bitsandbytes")
+
+from qdoctor.backends.replacing import quantize_  # noqa: E402 - torch first
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIZES = {
+    "vocab_size": 300,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+TOKENS = torch.arange(3, 19).view(2, 8)
+
+
+def llama(*, tied: bool = False) -> Any:
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(**SIZES, num_key_value_heads=2, tie_word_embeddings=tied)
+    return transformers.LlamaForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("name", ["bnb-int8", "bnb-nf4", "qdoctor-switchback", "torch-fp8"])
+def test_a_language_model_generates_without_its_output_layer(
+    name: str, *, tied: bool, relative: Callable[[Any, Any], float]
+) -> None:
+    model = llama(tied=tied)
+    with torch.no_grad():
+        wanted = model(TOKENS).logits
+        done = quantize_(model, name)
+        assert 0.0 < relative(model(TOKENS).logits, wanted) <= 0.25
+    assert len(done.replaced) == 14
+    assert list(done.skipped) == ["lm_head"]
+    assert model.generate(TOKENS, max_new_tokens=3, do_sample=False).shape == (2, 11)
+
+
+def test_a_classifier_keeps_its_head() -> None:
+    config = transformers.BertConfig(**SIZES, num_labels=40)
+    done = quantize_(transformers.BertForSequenceClassification(config), "qdoctor-switchback")
+    assert list(done.skipped) == ["classifier"]
+
+
+def test_weights_that_t5_asks_about_are_left_alone() -> None:
+    config = transformers.T5Config(
+        vocab_size=300, d_model=64, d_ff=128, num_layers=1, num_heads=4, d_kv=16
+    )
+    done = quantize_(transformers.T5ForConditionalGeneration(config), "bnb-nf4")
+    assert {name.rpartition(".")[2] for name in done.skipped} == {"lm_head", "wo"}
+
+
+def test_gpt2_s_layers_are_told_of() -> None:
+    config = transformers.GPT2Config(vocab_size=300, n_embd=64, n_layer=1, n_head=4)
+    done = quantize_(transformers.GPT2LMHeadModel(config), "qdoctor-switchback")
+    assert done.replaced == ()
+    assert "the other way round" in done.skipped["transformer.h.0.attn.c_attn"]
+
+
+@pytest.mark.filterwarnings("ignore:Merge lora module")
+@pytest.mark.parametrize("name", ["half", "bnb-int8", "bnb-nf4", "qdoctor-switchback", "torch-fp8"])
+def test_adapters_train_on_top_and_merge_where_the_weight_can_be_written(
+    name: str, relative: Callable[[Any, Any], float]
+) -> None:
+    peft = pytest.importorskip("peft")
+    model = llama()
+    quantize_(model, name)
+    config = peft.LoraConfig(target_modules=["q_proj", "v_proj"], r=4, init_lora_weights=False)
+    adapted = peft.get_peft_model(model, config).train()
+    adapted(input_ids=TOKENS, labels=TOKENS).loss.backward()
+    adapters = [one for one in adapted.parameters() if one.requires_grad]
+    assert all(float(one.grad.abs().sum()) > 0.0 for one in adapters)
+    with torch.no_grad():
+        wanted = adapted.eval()(TOKENS).logits
+        if name in {"qdoctor-switchback", "torch-fp8"}:
+            with pytest.raises(RuntimeError, match="cannot be written"):
+                adapted.merge_and_unload()
+            return
+        merged = adapted.merge_and_unload()(TOKENS).logits
+    assert relative(merged, wanted) <= 0.25
