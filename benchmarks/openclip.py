@@ -39,8 +39,8 @@ INCLUDE = ["c_fc", "c_proj"]
 """What the guide replaces: the feed-forward layers of both towers."""
 COMPARED = 16
 """Images and texts whose features are compared."""
-REPETITIONS = 9
-CALLS = 4
+REPETITIONS = 7
+CALLS = 3
 """Calls of encode_image in a row that make one repetition."""
 STEPS = 12
 TRAINED_ROWS = 64
