@@ -136,7 +136,7 @@ def _check_names(
         text = f"quantize_: skip={pattern!r} names no module of this model" + _hint(
             pattern, modules
         )
-        warnings.warn(text, stacklevel=4)
+        warnings.warn(text, stacklevel=3)
 
 
 def _hint(pattern: str, names: Sequence[str]) -> str:
