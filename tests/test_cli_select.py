@@ -204,6 +204,20 @@ def test_the_running_interpreter_is_measured_kept_and_shared_with_python(
     assert backend.selection["candidates"] == first["selection"]["candidates"]
 
 
+def test_what_is_only_looked_up_starts_no_kernel_and_is_not_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    words = ["select", "--python", sys.executable, "--measure", "cached", "--format", "json"]
+    for _ in range(2):
+        assert cli.run([*words, "--shapes", "7x77x77"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["observations"] == []
+        assert report["selection"]["notes"] == [
+            "nothing was measured: there is no earlier measurement to read"
+        ]
+
+
 def test_facts_from_standard_input(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,19 +96,21 @@ def answered(asked: Command, stdin: IO[bytes] | None, progress: Callable[[str], 
     environ = dict(os.environ)
     request = _request(asked, environ)
     known = None if request is None or asked.refresh else _known(request, environ)
+    cached = asked.asked.measure == "cached"
+    question = asked.question
+    if known is not None or cached:  # no kernel is started
+        question = msgspec.structs.replace(question, probe="none")
     if known is not None:
-        question = msgspec.structs.replace(asked.question, probe="none")
         report = doctor.examine(question, stdin=stdin, progress=progress, environ=environ)
-        selection = msgspec.structs.replace(known, notes=[*known.notes, KEPT])
+        return _ended(report, asked, msgspec.structs.replace(known, notes=[*known.notes, KEPT]))
+    report = examined_and_chosen(
+        asked.asked, question, stdin=stdin, progress=progress, environ=environ
+    )
+    selection = told(report)
+    if request is None or cached:
+        selection = msgspec.structs.replace(selection, key=portable(report, selection))
     else:
-        report = examined_and_chosen(
-            asked.asked, asked.question, stdin=stdin, progress=progress, environ=environ
-        )
-        selection = told(report)
-        if request is not None:
-            selection = answering.keep(selection, request, environ)
-        else:
-            selection = msgspec.structs.replace(selection, key=portable(report, selection))
+        selection = answering.keep(selection, request, environ)
     return _ended(report, asked, selection)
 
 
@@ -179,7 +181,7 @@ def portable(report: Report, selection: Selection) -> dict[str, Any]:
         "python": ".".join(((facts.python and facts.python.version) or "").split(".")[:2]),
         "packages": {name: packages.get(name, "") for name in keys.COMPARED},
         "driver": (facts.driver and facts.driver.version) or "",
-        "device": selection.device.name or "",
+        "device": selection.device.name if selection.device.sm else devices.processor()[0],
     }
 
 
