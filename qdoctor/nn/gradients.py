@@ -50,7 +50,7 @@ def quantize_weight(weight: Any, *, vector_wise: bool) -> Quantized:
 
 def trained(x: Any, weight: Any, bias: Any, how: How) -> Any:
     """Return x (..., K), at least 2-D, times weight (N x K) transposed plus bias, in x's dtype."""
-    if _wanted(x, weight, bias):
+    if _wanted(x, bias) or _wanted(weight):
         return Trained.apply(x, weight, bias, how)
     return _both_quantized(x, weight, bias, how)[0]
 
@@ -62,8 +62,10 @@ def prepared(x: Any, q: Any, absmax: Any, bias: Any) -> Any:
     return _forward(x, (q, absmax), bias)
 
 
-def _wanted(*tensors: Any) -> bool:
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+def _wanted(tensor: Any, bias: Any = None) -> bool:
+    return torch.is_grad_enabled() and (
+        tensor.requires_grad or (bias is not None and bias.requires_grad)
+    )
 
 
 def _forward(x: Any, matrix: Quantized, bias: Any) -> Any:
