@@ -60,7 +60,10 @@ def examined_and_chosen(  # noqa: PLR0913 - as doctor.examine, and what is asked
     if asked.device == CPU:
         env |= _HIDDEN
     report = doctor.examine(question, environ=env, stdin=stdin, progress=progress, matrix=known)
-    return choose_from(report, asked, environ=env, progress=progress, matrix=known)
+    named = question.gpu is not None or question.driver is not None
+    return choose_from(
+        report, asked, environ=env, progress=progress, matrix=known, only_named=named
+    )
 
 
 def check(asked: Asked, matrix: Matrix) -> None:
@@ -79,24 +82,26 @@ def check(asked: Asked, matrix: Matrix) -> None:
     number(asked.device)
 
 
-def choose_from(
+def choose_from(  # noqa: PLR0913 - likewise
     report: Report,
     asked: Asked,
     *,
     environ: Mapping[str, str],
     progress: Callable[[str], None] = lambda _: None,
     matrix: Matrix,
+    only_named: bool = False,
 ) -> Report:
     """Measure what a report found usable, decide, and add the selection to the report.
 
-    Nothing is measured for a described machine, or where ``asked.measure`` forbids it.
+    Nothing is measured for a described machine, where a GPU or driver is ``only_named``, or where
+    ``asked.measure`` forbids it.
     """
     check(asked, matrix)
     there, notes = _place(report, asked, matrix)
     asked = msgspec.structs.replace(
         asked, device=there.device, shapes=asked.shapes or shapes.stated(there.device)
     )
-    why_not = _why_not_measured(report, asked)
+    why_not = _why_not_measured(report, asked, only_named=only_named)
     measured = None if why_not else _measured(report, asked, there, environ, progress, matrix)
     selection = objectives.decide(asked, there.verdicts, measured, matrix)
     selection = msgspec.structs.replace(
@@ -131,12 +136,13 @@ def _any_usable(verdicts: Sequence[Verdict]) -> bool:
     return any(one.usable != "no" for one in verdicts)
 
 
-def _why_not_measured(report: Report, asked: Asked) -> str:
+def _why_not_measured(report: Report, asked: Asked, *, only_named: bool) -> str:
     """Say why nothing may or can be measured; ``""`` where it can."""
     reasons = {
         "as asked": asked.measure == "never",
         "there is no earlier measurement to read": asked.measure == "cached",
         "the machine is described, not here": report.target.kind == "described",
+        "the GPU or its driver is only named": only_named,
         "there is no interpreter to measure in": report.target.python is None,
         "torch is not installed": (report.facts.packages or {}).get("torch") == "",
         "no probe ran, so no backend has shown that it works": not report.observations,

@@ -190,6 +190,14 @@ def test_what_is_not_measured_says_why(
     assert "the probes and the matrix decide" in found.reason
 
 
+def test_a_gpu_that_is_only_named_is_not_measured(machines: Path, wishes: list[Wish]) -> None:
+    report = here(replayed(machines, "h100"))
+    found = choose_from(report, Asked(), environ={}, matrix=shipped(), only_named=True).selection
+    assert found is not None
+    assert found.notes == ["nothing was measured: the GPU or its driver is only named"]
+    assert wishes == []
+
+
 def test_without_probes_nothing_is_measured(machines: Path, wishes: list[Wish]) -> None:
     report = msgspec.structs.replace(here(replayed(machines, "h100")), observations=[])
     found = selected(report).selection
