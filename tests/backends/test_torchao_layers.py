@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import io
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -20,6 +19,7 @@ from qdoctor.backends.torchao_layers import TorchAoLinear, written_out  # noqa: 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 """torchao warns of its own deprecations at import and in use; pytest would fail for them."""
@@ -221,25 +221,31 @@ def test_the_process_stays_as_its_owner_set_it_up(gaussian: Callable[..., Any]) 
     assert (torch.get_float32_matmul_precision(), config.coordinate_descent_tuning) == before
 
 
-def test_transformers_is_given_torchaos_own_configuration() -> None:
+@pytest.mark.parametrize("name", ["torchao-int8", "torchao-int4"])
+def test_transformers_loads_a_model_by_torchaos_own_configuration(
+    name: str, tmp_path: Path, relative: Callable[[Any, Any], float]
+) -> None:
     transformers = pytest.importorskip("transformers")
-    kind = backends.named("torchao-int8")
+    kind = backends.named(name)
+    if kind.why_not(torch.nn.Linear(256, 64)):
+        pytest.skip(f"no {name} on this CPU")
+    small = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2}
+    config = transformers.LlamaConfig(**small, num_attention_heads=4, vocab_size=128)
+    torch.manual_seed(3)
+    model = transformers.LlamaForCausalLM(config).to(torch.bfloat16).eval()
+    model.save_pretrained(tmp_path)
     try:
-        config: Any = kind.transformers_config(["up_proj", "layers.*.gate"])
+        asked = kind.transformers_config(["lm_head", "o_proj"])
     except backends.BackendUnavailable as error:
         assert transformers.__version__ in str(error)  # noqa: PT017 - an older one says so
         return
-    assert type(config.quant_type).__name__ == "Int8DynamicActivationInt8WeightConfig"
-    parameters = {
-        "model.layers.0.mlp.up_proj.weight": True,
-        "model.layers.11.gate.weight": True,
-        "lm_head.weight": True,  # a list is all that transformers leaves out
-        "model.layers.0.mlp.down_proj.weight": False,
-        "model.layers.0.mlp.group_proj.weight": False,
-        "model.layers.11.gates.weight": False,
-    }
-    for name, left in parameters.items():
-        found = any(re.match(pattern, name) for pattern in config.modules_to_not_convert)
-        assert found is left, name
-    whole: Any = kind.transformers_config()
-    assert whole.modules_to_not_convert is None
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, quantization_config=asked, dtype=torch.bfloat16, device_map="cpu"
+    )
+    layer = loaded.model.layers[1]
+    assert hasattr(layer.mlp.up_proj.weight, "__tensor_flatten__")
+    assert not hasattr(layer.self_attn.o_proj.weight, "__tensor_flatten__")
+    assert not hasattr(loaded.lm_head.weight, "__tensor_flatten__")
+    ids = torch.randint(0, 128, (2, 16))
+    with torch.no_grad():
+        assert 0.001 < relative(loaded(ids).logits, model(ids).logits) < 0.35
