@@ -85,7 +85,7 @@ def _newer(case: Case) -> Fix:
 
 def _next(case: Case) -> str:
     """Name the first CUDA version after the driver's; the newest where that is not known."""
-    known = sorted(case.matrix.table("cuda")["rows"], key=Version)
+    known: list[str] = sorted(case.matrix.table("cuda")["rows"], key=Version)
     own = parsed(case.machine.driver_cuda.value)
     return next((one for one in known if own and Version(one) > own), known[-1])
 

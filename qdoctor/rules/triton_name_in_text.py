@@ -75,11 +75,21 @@ def asked_by_torch(case: Case, signal: Signal, name: str) -> bool:
     asks = asker(signal, "triton")
     if signal.rules[:1] == (_OF_TORCH,):
         return True
-    if asks is not None or case.ask(triton_matches_pin).value != "no":
+    if asks is not None or not pin_is_broken(case):
         return asks == "torch"
     internals: list[str] = case.matrix.table("name_askers")["internals"]["of_torch"]
     known = "torch" in dict(known_askers(case, name))
     return known or name.startswith(tuple(internals))
+
+
+def pin_is_broken(case: Case) -> bool:
+    """Say whether triton is known not to be of the minor release that this torch is made for."""
+    if case.ask(triton_matches_pin).value == "no":
+        return True
+    torch, own = parsed(case.machine.torch.value), parsed(case.machine.triton.value)
+    known = fact(case.matrix, "torch", torch.base_version, "triton_pin").value if torch else None
+    pin = parsed((known or "").removeprefix("=="))
+    return pin is not None and own is not None and pin.release[:2] != own.release[:2]
 
 
 def asked_by_bnb(case: Case, signal: Signal, name: str) -> bool:

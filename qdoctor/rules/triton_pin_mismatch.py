@@ -30,7 +30,7 @@ from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.packages_in_text import without_asking
 from qdoctor.rules.remedies import pip
 from qdoctor.rules.torch_index import moved_torch
-from qdoctor.rules.triton_name_in_text import named
+from qdoctor.rules.triton_name_in_text import named, pin_is_broken
 from qdoctor.rules.triton_releases import WINDOWS, distribution, has_before, history
 
 if TYPE_CHECKING:
@@ -63,10 +63,22 @@ def find(case: Case) -> Iterator[Finding]:
 def _matches(case: Case) -> Answer:
     """Ask the layer; a triton that is only implied, or is not required, refutes no error text."""
     answer = case.ask(triton_matches_pin)
+    if answer.value != "no" and (other := _of_windows(case)):
+        return other
     stated = any(name in (case.machine.facts.packages or {}) for name in _DISTRIBUTIONS)
     if answer.value == "yes" and not (stated and case.machine.triton_pin.value):
         return Answer("unknown", "which triton is installed, and which torch needs, is not stated")
     return answer
+
+
+def _of_windows(case: Case) -> Answer | None:
+    """Hold to the pin of the same torch elsewhere, where a text asks: on Windows it has none."""
+    torch, triton = case.machine.torch, case.machine.triton
+    if case.machine.os.value != "windows" or not case.signals_of(NAME) or not pin_is_broken(case):
+        return None
+    text = f"triton {triton.value} is not of the release that torch {torch.value} is made for"
+    known = tuple(one for one in (torch.because, triton.because) if one)
+    return Answer("no", text, known, NAME)
 
 
 def _fixes(case: Case) -> list[Fix]:
