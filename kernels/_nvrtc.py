@@ -1,13 +1,16 @@
 """CUDA C++ compiled at run time by the NVRTC that came with torch: which one, and machine code.
 
-Python 3.8 syntax, standard library only at import; torch when called.
+Machine code is kept where Triton keeps its own. Python 3.8 syntax, standard library only at import;
+torch and triton when called.
 """
 
 # ruff: noqa: ANN401 - ctypes libraries have no types
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import hashlib
 import importlib
 import os
 from pathlib import Path
@@ -23,6 +26,9 @@ PLACES = (
 own; on Windows the same."""
 
 
+KEPT_AS, ELF = "product.cubin", b"\x7fELF"
+
+
 class NotCompiledError(RuntimeError):
     """There is no NVRTC that fits, or it refused; the text says which and why."""
 
@@ -30,6 +36,28 @@ class NotCompiledError(RuntimeError):
 def machine_code(source: str, arch: str, options: Sequence[str]) -> bytes:
     """Compile CUDA C++ for one real architecture ("sm_90a"): a cubin. Raises NotCompiledError."""
     nvrtc = _library()
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _ask(nvrtc, "nvrtcVersion", ctypes.byref(major), ctypes.byref(minor))
+    words = repr((major.value, minor.value, arch, list(options), source))
+    kept = _kept(hashlib.sha256(words.encode()).hexdigest())
+    code = b""
+    with contextlib.suppress(Exception):  # whatever is wrong with a cache, there is the compiler
+        code = Path(kept.get_file(KEPT_AS)).read_bytes()
+    if not code.startswith(ELF):
+        code = _compiled(nvrtc, source, arch, options)
+        with contextlib.suppress(Exception):
+            kept.put(code, KEPT_AS, binary=True)
+    return code
+
+
+def _kept(key: str) -> Any:
+    """Return the place in Triton's cache for a key (hexadecimal), None where there is none."""
+    with contextlib.suppress(Exception):
+        return importlib.import_module("triton.runtime.cache").get_cache_manager(key)
+    return None
+
+
+def _compiled(nvrtc: Any, source: str, arch: str, options: Sequence[str]) -> bytes:
     program = ctypes.c_void_p()
     _ask(nvrtc, "nvrtcCreateProgram", ctypes.byref(program), source.encode(), None, 0, None, None)
     try:
