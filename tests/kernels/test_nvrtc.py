@@ -95,8 +95,13 @@ def test_it_compiles_once_and_again_what_is_damaged(
     pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     code = installed.machine_code(EMPTY, "sm_90a", [])
-    compiled = []
-    monkeypatch.setattr(installed, "_compiled", lambda *one: compiled.append(one) or code)
+    compiled: list[Any] = []
+
+    def note(*one: object) -> bytes:
+        compiled.append(one)
+        return code
+
+    monkeypatch.setattr(installed, "_compiled", note)
     assert installed.machine_code(EMPTY, "sm_90a", []) == code
     assert not compiled
     installed.machine_code(EMPTY, "sm_90a", ["-std=c++17"])
