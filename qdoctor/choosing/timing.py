@@ -37,7 +37,8 @@ COVER_MS = 0.2
 """The device is kept busy at least as long before each call that is timed by events."""
 COVER_TIMES = 3.0
 """... and as many times as long as the host needs to issue the call."""
-CYCLES = 1000000
+CYCLES, SPINS = 20000000, 12
+"""10 ms each at 2 GHz: within a tenth of a second the clock of an idle device is up."""
 CHECKED_ROWS, CHECKED_COLUMNS = 256, 1024
 LEAST_CHECKED = 32
 """Rows of the error: a few decode steps' worth where a call has fewer."""
@@ -111,10 +112,13 @@ class Bench:
         return int(getattr(properties, "L2_cache_size", 0) or CACHE_BYTES)
 
     def _cycles(self) -> float:
-        """How many cycles keep the device busy for a millisecond; 0 where torch cannot."""
+        """How many cycles keep the device busy for a millisecond; 0 where torch cannot.
+
+        An idle device has a slow clock: it is kept busy until that has risen.
+        """
         if not hasattr(self.torch.cuda, "_sleep"):
             return 0.0
-        for _ in range(2):
+        for _ in range(SPINS):
             took = self._between(lambda: self.torch.cuda._sleep(CYCLES))  # noqa: SLF001
         return CYCLES / took if took > 0 else 0.0
 
