@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import qdoctor
 from qdoctor import BackendUnavailable, BadInput, choosing
 from qdoctor.choosing import answering, devices, key, notice
 from qdoctor.choosing.request import device_of
+from qdoctor.choosing.stored import Kept
 from qdoctor.model import Candidate, SelectedFor, Selection, Timed
 
 if TYPE_CHECKING:
@@ -265,3 +267,74 @@ def test_the_current_device_is_asked_only_of_a_torch_that_has_started_cuda(
     assert device_of("cuda:2") == device_of(2) == 2
     monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
     assert device_of(None) is None
+
+
+def test_a_busy_gpu_is_asked_again_later_and_half_is_used_meanwhile(
+    asked: list[Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a full GPU or one in EXCLUSIVE_PROCESS mode: no probe can say that half works."""
+
+    def busy(question: Asked, *_: object) -> Selection:
+        asked.append(question)
+        candidates = [candidate("half", "unknown")]
+        return Selection(asked=question, selected="half", reason="busy", candidates=candidates)
+
+    monkeypatch.setattr(choosing, "choose", busy)
+    now = [time.time()]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    assert qdoctor.select_backend().name == "half"
+    answering.forget()
+    assert qdoctor.select_backend().name == "half"
+    assert len(asked) == 1
+    now[0] += 601
+    qdoctor.select_backend()
+    assert len(asked) == 2
+
+
+def test_a_cpu_that_stands_in_for_a_broken_gpu_does_so_for_a_while_only(
+    asked: list[Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = choosing.choose
+
+    def on_cpu(question: Asked, *_: Any) -> Selection:  # noqa: ANN401
+        found = whole(question)
+        return msgspec.structs.replace(found, asked=msgspec.structs.replace(question, device="cpu"))
+
+    monkeypatch.setattr(choosing, "choose", on_cpu)
+    now = [time.time()]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    qdoctor.select_backend()
+    qdoctor.select_backend(device="cpu")
+    now[0] += 601
+    qdoctor.select_backend(device="cpu")
+    assert len(asked) == 2  # the CPU itself was asked for: that holds
+    qdoctor.select_backend()
+    assert len(asked) == 3
+
+
+def test_only_looking_starts_no_kernel_and_says_so_where_it_was_asked(
+    asked: list[Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes: list[str] = []
+
+    def examine(question: Any, **_: object) -> Any:  # noqa: ANN401
+        probes.append(question.probe)
+        raise OSError("nothing is read in this test")
+
+    monkeypatch.setattr("qdoctor.doctor.examine", examine)
+    with pytest.warns(qdoctor.SelectionWarning) as said:
+        backend = qdoctor.select_backend(measure="cached")
+    assert backend.name == "half"
+    assert probes == ["none"]
+    assert not asked
+    assert {one.filename for one in said} == {__file__}
+    assert "no measured selection is kept" in str(said[0].message)
+    qdoctor.select_backend()
+    assert len(asked) == 1
+    assert qdoctor.select_backend(measure="cached").name == "bnb-int8"
+
+
+def test_a_backend_agreed_for_several_kinds_is_not_carried(tmp_path: Path) -> None:
+    body = msgspec.json.encode({"key": {}, "selected": "half"})
+    with pytest.raises(BadInput, match="several kinds of device"):
+        qdoctor.Backend(Kept("half", body)).export(tmp_path / "selection.json")

@@ -118,8 +118,7 @@ def _looked_up(request: Request, key: Key, environ: Mapping[str, str]) -> Kept:
         return known
     say_once(
         "no measured selection is kept for this machine, and measure='cached' makes none: the "
-        "matrix decides alone; run `qdoctor select` here once, or carry one in QDOCTOR_SELECTION",
-        5,
+        "matrix decides alone; run `qdoctor select` here once, or carry one in QDOCTOR_SELECTION"
     )
     found = _decided(request, key, environ, probe=False)
     found.until = time.time() + _LOOK_SECONDS
@@ -165,8 +164,7 @@ def _say_unkept(error: Exception) -> None:
     say_once(
         f"the selection cannot be kept ({error}), so every process works it out for itself: name a "
         "folder in QDOCTOR_CACHE_DIR that this user may write to, or carry a decision in "
-        "QDOCTOR_SELECTION",
-        6,
+        "QDOCTOR_SELECTION"
     )
 
 
@@ -183,7 +181,7 @@ def _decided(request: Request, key: Key, environ: Mapping[str, str], *, probe: b
     except BadInput:
         raise
     except Exception as error:  # noqa: BLE001 - a sick machine is no reason to end a program
-        say_once(f"no backend could be selected ({type(error).__name__}: {error}); half is used", 6)
+        say_once(f"no backend could be selected ({type(error).__name__}: {error}); half is used")
         selection = _last_resort(request, key, error)
     return _kept(selection, request, key)
 

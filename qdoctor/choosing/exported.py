@@ -50,6 +50,11 @@ def export(selection: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     The machine's own paths and stamps are left out: they mean nothing elsewhere.
     """
     key = {name: value for name, value in selection["key"].items() if name != "lines"}
+    if not key:
+        raise BadInput(
+            "a backend that several kinds of device agreed on is not carried: export one on each "
+            "kind, selected without a group"
+        )
     whole = msgspec.convert({**selection, "key": key}, Selection)
     target = os.path.abspath(os.fspath(path))
     try:
@@ -78,8 +83,7 @@ def carried(request: Request, environ: Mapping[str, str]) -> Kept | None:
     if other:
         say_once(
             f"{VARIABLE} ({path}) answers another question ({other}): this one is answered "
-            "without it",
-            5,
+            "without it"
         )
         return None
     here = keys.key_of(request.text, request.device, environ).portable
@@ -191,4 +195,4 @@ def _compare(path: str, selection: Selection, here: Mapping[str, Any]) -> None:
     for name in _NOTED:
         if key[name] != here[name]:
             said = f"{VARIABLE} ({path}) was decided with {name} {key[name]}, here is {here[name]}"
-            say_once(printable(f"{said}; its figures may differ"), 6)
+            say_once(printable(f"{said}; its figures may differ"))

@@ -35,6 +35,7 @@ class Lock:
         self.path = path
         self._silent = silent
         self._own = identity()
+        self._is_mine = False
         self._seen: tuple[str, int] | None = None
         self._since = 0.0
 
@@ -47,6 +48,7 @@ class Lock:
             return False
         with os.fdopen(handle, "wb") as file:
             file.write(self._own.encode())
+        self._is_mine = True
         return True
 
     def owner_is_dead(self) -> bool:
@@ -78,7 +80,13 @@ class Lock:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Beat while the work is done, then remove the file if it still is this owner's."""
+        """Beat while the work is done, then remove the file if it still is this owner's.
+
+        For who never took it and goes on alone, nothing is done.
+        """
+        if not self._is_mine:
+            yield
+            return
         done = threading.Event()
         beating = threading.Thread(target=self._beat, args=(done,), daemon=True)
         beating.start()
@@ -96,6 +104,7 @@ class Lock:
 
     def release(self) -> None:
         """Remove the file if it still is this owner's."""
+        self._is_mine = False
         with contextlib.suppress(OSError):
             with open(self.path, "rb") as file:
                 mine = file.read(_TEXT_BYTES).decode("utf-8", "replace") == self._own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 
@@ -15,11 +16,18 @@ class SelectionWarning(UserWarning):
 _said: set[str] = set()
 
 
-def say_once(text: str, level: int = 2) -> None:
-    """Warn, unless this process has said the same before, whatever the filters let through."""
-    if text not in _said:
-        _said.add(text)
-        warnings.warn(text, SelectionWarning, stacklevel=level + 1)
+def say_once(text: str) -> None:
+    """Warn, unless this process has said the same before, whatever the filters let through.
+
+    The warning points at the line outside of qdoctor that asked.
+    """
+    if text in _said:
+        return
+    _said.add(text)
+    level, frame = 2, sys._getframe(1)  # noqa: SLF001 - as the warnings module itself does
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("qdoctor."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, SelectionWarning, stacklevel=level)
 
 
 def forget() -> None:

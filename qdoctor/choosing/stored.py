@@ -75,14 +75,14 @@ def read(path: str, text: str) -> Kept | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        say_once(f"the kept selection {path} cannot be read: {error.strerror or error}", 3)
+        say_once(f"the kept selection {path} cannot be read: {error.strerror or error}")
         return None
     if isinstance(data, str):
-        say_once(f"the kept selection {path} {data}: {_ADVICE}", 3)
+        say_once(f"the kept selection {path} {data}: {_ADVICE}")
         return None
     found = _opened(data)
     if found is None:
-        say_once(f"the kept selection {path} is damaged: {_ADVICE}", 3)
+        say_once(f"the kept selection {path} is damaged: {_ADVICE}")
         return None
     key, kept = found
     return kept if key == text.encode("utf-8", "surrogateescape") else None
