@@ -92,13 +92,14 @@ class Kind(abc.ABC):
         Raises BackendUnavailable where this backend takes no such layer.
         """
         torch = importlib.import_module("torch")
-        linear = torch.nn.Linear(in_features, out_features, bias, device=device, dtype=dtype)
-        reason = self.why_not(linear, training=training)
-        if reason:
-            raise BackendUnavailable(
-                f"{self.name} has no layer {in_features} -> {out_features}: {reason}"
-            )
-        made = self.replaced(linear, training=training)
+        with torch.inference_mode(mode=False):  # a layer for other modes, too
+            linear = torch.nn.Linear(in_features, out_features, bias, device=device, dtype=dtype)
+            reason = self.why_not(linear, training=training)
+            if reason:
+                raise BackendUnavailable(
+                    f"{self.name} has no layer {in_features} -> {out_features}: {reason}"
+                )
+            made = self.replaced(linear, training=training)
         return made.train(training)
 
     def transformers_config(self, skip: Sequence[str] = ()) -> Any | None:

@@ -75,7 +75,8 @@ def quantize_(
         include: names of the layers to replace, of modules above them, ends of names (``c_fc``) or
             globs; None for all.
         skip: the same for what is left alone, which outweighs include.
-        training: make layers whose weights can be trained.
+        training: make layers whose weights can be trained; they are new parameters, so make the
+            optimizer afterwards.
 
     Left alone, each with its reason: what is listed, weights tied to others, output layers, layers
     with fewer than 32 inputs or outputs, shapes, types and devices that the backend does not take,
@@ -88,8 +89,9 @@ def quantize_(
     replaced after the other and the old weight freed before the next: beyond the model, memory is
     needed for the largest layer's new weight and the backend's copies in making it.
 
-    Raises TypeError (not a model), ValueError (a name that is in no list or no model),
-    BackendUnavailable (nothing of it works here: the model is untouched), QuantizingFailed.
+    Raises TypeError (not a model), ValueError (a name that is in no list or no model, a model that
+    is wrapped already), BackendUnavailable (nothing of it works here: the model is untouched),
+    QuantizingFailed.
     """
     _must_be_a_model(model)
     if isinstance(kind, str):
@@ -115,11 +117,21 @@ def _must_be_a_model(model: Any) -> None:
             f"quantize_ takes a torch.nn.Module, not {type(model).__module__}."
             f"{type(model).__qualname__}; of a pipeline, give it the models one by one"
         )
+    wrapped = next((name for name, one in model.named_modules() if _holds_parameters(one)), None)
+    if wrapped is not None:
+        raise ValueError(
+            f"quantize_: {wrapped or 'the model'} is a DistributedDataParallel, which keeps the "
+            "old parameters: quantize the model first, then wrap it"
+        )
     if isinstance(model, torch.nn.Linear):
         raise TypeError(
             "quantize_ replaces the layers inside a module, and this one is a linear layer itself: "
             "take backend.linear(...), or put it into a torch.nn.Sequential"
         )
+
+
+def _holds_parameters(module: Any) -> bool:
+    return isinstance(module, torch.nn.parallel.DistributedDataParallel)
 
 
 def _check_names(
@@ -213,7 +225,8 @@ _HOOKS = (
 def _replace(place: Place, kind: Kind, *, training: bool) -> None:
     """Put the new layer everywhere the old one stands; nothing is changed before it is made."""
     old = place.layer
-    new = kind.replaced(old, training=training)
+    with torch.inference_mode(mode=False), torch.no_grad():  # a layer for other modes, too
+        new = kind.replaced(old, training=training)
     for hook in _HOOKS:  # the very tables: whoever registered a hook can still remove it
         if vars(old).get(hook):
             vars(new)[hook] = vars(old)[hook]

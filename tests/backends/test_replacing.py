@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from qdoctor.backends import BackendUnavailable, Kind, named  # noqa: E402 - torch first
+from qdoctor.backends.bnb_switchback import BnbSwitchback  # noqa: E402
 from qdoctor.backends.replacing import QuantizingFailed, Replaced, quantize_  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 OURS = ("qdoctor-switchback", "torch-fp8")
 NAMES = ("half", "bnb-int8", "bnb-nf4", "bnb-fp4", *OURS)
@@ -199,6 +201,81 @@ def test_modes_devices_and_old_dtypes_stay(name: str, device: Any) -> None:
         model.half()
         assert [one.int8_original_dtype for one in model] == [torch.float16] * 2
     assert all(tensor.device.type == device.type for tensor in model.state_dict().values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_made_in_inference_mode_serves_elsewhere(name: str) -> None:
+    kind = kind_of(name)
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64))
+    with torch.inference_mode():
+        quantize_(model, kind)
+        single = kind.linear(64, 64)
+        model(torch.randn(2, 64))
+    x = torch.randn(2, 64, requires_grad=True)
+    (model(x) + single(x)).sum().backward()
+    assert float(x.grad.abs().sum()) > 0.0
+
+
+def test_layers_on_several_devices_are_each_judged_there() -> None:
+    model = torch.nn.Sequential(
+        torch.nn.Linear(64, 64), torch.nn.Linear(64, 64, device="meta"), torch.nn.Linear(64, 64)
+    )
+    done = quantize_(model, "qdoctor-switchback")
+    assert done.replaced == ("0", "2")
+    assert "meta device" in done.skipped["1"]
+
+
+def test_a_backend_for_gpus_refuses_a_model_on_the_cpu() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64))
+    with pytest.raises(BackendUnavailable, match="CUDA GPUs only and the layer is on cpu"):
+        quantize_(model, BnbSwitchback(torch.nn.Linear))
+    assert type(model[0]) is torch.nn.Linear
+
+
+def test_a_model_that_was_compiled_is_compiled_anew() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64)).eval()
+    compiled = torch.compile(model, backend="eager")
+    x = torch.randn(4, 64)
+    with torch.no_grad():
+        wanted = compiled(x)
+        assert quantize_(compiled, "qdoctor-switchback").replaced == ("_orig_mod.0",)
+        assert 0.0 < float((compiled(x) - wanted).norm() / wanted.norm()) <= 0.02
+
+
+@pytest.fixture
+def _one_process(tmp_path: Path) -> Iterator[None]:
+    """A process group of this process alone."""
+    distributed = pytest.importorskip("torch.distributed")
+    if not distributed.is_available() or not distributed.is_gloo_available():
+        pytest.skip("this torch has no gloo")
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
+    )
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("_one_process")
+def test_a_model_that_is_wrapped_for_training_is_refused() -> None:
+    wrapped = torch.nn.parallel.DistributedDataParallel(
+        torch.nn.Sequential(torch.nn.Linear(64, 64))
+    )
+    with pytest.raises(ValueError, match="quantize the model first, then wrap it"):
+        quantize_(wrapped, "half")
+    with pytest.raises(ValueError, match="part is a DistributedDataParallel"):
+        quantize_(torch.nn.ModuleDict({"part": wrapped}), "half")
+
+
+@pytest.mark.usefixtures("_one_process")
+def test_sharded_weights_are_left_alone() -> None:
+    tensors = pytest.importorskip("torch.distributed.tensor")
+    mesh = pytest.importorskip("torch.distributed.device_mesh").init_device_mesh("cpu", (1,))
+    sharded, plain = torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)
+    spread = tensors.distribute_tensor(sharded.weight.detach(), mesh, [tensors.Shard(0)])
+    sharded.weight = torch.nn.Parameter(spread)
+    done = quantize_(torch.nn.ModuleDict({"sharded": sharded, "plain": plain}), "half")
+    assert done.replaced == ("plain",)
+    assert "DTensor" in done.skipped["sharded"]
 
 
 def test_a_layer_in_two_places_stays_one() -> None:
