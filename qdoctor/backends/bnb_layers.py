@@ -96,7 +96,8 @@ class Linear4bit(bitsandbytes.nn.Linear4bit):
             return _empty(x, self.out_features)
         if x.dim() == 1:
             return self.forward(x[None])[0]
-        self.support_avx512bf16_for_cpu = False
+        if getattr(self, "support_avx512bf16_for_cpu", False):
+            self.support_avx512bf16_for_cpu = False
         return super().forward(x)
 
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:

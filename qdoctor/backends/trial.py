@@ -63,7 +63,8 @@ def _gaussian(like: Any) -> tuple[Any, Any]:
     draw = torch.Generator().manual_seed(7)  # the caller's random numbers stay as they are
 
     def gaussian(*size: int) -> Any:
-        return torch.randn(size, generator=draw).to(like.weight.device, like.weight.dtype)
+        drawn = torch.randn(size, generator=draw, device="cpu")  # whatever the default device is
+        return drawn.to(like.weight.device, like.weight.dtype)
 
     linear = torch.nn.Linear(like.in_features, COLUMNS, device="meta", dtype=like.weight.dtype)
     linear.weight = torch.nn.Parameter(gaussian(COLUMNS, like.in_features))

@@ -211,6 +211,28 @@ def test_a_layer_is_made_as_a_linear_layer_is(kind: backends.Kind, device: Any) 
 
 
 @each_backend
+def test_torch_s_default_device_and_dtype_do_not_matter(
+    kind: backends.Kind, device: Any, monkeypatch: pytest.MonkeyPatch, gaussian: Callable[..., Any]
+) -> None:
+    linear = gaussian(192, 64, device)
+    monkeypatch.setattr("qdoctor.backends.trial._known", {})
+    monkeypatch.setattr("qdoctor.backends.scaled_mm._ways", {})
+    x = torch.randn(5, 192, device=device)
+    try:
+        torch.set_default_device("meta")
+        torch.set_default_dtype(torch.bfloat16)
+        assert not kind.why_not(linear)
+        layer = kind.replaced(linear)
+        with torch.no_grad():
+            y = layer(x)
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert (y.device, y.dtype) == (x.device, x.dtype)
+    assert torch.equal(kind.replaced(linear)(x), y)
+
+
+@each_backend
 def test_training_is_offered_or_refused_in_words(
     kind: backends.Kind, device: Any, gaussian: Callable[..., Any]
 ) -> None:
