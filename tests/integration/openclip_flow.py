@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -23,29 +22,31 @@ def main() -> None:
     torch = importlib.import_module("torch")
     stand_in_for_operators(torch)
     open_clip = importlib.import_module("open_clip")
-    benchmark = by_path("openclip_benchmark", CHECKOUT / "benchmarks" / "openclip.py")
+    models = importlib.import_module("benchmarks._openclip_models")
+    measured = importlib.import_module("benchmarks._openclip_measured")
+    shown = importlib.import_module("benchmarks.openclip")
     cpu = torch.device("cpu")
     torch.manual_seed(1)
     small = open_clip.CLIP(64, VISION, TEXT).eval()
-    made, failed = benchmark.contenders(small, BACKENDS, cpu)
-    original = benchmark.Contender(small, contextlib.nullcontext)
-    exact = benchmark.features(original, small, cpu)
+    made, failed = models.contenders(small, BACKENDS, cpu)
+    original = models.Contender(small, contextlib.nullcontext)
+    exact = measured.features(original, small, cpu)
     told: dict[str, Any] = {"version": open_clip.__version__, "failed": failed, "contenders": {}}
     for label, contender in made.items():
         told["contenders"][label] = {
             "layers": layers(contender.model),
-            "mib": benchmark.weight_mib(contender.model),
+            "mib": measured.weight_mib(contender.model),
             "images_per_second": {},
-            **benchmark.likeness(benchmark.features(contender, small, cpu), exact),
+            **measured.likeness(measured.features(contender, small, cpu), exact),
         }
-    for label, rate in benchmark.images_per_second(made, small, ROWS, cpu).items():
+    for label, rate in measured.images_per_second(made, small, ROWS, cpu).items():
         told["contenders"][label]["images_per_second"][ROWS] = rate
-    told["training"] = benchmark.training(small, cpu, ROWS)
+    told["training"] = measured.training(small, cpu, ROWS)
     told["unchanged code"] = unchanged_code(torch, small)
-    told["large"] = large(torch, open_clip, benchmark)
+    told["large"] = large(torch, open_clip, models, measured)
     row = {"model": "small", **told}
-    benchmark.show(row)
-    benchmark.show_training(row)
+    shown.show(row)
+    shown.show_training(row)
     ANSWER.write_text(json.dumps(told), encoding="utf-8")
 
 
@@ -68,17 +69,6 @@ def stand_in_for_operators(torch: Any) -> None:
     for name in ("nms", "qnms"):
         schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         torch.library.define(f"torchvision::{name}", schema)
-
-
-def by_path(name: str, path: Path) -> Any:
-    """Import a file."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def layers(model: Any) -> dict[str, int]:
@@ -114,18 +104,18 @@ def unchanged_code(torch: Any, original: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def large(torch: Any, open_clip: Any, benchmark: Any) -> dict[str, float]:
+def large(torch: Any, open_clip: Any, models: Any, measured: Any) -> dict[str, float]:
     """Compare the features of a ViT-L-14 of real size with those of its int8 form."""
     from qdoctor import nn  # noqa: PLC0415 - it imports torch
 
     torch.manual_seed(2)
     model = open_clip.create_model("ViT-L-14").eval()
     cpu, plain = torch.device("cpu"), contextlib.nullcontext
-    benchmark.COMPARED = 2
-    exact = benchmark.features(benchmark.Contender(model, plain), model, cpu)
-    int8 = benchmark.the_guide(model, nn.SwitchBackLinearVectorwise, cpu)
-    told: dict[str, float] = benchmark.likeness(
-        benchmark.features(benchmark.Contender(int8, plain), model, cpu), exact
+    measured.COMPARED = 2
+    exact = measured.features(models.Contender(model, plain), model, cpu)
+    int8 = models.the_guide(model, nn.SwitchBackLinearVectorwise, cpu)
+    told: dict[str, float] = measured.likeness(
+        measured.features(models.Contender(int8, plain), model, cpu), exact
     )
     return told
 

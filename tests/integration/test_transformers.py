@@ -83,6 +83,18 @@ def test_adapters_learn_and_are_merged_into_bitsandbytes_layers(told: Any, name:
     assert lora["merged"] == {"logits": pytest.approx(0, abs=bound(name)), "layer": LAYERS[name]}
 
 
+@each_bnb
+@pytest.mark.parametrize("when", ["fresh", "answered first"])
+def test_what_quantize_made_of_them_learns_and_merges_at_any_time(
+    told: Any, name: str, when: str
+) -> None:
+    lora = told["backends"][name][f"lora by quantize_, {when}"]
+    assert learned(lora)
+    assert lora["without_gradient"] == []
+    assert lora["merged"]["layer"].split(":")[0] == LAYERS[name].split(":")[0]
+    assert lora["merged"]["logits"] <= bound(name)
+
+
 def test_int8_layers_of_bitsandbytes_may_have_answered_before(told: Any) -> None:
     backend = told["backends"]["bnb-int8"]
     assert backend["saved, answered first"] == 0

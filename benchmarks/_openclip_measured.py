@@ -1,0 +1,173 @@
+"""What OpenCLIP models answer, how fast they are and how they train. For openclip.py."""
+
+# ruff: noqa: ANN401, PLC0415 - torch is untyped here, and imported on demand
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+from benchmarks._openclip_models import INCLUDE
+
+if TYPE_CHECKING:
+    from benchmarks._openclip_models import Contender
+
+COMPARED = 16
+"""Images and texts whose features are compared."""
+REPETITIONS = 7
+CALLS = 3
+"""Calls of encode_image in a row that make one repetition."""
+STEPS = 12
+
+
+def inputs(original: Any, rows: int, device: Any) -> tuple[Any, Any]:
+    """Make images (rows x 3 x size x size) and texts (rows x context), seeded."""
+    import torch
+
+    generator = torch.Generator().manual_seed(rows)
+    height, width = original.visual.image_size
+    images = torch.randn(rows, 3, height, width, generator=generator)
+    texts = torch.randint(
+        1, original.vocab_size - 2, (rows, original.context_length), generator=generator
+    )
+    texts[:, -1] = original.vocab_size - 1  # the end of the text: its largest token
+    return images.to(device), texts.to(device)
+
+
+def features(contender: Contender, original: Any, device: Any) -> tuple[Any, Any]:
+    """Compute the features of images and texts (COMPARED x dim each, float64)."""
+    import torch
+
+    images, texts = inputs(original, COMPARED, device)
+    dtype = next(contender.model.parameters()).dtype
+    with torch.no_grad(), contender.context():
+        got = contender.model.encode_image(images.to(dtype)), contender.model.encode_text(texts)
+    return got[0].double(), got[1].double()
+
+
+def likeness(got: tuple[Any, Any], exact: tuple[Any, Any]) -> dict[str, float]:
+    """Compare features with the exact ones: the worst cosine, as they are and centred."""
+    import torch
+
+    told = {}
+    for what, ours, wanted in zip(("image", "text"), got, exact, strict=True):
+        cosine = torch.nn.functional.cosine_similarity(ours, wanted, dim=-1)
+        centred = torch.nn.functional.cosine_similarity(
+            ours - ours.mean(0), wanted - wanted.mean(0), dim=-1
+        )
+        told[f"{what}_cosine"] = float(cosine.min())
+        told[f"{what}_centred"] = float(centred.min())
+        told[f"{what}_rel_error"] = float((ours - wanted).norm() / wanted.norm())
+    return told
+
+
+def weight_mib(model: Any) -> float:
+    """Return the size of the model's parameters and buffers in MiB."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return sum(int(tensor.numel() * tensor.element_size()) for tensor in tensors) / 2**20
+
+
+def images_per_second(
+    made: dict[str, Contender], original: Any, rows: int, device: Any
+) -> dict[str, dict[str, float]]:
+    """Time encode_image of all contenders in turn: median images a second, and p10 and p90."""
+    images, _ = inputs(original, rows, device)
+    times: dict[str, list[float]] = {label: [] for label in made}
+    for repetition in range(REPETITIONS + 2):
+        for label, contender in made.items():
+            took = encoding(contender, images)
+            if repetition >= 2:  # noqa: PLR2004 - the first compile and warm up
+                times[label].append(took)
+    return {
+        label: {
+            "median": rows / statistics.median(all_),
+            "p10": rows / quantile(all_, 0.9),
+            "p90": rows / quantile(all_, 0.1),
+        }
+        for label, all_ in times.items()
+    }
+
+
+def encoding(contender: Contender, images: Any) -> float:
+    """Return the seconds that one of CALLS calls of encode_image takes."""
+    import torch
+
+    images = images.to(next(contender.model.parameters()).dtype)
+    synchronise(images.device)
+    start = time.perf_counter()
+    for _ in range(CALLS):
+        with torch.no_grad(), contender.context():
+            contender.model.encode_image(images)
+    synchronise(images.device)
+    return (time.perf_counter() - start) / CALLS
+
+
+def synchronise(device: Any) -> None:
+    """Wait for the device, if it runs on its own."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def quantile(values: list[float], share: float) -> float:
+    """Return the value below which that share of them lies."""
+    return sorted(values)[round(share * (len(values) - 1))]
+
+
+# Training
+
+
+def training(original: Any, device: Any, rows: int) -> dict[str, dict[str, float]]:
+    """Train each kind of layer for STEPS steps on one batch: ms a step, first and last loss."""
+    from qdoctor import nn
+
+    layers = {
+        "linear": None,
+        "Global": nn.SwitchBackLinearGlobal,
+        "GlobalMemEfficient": nn.SwitchBackLinearGlobalMemEfficient,
+        "Vectorwise": nn.SwitchBackLinearVectorwise,
+    }
+    return {name: train(original, layer, device, rows) for name, layer in layers.items()}
+
+
+def train(original: Any, layer: Any, device: Any, rows: int) -> dict[str, float]:
+    """Train a copy of the model with that layer (None: as it is)."""
+    import torch
+    from open_clip.utils import replace_linear
+
+    model = copy.deepcopy(original)
+    if layer is not None:
+        model = replace_linear(model, layer, include_modules=INCLUDE)
+    model = model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    batch = inputs(original, rows, device)
+    losses, times = [], []
+    for _ in range(STEPS):
+        synchronise(device)
+        start = time.perf_counter()
+        losses.append(step(model, optimizer, batch))
+        synchronise(device)
+        times.append(time.perf_counter() - start)
+    return {
+        "ms": 1000 * statistics.median(times[3:]),
+        "first_loss": float(losses[0]),
+        "last_loss": float(losses[-1]),
+    }
+
+
+def step(model: Any, optimizer: Any, batch: tuple[Any, Any]) -> Any:
+    """Take one step of contrastive training; return the loss before it."""
+    import torch
+    from open_clip import ClipLoss
+
+    images, texts = batch
+    with torch.autocast(images.device.type, dtype=torch.bfloat16):
+        image, text, scale = model(images, texts)[:3]
+        loss = ClipLoss()(image, text, scale)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
