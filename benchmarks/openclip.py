@@ -69,12 +69,15 @@ def main() -> None:
 def needed() -> dict[str, str]:
     """Say what this runs on; leave with a word where it cannot run."""
     try:
-        import open_clip
         import torch
     except ImportError as error:
-        sys.exit(f"needs torch and open_clip_torch: {error}")
+        sys.exit(f"needs torch: {error}")
     if not torch.cuda.is_available():
         sys.exit("needs a CUDA GPU")
+    try:
+        import open_clip
+    except Exception as error:  # noqa: BLE001 - a torchvision of another torch fails in any way
+        sys.exit(f"needs open_clip_torch: {type(error).__name__}: {error}")
     return {
         "gpu": torch.cuda.get_device_name(),
         "torch": torch.__version__,
