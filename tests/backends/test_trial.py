@@ -1,0 +1,114 @@
+"""The trial of a backend's layer: what fails, what is wrong, what says nothing."""
+
+# ruff: noqa: ANN401 - torch is untyped here
+# mypy: disable-error-code="misc, name-defined"
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from qdoctor.backends.kind import Kind  # noqa: E402 - torch first
+from qdoctor.backends.trial import failure  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Double(torch.autograd.Function):
+    """Right forward, a weight's gradient that is twice too large."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x @ weight.t()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return None, 2 * grad.t() @ ctx.saved_tensors[0]
+
+
+class Layer(torch.nn.Module):
+    def __init__(self, linear: Any, does: Callable[[Any], Any] | None) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(linear.weight.detach().clone())
+        self.bias, self.does = linear.bias, does
+
+    def forward(self, x: Any) -> Any:
+        if self.does is not None:
+            return self.does(x)
+        return Double.apply(x, self.weight) + self.bias
+
+
+class Tried(Kind):
+    name = "tried"
+    trainable = True
+
+    def __init__(self, does: Callable[[Any], Any] | None = None) -> None:
+        self.does, self.count = does, 0
+
+    def replaced(self, linear: Any, *, training: bool = False) -> Any:
+        del training
+        self.count += 1
+        return Layer(linear, self.does)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qdoctor.backends.trial._known", {})
+
+
+def refuse(x: Any) -> Any:
+    raise NotImplementedError("no kernel\nfor this")
+
+
+def no_memory(x: Any) -> Any:
+    raise torch.cuda.OutOfMemoryError(f"full at {tuple(x.shape)}")
+
+
+def test_a_layer_that_works_is_tried_once_a_depth() -> None:
+    kind = Tried()
+    linear = torch.nn.Linear(64, 8)
+    assert failure(kind, linear) == failure(kind, linear) == ""
+    assert kind.count == 1
+    assert failure(kind, torch.nn.Linear(65, 8)) == ""
+    assert kind.count == 2
+
+
+def test_its_words_are_told() -> None:
+    told = failure(Tried(refuse), torch.nn.Linear(64, 8))
+    assert told == "tried does not work on cpu: NotImplementedError: no kernel"
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_a_wrong_output_is_told(value: float) -> None:
+    told = failure(Tried(lambda x: torch.full((len(x), 128), value)), torch.nn.Linear(64, 8))
+    assert told.startswith("tried computes wrongly on cpu: its output has the relative error ")
+    assert told.endswith("in a trial with 64 inputs")
+
+
+def test_a_wrong_gradient_is_told_for_training_only() -> None:
+    kind, linear = Tried(), torch.nn.Linear(64, 8)
+    assert failure(kind, linear) == ""
+    assert "its weight gradient has the relative error 1 " in failure(kind, linear, training=True)
+
+
+def test_a_full_memory_says_nothing_of_the_backend() -> None:
+    kind = Tried(no_memory)
+    linear = torch.nn.Linear(64, 8)
+    for _ in range(2):
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            failure(kind, linear)
+
+
+def test_the_caller_s_random_numbers_and_modes_stay() -> None:
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        failure(
+            Tried(), torch.nn.Linear(64, 8, device="meta").to_empty(device="cpu"), training=True
+        )
+        assert not torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), state)
