@@ -4,8 +4,9 @@ A group's own key-value store carries it, for gloo and NCCL alike: no tensor is 
 context comes into being. Each store operation runs in a thread of its own: one to a host that has
 vanished can block for ever, and the rank that asked must not.
 
-Source: torch/distributed/distributed_c10d.py, ``_get_process_group_store`` and ``_world.pg_map``,
-the same in torch 2.1 to 2.13; ``Store`` in torch/csrc/distributed/c10d/Store.hpp.
+Source: ``_world.pg_map`` in torch/distributed/distributed_c10d.py, and ``Store`` in
+torch/_C/_distributed_c10d.pyi, read in the wheels of torch 2.1 to 2.13. ``Store.check`` came with
+2.9; before, a counter beside a value tells that it is there, since ``get`` and ``wait`` block.
 """
 
 from __future__ import annotations
@@ -49,14 +50,21 @@ class Board:
     def post(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON
         """Let all ranks see a value."""
         text = json.dumps(value)
-        self._do(lambda: self._store.set(self._key(name), text))
+
+        def write() -> None:
+            self._store.set(self._key(name), text)
+            self._store.add(f"{self._key(name)}/there", 1)
+
+        self._do(write)
 
     def posted(self, name: str) -> Any:  # noqa: ANN401
         """Return a value, None where it is not there yet."""
 
         def look() -> Any:  # noqa: ANN401
             key = self._key(name)
-            return self._store.get(key) if self._store.check([key]) else None
+            check = getattr(self._store, "check", None)
+            there = check([key]) if check else self._store.add(f"{key}/there", 0)
+            return self._store.get(key) if there else None
 
         data = self._do(look)
         return None if data is None else json.loads(bytes(data))

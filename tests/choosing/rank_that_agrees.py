@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import torch.distributed as dist  # noqa: TID253 - this one is the user of torch
 
-from qdoctor.choosing import agreement
+from qdoctor.choosing import agreement, board
 from qdoctor.choosing.request import Request
 from qdoctor.choosing.stored import Kept
 from qdoctor.model import Candidate, SelectedFor, Selection, Timed
@@ -68,6 +68,14 @@ def selection(request: Request, device: str, speed: float, nf4: str) -> Selectio
     )
 
 
+class OldStore:
+    """A store as before torch 2.9, which cannot say whether a key is there."""
+
+    def __init__(self, store: Any) -> None:  # noqa: ANN401 - torch's
+        self.set, self.get, self.add = store.set, store.get, store.add
+        self.compare_set = store.compare_set
+
+
 def main() -> None:
     rank, size = int(sys.argv[1]), int(sys.argv[2])
     plan: dict[str, Any] = json.loads(sys.argv[5])
@@ -91,6 +99,9 @@ def main() -> None:
             return Request("latancy")
         return Request(plan.get("objectives", ["latency"] * size)[rank])
 
+    if plan.get("old"):
+        whole = board.board_of
+        vars(agreement)["board_of"] = lambda group: (OldStore(whole(group)[0]), *whole(group)[1:])
     if plan.get("absent") == rank:
         os.kill(os.getpid(), signal.SIGKILL)
     agreement.SILENT_SECONDS = plan.get("silent", 20.0)

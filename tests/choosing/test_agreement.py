@@ -44,9 +44,11 @@ def found(folder: Path) -> list[int]:
     return [rank for rank in range(SIZE) if (folder / f"{rank}.found").exists()]
 
 
-def test_one_rank_of_each_kind_measures_and_all_agree(tmp_path: Path) -> None:
+@pytest.mark.parametrize("old", [False, True], ids=["store", "old-store"])
+def test_one_rank_of_each_kind_measures_and_all_agree(tmp_path: Path, old: bool) -> None:  # noqa: FBT001
     told = agree(
         tmp_path,
+        old=old,
         kinds=["fast", "fast", "slow", "slow"],
         found={"fast": [3.0, "yes"], "slow": [1.5, "yes"]},
     )
