@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qdoctor.api import check, select_backend
     from qdoctor.backend import Backend
     from qdoctor.backends.kind import BackendUnavailable
+    from qdoctor.choosing.agreement import NoAgreement
     from qdoctor.choosing.notice import SelectionWarning
     from qdoctor.doctor import diagnose
     from qdoctor.model import (
@@ -39,6 +40,7 @@ __all__ = [
     "Facts",
     "Finding",
     "Fix",
+    "NoAgreement",
     "Observation",
     "Report",
     "SelectionWarning",
@@ -58,6 +60,7 @@ _HOME_OF = {
     "Facts": "model",
     "Finding": "model",
     "Fix": "model",
+    "NoAgreement": "choosing.agreement",
     "Observation": "model",
     "Report": "model",
     "SelectionWarning": "choosing.notice",

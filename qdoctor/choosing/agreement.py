@@ -122,20 +122,16 @@ def _contribution(
     """Work out what to tell; an error is told, too, so that nobody waits for this rank."""
     try:
         request = ask()
-        question = f"{request.text} {request.measure} require {require}"
+        key = keys.key_of(request.text, request.device, environ)
+        answering.refuse_missing(request, key)
         told = {
             "kind": kind(request, environ),
-            "question": question,
-            "kept": _has_answer(request, environ),
+            "question": f"{request.text} {request.measure} require {require}",
+            "kept": answering.kept(request, key, environ) is not None,
         }
     except Exception as error:  # noqa: BLE001 - all ranks are to hear of it
         return _Mine({"error": _error(error)})
     return _Mine(told, request, require)
-
-
-def _has_answer(request: Request, environ: Mapping[str, str]) -> bool:
-    key = keys.key_of(request.text, request.device, environ)
-    return answering.kept(request, key, environ) is not None
 
 
 def _proposed(

@@ -51,7 +51,7 @@ def answer(request: Request, environ: Mapping[str, str], *, refresh: bool = Fals
         if carried is not None:
             return carried
     key = keys.key_of(request.text, request.device, environ)
-    _refuse_missing(request, key)
+    refuse_missing(request, key)
     if not refresh:
         known = _told.get(key.text)
         if known is not None and known.serves(request.budget):
@@ -94,7 +94,8 @@ def forget() -> None:
     _told.clear()
 
 
-def _refuse_missing(request: Request, key: Key) -> None:
+def refuse_missing(request: Request, key: Key) -> None:
+    """Raise ``BadInput`` for a GPU that CUDA is known not to show to this process."""
     if isinstance(request.device, int) and 0 <= key.device_count <= request.device:
         from qdoctor.model import BadInput  # noqa: PLC0415 - only where something is wrong
 
