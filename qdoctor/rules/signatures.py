@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qdoctor.matrix import Matrix
 
 _SHOWN = 200
+_NO_WORDS: list[str] = []
 _ROLES = ("failure", "echo", "notice")
 """What a row's text is, the more telling first."""
 
@@ -45,6 +46,8 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     table = matrix.table("signatures")
     found: dict[int, tuple[str, Signal]] = {}
     for row in table["rows"]:
+        if not _may_match(row, kept):
+            continue
         for signal in _matches(row, table["sources"], kept):
             line = kept.count("\n", 0, signal.position)
             found.setdefault(line, (row.get("role", _ROLES[0]), signal))
@@ -53,6 +56,15 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
         if telling:
             return telling
     return ()
+
+
+def _may_match(row: dict[str, Any], text: str) -> bool:
+    """Say whether one of the words is there of which each match of a row holds one (``has``)."""
+    words: list[str] = row.get("has", _NO_WORDS)
+    for word in words:  # noqa: SIM110 - twice as fast as any() with a generator
+        if word in text:
+            return True
+    return not words
 
 
 def _matches(row: dict[str, Any], sources: dict[str, str], text: str) -> Iterator[Signal]:
