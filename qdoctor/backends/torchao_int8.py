@@ -26,13 +26,14 @@ def kind() -> TorchAo:
 class TorchAoInt8(TorchAo):
     """int8 rows of weights and activations.
 
-    On a GPU torch's int8 product takes whole 8s; for other sizes, and for fewer than 17 rows,
-    torchao multiplies otherwise without a word. Sizes are refused; rows are the input's.
+    On a GPU torch's int8 product takes whole 8s and at least 17 rows; otherwise torchao multiplies
+    in float32 or on the CPU without a word. Other sizes are refused, and rows of zeros are added.
     In training the weight stays as it is, and all three products are int8.
     """
 
     name = "torchao-int8"
     format = "int8"
+    fewest_rows = 17
     units = (8, 8)
     trainable = True
 

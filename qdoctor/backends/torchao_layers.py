@@ -37,11 +37,13 @@ class TorchAoLinear(torch.nn.Linear):
     """A linear layer whose weight is one of torchao's tensors.
 
     Takes (..., in_features) of any floating dtype and answers in it, under autocast in autocast's;
-    computes in ``compute_dtype``. The weight keeps its dtype when the module is cast. Inputs and
-    bias get gradients, by the weight as it is kept; the weight gets none.
+    computes in ``compute_dtype``, with zeros added up to ``fewest_rows`` where there are fewer. The
+    weight keeps its dtype when the module is cast. Inputs and bias get gradients, by the weight as
+    it is kept; the weight gets none.
     """
 
     compute_dtype: Any
+    fewest_rows: int = 1
 
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features)."""
@@ -53,13 +55,16 @@ class TorchAoLinear(torch.nn.Linear):
         if not x.numel():
             return x @ x.new_zeros(1, 1).expand(self.in_features, self.out_features)
         flat = x.reshape(-1, self.in_features).to(self.compute_dtype)
+        rows = flat.shape[0]
+        if rows < self.fewest_rows:
+            flat = torch.nn.functional.pad(flat, (0, 0, 0, self.fewest_rows - rows))
         bias = None if self.bias is None else self.bias.to(self.compute_dtype)
         asked = flat.requires_grad or (bias is not None and bias.requires_grad)
         if torch.is_grad_enabled() and asked:
             y = _Product.apply(flat, self.weight, bias)
         else:
             y = torch.nn.functional.linear(flat, self.weight, bias)
-        return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
+        return y[:rows].to(x.dtype).view(*x.shape[:-1], self.out_features)
 
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
         """Move the weight with the module, and never cast it: what it packs are no numbers."""
@@ -115,11 +120,13 @@ def written_out(weight: Any, like: Any) -> Any:
 class TorchAo(Kind):
     """One of torchao's formats: ``format`` is a name of kernels/_torchao.py.
 
-    ``units`` are what depth and columns must be whole multiples of on a GPU, ``on_cpu`` the same
-    there; ``dtypes`` those of the weights that torchao takes: others are cast to one of them.
+    On a GPU its product asks for ``fewest_rows`` and for depths and columns that are whole multiples
+    of ``units``, on a CPU of ``on_cpu``; ``dtypes`` are those of the weights that torchao takes:
+    others are cast to one of them.
     """
 
     format: str
+    fewest_rows: int = 1
     units: tuple[int, int] = (1, 1)
     on_cpu: tuple[int, int] = (1, 1)
     dtypes: tuple[Any, ...] = HALVES
@@ -154,6 +161,7 @@ class TorchAo(Kind):
         dtype = self.computed_in(weight)
         made = like(linear, TorchAoLinear)
         made.compute_dtype = dtype
+        made.fewest_rows = 1 if weight.device.type == "cpu" else self.fewest_rows
         made.weight = torch.nn.Parameter(weight.to(dtype, copy=True), requires_grad=False)
         recipe = recipes().recipe(self.format, weight.device.type, group=self.group(linear))
         recipe.apply(torch.nn.Sequential(made))
