@@ -120,7 +120,7 @@ def written_out(weight: Any, like: Any) -> Any:
 class TorchAo(Kind):
     """One of torchao's formats: ``format`` is a name of kernels/_torchao.py.
 
-    On a GPU its product asks for ``fewest_rows`` and for depths and columns that are whole multiples
+    On a GPU its product asks for ``fewest_rows`` and for depths and columns of whole multiples
     of ``units``, on a CPU of ``on_cpu``; ``dtypes`` are those of the weights that torchao takes:
     others are cast to one of them.
     """
