@@ -63,8 +63,10 @@ def prepared(x: Any, q: Any, absmax: Any, bias: Any) -> Any:
 
 
 def _wanted(tensor: Any, bias: Any = None) -> bool:
-    return torch.is_grad_enabled() and (
-        tensor.requires_grad or (bias is not None and bias.requires_grad)
+    return (
+        torch.is_grad_enabled()
+        and (tensor.requires_grad or (bias is not None and bias.requires_grad))
+        and not torch.jit.is_tracing()  # a trace is for inference, and cannot keep a function
     )
 
 

@@ -17,6 +17,7 @@ from qdoctor import nn  # noqa: E402 - torch first
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 KINDS = {
     "global": nn.SwitchBackLinearGlobal,
@@ -262,15 +263,17 @@ def test_half_of_a_prepared_weight_is_not_one() -> None:
 @each_kind
 @pytest.mark.parametrize("prepared", [True, False])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, about its tracer
-def test_it_is_exported_and_traced(kind: str, *, prepared: bool) -> None:
-    layer = (ready(kind) if prepared else KINDS[kind](16, 8)).requires_grad_(requires_grad=False)
+def test_it_is_exported_traced_and_saved_so(tmp_path: Path, kind: str, *, prepared: bool) -> None:
+    layer = ready(kind) if prepared else KINDS[kind](16, 8)
     x, longer = torch.randn(2, 16), torch.randn(7, 16)
     rows = {"x": {0: torch.export.Dim("rows", min=1, max=64)}}
-    exported = torch.export.export(layer, (x,), dynamic_shapes=rows).module()
+    with torch.no_grad():
+        exported = torch.export.export(layer, (x,), dynamic_shapes=rows).module()
     torch.testing.assert_close(exported(longer), layer(longer))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(layer, x)
+        torch.jit.trace(layer, x).save(str(tmp_path / "traced.pt"))
+        traced = torch.jit.load(str(tmp_path / "traced.pt"))
     torch.testing.assert_close(traced(longer), layer(longer))
 
 
