@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -312,3 +313,30 @@ def test_old_answers_are_deleted_in_time(rig: Rig) -> None:
     assert not (folder / ".left.1.ab").exists()
     rig.ask()
     assert rig.worked() == 2
+
+
+_REAL = """
+import json, sys, time, qdoctor
+began = time.perf_counter()
+backend = qdoctor.select_backend(device="cpu", shapes=[(8, 64, 64)], budget=1)
+told = [backend.name, "qdoctor.doctor" in sys.modules, "torch" in sys.modules]
+print(json.dumps([*told, backend.selection["seconds"], backend.selection["candidates"][0]]))
+"""
+
+
+def test_for_real_one_process_measures_and_the_others_are_told(rig: Rig, tmp_path: Path) -> None:
+    """Nothing is pretended here: probes run, the CPU is measured; it takes some twenty seconds."""
+    tree = tmp_path / "tree"  # a copy: while one works on the sources their stamps change
+    for name in ("qdoctor", "kernels", "matrix"):
+        shutil.copytree(HOME / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    rig.environ |= {"PYTHONPATH": str(tree), "HOME": str(tmp_path)}
+    words = [sys.executable, "-c", _REAL]
+    askers = [
+        subprocess.Popen(words, env=rig.environ, stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    told = [json.loads(asker.communicate(timeout=280)[0].splitlines()[-1]) for asker in askers]
+    assert [one[1] for one in told].count(True) == 1
+    assert not any(one[2] for one in told)
+    assert all(one[3:] == told[0][3:] and one[0] == told[0][0] for one in told)
+    assert told[0][4]["backend"] == "half"
