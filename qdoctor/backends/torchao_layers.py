@@ -78,6 +78,32 @@ class TorchAoLinear(torch.nn.Linear):
         self.register_parameter("bias", bias)
         return self
 
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,  # noqa: FBT001 - torch.nn.Module's own arguments
+        missing_keys: list[str],
+        *lists: list[str],
+    ) -> None:
+        """Take a quantized weight over: not all of torchao's tensors can be copied into."""
+        name = f"{prefix}weight"
+        weight = state_dict.get(name)
+        rest = {key: value for key, value in state_dict.items() if key != name}
+        super()._load_from_state_dict(rest, prefix, local_metadata, strict, missing_keys, *lists)
+        if weight is None:
+            return
+        missing_keys[:] = [key for key in missing_keys if key != name]
+        fitting = type(weight.data) is type(self.weight.data) and weight.shape == self.weight.shape
+        if fitting:
+            taken = weight.detach().to(self.weight.device)
+            self.weight = torch.nn.Parameter(taken, requires_grad=False)
+        else:
+            own = f"{type(self.weight.data).__name__} of {tuple(self.weight.shape)}"
+            kind = f"{type(weight.data).__name__} of {tuple(weight.shape)}"
+            lists[-1].append(f"{name} is a {kind}, where this layer has a {own}")
+
     def extra_repr(self) -> str:
         """Say the sizes, and what torchao calls its weight."""
         return f"{super().extra_repr()}, weight={type(self.weight.data).__name__}"

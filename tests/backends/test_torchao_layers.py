@@ -46,7 +46,10 @@ each_backend = pytest.mark.parametrize("name", PROMISES)
 
 @pytest.fixture
 def kind(name: str, device: Any) -> backends.Kind:
-    made = backends.named(name)
+    try:
+        made = backends.named(name)
+    except backends.BackendUnavailable as error:
+        pytest.skip(str(error))
     reason = made.why_not(torch.nn.Linear(1024, 128, device=device))
     if reason:
         pytest.skip(reason)
@@ -131,6 +134,11 @@ def test_a_state_is_saved_and_loaded(
     x = torch.randn(32, 1024, device=device, dtype=torch.bfloat16)
     with torch.no_grad():
         assert torch.equal(other(x), layer(x))
+    plain = gaussian(1024, 128, device, torch.bfloat16).state_dict()
+    with pytest.raises(RuntimeError, match=r"weight is a Tensor of \(128, 1024\), where"):
+        other.load_state_dict(plain)
+    bias = {"bias": plain["bias"]}
+    assert other.load_state_dict(bias, strict=False).missing_keys == ["weight"]
 
 
 @each_backend
