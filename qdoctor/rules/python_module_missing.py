@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from packaging.utils import canonicalize_name
+
 from qdoctor.layers import bnb_imports
 from qdoctor.model import Because, Finding
 from qdoctor.released import cited, fact, fits
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "python-module-missing"
+_BY_PACKAGE = "package-wanted"
+"""The row of signatures whose texts say what to install with pip."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -71,9 +75,10 @@ def _named(case: Case) -> Iterator[Finding]:
 
 
 def _row(case: Case, module: str) -> dict[str, Any] | None:
-    """Return what brings a module; None for one that is not known."""
+    """Return what brings a module; None for one that is not known. A text may name the package."""
     rows: dict[str, dict[str, Any]] = case.matrix.table("python_modules")["rows"]
-    return rows.get(module)
+    named = any(one.signature == _BY_PACKAGE for one in case.signals_of(NAME))
+    return {"package": canonicalize_name(module), "spec": ""} if named else rows.get(module)
 
 
 def _lacks_it(case: Case, version: str, row: dict[str, Any]) -> bool:

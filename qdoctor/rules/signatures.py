@@ -61,7 +61,7 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
 def _may_match(row: dict[str, Any], text: str) -> bool:
     """Say whether one of the words is there of which each match of a row holds one (``has``)."""
     words: list[str] = row.get("has", _NO_WORDS)
-    for word in words:  # noqa: SIM110 - twice as fast as any() with a generator
+    for word in words:
         if word in text:
             return True
     return not words

@@ -1,0 +1,40 @@
+"""package-too-old: the text itself asks for a newer release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "package-too-old"
+BNB = (
+    "ValueError: 4 bit quantization requires bitsandbytes>=0.39.0 - please upgrade your "
+    "bitsandbytes version"
+)
+TORCHAO = (
+    "RuntimeError: The minimum required version of `torchao` is 0.7.0, but the current version is "
+    "0.6.1. Please upgrade with `pip install -U torchao`."
+)
+
+
+def test_the_release_that_the_text_asks_for_is_offered(ask: Ask) -> None:
+    found = ask("a100", error=BNB, packages={"bitsandbytes": "0.38.1"})[NAME]
+    assert found.explains_error
+    fix = found.fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("upgrade", "bitsandbytes", ">=0.39.0")
+
+
+def test_a_new_enough_one_is_not_seen_yet(ask: Ask) -> None:
+    found = ask("a100", error=BNB, packages={"bitsandbytes": "0.43.1"})[NAME]
+    assert [fix.action for fix in found.fixes] == ["restart-kernel"]
+
+
+def test_the_package_is_taken_from_the_text(ask: Ask) -> None:
+    fix = ask("a100", error=TORCHAO, packages={"torchao": "0.6.1"})[NAME].fixes[0]
+    assert (fix.package, fix.spec) == ("torchao", ">=0.7.0")
+
+
+def test_is_silent_without_a_text(ask: Ask) -> None:
+    assert NAME not in ask("a100", packages={"bitsandbytes": "0.38.1"})
