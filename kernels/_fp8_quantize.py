@@ -12,6 +12,9 @@ called. Loaded by path.
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
+from pathlib import Path
 from typing import Any, Dict, Tuple
 
 WIDEST = 16384
@@ -43,20 +46,17 @@ def _quantize_rows(x, q, scale, M, K, WIDTH, stride_x, ROWS: tl.constexpr, BLOCK
     tl.store(scale + first + rows, absmax / 448.0, mask=rows < M - first)
 
 
-_jitted: Dict[str, Any] = {}
+_launcher: Dict[str, Any] = {}
+_torch: Any = None  # bound with the kernel
 
 
-def jitted() -> Any:
-    """Return the kernel as a triton.JITFunction. Imports triton."""
-    if not _jitted:
-        triton = importlib.import_module("triton")
+def launcher() -> Any:
+    """Return the kernel, ready to launch. Imports triton."""
+    if not _launcher:
         globals()["tl"] = importlib.import_module("triton.language")
         globals()["_torch"] = importlib.import_module("torch")
-        _jitted["quantize_rows"] = triton.jit(_quantize_rows)
-    return _jitted["quantize_rows"]
-
-
-_torch: Any
+        _launcher.update(_beside("_launched").launchers((_quantize_rows,)))
+    return _launcher["quantize_rows"]
 
 
 def cut(rows: int, width: int) -> Tuple[int, int, int]:
@@ -73,15 +73,39 @@ def quantize_rows(x: Any, width: int) -> Tuple[Any, Any]:
     width is K or a little more; what is beyond K is zero. A row is about its numbers times its
     scale, largest magnitude / 448; a row of zeros has the scale 1.
     """
-    kernel = jitted()
-    rows, columns = x.shape
-    x = x if x.stride(1) == 1 and abs(x.stride(0)) < 2**26 else x.contiguous()
-    q = _torch.empty((rows, width), dtype=_torch.float8_e4m3fn, device=x.device)
-    scale = _torch.empty((rows, 1), dtype=_torch.float32, device=x.device)
-    each, block, warps = cut(rows, width)
-    with _torch.cuda.device_of(x):
-        kernel[(-(-rows // each),)](
-            x, q, scale, rows, columns, width, x.stride(0),
-            ROWS=each, BLOCK=block, num_warps=warps,
-        )  # fmt: skip
+    launch = launcher()
+    (rows, columns), stride = x.shape, x.stride(0)
+    if x.stride(1) != 1 or abs(stride) >= _FAR:
+        x = x.contiguous()
+        stride = columns
+    index, device = x.get_device(), x.device
+    q = _torch.empty(rows, width, dtype=_torch.float8_e4m3fn, device=device)
+    scale = _torch.empty(rows, 1, dtype=_torch.float32, device=device)
+    key = (index, rows, columns, width, stride, x.dtype, x.data_ptr() % 16)
+    arguments = (x, q, scale, rows, columns, width, stride)
+    if index < 0 or index == _torch.cuda.current_device():
+        launch(key, arguments, lambda: _plan(rows, width))
+    else:
+        with _torch.cuda.device(index):
+            launch(key, arguments, lambda: _plan(rows, width))
     return q, scale
+
+
+_FAR = 2**26
+"""Rows so far apart that 32-bit steps within a program would not reach."""
+
+
+def _plan(rows: int, width: int) -> Any:
+    each, block, warps = cut(rows, width)
+    return _beside("_launched").Plan(-(-rows // each), (each, block), warps)
+
+
+def _beside(name: str) -> Any:
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module

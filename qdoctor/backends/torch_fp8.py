@@ -63,7 +63,9 @@ class Fp8Linear(torch.nn.Linear):
         super().__init__(weight.shape[1], weight.shape[0], device="meta")
         self.int8_original_dtype = weight.dtype  # the name under which OpenCLIP looks for it
         del self.weight
-        weight = torch.nn.functional.pad(weight.detach(), (0, 0, 0, -self.out_features % UNIT))
+        weight, missing = weight.detach(), -self.out_features % UNIT
+        if missing:
+            weight = torch.nn.functional.pad(weight, (0, 0, 0, missing))
         width = self.in_features + -self.in_features % UNIT
         q, scale = quantize(weight, width=width)
         self.register_buffer("weight_fp8", q)

@@ -200,7 +200,7 @@ def test_modes_devices_and_old_dtypes_stay(name: str, device: Any) -> None:
         assert [one.int8_original_dtype for one in model] == [torch.float32] * 2
         model.half()
         assert [one.int8_original_dtype for one in model] == [torch.float16] * 2
-    assert all(tensor.device.type == device.type for tensor in model.state_dict().values())
+    assert all(tensor.device.type == device.type for tensor in model.parameters())
 
 
 @pytest.mark.parametrize("name", NAMES)
