@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import torch  # noqa: TID253 - the layers' own package
 
@@ -96,36 +96,39 @@ class SwitchBackLinear(torch.nn.Linear):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features)."""
-        x = self._checked(x)
-        if x.dim() == 1:
-            return self._apply_to(x[None])[0]
-        return self._apply_to(x)
+        q = self._buffers.get("W_int8")
+        weight = self.weight if q is None else q
+        if (
+            x.device != weight.device
+            or x.dtype not in _FLOATING
+            or x.dim() == 0
+            or x.shape[-1] != self.in_features
+            or (self.training and q is not None)
+        ):
+            self._refuse(x, weight.device)
+        x = _autocast(x)
+        return self._apply_to(x, weight) if x.dim() > 1 else self._apply_to(x[None], weight)[0]
 
-    def _apply_to(self, x: Any) -> Any:
+    def _apply_to(self, x: Any, weight: Any) -> Any:
         if self.fallback and not _has_int8_product(x.device):
             return torch.nn.functional.linear(x, self._dense(x.dtype), _to(self.bias, x.dtype))
-        if self.prepared:
-            return prepared(x, self.W_int8, self.state_W, self.bias)
-        how = How(self.vector_wise_quantization, self.mem_efficient)
-        return trained(x, self.weight, self.bias, how)
+        if weight.dtype == torch.int8:
+            return prepared(x, weight, self.state_W, self.bias)
+        return trained(x, weight, self.bias, How(self.vector_wise_quantization, self.mem_efficient))
 
-    def _checked(self, x: Any) -> Any:
-        """Return x, cast as autocast would; raise what torch.nn.Linear could not do either."""
+    def _refuse(self, x: Any, place: Any) -> NoReturn:
+        """Say what torch.nn.Linear could not do either, or that there is no weight to train."""
+        name = self._get_name()
         if self.prepared and self.training:
             raise RuntimeError(
-                f"{self._get_name()} was prepared for eval: there is no weight left to train. "
+                f"{name} was prepared for eval: there is no weight left to train. "
                 "Call .eval(), or load a state_dict that holds the weight."
             )
-        place = (self.W_int8 if self.prepared else self.weight).device
         if x.device != place:
-            raise RuntimeError(f"{self._get_name()} is on {place}, its input on {x.device}")
+            raise RuntimeError(f"{name} is on {place}, its input on {x.device}")
         if x.dtype not in _FLOATING:
-            raise TypeError(f"{self._get_name()} takes floating-point input, not {x.dtype}")
-        if x.dim() == 0 or x.shape[-1] != self.in_features:
-            raise RuntimeError(
-                f"{self._get_name()} takes (..., {self.in_features}), not {tuple(x.shape)}"
-            )
-        return _autocast(x)
+            raise TypeError(f"{name} takes floating-point input, not {x.dtype}")
+        raise RuntimeError(f"{name} takes (..., {self.in_features}), not {tuple(x.shape)}")
 
     def _dense(self, dtype: Any) -> Any:
         if self.prepared:
@@ -149,7 +152,7 @@ class SwitchBackLinear(torch.nn.Linear):
         """Give the weight of a prepared layer to who reads it: a copy that refuses writes."""
         if name == "weight" and "W_int8" in self.__dict__.get("_buffers", ()):
             return self._dense(self.int8_original_dtype).as_subclass(FrozenWeight)
-        return super().__getattr__(name)
+        return torch.nn.Module.__getattr__(self, name)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """Take the form, prepared or not, of what is loaded, if that fits this layer."""
@@ -215,18 +218,24 @@ def _to(tensor: Any, dtype: Any) -> Any:
 
 def _autocast(x: Any) -> Any:
     """Cast x as autocast casts the input of a linear layer: never from float64."""
-    dtype = None if x.dtype == torch.float64 else _autocast_dtype(x.device.type)
-    return x if dtype is None else x.to(dtype)
+    dtype = _autocast_dtype("cuda" if x.is_cuda else x.device.type)
+    return x if dtype is None or x.dtype == torch.float64 else x.to(dtype)
 
 
-def _autocast_dtype(kind: str) -> Any:
-    """Return what autocast casts to on this kind of device, None where it is off."""
-    if hasattr(torch, "get_autocast_dtype"):
+if hasattr(torch, "get_autocast_dtype"):
+
+    def _autocast_dtype(kind: str) -> Any:
+        """Return what autocast casts to on this kind of device, None where it is off."""
         on = kind != "meta" and torch.is_autocast_enabled(kind)
         return torch.get_autocast_dtype(kind) if on else None
-    if kind == "cpu":  # earlier releases ask for each kind by another name
-        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
-    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+else:
+
+    def _autocast_dtype(kind: str) -> Any:
+        """Do so where earlier releases ask for each kind by another name."""
+        if kind == "cpu":
+            return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+        return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
 
 
 SwitchBackLinearGlobal = functools.partial(SwitchBackLinear, vector_wise_quantization=False)
