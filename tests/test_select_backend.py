@@ -338,3 +338,24 @@ def test_a_backend_agreed_for_several_kinds_is_not_carried(tmp_path: Path) -> No
     body = msgspec.json.encode({"key": {}, "selected": "half"})
     with pytest.raises(BadInput, match="several kinds of device"):
         qdoctor.Backend(Kept("half", body)).export(tmp_path / "selection.json")
+
+
+def test_an_answer_about_other_copies_of_packages_is_said_and_not_kept_for_long(
+    asked: list[Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = choosing.choose
+
+    def elsewhere(question: Asked, *_: Any) -> Selection:  # noqa: ANN401
+        packages = {"torch": "2.5.1", "triton": "?", "torchao": ""}
+        return msgspec.structs.replace(whole(question), key={"packages": packages})
+
+    monkeypatch.setattr(choosing, "choose", elsewhere)
+    now = [time.time()]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    with pytest.warns(
+        qdoctor.SelectionWarning, match=r"made with torch 2\.5\.1, not 2\.11\.0, which"
+    ):
+        qdoctor.select_backend()
+    now[0] += 601
+    qdoctor.select_backend()
+    assert len(asked) == 2

@@ -221,12 +221,33 @@ def _kept(selection: Selection, request: Request, key: Key) -> Kept:
     if request.measure == "never":
         return Kept(whole.selected, body)
     now = time.time()
-    if _is_passing(whole, request, key):
+    if _is_passing(whole, request, key) or _is_of_others(selection, key):
         return Kept(whole.selected, body, until=now + _UNMEASURED_SECONDS)
     if any(one.unknown for each in whole.candidates for one in each.shapes):
         until = now + _INCOMPLETE_SECONDS
         return Kept(whole.selected, body, until=until, budget=request.budget)
     return Kept(whole.selected, body)
+
+
+def _is_of_others(selection: Selection, key: Key) -> bool:
+    """Say whether other copies of packages were measured than this process imports, and warn.
+
+    The child that measures is the interpreter as it starts: it knows nothing of a changed
+    ``sys.path``.
+    """
+    measured, mine = selection.key.get("packages", {}), key.portable["packages"]
+    other = [
+        f"{name} {measured[name] or 'none'}, not {mine[name] or 'none'}"
+        for name in keys.COMPARED
+        if measured.get(name, "?") != mine[name]
+        and "?" not in {measured.get(name, "?"), mine[name]}
+    ]
+    if other:
+        say_once(
+            f"the selection was made with {'; '.join(other)}, which this process would import: "
+            "its sys.path is not the one that its interpreter starts with. Set PYTHONPATH instead"
+        )
+    return bool(other)
 
 
 def _is_passing(selection: Selection, request: Request, key: Key) -> bool:

@@ -41,7 +41,9 @@ def chosen(
     report = examined_and_chosen(asked, question, environ=environ, progress=progress)
     if report.selection is None:
         raise AssertionError("a report that was chosen from has a selection")
-    return report.selection
+    return msgspec.structs.replace(
+        report.selection, key={"packages": dict(report.facts.packages or {})}
+    )
 
 
 def examined_and_chosen(  # noqa: PLR0913 - as doctor.examine, and what is asked

@@ -32,10 +32,17 @@ BESIDE = {
     "nvidia_cuda_nvrtc": "what torch compiles some of its kernels with",
     "nvidia_cuda_nvcc": "the assembler that a triton without its own uses",
     "nvidia_cudnn": "loaded with torch; a wrong one breaks its import",
-    "pytorch_triton": "triton by another name",
-    "triton_windows": "likewise",
 }
 """Beginnings of distributions' file names, without a module of their own -> why they count."""
+
+_BROUGHT_BY = {
+    "fbgemm_gpu": ("fbgemm_gpu", "fbgemm_gpu_genai", "fbgemm_gpu_cpu"),
+    "triton": (
+        *("triton", "pytorch_triton", "triton_windows"),
+        *("pytorch_triton_rocm", "pytorch_triton_xpu", "triton_rocm", "triton_xpu"),
+    ),
+}
+"""Module -> the distributions that bring it, where they have other names."""
 
 _MOST_FILES = 400
 """Files of a source tree that are stamped: some 0.6 ms."""
@@ -62,10 +69,16 @@ def installed() -> tuple[dict[str, str], list[str]]:
         found[module] = _described(module, origin, folder, site, listed[site])
         watched.append(origin)
     for site, names in listed.items():
-        watched += [site, *(os.path.join(site, name, "RECORD") for name in _named(names, MODULES))]
+        known = [name for name in names if _brings_any(name)]
+        watched += [site, *(os.path.join(site, name, "RECORD") for name in known)]
         for name in _named(names, BESIDE):
             found[name.partition("-")[0].lower()] = _stamped(name, site)
     return found, [*sys.path, *watched]
+
+
+def _brings_any(name: str) -> bool:
+    distribution = _normal(name.partition("-")[0])
+    return distribution in MODULES or any(distribution in each for each in _BROUGHT_BY.values())
 
 
 def _named(names: list[str], beginnings: dict[str, str]) -> list[str]:
@@ -121,7 +134,8 @@ def _metadata(site: str) -> list[str]:
 
 
 def _described(module: str, origin: str, folder: str, site: str, names: list[str]) -> str:
-    own = [name for name in names if _normal(name.partition("-")[0]) == _normal(module)]
+    brought_by = _BROUGHT_BY.get(module, (module,))
+    own = [name for name in names if _normal(name.partition("-")[0]) in brought_by]
     if own and stamp(os.path.join(site, own[0], "RECORD")) != "-":
         return f"{_stamped(own[0], site)} {stamp(origin)}"
     version = _version(own[0]) if own else "?"

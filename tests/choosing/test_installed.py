@@ -176,3 +176,10 @@ def test_a_zip_is_stamped_as_a_whole(site: Path, tmp_path: Path) -> None:
     pack("another one")
     assert found("torchao") != before
     assert site
+
+
+def test_triton_by_another_name_is_triton(site: Path) -> None:
+    package(site, "triton", "3.6.0")
+    (site / "triton-3.6.0.dist-info").rename(site / "pytorch_triton-3.7.0+git1.dist-info")
+    importlib.invalidate_caches()
+    assert installed.version_in(found("triton")) == "3.7.0+git1"
