@@ -99,7 +99,7 @@ def _not_to_be_had(case: Case, signal: Signal) -> Iterator[Finding]:
     version = (wanted or "").removeprefix("==")
     machine = with_package(case.machine, case.matrix, "triton", version) if version else None
     answer = triton_fits_python(machine, case.matrix).value if machine else "unknown"
-    if answer == "yes":
+    if answer == "yes" and case.machine.python.value is not None:
         return
     yield Finding(
         rule=NAME,
