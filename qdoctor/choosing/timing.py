@@ -37,8 +37,10 @@ COVER_MS = 0.2
 """The device is kept busy at least as long before each call that is timed by events."""
 COVER_TIMES = 3.0
 """... and as many times as long as the host needs to issue the call."""
-CYCLES, SPINS = 20000000, 12
-"""10 ms each at 2 GHz: within a tenth of a second the clock of an idle device is up."""
+CYCLES = 4000000
+"""Of a spin: 2 ms at 2 GHz."""
+STEADY, RISEN, ROUSE_SECONDS = 20, 0.97, 0.4
+"""Spins in a row at nearly the highest clock that was seen, until which it counts as up."""
 CHECKED_ROWS, CHECKED_COLUMNS = 256, 1024
 LEAST_CHECKED = 32
 """Rows of the error: a few decode steps' worth where a call has fewer."""
@@ -48,6 +50,7 @@ CACHE_TIMES = 2
 SLOW, SLOW_ROUNDS = 3.0, 3
 """So many times slower than the fastest needs no narrow spread: these rounds will do."""
 CPU_COPIES = 4
+HALF = "half"
 
 
 class Contender:
@@ -97,7 +100,8 @@ class Bench:
         torch.manual_seed(7)
         torch.zeros(1, device=self.device)
         self.cache_bytes = self._cache_bytes()
-        self.cycles_per_ms = self._cycles() if self.on_gpu else 0.0
+        self.cycles_per_ms = 0.0
+        self.rouse()
         self.dtype = self._dtype()
 
     def _dtype(self) -> Any:
@@ -111,16 +115,20 @@ class Bench:
         properties = self.torch.cuda.get_device_properties(self.device)
         return int(getattr(properties, "L2_cache_size", 0) or CACHE_BYTES)
 
-    def _cycles(self) -> float:
-        """How many cycles keep the device busy for a millisecond; 0 where torch cannot.
+    def rouse(self) -> None:
+        """Keep the device busy until its clock is up: it falls whenever the host keeps it waiting.
 
-        An idle device has a slow clock: it is kept busy until that has risen.
+        Calls at a third of the clock would be measured otherwise, and of some candidates only.
         """
-        if not hasattr(self.torch.cuda, "_sleep"):
-            return 0.0
-        for _ in range(SPINS):
+        if not self.on_gpu or not hasattr(self.torch.cuda, "_sleep"):
+            return
+        until, steady = time.monotonic() + ROUSE_SECONDS, 0
+        while steady < STEADY and time.monotonic() < until:
             took = self._between(lambda: self.torch.cuda._sleep(CYCLES))  # noqa: SLF001
-        return CYCLES / took if took > 0 else 0.0
+            clock = CYCLES / took if took > 0 else 0.0
+            best = self.cycles_per_ms
+            steady = steady + 1 if RISEN * best < clock < best / RISEN else 0
+            self.cycles_per_ms = max(clock, best)
 
     def _between(self, action: Callable[[], Any]) -> float:
         begin, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -237,9 +245,10 @@ def relative_error(bench: Bench, layer: Any, linear: Any, shape: Shape) -> float
 def race(bench: Bench, field: list[Contender], until: float, say: Say) -> Iterator[Fault]:
     """Time the contenders in turn until ``until`` (time.monotonic), and name those that raise.
 
-    They leave ``field``. Each round takes every one once; a much slower one leaves the later rounds
-    to the others.
+    They leave ``field``. Each round takes every one once; one that is much slower leaves the later
+    rounds to the others, except for half, with which all are compared.
     """
+    bench.rouse()
     for one in list(field):
         with _dropping(one, field) as fault:
             say(one.name, "being timed")
@@ -279,7 +288,7 @@ def _running(field: list[Contender], number: int) -> list[Contender]:
     if number < SLOW_ROUNDS:
         return list(field)
     fastest = min(_least_so_far(one) for one in field) if field else 0.0
-    return [one for one in field if _least_so_far(one) <= SLOW * fastest]
+    return [one for one in field if one.name == HALF or _least_so_far(one) <= SLOW * fastest]
 
 
 def _least_so_far(one: Contender) -> float:

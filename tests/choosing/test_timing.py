@@ -43,6 +43,9 @@ class Clock:
         self.device_ms, self.host_ms = device, host
         self.order: list[str] = []
 
+    def rouse(self) -> None:
+        self.order.append("roused")
+
     def device_time(self, one: Contender) -> float:
         self.order.append(one.name)
         if self.device_ms[one.name] < 0:
@@ -63,7 +66,7 @@ def test_all_are_timed_in_turn_at_least_a_few_times_though_the_time_is_over() ->
     clock = Clock({"a": 1.0, "b": 1.1}, {"a": 0.1, "b": 0.1})
     field, faults = run(clock, until=0.0)
     assert [len(one.device_ms) for one in field] == [timing.LEAST] * 2
-    assert clock.order[2:] == ["a", "b"] * timing.LEAST
+    assert clock.order == ["roused", "a", "b"] + ["a", "b"] * timing.LEAST
     assert faults == []
 
 
@@ -71,6 +74,39 @@ def test_with_time_left_there_are_more_rounds_but_not_for_the_slow() -> None:
     clock = Clock({"a": 1.0, "b": 1.1, "c": 9.0}, dict.fromkeys("abc", 0.1))
     field, _ = run(clock, until=time.monotonic() + 60)
     assert [len(one.device_ms) for one in field] == [timing.MOST, timing.MOST, timing.SLOW_ROUNDS]
+
+
+def test_half_is_timed_to_the_end_however_slow_it_is() -> None:
+    clock = Clock({"half": 9.0, "b": 1.0}, {"half": 0.1, "b": 0.1})
+    field, _ = run(clock, until=time.monotonic() + 60)
+    assert [len(one.device_ms) for one in field] == [timing.MOST] * 2
+
+
+class Rising:
+    """A device whose clock needs a while; ``_sleep`` of a torch that has it."""
+
+    def __init__(self, clocks: list[float]) -> None:
+        self.clocks, self.spun = itertools.chain(clocks, itertools.repeat(clocks[-1])), 0
+        self.cuda = self
+
+    def _sleep(self, cycles: int) -> None:
+        assert cycles == timing.CYCLES
+        self.spun += 1
+
+
+def test_the_clock_is_up_before_anything_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    rising = Rising([300e3, 300e3, 900e3, 1980e3])
+    bench = Bench(torch, "cpu", training=False)
+    bench.torch, bench.on_gpu = rising, True
+
+    def between(action: Any) -> float:  # noqa: ANN401
+        action()
+        return timing.CYCLES / next(rising.clocks)
+
+    monkeypatch.setattr(bench, "_between", between)
+    bench.rouse()
+    assert bench.cycles_per_ms == pytest.approx(1980e3)
+    assert rising.spun == 3 + timing.STEADY + 1
 
 
 def test_the_host_is_timed_on_where_it_may_be_what_takes_the_time() -> None:
