@@ -80,8 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
     peak = peaks(name)
     print(f"peaks: {peak['source'] if peak else 'not known for this device: no roofline'}")
     end = time.monotonic() + options.budget
-    cells = _cells(torch, options, peak, end)
     errors = [] if options.no_errors else _all_errors(torch, options, end)
+    cells = _cells(torch, options, peak, end)
     for text in (*goal_lines(cells), *summary(cells)):
         print(text)
     if options.format == "markdown":
