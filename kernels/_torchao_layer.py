@@ -24,8 +24,7 @@ class Held(NamedTuple):
 
     ``product`` names it in words (``an int8 product``). The error is against the unquantized layer,
     or, with ``kept``, against float64 of the operands as they are quantized: ``weight`` alone or
-    ``both``; then what quantizing them loses may be ``most``. ``timed``: whether it is timed, and
-    with ``moved`` its weight is quantized on the CPU first, where that takes too much GPU memory.
+    ``both``; then what quantizing them loses may be ``most``. ``timed``: whether it is timed.
     """
 
     product: str
@@ -35,7 +34,6 @@ class Held(NamedTuple):
     kept: str = ""
     most: float = 1.0
     timed: bool = True
-    moved: bool = False
 
 
 def recipe(name: str, device: str) -> Any:
@@ -79,7 +77,7 @@ def judged(
     times: Dict[str, float] = {}
     if held.timed:
         phase("timing on " + device)
-        times = _times(torch, quantize, device, moved=held.moved)
+        times = _times(torch, quantize, device)
     phase("asking torch what it called")
     calls = _beside("_traced").called(torch, again)
     for (named, seen), error, away in zip(calls.items(), errors, lost):
@@ -165,16 +163,14 @@ def _kept(torch: Any, quantize: Callable[[Any], Any], matrix: Any) -> Any:
     return torch.cat(parts, 1)[:, :depth].double()
 
 
-def _times(
-    torch: Any, quantize: Callable[[Any], Any], device: str, *, moved: bool
-) -> Dict[str, float]:
+def _times(torch: Any, quantize: Callable[[Any], Any], device: str) -> Dict[str, float]:
     """Time the layer on the common product, as it is: not compiled."""
     api = _beside("_torch")
     shape = api.timed_shape(device)
     x, layer = _operands(torch, shape, device)
     weight = layer.weight[: api.CORNER[1]].clone()
     bias = layer.bias.clone()
-    model = _quantized(torch, quantize, layer.cpu() if moved else layer).to(device)
+    model = _quantized(torch, quantize, layer)
     in_float64 = lambda a, b: reference(a, b, bias[: b.shape[0]])  # noqa: E731 - it is passed on
     lost = api.corner_error(model(x), in_float64, x, weight)
     del weight, layer

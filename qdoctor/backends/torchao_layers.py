@@ -54,7 +54,7 @@ class TorchAoLinear(torch.nn.Linear):
             )
         if not x.numel():
             return x @ x.new_zeros(1, 1).expand(self.in_features, self.out_features)
-        flat = x.reshape(-1, self.in_features).to(self.compute_dtype)
+        flat = x.reshape(-1, self.in_features).to(self.compute_dtype).contiguous()
         rows = flat.shape[0]
         if rows < self.fewest_rows:
             flat = torch.nn.functional.pad(flat, (0, 0, 0, self.fewest_rows - rows))

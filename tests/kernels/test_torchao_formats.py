@@ -204,7 +204,7 @@ def test_on_a_real_gpu_each_format_takes_its_own_product_or_none(start: Start) -
     answer = start("torchao_formats")
     products = {"fp8": "aten::_scaled_mm", "int4": "aten::_weight_int4pack_mm"}
     for one in answer.outcomes:
-        assert one["numbers"].get("gpu_mib", 0) <= 64
+        assert one["numbers"].get("gpu_mib", 0) <= 96
         if one["outcome"] == "passed" and one["variant"] in products:
             assert one["path_taken"] == f"{products[one['variant']]} on cuda:0"
         assert one["outcome"] in {"passed", "failed", "skipped"}, one
