@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from qdoctor import doctor, exit_code, local_data
-from qdoctor.choosing import answering, shapes
+from qdoctor.choosing import answering, devices, shapes, working_out
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.from_scratch import check, examined_and_chosen
 from qdoctor.choosing.request import Request
@@ -110,7 +110,7 @@ def answered(asked: Command, stdin: IO[bytes] | None, progress: Callable[[str], 
     if request is None or cached:
         selection = msgspec.structs.replace(selection, key=portable(report, selection))
     else:
-        selection = answering.keep(selection, request, environ)
+        selection = working_out.keep(selection, request, environ)
     return _ended(report, asked, selection)
 
 

@@ -1,0 +1,188 @@
+"""The long way to an answer: by one process, while others that ask the same wait; then kept.
+
+What it says of a machine in trouble is believed for a while only: a GPU that was full, or in
+another process's hands, need not stay so. Who only waits loads no more than is needed for that.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from qdoctor import choosing
+from qdoctor.choosing import answering, stored
+from qdoctor.choosing import key as keys
+from qdoctor.choosing.installed import stamp
+from qdoctor.choosing.locked import Lock, wait_or_take
+from qdoctor.choosing.notice import say_once
+from qdoctor.choosing.stored import Kept
+from qdoctor.model import BadInput, Candidate, Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qdoctor.choosing.key import Key
+    from qdoctor.choosing.request import Request
+
+_UNMEASURED_SECONDS = 600.0
+"""How long a decision without the measurement that was wanted is believed."""
+_INCOMPLETE_SECONDS = 86400.0
+"""How long a measurement is believed in which a candidate broke down, or did not get its turn."""
+_LOOK_SECONDS = 60.0  # how long one that was only looked up is not worked out anew
+_PATIENCE_SECONDS = 120.0
+"""For the probes and the slowest imports; measuring has its budget beside it."""
+
+
+def found(request: Request, key: Key, environ: Mapping[str, str], *, refresh: bool) -> Kept:
+    """Work it out in this process, or wait for the one that does."""
+    path = stored.place(key.text, environ)
+    before = stamp(path) if refresh else ""
+    seen: list[Kept] = []
+
+    def is_answered() -> bool:
+        kept = None if stamp(path) == before else answering.kept(request, key, environ)
+        seen[:] = [] if kept is None else [kept]
+        return kept is not None
+
+    try:
+        lock = Lock(str(Path(stored.made(environ), f".{Path(path).name}.lock")))
+        mine = wait_or_take(lock, is_answered, _PATIENCE_SECONDS + 3 * request.budget)
+    except (OSError, BadInput) as error:
+        _say_unkept(error)
+        return _decided(request, key, environ)
+    if not mine:
+        return seen[0]
+    with lock.held():
+        made = _decided(request, key, environ)
+        if is_answered():  # by one that had waited too long for us, or we for it
+            return seen[0]
+        if keys.key_of(request.text, request.device, environ).text != key.text:
+            return made  # something was installed meanwhile: it is true of neither key
+        try:
+            stored.write(path, key.text, made, environ, replace=stamp(path) != "-")
+        except (OSError, BadInput) as error:
+            _say_unkept(error)
+            return made
+        return stored.read(path, key.text) or made
+
+
+def looked_up(request: Request, key: Key, environ: Mapping[str, str]) -> Kept:
+    """Decide without starting a kernel, where only what was found earlier may be used."""
+    say_once(
+        "no measured selection is kept for this machine, and measure='cached' makes none: the "
+        "matrix decides alone; run `qdoctor select` here once, or carry one in QDOCTOR_SELECTION"
+    )
+    made = _decided(request, key, environ, probe=False)
+    made.until = time.time() + _LOOK_SECONDS
+    return made
+
+
+def keep(selection: Selection, request: Request, environ: Mapping[str, str]) -> Selection:
+    """Keep what was worked out for this process by other ways, and return it with its key.
+
+    What cannot be kept is said, and no error: the answer is there all the same.
+    """
+    key = keys.key_of(request.text, request.device, environ)
+    made = _kept(selection, request, key)
+    try:
+        stored.write(stored.place(key.text, environ), key.text, made, environ, replace=True)
+    except (OSError, BadInput) as error:
+        _say_unkept(error)
+    return msgspec.json.decode(made.body, type=Selection)
+
+
+def _say_unkept(error: Exception) -> None:
+    say_once(
+        f"the selection cannot be kept ({error}), so every process works it out for itself: name a "
+        "folder in QDOCTOR_CACHE_DIR that this user may write to, or carry a decision in "
+        "QDOCTOR_SELECTION"
+    )
+
+
+def _decided(request: Request, key: Key, environ: Mapping[str, str], *, probe: bool = True) -> Kept:
+    """Go the whole way. Whatever breaks on it leaves half, or nothing without torch."""
+    try:
+        if probe:
+            selection = choosing.choose(request.asked(), sys.executable, environ)
+        else:
+            selection = _unprobed(request, environ)
+    except BadInput:
+        raise
+    except Exception as error:  # noqa: BLE001 - a sick machine is no reason to end a program
+        say_once(f"no backend could be selected ({type(error).__name__}: {error}); half is used")
+        selection = _last_resort(request, key, error)
+    return _kept(selection, request, key)
+
+
+def _unprobed(request: Request, environ: Mapping[str, str]) -> Selection:
+    from qdoctor.choosing import from_scratch  # noqa: PLC0415 - see above
+    from qdoctor.question import Question  # noqa: PLC0415
+
+    question = Question(python=sys.executable, probe="none")
+    report = from_scratch.examined_and_chosen(request.asked(), question, environ=environ)
+    if report.selection is None:
+        raise AssertionError("a report that was chosen from has a selection")
+    return report.selection
+
+
+def _last_resort(request: Request, key: Key, error: Exception) -> Selection:
+    works = bool(key.portable["packages"]["torch"])
+    reason = f"qdoctor could not examine this machine: {type(error).__name__}: {error}"
+    usable = "unknown" if works else "no"
+    return Selection(
+        asked=request.asked(),
+        selected="half" if works else None,
+        reason=f"{reason}; half needs no quantization" if works else "torch is not installed",
+        candidates=[Candidate(backend="half", usable=usable, reason=reason)],  # type: ignore[arg-type]
+    )
+
+
+def _kept(selection: Selection, request: Request, key: Key) -> Kept:
+    """Put the key into a selection, and say how long it is to be believed."""
+    whole = msgspec.structs.replace(selection, key={**key.portable, "lines": key.text.splitlines()})
+    body = msgspec.json.encode(whole)
+    if request.measure == "never":
+        return Kept(whole.selected, body)
+    now = time.time()
+    if _is_passing(whole, request, key) or _is_of_others(selection, key):
+        return Kept(whole.selected, body, until=now + _UNMEASURED_SECONDS)
+    if any(one.unknown for each in whole.candidates for one in each.shapes):
+        until = now + _INCOMPLETE_SECONDS
+        return Kept(whole.selected, body, until=until, budget=request.budget)
+    return Kept(whole.selected, body)
+
+
+def _is_of_others(selection: Selection, key: Key) -> bool:
+    """Say whether other copies of packages were measured than this process imports, and warn.
+
+    The child that measures is the interpreter as it starts: it knows nothing of a changed
+    ``sys.path``.
+    """
+    measured, mine = selection.key.get("packages", {}), key.portable["packages"]
+    other = [
+        f"{name} {measured[name] or 'none'}, not {mine[name] or 'none'}"
+        for name in keys.COMPARED
+        if measured.get(name, "?") != mine[name]
+        and "?" not in {measured.get(name, "?"), mine[name]}
+    ]
+    if other:
+        say_once(
+            f"the selection was made with {'; '.join(other)}, which this process would import: "
+            "its sys.path is not the one that its interpreter starts with. Set PYTHONPATH instead"
+        )
+    return bool(other)
+
+
+def _is_passing(selection: Selection, request: Request, key: Key) -> bool:
+    """Say whether it was decided without what was wanted, by something that may pass.
+
+    Measuring was tried in vain, half itself did not work, or the CPU stands in for a GPU.
+    """
+    half = [one.usable for one in selection.candidates if one.backend == "half"]
+    in_vain = not selection.measured and (selection.seconds > 0 or half != ["yes"])
+    stands_in = selection.asked.device == "cpu" and request.device is None and key.is_gpu
+    return in_vain or stands_in
