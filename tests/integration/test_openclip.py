@@ -89,7 +89,7 @@ def test_it_trains_like_the_linear_layers(told: Any) -> None:
     training = told["training"]
     assert set(training) == {"linear", "Global", "GlobalMemEfficient", "Vectorwise"}
     for one in training.values():
-        assert one["last_loss"] < 0.6 * one["first_loss"]
+        assert one["last_loss"] < 0.8 * one["first_loss"]
         assert one["last_loss"] == pytest.approx(training["linear"]["last_loss"], rel=0.1)
 
 

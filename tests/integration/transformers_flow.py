@@ -10,6 +10,7 @@ are relative errors of logits: ||got - wanted|| / ||wanted||.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 import tempfile
@@ -113,11 +114,11 @@ def flow(name: str, saved: Saved) -> dict[str, Any]:
     for when, first in (("fresh", False), ("answered first", True)):
         told[f"saved, {when}"] = attempt(saved_again, kind, saved, first)
         if config is not None:
-            told[f"lora by config, {when}"] = attempt(lora, saved.quantized(kind), saved.ids, first)
-        told[f"lora by quantize_, {when}"] = attempt(lora, saved.by_hand(kind), saved.ids, first)
+            told[f"lora by config, {when}"] = attempt(lora, saved, saved.quantized, kind, first)
+        told[f"lora by quantize_, {when}"] = attempt(lora, saved, saved.by_hand, kind, first)
     if kind.trainable:
-        model = saved.by_hand(kind, training=True)
-        told["lora by quantize_, training=True"] = attempt(lora, model, saved.ids, True)  # noqa: FBT003
+        with_weights = functools.partial(saved.by_hand, training=True)
+        told["lora by quantize_, training=True"] = attempt(lora, saved, with_weights, kind, True)  # noqa: FBT003
     return told
 
 
@@ -162,8 +163,9 @@ def saved_again(kind: Kind, saved: Saved, first: bool) -> float | None:  # noqa:
     return off(logits(again, saved.ids), before)
 
 
-def lora(model: Any, ids: Any, first: bool) -> dict[str, Any]:  # noqa: FBT001
+def lora(saved: Saved, load: Callable[..., Any], kind: Kind, first: bool) -> dict[str, Any]:  # noqa: FBT001
     """Train adapters for a few steps and merge them; first: see saved_again."""
+    model, ids = load(kind), saved.ids
     if first:
         logits(model, ids)
     told: dict[str, Any] = {}
