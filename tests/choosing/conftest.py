@@ -21,15 +21,12 @@ ERRORS = {
     "torchao-int8": 0.012,
     "bnb-nf4": 0.09,
     "bnb-fp4": 0.12,
-    "torchao-fp8": 0.037,
-    "torchao-int4": 0.1,
 }
 BYTES = {
     **dict.fromkeys(ERRORS, 1.0),
     "half": 2.0,
     "bnb-nf4": 0.5625,
     "bnb-fp4": 0.5625,
-    "torchao-int4": 0.5312,
 }
 
 
