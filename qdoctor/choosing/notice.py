@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 
 
 class SelectionWarning(UserWarning):
@@ -23,6 +22,8 @@ def say_once(text: str) -> None:
     """
     if text in _said:
         return
+    import warnings  # noqa: PLC0415 - only where there is something to say
+
     _said.add(text)
     level, frame = 2, sys._getframe(1)  # noqa: SLF001 - as the warnings module itself does
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("qdoctor."):
