@@ -2,13 +2,14 @@
 //
 // One block a multiprocessor walks over tiles of C. Its first warp group copies tiles of A and B
 // into a ring of shared memory through the tensor copy engine (TMA); the two others multiply
-// (wgmma, exact int32 sums), rescale, and hand their part of C to the copy engine. PINGPONG: each
-// multiplying group has a tile of its own, so that one multiplies while the other writes; else they
-// share a tile. CLUSTER of 2 blocks: one operand is read once and sent to both.
+// (wgmma, exact int32 sums), rescale, and hand their part of C to the copy engine, each warp by
+// itself. PINGPONG: each multiplying group has a tile of its own, so that one multiplies while the
+// other writes; else they share a tile. CLUSTER of 2 blocks: one operand is read once and sent to
+// both.
 //
 // Compiled at run time by NVRTC, without headers. Its command line sets MT (64-row pieces a group),
-// BN, STAGES, PINGPONG, CLUSTER, SHARE_B (1: B is what a cluster shares, 0: A), GROUP, and OUT and
-// BIAS (0 none, 1 bfloat16, 2 float16, 3 float32). _switchback_hopper.py writes multiply(), which
+// BN, STAGES, PANELS (of C that a warp writes and has under way), PINGPONG, CLUSTER, SHARE_B (1: B is
+// what a cluster shares, 0: A), GROUP, and OUT and BIAS (0 none, 1 bfloat16, 2 float16, 3 float32). _switchback_hopper.py writes multiply(), which
 // names BN / 2 registers. What the instructions mean: PTX ISA, wgmma.mma_async,
 // cp.async.bulk.tensor, mbarrier, stmatrix, griddepcontrol.
 
@@ -16,7 +17,8 @@ constexpr int ROWS = 64 * MT, BM = PINGPONG ? ROWS : 2 * ROWS, BK = 128;
 constexpr int A_BYTES = BM * BK, STAGE_BYTES = (BM + BN) * BK;
 constexpr int OUT_BYTES = OUT == 3 ? 4 : 2;
 constexpr int PANEL = OUT == 3 || BN % 64 ? 32 : 64;  // columns of C that are written at a time
-constexpr int PITCH = PANEL * OUT_BYTES, PANEL_BYTES = 64 * PITCH;
+constexpr int PITCH = PANEL * OUT_BYTES, PANEL_BYTES = 16 * PITCH;  // a warp's 16 rows
+constexpr int FORESEEN = 16;  // steps
 constexpr int RELEASES = CLUSTER * (PINGPONG ? 4 : 8);  // a warp each
 
 struct alignas(64) TensorMap { char opaque[128]; };
@@ -68,13 +70,15 @@ struct Tiles {
   }
 };
 
+// Shared memory: the stages, panels of each warp, scales and bias of each group's columns, barriers.
 struct Ring {
   u32 base;
 
   __device__ u32 a(int stage) const { return base + stage * STAGE_BYTES; }
   __device__ u32 b(int stage) const { return a(stage) + A_BYTES; }
-  __device__ u32 panels() const { return base + STAGES * STAGE_BYTES; }
-  __device__ u32 full(int stage) const { return panels() + 4 * PANEL_BYTES + 8 * stage; }
+  __device__ u32 panels(int warp) const { return a(STAGES) + warp * PANELS * PANEL_BYTES; }
+  __device__ u32 columns(int group) const { return panels(8) + group * BN * 8; }
+  __device__ u32 full(int stage) const { return columns(2) + 8 * stage; }
   __device__ u32 empty(int stage) const { return full(STAGES + stage); }
   __device__ void start() const {
     for (int s = 0; s < STAGES; s++) {
@@ -95,6 +99,15 @@ struct Ring {
                    :: "r"(empty(stage)), "r"(lane) : "memory");
   }
 };
+
+// Brings the start of the first tile of B near: harmless even where B is still being written.
+__device__ void foresee(const Tiles& tiles, const TensorMap* map_b) {
+  int row, column, part_b = CLUSTER > 1 && SHARE_B ? tiles.rank * (BN / CLUSTER) : 0;
+  tiles.place(blockIdx.x / CLUSTER, row, column);
+  for (int k = 0; k < min(tiles.steps, FORESEEN); k++)
+    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global [%0, {%1, %2}];"
+                 :: "l"(map_b), "r"(k * BK), "r"(column + part_b) : "memory");
+}
 
 __device__ void produce(const Ring& ring, const Tiles& tiles, const TensorMap* map_a,
                         const TensorMap* map_b) {
@@ -120,23 +133,39 @@ __device__ void produce(const Ring& ring, const Tiles& tiles, const TensorMap* m
     wait(ring.empty(turn % STAGES), turn / STAGES & 1 ^ 1);
 }
 
-// Two neighbouring numbers of the bias.
-__device__ __forceinline__ void bias_at(const void* bias, int column, float& first, float& second) {
-  if (BIAS == 0) {
-    first = second = 0.f;
-  } else if (BIAS == 3) {
-    float2 both = ((const float2*)bias)[column / 2];
-    first = both.x, second = both.y;
-  } else {
-    u32 both = ((const u32*)bias)[column / 2];
-    if (BIAS == 1) {
-      first = __uint_as_float(both << 16), second = __uint_as_float(both & 0xFFFF0000u);
-    } else {
-      asm("{.reg .b16 low, high; mov.b32 {low, high}, %2; cvt.f32.f16 %0, low;"
-          " cvt.f32.f16 %1, high;}" : "=f"(first), "=f"(second) : "r"(both));
+__device__ __forceinline__ float bias_of(const void* bias, int column) {
+  if (BIAS == 0) return 0.f;
+  if (BIAS == 3) return ((const float*)bias)[column];
+  u16 number = ((const u16*)bias)[column];
+  if (BIAS == 1) return __uint_as_float((u32)number << 16);
+  float wide;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(number));
+  return wide;
+}
+
+// The scales and the bias of a tile's columns, one or two a thread: read early, put down later.
+struct Columns {
+  float scale[2], bias[2];
+
+  __device__ void read(const float* scale_b, int step_b, const void* plus, int left, int N,
+                       int thread) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      int at = thread + 128 * i, column = left + at;
+      bool there = at < BN && column < N;
+      scale[i] = there ? scale_b[column * step_b] : 0.f;
+      bias[i] = there ? bias_of(plus, column) : 0.f;
     }
   }
-}
+  __device__ void put(u32 columns, int thread) const {
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+      if (thread + 128 * i < BN)
+        asm volatile("st.shared.v2.f32 [%0], {%1, %2};"
+                     :: "r"(columns + (thread + 128 * i) * 8), "f"(scale[i]), "f"(bias[i])
+                     : "memory");
+  }
+};
 
 __device__ __forceinline__ u32 rounded(float first, float second) {
   u32 both;
@@ -150,27 +179,22 @@ __device__ __forceinline__ u32 chunk_at(u32 panel, int row, int chunk) {
   return panel + row * PITCH + ((chunk ^ (PITCH == 128 ? row & 7 : row >> 1 & 3)) << 4);
 }
 
-// Rescales PANEL columns of a warp's 16 rows and puts them into its part of the panel.
-__device__ __forceinline__ void fill(u32 panel, const int* d, int warp, int lane, float above,
-                                     float below, const float* scale_b, int step_b,
-                                     const void* bias, int column, int N) {
+// Rescales PANEL columns of a warp's 16 rows and puts them into a panel.
+__device__ __forceinline__ void fill(u32 panel, const int* d, int lane, float above, float below,
+                                     u32 columns) {
 #pragma unroll
   for (int j = 0; j < PANEL / 8; j += 2) {
     float y[2][4];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-      int at = column + (j + h) * 8 + lane % 4 * 2;
-      float2 scale = make_float2(0.f, 0.f);
-      float first = 0.f, second = 0.f;
-      if (at < N) {  // N is even
-        scale = step_b ? *(const float2*)(scale_b + at) : make_float2(*scale_b, *scale_b);
-        bias_at(bias, at, first, second);
-      }
+      float scale[2], bias[2];
+      asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                   : "=f"(scale[0]), "=f"(bias[0]), "=f"(scale[1]), "=f"(bias[1])
+                   : "r"(columns + ((j + h) * 8 + lane % 4 * 2) * 8));
       const int* sum = d + (j + h) * 4;
-      y[h][0] = (float)sum[0] * above * scale.x + first;
-      y[h][1] = (float)sum[1] * above * scale.y + second;
-      y[h][2] = (float)sum[2] * below * scale.x + first;
-      y[h][3] = (float)sum[3] * below * scale.y + second;
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+        y[h][i] = (float)sum[i] * (i < 2 ? above : below) * scale[i % 2] + bias[i % 2];
     }
     if (OUT == 3) {
 #pragma unroll
@@ -178,12 +202,12 @@ __device__ __forceinline__ void fill(u32 panel, const int* d, int warp, int lane
 #pragma unroll
         for (int low = 0; low < 2; low++)
           asm volatile("st.shared.v2.f32 [%0], {%1, %2};"
-                       :: "r"(chunk_at(panel, warp * 16 + low * 8 + lane / 4,
-                                       (j + h) * 2 + lane % 4 / 2) + lane % 2 * 8),
+                       :: "r"(chunk_at(panel, low * 8 + lane / 4, (j + h) * 2 + lane % 4 / 2)
+                              + lane % 2 * 8),
                           "f"(y[h][low * 2]), "f"(y[h][low * 2 + 1]) : "memory");
     } else {
       asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
-                   :: "r"(chunk_at(panel, warp * 16 + lane % 16, j + lane / 16)),
+                   :: "r"(chunk_at(panel, lane % 16, j + lane / 16)),
                       "r"(rounded(y[0][0], y[0][1])), "r"(rounded(y[0][2], y[0][3])),
                       "r"(rounded(y[1][0], y[1][1])), "r"(rounded(y[1][2], y[1][3])) : "memory");
     }
@@ -199,12 +223,16 @@ __device__ __forceinline__ void hand_over(int group) {
   asm volatile("bar.arrive %0, 256;" :: "r"(3 + group) : "memory");
 }
 
+__device__ __forceinline__ void together(int group) {  // the warps of a group
+  asm volatile("bar.sync %0, 128;" :: "r"(1 + group) : "memory");
+}
+
 __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* map_c,
                         const float* scale_a, const float* scale_b, int step_b, const void* bias,
                         int M, int N) {
   const int group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
   const int warp = thread / 32, lane = thread % 32, own = PINGPONG ? 0 : group * ROWS;
-  const u32 panels = ring.panels() + group * 2 * PANEL_BYTES;
+  const u32 panels = ring.panels(group * 4 + warp), columns = ring.columns(group);
   const int count = tiles.rows * tiles.columns, stride = gridDim.x / CLUSTER;
   int d[MT][BN / 2], turn = 0, mine = 0, panel = 0;
   if (PINGPONG && group == 1) hand_over(0);
@@ -213,7 +241,22 @@ __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* m
       turn += tiles.steps;
       continue;
     }
-    if (PINGPONG) take_over(group);
+    int top, left;
+    tiles.place(tile, top, left);
+    top += own + warp * 16;
+    float above[MT], below[MT];
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+      int row = top + m * 64 + lane / 4;
+      above[m] = row < M ? scale_a[row] : 0.f, below[m] = row + 8 < M ? scale_a[row + 8] : 0.f;
+    }
+    Columns early;
+    early.read(scale_b, step_b, bias, left, N, thread);
+    together(group);  // what the last tile's columns were, all have read
+    if (PINGPONG) {
+      early.put(columns, thread);
+      take_over(group);
+    }
     for (int k = 0; k < tiles.steps; k++, turn++) {
       int s = turn % STAGES;
       wait(ring.full(s), turn / STAGES & 1);
@@ -231,27 +274,24 @@ __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* m
       }
     }
     if (PINGPONG && tile + stride < count) hand_over(1 - group);
+    if (!PINGPONG) early.put(columns, thread);
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
     ring.release((turn - 1) % STAGES, lane);
+    if (!PINGPONG) together(group);
 
-    int top, left;
-    tiles.place(tile, top, left);
-    top += own;
 #pragma unroll
     for (int m = 0; m < MT; m++) {
-      int row = top + m * 64 + warp * 16 + lane / 4;
-      float above = row < M ? scale_a[row] : 0.f, below = row + 8 < M ? scale_a[row + 8] : 0.f;
 #pragma unroll
-      for (int p = 0; p < BN / PANEL; p++, panel ^= 1) {
+      for (int p = 0; p < BN / PANEL; p++) {
         u32 at = panels + panel * PANEL_BYTES;
-        // This panel's last copy out has been read; the other panel's may be under way.
-        if (thread == 0) asm volatile("cp.async.bulk.wait_group.read 1;" ::: "memory");
-        asm volatile("bar.sync %0, 128;" :: "r"(group + 1) : "memory");
-        fill(at, &d[m][p * (PANEL / 2)], warp, lane, above, below, scale_b, step_b,
-             bias, left + p * PANEL, N);
+        panel = panel + 1 == PANELS ? 0 : panel + 1;
+        // What this panel held has been copied out; the other panels may be under way.
+        if (lane == 0) asm volatile("cp.async.bulk.wait_group.read %0;" :: "n"(PANELS - 1) : "memory");
+        __syncwarp();
+        fill(at, &d[m][p * (PANEL / 2)], lane, above[m], below[m], columns + p * PANEL * 8);
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-        asm volatile("bar.sync %0, 128;" :: "r"(group + 1) : "memory");
-        if (thread == 0) {
+        __syncwarp();
+        if (lane == 0) {
           asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];"
                        :: "l"(map_c), "r"(left + p * PANEL), "r"(top + m * 64), "r"(at)
                        : "memory");
@@ -260,17 +300,22 @@ __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* m
       }
     }
   }
-  if (thread == 0) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
+  if (lane == 0) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
 extern "C" __global__ void __launch_bounds__(384, 1) __cluster_dims__(CLUSTER, 1, 1)
 product(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorMap map_b,
         const __grid_constant__ TensorMap map_c, const float* scale_a, const float* scale_b,
         const void* bias, int M, int N, int K, int step_b) {
-  extern __shared__ char shared[];
-  const Ring ring = {((u32)__cvta_generic_to_shared(shared) + 1023) & ~1023u};
+  extern __shared__ __align__(1024) char shared[];
+  const Ring ring = {(u32)__cvta_generic_to_shared(shared)};
   const Tiles tiles(M, N, K);
-  if (threadIdx.x == 0) ring.start();
+  if (threadIdx.x == 0) {
+    ring.start();
+    asm volatile("prefetch.tensormap [%0];" :: "l"(&map_a) : "memory");
+    asm volatile("prefetch.tensormap [%0];" :: "l"(&map_c) : "memory");
+    foresee(tiles, &map_b);
+  }
   __syncthreads();
   if (CLUSTER > 1) {  // the other block's barriers are there too
     asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");

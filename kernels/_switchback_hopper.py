@@ -22,6 +22,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 DEPTH = 128  # bytes of a tile's rows: the width of the widest swizzle
 GROUP = 8  # rows of tiles that are walked together
 THREADS = 384  # a warp group that copies, two that multiply
+ROWS_OF_PANEL = 16  # what a warp has of C at a time
+MOST_SHARED = 227 * 1024  # bytes that a block of SM 9.0 may take (CUDA C++ Programming Guide)
 REMEMBERED = 4096
 ALIGNED = 16  # bytes of which rows and addresses are multiples
 SHARED_BYTES, OVERLAP = 8, 6  # CUfunction_attribute, CUlaunchAttributeID
@@ -63,9 +65,15 @@ class Cut(NamedTuple):
         """Columns of C, of ``size`` bytes each, that are written at a time."""
         return 32 if size == SIZES["float32"] or self.n % 64 else 64
 
-    def shared(self, size: int) -> int:
-        """Bytes of shared memory: alignment, the ring and its barriers, four panels of 64 rows."""
-        return 1024 + self.stages * ((self.m + self.n) * DEPTH + 16) + 256 * size * self.panel(size)
+    def panels(self, size: int) -> int:
+        """How many panels a warp has: more let it write on while others are copied out."""
+        fitting = [count for count in (4, 3, 2) if self.shared(size, count) <= MOST_SHARED]
+        return fitting[0] if fitting else 1
+
+    def shared(self, size: int, panels: int) -> int:
+        """Bytes of shared memory: stages and their barriers, panels of 16 rows, scales and bias."""
+        stages = self.stages * ((self.m + self.n) * DEPTH + 16)
+        return stages + 8 * panels * ROWS_OF_PANEL * self.panel(size) * size + 2 * self.n * 8
 
     def blocks(self, rows: int, columns: int, processors: int) -> int:
         """How many blocks to launch: whole clusters, at most one block a multiprocessor."""
@@ -130,12 +138,13 @@ class Kernel:
         self._cut = cut
         self._size, self._type = SIZES[out], MAP_TYPES[out]
         self._dtypes = (out, bias)
-        words = definitions(cut, KINDS[out], KINDS[bias] if bias else 0)
+        words = definitions(cut, out, bias)
         code = _beside("_nvrtc").machine_code(source(cut), arch, words)
         module, self._function = ctypes.c_void_p(), ctypes.c_void_p()
         self._ask("cuModuleLoadData", ctypes.byref(module), code)
         self._ask("cuModuleGetFunction", ctypes.byref(self._function), module, b"product")
-        self._ask("cuFuncSetAttribute", self._function, SHARED_BYTES, cut.shared(self._size))
+        self._shared = cut.shared(self._size, cut.panels(self._size))
+        self._ask("cuFuncSetAttribute", self._function, SHARED_BYTES, self._shared)
         self._own = _Own()
 
     def __call__(
@@ -192,7 +201,7 @@ class Kernel:
         overlap = _Attribute(OVERLAP, 0, (ctypes.c_int * 16)(1))
         launch = _Launch(
             cut.blocks(rows, columns, self._processors), 1, 1, THREADS, 1, 1,
-            cut.shared(self._size), None, ctypes.addressof(overlap), 1,
+            self._shared, None, ctypes.addressof(overlap), 1,
         )  # fmt: skip
         values = (ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p())
         sizes = tuple(ctypes.c_int(size) for size in (rows, columns, depth))
@@ -208,7 +217,7 @@ class Kernel:
     def _map(self, operand: int, pointer: int, rows: int, columns: int) -> int:
         """Describe a matrix to the copy engine: the address of its tensor map, for this thread."""
         cut, own = self._cut, self._own
-        wide, high, size, kind, swizzle = DEPTH, 64, 1, INT8, SWIZZLE_128
+        wide, high, size, kind, swizzle = DEPTH, ROWS_OF_PANEL, 1, INT8, SWIZZLE_128
         if operand == 0:
             high = cut.m // (1 if cut.share_b else cut.cluster)
         elif operand == 1:
@@ -265,12 +274,12 @@ def source(cut: Cut) -> str:
     return _multiply(cut.n) + path.read_text(encoding="utf-8")
 
 
-def definitions(cut: Cut, out: int, bias: int) -> List[str]:
+def definitions(cut: Cut, out: str, bias: Optional[str]) -> List[str]:
     """Give NVRTC's options for a cut, a dtype of result and one of bias (as the source numbers)."""
     names = {
         "MT": cut.m64, "BN": cut.n, "STAGES": cut.stages, "PINGPONG": int(cut.pingpong),
-        "CLUSTER": cut.cluster, "SHARE_B": int(cut.share_b), "GROUP": GROUP, "OUT": out,
-        "BIAS": bias,
+        "CLUSTER": cut.cluster, "SHARE_B": int(cut.share_b), "GROUP": GROUP,
+        "PANELS": cut.panels(SIZES[out]), "OUT": KINDS[out], "BIAS": KINDS[bias] if bias else 0,
     }  # fmt: skip
     return ["-std=c++17", *("-D{}={}".format(name, value) for name, value in names.items())]
 
