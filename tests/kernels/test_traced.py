@@ -36,6 +36,27 @@ def test_operators_are_told_apart_by_the_action_that_called_them(load: Load) -> 
     }
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("aten::mm", "aten::_int_mm", "aten::_scaled_mm", "aten::_scaled_mm_v2"),
+        *(
+            "aten::_weight_int4pack_mm",
+            "aten::_weight_int4pack_mm_for_cpu",
+            "mslk::f8f8bf16_matmul",
+        ),
+        *("torchao::scaled_int8_mm", "torchao::float8_linear_cpu"),
+    ],
+)
+def test_operators_that_multiply_matrices_are_known(load: Load, name: str) -> None:
+    assert load("_traced").PRODUCT_CALL.search(name)
+
+
+@pytest.mark.parametrize("name", ["aten::linear", "aten::matmul", "aten::mul", "aten::_to_copy"])
+def test_wrappers_and_others_are_not(load: Load, name: str) -> None:
+    assert not load("_traced").PRODUCT_CALL.search(name)
+
+
 LINE = (
     "A=0X7F73CE000000 Adesc=[type=R_8I rows=1024 cols=4096 ld=1024] B=0X7F740CC00000 "
     "Bdesc=[type=R_8I rows=1024 cols=1024 ld=1024] C=0X7F73CE400000 Cdesc=[type=R_32I rows=4096 "
