@@ -54,7 +54,7 @@ class Answer:
         self._path, self._shapes = control / "measured.json", shapes
         self.found: Dict[str, Any] = {
             "cells": [], "failed": {}, "broken": None, "culprit": None, "device": None,
-            "shapes_done": 0, "elapsed": 0.0, "done": False, "preparing": {},
+            "shapes_done": 0, "elapsed": 0.0, "done": False, "preparing": {}, "cramped": False,
         }  # fmt: skip
         self._begun: Optional[float] = None
         self._of_shape: List[Dict[str, Any]] = []
@@ -150,10 +150,10 @@ class Session:
         field: List[Any] = []
         try:
             linear = bench.linear(shape)
-            for kind in kinds.values():
+            for number, kind in enumerate(kinds.values()):
                 if at > 0 and time.monotonic() > until:
                     return False
-                one = self._prepared(timing, bench, kind, linear, at)
+                one = self._prepared(timing, bench, kind, linear, at, len(kinds) - number - 1)
                 if one is not None:
                     field.append(one)
             for name, error in timing.race(bench, field, share, self.now.say):
@@ -170,9 +170,12 @@ class Session:
             self.answer.cell(at, one.name, **one.cell())
         field.clear()
         bench.forget()
+        self.answer.found["cramped"] |= bench.cramped
         return True
 
-    def _prepared(self, timing: Any, bench: Any, kind: Any, linear: Any, at: int) -> Optional[Any]:
+    def _prepared(  # noqa: PLR0913, PLR0917 - of one file
+        self, timing: Any, bench: Any, kind: Any, linear: Any, at: int, others: int
+    ) -> Optional[Any]:
         self.now.say(kind.name, "being prepared")
         begun = time.monotonic()
         try:
@@ -180,7 +183,8 @@ class Session:
             if left:
                 self.answer.cell(at, kind.name, left=left)
                 return None
-            return timing.prepared(bench, kind, linear, tuple(self.request["shapes"][at]))
+            shape = tuple(self.request["shapes"][at])
+            return timing.prepared(bench, kind, linear, shape, others)
         except Exception as error:  # noqa: BLE001 - whatever a backend raises is its result
             self._unknown(bench, at, kind.name, error)
             return None

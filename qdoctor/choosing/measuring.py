@@ -34,6 +34,7 @@ _MEMORY_MIB = 16384
 _IMPORT_SECONDS = 120.0
 _STALL_SECONDS = 40.0
 """No step of a candidate takes as long: quantizing one layer, compiling its kernels, one call."""
+_CRAMPED = "the device had little memory free: operands may have come from its cache, too fast"
 _MOST_LOST = 6
 """So many candidates may take their process with them; then what is left is not measured."""
 
@@ -64,6 +65,7 @@ class _Answer(msgspec.Struct, frozen=True):
     shapes_done: int = 0
     elapsed: float = 0.0
     done: bool = False
+    cramped: bool = False
 
 
 class _Work:
@@ -78,7 +80,7 @@ class _Work:
         self.device = SelectedFor()
         self.first = 0
         self.seconds = wish.seconds
-        self.over = False
+        self.cramped = False
 
     def take(self, answer: _Answer) -> None:
         for cell in answer.cells:
@@ -88,6 +90,7 @@ class _Work:
         self.device = answer.device or self.device
         self.first = max(self.first, answer.shapes_done)
         self.seconds -= answer.elapsed
+        self.cramped |= answer.cramped
 
     def lose(self, name: str, why: str) -> None:
         self.failed.setdefault(name, why)
@@ -137,7 +140,8 @@ def _one_child(work: _Work, python: str, environ: Mapping[str, str]) -> bool:
     if answer.done and answer.broken is None:
         return False
     why = answer.broken or stalled or _how(ended, backend, doing)
-    work.lose(answer.culprit or backend or HALF, printable(why))
+    at_work = "" if answer.done else backend  # it ended by itself, whoever was at work last
+    work.lose(answer.culprit or at_work or HALF, printable(why))
     return answer.culprit is not None or not answer.done
 
 
@@ -257,10 +261,11 @@ def _as_half(own: Timed, half: Timed) -> Timed:
 
 
 def _notes(work: _Work, half: list[Timed]) -> list[str]:
-    """Say which shapes half itself has no figures for, and why."""
+    """Say which shapes half itself has no figures for, and why; and what flatters the figures."""
     if HALF in work.failed:
         return []
-    return [
+    cramped = [_CRAMPED] if work.cramped else []
+    return cramped + [
         f"not measured at {named_shape(one)}: {one.unknown}"
         for one in half
         if one.milliseconds is None

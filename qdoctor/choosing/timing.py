@@ -100,6 +100,7 @@ class Bench:
         torch.manual_seed(7)
         torch.zeros(1, device=self.device)
         self.cache_bytes = self._cache_bytes()
+        self.cramped = False
         self.cycles_per_ms = 0.0
         self.rouse()
         self.dtype = self._dtype()
@@ -164,11 +165,27 @@ class Bench:
         x = self.torch.randn(shape[0], shape[1], device=self.device, dtype=self.dtype)
         return x.requires_grad_() if self.training else x
 
-    def copies(self, layer_bytes: float, shape: Shape) -> int:
-        """How many copies of a layer and its input fill the cache twice."""
+    def copies(self, layer_bytes: float, shape: Shape, others: int = 0) -> int:
+        """How many copies of a layer and its input fill the cache twice.
+
+        Fewer where the device has no room for as many of ``others`` candidates; it is remembered
+        (``cramped``) where they would all stay in the cache.
+        """
         one = layer_bytes + 2 * shape[0] * shape[1]
         most = MOST_COPIES if self.on_gpu else CPU_COPIES
-        return max(1, min(most, math.ceil(CACHE_TIMES * self.cache_bytes / one)))
+        wanted = max(1, min(most, math.ceil(CACHE_TIMES * self.cache_bytes / one)))
+        room = self._room() / 2 / (others + 1)
+        count = max(1, min(wanted, int(min(room / one, most))))
+        self.cramped |= count < wanted and count * one < self.cache_bytes
+        return count
+
+    def _room(self) -> float:
+        """Bytes of memory that are free on the device, or held by torch and not used."""
+        if not self.on_gpu:
+            return math.inf
+        cuda = self.torch.cuda
+        held = cuda.memory_reserved(self.device) - cuda.memory_allocated(self.device)
+        return float(cuda.mem_get_info(self.device)[0] + held)
 
     def call(self, layer: Any, x: Any) -> Any:
         """Do what is timed: the forward pass, or forward and backward in training."""
@@ -204,11 +221,11 @@ class Bench:
         return took
 
 
-def prepared(bench: Bench, kind: Any, linear: Any, shape: Shape) -> Contender:
-    """Quantize the layer as often as the cache asks for, and run it once."""
+def prepared(bench: Bench, kind: Any, linear: Any, shape: Shape, others: int = 0) -> Contender:
+    """Quantize the layer as often as the cache asks for, and run it; ``others`` will come after."""
     layer = kind.replaced(linear, training=bench.training)
     size = kind.weight_bytes(layer)
-    count = bench.copies(size, shape)
+    count = bench.copies(size, shape, others)
     layers = [layer]
     layers += [kind.replaced(linear, training=bench.training) for _ in range(count - 1)]
     sets = [(layer, bench.input(shape)) for layer in layers]

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from qdoctor import process
@@ -55,7 +56,7 @@ def lose(layer):
     def lost(self): raise RuntimeError("CUDA error: an illegal memory access was encountered")
     timing.Bench.wait = lost
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
-def slow(layer): time.sleep(0.004)
+def slow(layer): time.sleep(0.1)
 def delay(layer): time.sleep(0.3)
 
 DOES = {DOES}
@@ -228,6 +229,16 @@ def test_a_device_that_is_full_or_in_another_process_hands_is_a_reason(
     selection = decide(Asked(objective="latency"), verdicts(), found, shipped())
     assert (selection.selected, selection.measured) == ("half", False)
     assert f"nothing could be measured ({code}: " in selection.reason
+
+
+def test_that_operands_may_have_come_from_the_cache_is_said(
+    fake: type[Fake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = measuring._read
+    monkeypatch.setattr(
+        measuring, "_read", lambda path: msgspec.structs.replace(real(path), cramped=True)
+    )
+    assert fake.measure(seconds=2.0).notes[0].startswith("the device had little memory free")
 
 
 def test_an_interpreter_that_does_not_start_is_a_reason(tmp_path: Path) -> None:

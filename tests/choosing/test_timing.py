@@ -175,6 +175,23 @@ def test_operands_have_as_many_copies_as_fill_the_cache_twice(bench: Bench) -> N
     assert bench.copies(1 << 10, (1, 16, 16)) == timing.CPU_COPIES
 
 
+def test_where_memory_is_short_there_are_fewer_copies_and_that_is_remembered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.cache_bytes = 1 << 22
+    monkeypatch.setattr(bench, "_room", lambda: float(1 << 23))
+    assert bench.copies(1 << 21, (1, 1024, 1024), others=0) == 1
+    assert bench.cramped
+    bench.cramped = False
+    monkeypatch.setattr(bench, "_room", lambda: float(1 << 26))
+    assert bench.copies(1 << 21, (1, 1024, 1024), others=0) == 4
+    assert bench.copies(1 << 21, (1, 1024, 1024), others=3) == 3
+    assert not bench.cramped
+    monkeypatch.setattr(bench, "_room", lambda: 0.0)
+    assert bench.copies(1 << 23, (1, 1024, 1024)) == 1
+    assert not bench.cramped  # one is larger than the cache
+
+
 def test_a_contender_has_its_own_copies_and_figures(bench: Bench) -> None:
     bench.cache_bytes = 1 << 16
     shape = (64, 64, 64)
