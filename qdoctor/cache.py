@@ -49,12 +49,14 @@ def folder(environ: Mapping[str, str]) -> Path:
 def made_folder(environ: Mapping[str, str]) -> Path:
     """The cache folder, created for this user alone and marked as ours if it was not there.
 
-    Raises ``BadInput`` where somebody else's files already lie in that folder. Several processes
-    may create it at once.
+    Raises ``BadInput`` where somebody else's files already lie in that folder, or where there is no
+    home for it. Several processes may create it at once.
     """
     from qdoctor.model import BadInput
 
     path = folder(environ)
+    if path.parts[:1] == ("~",):
+        raise BadInput("this user has no home folder: name a cache in QDOCTOR_CACHE_DIR")
     if not (path / TAG).exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=_PRIVATE, exist_ok=True)

@@ -82,3 +82,11 @@ def test_asking_where_it_lies_loads_nothing() -> None:
         check=True,
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_without_a_home_none_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cache, "location", lambda _: str(Path("~", ".cache", "qdoctor")))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="no home folder"):
+        cache.made_folder({})
+    assert list(tmp_path.iterdir()) == []

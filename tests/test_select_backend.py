@@ -359,3 +359,19 @@ def test_an_answer_about_other_copies_of_packages_is_said_and_not_kept_for_long(
     now[0] += 601
     qdoctor.select_backend()
     assert len(asked) == 2
+
+
+def test_a_model_tells_its_shapes(asked: list[Asked]) -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(
+        *(torch.nn.Linear(64, 64) for _ in range(3)), torch.nn.Linear(64, 8)
+    )
+    qdoctor.select_backend(shapes=model)
+    one = asked[0]
+    assert one.shapes is not None
+    assert {shape[1:] for shape in one.shapes} == {(64, 64), (64, 8)}
+    assert one.counts == [3 if shape[2] == 64 else 1 for shape in one.shapes]
+    qdoctor.select_backend(shapes=model)
+    assert len(asked) == 1
+    with pytest.raises(BadInput, match=r"no torch\.nn\.Linear"):
+        qdoctor.select_backend(shapes=torch.nn.Sequential())
