@@ -21,6 +21,7 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 LARGEST_BLOCK = 16384
 """Widest row held in registers: 16 warps with 32 numbers a thread."""
+LEAST_BLOCK = 16
 TWO_PASS_BLOCK = 4096
 PARTS = 512
 """Programs of a pass that leaves partial maxima, at most; how far few rows are spread."""
@@ -34,10 +35,11 @@ DEQUANTIZED = (4, 1024)
 
 
 class Cut(NamedTuple):
-    """How rows are dealt out: rows of a program, padded width, warps."""
+    """How rows are dealt out: rows of a program, widths of a row's two pieces, warps."""
 
     rows: int
-    block: int
+    wide: int
+    rest: int
     warps: int
 
 
@@ -62,10 +64,13 @@ def jitted() -> Dict[str, Any]:
 
 def cut(rows: int, columns: int) -> Cut:
     """Deal out rows of so many columns: 4096 numbers a program, a row at least, spread if few."""
-    block = max(16, 1 << (columns - 1).bit_length())
-    share = max(1, min(4096 // block, 16, rows // PARTS))
+    wide = max(LEAST_BLOCK, 1 << (columns.bit_length() - 1))
+    rest = 0 if wide >= columns else max(LEAST_BLOCK, 1 << (columns - wide - 1).bit_length())
+    if rest == wide:
+        wide, rest = 2 * wide, 0
+    share = max(1, min(4096 // (wide + rest), 16, rows // PARTS))
     each = 1 << (share.bit_length() - 1)
-    return Cut(each, block, max(1, min(16, each * block // 1024)))
+    return Cut(each, wide, rest, max(1, min(16, each * wide // 1024)))
 
 
 def quantize_rows(x: Any, steps: float = 127.0, factor: Optional[Any] = None) -> Tuple[Any, Any]:
@@ -128,16 +133,16 @@ def quantize_two(x: Any, weight: Any, steps: float, *, whole: bool) -> Tuple[Any
 
 
 def _rows_plan(rows: int, columns: int, *, factor: bool) -> Any:
-    each, block, warps = cut(rows, columns)
-    return Plan(-(-rows // each), (factor, each, block), warps)
+    each, wide, rest, warps = cut(rows, columns)
+    return Plan(-(-rows // each), (factor, each, wide, rest), warps)
 
 
 def _two_plan(rows: int, columns_out: int, columns: int, *, whole: bool) -> Tuple[Any, int]:
     """Plan both at once: the launch, and how many of its programs are the weight's."""
-    each, block, warps = cut(rows + columns_out, columns)
+    each, wide, rest, warps = cut(rows + columns_out, columns)
     of_weight = -(-columns_out // each)
     of_weight = min(PARTS, of_weight) if whole else of_weight
-    return Plan(of_weight + -(-rows // each), (whole, each, block), warps), of_weight
+    return Plan(of_weight + -(-rows // each), (whole, each, wide, rest), warps), of_weight
 
 
 def gradient_operands(
@@ -172,9 +177,9 @@ def gradient_operands(
 
 
 def _sum_plan(rows: int, columns: int, *, factor: bool) -> Any:
-    each, block, warps = cut(rows, columns)
+    each, wide, rest, warps = cut(rows, columns)
     programs = min(SUMMING, -(-rows // each))
-    return Plan(programs, (factor, each, block), warps)
+    return Plan(programs, (factor, each, wide, rest), warps)
 
 
 def quantize_whole(x: Any) -> Tuple[Any, Any]:

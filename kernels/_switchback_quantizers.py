@@ -3,12 +3,14 @@
 Method: Wortsman et al. 2023, "Stable and low-precision training for large-scale vision-language
 models" (arXiv:2304.13013). In all of them x is about q * largest magnitude / 127, halves are
 rounded to even, zeros have the magnitude 0, and a NaN or an infinity makes the magnitude infinite.
+A row is held in registers in two pieces, A and then B numbers wide (B may be 0): most widths are
+no power of two, and what is masked out costs as much as what is not.
 Standard library only at import; triton when called. Loaded by path.
 """
 
 # ruff: noqa: ANN001, ANN202, F821, N803, PLR0913, PLR0917 - Triton source has no types, its tl
 # is bound later, and a kernel takes what it takes
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 from __future__ import annotations
 
@@ -20,87 +22,120 @@ tl: Any  # triton.language, bound before a kernel is compiled
 
 def sources() -> Tuple[Callable[..., None], ...]:
     """Every kernel, to be jitted. Imports triton."""
+    jit = importlib.import_module("triton").jit
     globals()["tl"] = importlib.import_module("triton.language")
+    for one in _PIECES:
+        globals()[one.__name__] = jit(one)
     return _SOURCES
 
 
-# The kernels. Adding 1.5 * 2**23 leaves no room for a fraction: the sum is rounded half to even and
-# its low byte is the int8. Unlike llrint this needs no libdevice, whose place differs by release.
+# Pieces of kernels: jitted too before a kernel is.
+
+
+def _loaded(x, first, rows, at, stride, M, K):
+    """Numbers ``at`` of ROWS rows from row ``first`` on; 0 outside."""
+    inside = (rows < M - first)[:, None] & (at < K)[None, :]
+    return tl.load(
+        x + first * stride + (rows[:, None] * stride + at[None, :]), mask=inside, other=0.0
+    )
+
+
+def _stored(q, first, rows, at, M, K, value, inverse):
+    """Write numbers ``at`` of ROWS rows as int8.
+
+    Adding 1.5 * 2**23 leaves no room for a fraction: the sum is rounded half to even and its low
+    byte is the int8. Unlike llrint this needs no libdevice, whose place differs by release.
+    """
+    inside = (rows < M - first)[:, None] & (at < K)[None, :]
+    byte = (value * inverse[:, None] + 12582912.0).to(tl.int32, bitcast=True).to(tl.int8)
+    tl.store(q + first * K + (rows[:, None] * K + at[None, :]), byte, mask=inside)
+
+
+def _largest_bits(value):
+    """Largest magnitude of each row, as the bits of a float32, which are in order as integers.
+
+    As integers a NaN is larger than infinity; as a number it would lose against any other.
+    """
+    return tl.max(value.to(tl.int32, bitcast=True) & 0x7FFFFFFF, axis=1)
+
+
+def _magnitude(bits):
+    """The number of those bits, infinite for a NaN."""
+    number = bits.to(tl.float32, bitcast=True)
+    return tl.where(number < float("inf"), number, float("inf"))
+
+
+def _inverse(absmax):
+    return 127.0 / tl.maximum(absmax, 1e-36)  # a row of zeros stays one
+
+
+_PIECES = (_loaded, _stored, _largest_bits, _magnitude, _inverse)
 
 
 def _quantize_rows(
     x, q, scale, factor, M, K, stride_x, steps,
-    FACTOR: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    FACTOR: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0).to(tl.int64) * ROWS
     rows = tl.arange(0, ROWS)
-    at = tl.arange(0, BLOCK)
-    inside = (rows < M - first)[:, None] & (at < K)[None, :]
-    value = tl.load(
-        x + first * stride_x + (rows[:, None] * stride_x + at[None, :]), mask=inside, other=0.0
-    ).to(tl.float32)
+    at = tl.arange(0, A)
+    value = _loaded(x, first, rows, at, stride_x, M, K).to(tl.float32)
     if FACTOR:
-        value *= tl.load(factor + at, mask=at < K, other=0.0)[None, :]
-    magnitude = tl.abs(value)
-    # A NaN loses against any number: as infinity it makes the whole row's result not finite.
-    magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
-    absmax = tl.max(magnitude, axis=1)
-    inverse = 127.0 / tl.maximum(absmax, 1e-36)  # a row of zeros stays one
-    rounded = value * inverse[:, None] + 12582912.0
-    tl.store(
-        q + first * K + (rows[:, None] * K + at[None, :]),
-        rounded.to(tl.int32, bitcast=True).to(tl.int8), mask=inside,
-    )  # fmt: skip
+        value *= _loaded(factor, 0, rows, at, 0, ROWS, K)
+    bits = _largest_bits(value)
+    if B > 0:
+        then = A + tl.arange(0, B)
+        rest = _loaded(x, first, rows, then, stride_x, M, K).to(tl.float32)
+        if FACTOR:
+            rest *= _loaded(factor, 0, rows, then, 0, ROWS, K)
+        bits = tl.maximum(bits, _largest_bits(rest))
+    absmax = _magnitude(bits)
+    _stored(q, first, rows, at, M, K, value, _inverse(absmax))
+    if B > 0:
+        _stored(q, first, rows, then, M, K, rest, _inverse(absmax))
     tl.store(scale + first + rows, absmax / steps, mask=rows < M - first)
 
 
 def _quantize_two(
     x, q, scale, w, w_q, w_absmax, M, N, K, stride_x, stride_w, steps, w_programs,
-    WHOLE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    WHOLE: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
 ):  # fmt: skip
     # The first programs do w's rows, or leave parts of its largest magnitude; the others x's rows.
     program = tl.program_id(0).to(tl.int64)
     rows = tl.arange(0, ROWS)
-    at = tl.arange(0, BLOCK)
+    at = tl.arange(0, A)
     if program < w_programs:
-        largest = tl.zeros([ROWS], dtype=tl.float32)
+        most = tl.zeros([ROWS], dtype=tl.int32)
         for block in range(program, tl.cdiv(N, ROWS), w_programs):
             first = block * ROWS
-            inside = (rows < N - first)[:, None] & (at < K)[None, :]
-            value = tl.load(
-                w + first * stride_w + (rows[:, None] * stride_w + at[None, :]),
-                mask=inside, other=0.0,
-            ).to(tl.float32)  # fmt: skip
-            magnitude = tl.abs(value)
-            magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
-            absmax = tl.max(magnitude, axis=1)
+            value = _loaded(w, first, rows, at, stride_w, N, K).to(tl.float32)
+            bits = _largest_bits(value)
+            if B > 0:
+                then = A + tl.arange(0, B)
+                rest = _loaded(w, first, rows, then, stride_w, N, K).to(tl.float32)
+                bits = tl.maximum(bits, _largest_bits(rest))
             if WHOLE:
-                largest = tl.maximum(largest, absmax)
+                most = tl.maximum(most, bits)
             else:
-                inverse = 127.0 / tl.maximum(absmax, 1e-36)
-                rounded = value * inverse[:, None] + 12582912.0
-                tl.store(
-                    w_q + first * K + (rows[:, None] * K + at[None, :]),
-                    rounded.to(tl.int32, bitcast=True).to(tl.int8), mask=inside,
-                )  # fmt: skip
+                absmax = _magnitude(bits)
+                _stored(w_q, first, rows, at, N, K, value, _inverse(absmax))
+                if B > 0:
+                    _stored(w_q, first, rows, then, N, K, rest, _inverse(absmax))
                 tl.store(w_absmax + first + rows, absmax, mask=rows < N - first)
         if WHOLE:
-            tl.store(w_absmax + program, tl.max(largest, axis=0))
+            tl.store(w_absmax + program, tl.max(_magnitude(most), axis=0))
     else:
         first = (program - w_programs) * ROWS
-        inside = (rows < M - first)[:, None] & (at < K)[None, :]
-        value = tl.load(
-            x + first * stride_x + (rows[:, None] * stride_x + at[None, :]), mask=inside, other=0.0
-        ).to(tl.float32)
-        magnitude = tl.abs(value)
-        magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
-        absmax = tl.max(magnitude, axis=1)
-        inverse = 127.0 / tl.maximum(absmax, 1e-36)
-        rounded = value * inverse[:, None] + 12582912.0
-        tl.store(
-            q + first * K + (rows[:, None] * K + at[None, :]),
-            rounded.to(tl.int32, bitcast=True).to(tl.int8), mask=inside,
-        )  # fmt: skip
+        value = _loaded(x, first, rows, at, stride_x, M, K).to(tl.float32)
+        bits = _largest_bits(value)
+        if B > 0:
+            then = A + tl.arange(0, B)
+            rest = _loaded(x, first, rows, then, stride_x, M, K).to(tl.float32)
+            bits = tl.maximum(bits, _largest_bits(rest))
+        absmax = _magnitude(bits)
+        _stored(q, first, rows, at, M, K, value, _inverse(absmax))
+        if B > 0:
+            _stored(q, first, rows, then, M, K, rest, _inverse(absmax))
         tl.store(scale + first + rows, absmax / steps, mask=rows < M - first)
 
 
@@ -108,68 +143,66 @@ def _quantize_wide_rows(
     x, q, scale, factor, K, stride_x, steps, FACTOR: tl.constexpr, BLOCK: tl.constexpr
 ):
     row = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
-    largest = tl.zeros([BLOCK], dtype=tl.float32)
+    one = tl.arange(0, 1)
+    most = tl.zeros([1], dtype=tl.int32)
     for start in range(0, K, BLOCK):
-        inside = start + at < K
-        value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0).to(tl.float32)
+        at = start + tl.arange(0, BLOCK)
+        value = _loaded(x, row, one, at, stride_x, row + 1, K).to(tl.float32)
         if FACTOR:
-            value *= tl.load(factor + start + at, mask=inside, other=0.0)
-        magnitude = tl.abs(value)
-        largest = tl.maximum(largest, tl.where(magnitude < float("inf"), magnitude, float("inf")))
-    absmax = tl.max(largest, axis=0)
-    inverse = 127.0 / tl.maximum(absmax, 1e-36)
+            value *= _loaded(factor, 0, one, at, 0, 1, K)
+        most = tl.maximum(most, _largest_bits(value))
+    absmax = _magnitude(most)
     for start in range(0, K, BLOCK):
-        inside = start + at < K
-        value = tl.load(x + row * stride_x + start + at, mask=inside, other=0.0).to(tl.float32)
+        at = start + tl.arange(0, BLOCK)
+        value = _loaded(x, row, one, at, stride_x, row + 1, K).to(tl.float32)
         if FACTOR:
-            value *= tl.load(factor + start + at, mask=inside, other=0.0)
-        rounded = value * inverse + 12582912.0
-        byte = rounded.to(tl.int32, bitcast=True).to(tl.int8)
-        tl.store(q + row * K + start + at, byte, mask=inside)
-    tl.store(scale + row, absmax / steps)
+            value *= _loaded(factor, 0, one, at, 0, 1, K)
+        _stored(q, row, one, at, row + 1, K, value, _inverse(absmax))
+    tl.store(scale + row + one, absmax / steps)
 
 
 def _quantize_and_sum(
     x, q, scale, factor, parts, M, K, stride_x, steps,
-    FACTOR: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    FACTOR: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
 ):  # fmt: skip
     # All is kept in the shape of a tile: a vector would change its layout in each turn.
     part, programs = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     rows = tl.arange(0, ROWS)
-    at = tl.arange(0, BLOCK)
-    total = tl.zeros([ROWS, BLOCK], dtype=tl.float32)
-    everywhere = (rows >= 0)[:, None] & (at < K)[None, :]
+    at = tl.arange(0, A)
+    total = tl.zeros([ROWS, A], dtype=tl.float32)
+    coming = _loaded(x, part * ROWS, rows, at, stride_x, M, K)
     if FACTOR:
-        multiplier = tl.load(factor + (rows[:, None] * 0 + at[None, :]), mask=everywhere, other=0.0)
-    first = part * ROWS
-    loaded = tl.load(
-        x + first * stride_x + (rows[:, None] * stride_x + at[None, :]),
-        mask=(rows < M - first)[:, None] & (at < K)[None, :], other=0.0,
-    )  # fmt: skip
+        multiplier = _loaded(factor, 0, rows, at, 0, ROWS, K)
+    if B > 0:
+        then = A + tl.arange(0, B)
+        total_rest = tl.zeros([ROWS, B], dtype=tl.float32)
+        coming_rest = _loaded(x, part * ROWS, rows, then, stride_x, M, K)
+        if FACTOR:
+            multiplier_rest = _loaded(factor, 0, rows, then, 0, ROWS, K)
     for block in range(part, tl.cdiv(M, ROWS), programs):
         first = block * ROWS
-        inside = (rows < M - first)[:, None] & (at < K)[None, :]
-        value = loaded.to(tl.float32)
-        coming = first + programs * ROWS  # its numbers are on their way while these are worked on
-        loaded = tl.load(
-            x + coming * stride_x + (rows[:, None] * stride_x + at[None, :]),
-            mask=(rows < M - coming)[:, None] & (at < K)[None, :], other=0.0,
-        )  # fmt: skip
+        later = first + programs * ROWS  # its numbers are on their way while these are worked on
+        value = coming.to(tl.float32)
+        coming = _loaded(x, later, rows, at, stride_x, M, K)
         total += value
         if FACTOR:
             value *= multiplier
-        magnitude = tl.abs(value)
-        magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
-        absmax = tl.max(magnitude, axis=1)
-        inverse = 127.0 / tl.maximum(absmax, 1e-36)
-        rounded = value * inverse[:, None] + 12582912.0
-        tl.store(
-            q + first * K + (rows[:, None] * K + at[None, :]),
-            rounded.to(tl.int32, bitcast=True).to(tl.int8), mask=inside,
-        )  # fmt: skip
+        bits = _largest_bits(value)
+        if B > 0:
+            rest = coming_rest.to(tl.float32)
+            coming_rest = _loaded(x, later, rows, then, stride_x, M, K)
+            total_rest += rest
+            if FACTOR:
+                rest *= multiplier_rest
+            bits = tl.maximum(bits, _largest_bits(rest))
+        absmax = _magnitude(bits)
+        _stored(q, first, rows, at, M, K, value, _inverse(absmax))
+        if B > 0:
+            _stored(q, first, rows, then, M, K, rest, _inverse(absmax))
         tl.store(scale + first + rows, absmax / steps, mask=rows < M - first)
     tl.store(parts + part * K + at, tl.sum(total, axis=0), mask=at < K)
+    if B > 0:
+        tl.store(parts + part * K + then, tl.sum(total_rest, axis=0), mask=then < K)
 
 
 def _largest_parts(x, parts, n, BLOCK: tl.constexpr):
