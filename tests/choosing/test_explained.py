@@ -1,0 +1,101 @@
+"""A selection in lines for people, and a backend that is required."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from qdoctor.backends import BackendUnavailable
+from qdoctor.choosing.explained import explained, printable
+from qdoctor.choosing.required import required
+
+
+def selection(**more: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {
+        "asked": {"objective": "memory", "max_error": 0.1, "training": True},
+        "selected": "bnb-nf4",
+        "reason": "it is the smallest",
+        "device": {"name": "Tesla T4", "sm": "7.5"},
+        "measured": True,
+        "seconds": 3.21,
+        "notes": ["one was left out"],
+        "candidates": [
+            {"backend": "half", "usable": "yes", "reason": "works", "lost": "it is larger"},
+            {
+                "backend": "bnb-nf4", "usable": "yes", "reason": "works", "lost": None,
+                "rel_error": 0.0912, "speedup_vs_half": 0.514, "weight_bytes_per_param": 0.5625,
+            },
+            {"backend": "torch-fp8", "usable": "no", "reason": "SM 8.9 is needed", "lost": None},
+        ],
+        **more,
+    }  # fmt: skip
+
+
+def test_the_choice_its_ground_and_every_loser() -> None:
+    assert explained(selection()).splitlines() == [
+        "selected: bnb-nf4: it is the smallest",
+        "asked: memory (least memory) for training, error at most 0.1 on Tesla T4 (SM 7.5)",
+        "measured in 3.2 s",
+        "note: one was left out",
+        "",
+        "half: it is larger",
+        "bnb-nf4: 0.51x the speed of half, rel. error 0.091, 0.562 bytes a weight; selected",
+        "torch-fp8: SM 8.9 is needed",
+    ]
+
+
+def test_nothing_measured_is_said() -> None:
+    lines = explained(selection(measured=False, selected=None, notes=[])).splitlines()
+    assert lines[0] == "selected: none, no backend works here: it is the smallest"
+    assert lines[2].startswith("not measured: ")
+
+
+def test_no_text_reaches_a_terminal_with_its_escapes() -> None:
+    told = explained(selection(reason="\x1b[2Jgone\nselected: torch-fp8"))
+    assert "\x1b" not in told
+    assert told.splitlines()[0] == "selected: bnb-nf4: [2Jgone selected: torch-fp8"
+    assert printable("a\tb\x00c") == "a b c"
+
+
+def test_a_required_backend_that_works_is_taken_and_what_speaks_against_it_said() -> None:
+    kept = required(selection(), "half")
+    found = json.loads(kept.body)
+    assert kept.selected == found["selected"] == "half"
+    assert found["reason"] == (
+        "half is required, and works here; by itself bnb-nf4 would be selected"
+    )
+    assert "would be" not in json.loads(required(selection(), "bnb-nf4").body)["reason"]
+
+
+def test_one_that_does_not_work_is_one_line_with_the_fixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fix:
+        action, command, why = "install", "python -m pip install x", "it brings the kernels"
+
+    class Finding:
+        affects, fixes = ("torch-fp8",), (Fix, Fix)
+
+    class Report:
+        findings = (Finding,)
+
+    monkeypatch.setattr("qdoctor.api.check", lambda **_: Report)
+    with pytest.raises(BackendUnavailable) as error:
+        required(selection(), "torch-fp8")
+    assert str(error.value) == (
+        "torch-fp8 is required, but cannot be used on Tesla T4: SM 8.9 is needed. Fix: "
+        "`python -m pip install x` (it brings the kernels)"
+    )
+
+
+def test_where_no_check_can_be_made_the_reason_is_said_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def check(**_: object) -> None:
+        raise OSError("no temporary folder")
+
+    monkeypatch.setattr("qdoctor.api.check", check)
+    with pytest.raises(BackendUnavailable, match=r"SM 8\.9 is needed\. Fix: `qdoctor check --need"):
+        required(selection(), "torch-fp8")
+    with pytest.raises(BackendUnavailable, match="does not know it"):
+        required(selection(), "bnb-int8")
