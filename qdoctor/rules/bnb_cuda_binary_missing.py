@@ -23,10 +23,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import bnb_has_cuda_binary, gpu_present
+from qdoctor.layers import Answer, bnb_has_cuda_binary, gpu_present
 from qdoctor.model import Finding
+from qdoctor.released import cited, fits
 from qdoctor.rules.affected import needing
-from qdoctor.rules.bnb_releases import serving, settled
+from qdoctor.rules.bnb_releases import BNB, serving, settled
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.torch_builds import offers, on_some_system, with_a_torch
 from qdoctor.rules.what_if import with_os
@@ -44,7 +45,7 @@ NAME = "bnb-cuda-binary-missing"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a bitsandbytes without a library for torch's CUDA version."""
-    suspicion = suspect(case, NAME, case.ask(bnb_has_cuda_binary))
+    suspicion = suspect(case, NAME, _has(case))
     if suspicion is None:
         return
     bnb, cuda = case.machine.bitsandbytes.value, case.machine.torch_cuda.value
@@ -58,6 +59,19 @@ def find(case: Case) -> Iterator[Finding]:
         affects=needing(case, "bnb_has_cuda_binary"),
         undecided=suspicion.undecided,
     )
+
+
+def _has(case: Case) -> Answer:
+    """Ask the layer; where it cannot say, what is known to be missing from a wheel (table)."""
+    answer, table = case.ask(bnb_has_cuda_binary), case.matrix.table("known_bad")
+    version, cuda = case.machine.bitsandbytes.value, case.machine.torch_cuda.value
+    if answer.value != "unknown" or not version or not cuda:
+        return answer
+    for row in table["rows"]:
+        if cuda in row.get("cuda", ()) and fits(case.matrix, BNB, version, row["spec"]):
+            text = f"bitsandbytes {version}: {row['text']}"
+            return Answer("no", text, (cited(table, row, text),), NAME)
+    return answer
 
 
 def _fixes(case: Case) -> list[Fix]:

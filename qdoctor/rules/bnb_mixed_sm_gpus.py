@@ -23,7 +23,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.model import Because, Finding, Fix
+from qdoctor.released import row_for
 from qdoctor.rules.affected import needing
+from qdoctor.rules.bnb_releases import BNB
 from qdoctor.rules.case import rule
 from qdoctor.rules.remedies import listed
 
@@ -37,10 +39,10 @@ _VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report GPUs of both kinds where an error text speaks of the library's choice."""
+    """Report GPUs of both kinds where one library is chosen for all, or a text speaks of it."""
     sms = sorted({gpu.sm for gpu in case.machine.usable_gpus if gpu.sm})
     kinds = {_has_int8(case, sm) for sm in sms}
-    if kinds != {True, False} or not case.signals_of(NAME):
+    if kinds != {True, False} or not (case.signals_of(NAME) or _one_library(case)):
         return
     because = [
         case.matrix.because_row("sm", sm, f"SM {sm} has {_units(case, sm)} int8 matrix units")
@@ -58,6 +60,14 @@ def find(case: Case) -> Iterator[Finding]:
         fixes=[Fix(action="set-env", name=_VARIABLE, why=why, verify=NAME)],
         affects=needing(case, "bnb_int8_on_this_sm"),
     )
+
+
+def _one_library(case: Case) -> bool:
+    """Say whether the installed release chooses its library by a GPU's SM (table)."""
+    version = case.machine.bitsandbytes.value
+    rows = case.matrix.table("bnb_binaries")["rows"]
+    row = row_for(case.matrix, rows, BNB, version) if version else None
+    return bool(row and row["without_cublaslt"])
 
 
 def _has_int8(case: Case, sm: str) -> bool | None:

@@ -14,6 +14,7 @@ from qdoctor.layers import (
     bnb_imports,
 )
 from qdoctor.model import Gpu
+from qdoctor.released import parsed
 from qdoctor.rules.remedies import pip
 from qdoctor.rules.what_if import all_yes, offer, with_gpu, with_package
 
@@ -71,6 +72,12 @@ def installed_anew(offered: list[Fix], verify: str) -> list[Fix]:
         else pip("install", BNB, one.spec or "", one.why, verify=verify)
         for one in offered
     ]
+
+
+def before_all_known(case: Case) -> bool:
+    """Say whether the installed release is older than the oldest that the matrix knows."""
+    version = parsed(case.machine.bitsandbytes.value)
+    return version is not None and version < case.matrix.versions(BNB)[0]
 
 
 def settled(case: Case) -> Case:

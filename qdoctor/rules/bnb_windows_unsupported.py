@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from qdoctor.implied_text import wordings
 from qdoctor.layers import bnb_has_cuda_binary, bnb_ships_here
-from qdoctor.model import Finding
-from qdoctor.rules.bnb_releases import BNB, serving
+from qdoctor.model import Because, Finding
+from qdoctor.rules.bnb_releases import BNB, before_all_known, serving
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import pip
@@ -52,7 +52,24 @@ def find(case: Case) -> Iterator[Finding]:
     """Report a release without libraries for Windows; by its text where the release is unknown."""
     found = list(_OF_LAYERS.find(case))
     sure = [one for one in found if one.undecided is None]
-    yield from sure or _worded(case) or found
+    yield from sure or _worded(case) or _of_old(case) or found
+
+
+def _of_old(case: Case) -> list[Finding]:
+    """Report a release from before all that are known, of which the first ones have nothing."""
+    if case.machine.os.value != "windows" or not before_all_known(case):
+        return []
+    since = _since(case)
+    text = f"bitsandbytes has libraries for Windows {since} only"
+    return [
+        Finding(
+            rule=NAME,
+            severity="warning",
+            title=_title(case),
+            because=[Because(text, "the libraries in the released wheels", "mined")],
+            fixes=[pip("upgrade", BNB, since, _WHY, verify=NAME)],
+        )
+    ]
 
 
 def _worded(case: Case) -> list[Finding]:

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import Answer, bnb_int8_on_this_sm, int8_tensor_cores
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing, stands_up
-from qdoctor.rules.bnb_releases import serving
+from qdoctor.rules.bnb_releases import BNB, before_all_known, serving
 from qdoctor.rules.case import rule, suspect
-from qdoctor.rules.remedies import by_hand, use
+from qdoctor.rules.remedies import by_hand, pip, use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +81,10 @@ def _fixes(case: Case) -> list[Fix]:
     if case.ask(bnb_int8_on_this_sm).value == "no":
         why = "its int8 layers have a path for GPUs without int8 matrix units"
         newer = serving(case, [bnb_int8_on_this_sm], why, verify="bnb-int8")
+    elif before_all_known(case):
+        why = "the installed one is older than every release that is known"
+        oldest = case.matrix.versions(BNB)[0]
+        newer = [pip("upgrade", BNB, f">={oldest}", why, verify="bnb-int8")]
     choices = {
         "bnb-nf4": "4-bit weights are multiplied in half precision, which this GPU has",
         "half": "half precision runs on this GPU, and faster than emulated int8",

@@ -23,12 +23,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import torch_has_sm
+from qdoctor.layers import Answer, torch_has_sm
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
-from qdoctor.rules.torch_builds import offers
+from qdoctor.rules.torch_builds import offers, tags_of
+from qdoctor.rules.what_if import with_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ NAME = "torch-no-sm-binary"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a torch build without kernels for the GPU that is judged."""
-    suspicion = suspect(case, NAME, case.ask(torch_has_sm))
+    suspicion = suspect(case, NAME, _has_sm(case))
     if suspicion is None:
         return
     builds = offers(case, "this build holds kernels for the GPU", verify=NAME)
@@ -53,6 +54,23 @@ def find(case: Case) -> Iterator[Finding]:
         affects=["gpu", *needing(case, "gpu_present")],
         undecided=suspicion.undecided,
     )
+
+
+def _has_sm(case: Case) -> Answer:
+    """Ask the layer; of an unknown release what all with this CUDA version have in common."""
+    answer, cuda = case.ask(torch_has_sm), case.machine.torch_cuda.value
+    if answer.value != "unknown" or case.machine.torch.value or not cuda:
+        return answer
+    tag = "cu" + cuda.replace(".", "")
+    known = [str(one) for one in case.matrix.versions("torch")]
+    machines = [
+        with_package(case.machine, case.matrix, "torch", f"{one}+{tag}")
+        for one in known
+        if tag in tags_of(case, one)
+    ]
+    said = [torch_has_sm(one, case.matrix) for one in machines]
+    sure = bool(said) and all(one.value == "no" for one in said)
+    return said[-1] if sure else answer
 
 
 def _title(case: Case) -> str:

@@ -68,7 +68,8 @@ def with_package(machine: Machine, matrix: Matrix, package: str, version: str) -
         return msgspec.structs.replace(
             machine, facts=changed, **{package: stated(changed, package)}
         )
-    return complete(changed, matrix, assume_driver=machine.driver_assumed)
+    told = complete(changed, matrix, assume_driver=machine.driver_assumed)
+    return msgspec.structs.replace(told, judged=machine.judged)
 
 
 def spans(

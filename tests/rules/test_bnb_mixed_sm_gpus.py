@@ -30,5 +30,10 @@ def test_is_silent_where_the_sms_are_unknown(ask: Ask) -> None:
     assert NAME not in ask("a100", error=TEXT, gpus=gpus)
 
 
-def test_is_silent_without_the_text(ask: Ask) -> None:
-    assert NAME not in ask("a100", gpus=[NEW, OLD])
+def test_notes_it_without_the_text_where_one_library_serves_all(ask: Ask) -> None:
+    found = ask("a100", gpus=[NEW, OLD], packages={"bitsandbytes": "0.42.0"})[NAME]
+    assert found.severity == "note"
+
+
+def test_is_silent_without_the_text_of_a_release_with_one_library(ask: Ask) -> None:
+    assert NAME not in ask("a100", gpus=[NEW, OLD], packages={"bitsandbytes": "0.46.1"})
