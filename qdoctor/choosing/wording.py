@@ -90,7 +90,7 @@ def lost(asked: Asked, name: str, winner: str | None, every: Mapping[str, Figure
 
 def _kernels(own: Figures) -> str:
     """Say so where launching is what makes a backend slow, which CUDA graphs would take away."""
-    if own.device_ratio > own.ratio * 0.8:
+    if own.device_ratio > 0.8 / own.speedup:
         return ""
     alone = 1 / own.device_ratio
     return f"; launching takes the time: its kernels alone run at {alone:.2g} times the speed"

@@ -71,6 +71,20 @@ def test_what_is_slower_than_half_is_never_taken_for_latency_and_the_rule_is_nam
     assert "faster than half" in found.reason
 
 
+def test_that_launching_takes_the_time_is_said_and_only_then() -> None:
+    found = measured({"half": 0.05, "qdoctor-switchback": 0.2, "bnb-int8": 0.2})
+    cells = dict(found.timed)
+    one = cells["qdoctor-switchback"][0]
+    launched = msgspec.structs.replace(one, device_milliseconds=0.04, host_milliseconds=0.2)
+    cells["qdoctor-switchback"] = [launched]
+    chosen = choose("latency", msgspec.structs.replace(found, timed=cells))
+    assert loser(chosen, "qdoctor-switchback").lost == (
+        "it ran at 0.25 times the speed of half: slower; launching takes the time: its kernels "
+        "alone run at 1.2 times the speed"
+    )
+    assert "launching" not in (loser(chosen, "bnb-int8").lost or "")
+
+
 def test_slower_inside_the_spread_is_not_taken_either_and_no_rule_is_blamed() -> None:
     times = {"half": 1.0, "qdoctor-switchback": 1.005}
     lost = loser(choose("latency", measured(times)), "qdoctor-switchback")
