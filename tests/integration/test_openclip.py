@@ -76,10 +76,12 @@ def test_code_that_asks_bitsandbytes_for_the_layer_gets_ours(told: Any) -> None:
 @environments
 @linux
 @slow
-def test_a_vit_l_14_of_real_size_keeps_its_features(told: Any) -> None:
-    for tower in ("image", "text"):
-        assert told["large"][f"{tower}_cosine"] >= 0.999
-        assert told["large"][f"{tower}_centred"] >= 0.99
+def test_the_readmes_guide_runs_on_a_vit_l_14_of_real_size(told: Any) -> None:
+    found = told["large"]
+    assert found["layers"][OURS] == 2 * (24 + 12)
+    assert found["features"] == [2, 768]
+    assert found["image_cosine"] >= 0.999
+    assert found["image_centred"] >= 0.99
 
 
 @environments
