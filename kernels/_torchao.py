@@ -165,13 +165,16 @@ def _int8_training() -> Way:
 
 
 def _fp8() -> Way:
-    """A scale a row of the activations and of the weight: an outlier spoils its own row alone."""
+    """One scale for a tensor, torchao's own default: fp8 is a floating format.
+
+    Scales by row are not taken: with them cuBLASLt refuses some products of large depth.
+    """
     make = _get(
         STABLE,
         "Float8DynamicActivationFloat8WeightConfig",
         "float8_dynamic_activation_float8_weight",
     )
-    return _by_rows(make)
+    return make and (make, {})
 
 
 def _fp8_on_cpu() -> Way:
@@ -181,7 +184,7 @@ def _fp8_on_cpu() -> Way:
         "torchao.prototype.float8_opaque_tensor",
         "Float8DynamicActivationFloat8WeightOpaqueTensorConfig",
     )
-    return _by_rows(make) if make is not None and _runs_on_cpu(operator) else None
+    return (make, {}) if make is not None and _runs_on_cpu(operator) else None
 
 
 def _runs_on_cpu(operator: str) -> bool:
@@ -191,11 +194,6 @@ def _runs_on_cpu(operator: str) -> bool:
         return bool(has_kernel(operator, "CPU"))
     except RuntimeError:  # no such operator at all
         return False
-
-
-def _by_rows(make: Any) -> Way:
-    row = _get(STABLE + ".granularity", "PerRow")
-    return None if make is None or row is None else (make, {"granularity": row()})
 
 
 def _int4(group: int) -> Way:

@@ -1,8 +1,6 @@
-"""Backend ``torchao-fp8``: torchao's dynamic fp8, weights and activations, scaled by row."""
+"""Backend ``torchao-fp8``: torchao's dynamic fp8, weights and activations, a scale a tensor."""
 
 from __future__ import annotations
-
-import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.torchao_layers import TorchAo
 
@@ -13,9 +11,8 @@ def kind() -> TorchAo:
 
 
 class TorchAoFp8(TorchAo):
-    """e4m3 weights and activations; torchao scales rows of bfloat16 only, in whole 16s."""
+    """e4m3 weights and activations, depth and columns in whole 16s: others torchao leaves alone."""
 
     name = "torchao-fp8"
     format = "fp8"
     units = (16, 16)
-    dtypes = (torch.bfloat16,)

@@ -186,9 +186,9 @@ def _lowest(
     for function in row["refused_by"]:
         found = [one for one in demands.value or () if one["function"] == function]
         if found:
-            highest = max(found, key=lambda one: [int(part) for part in one["sm"].split(".")])
-            words = f" ({highest['text']!r})" if highest["text"] else ""
-            return highest["sm"], words, demands.because
+            lowest = min(found, key=lambda one: [int(part) for part in one["sm"].split(".")])
+            words = f" ({lowest['text']!r})" if lowest["text"] else ""
+            return lowest["sm"], words, demands.because
     if row["from"] is None:
         return None, "", None
     return row["from"], "", released.cited(matrix.table(_TABLE), row, f"from SM {row['from']} on")

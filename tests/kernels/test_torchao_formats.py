@@ -79,9 +79,6 @@ class Fp8Linear(torch.nn.Module):
         return torch.ops.torchao.float8_linear_cpu(x, self.old.weight, bias)
 
 class Float8DynamicActivationFloat8WeightOpaqueTensorConfig:
-    def __init__(self, granularity):
-        assert type(granularity).__name__ == "PerRow"
-
     def layer(self, old):
         return Fp8Linear(old)
 """
@@ -107,7 +104,6 @@ def release(tmp_path: Path) -> Release:
         folder = tmp_path / "torchao"
         write(folder, ".", "__version__ = '0.0.7'\n")
         write(folder, "quantization", QUANTIZER)
-        write(folder, "quantization/granularity", "class PerRow: pass\n")
         if layer is not None:
             text = INT4.replace("{result}", result).replace("{layer}", layer)
             write(folder, "prototype/quantization/int4", text)
