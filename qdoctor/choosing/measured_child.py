@@ -107,10 +107,11 @@ class Session:
         """Measure shape after shape until the time is over."""
         self.now.say("", "importing torch")
         torch = importlib.import_module("torch")
+        from qdoctor.choosing import bench as benches
         from qdoctor.choosing import timing
 
         self.now.say("", "starting the device")
-        bench = timing.Bench(torch, self.request["device"], self.request["training"])
+        bench = benches.Bench(torch, self.request["device"], self.request["training"])
         self.answer.found["device"] = _device(torch, bench)
         kinds = self._kinds()
         self.answer.begin()

@@ -24,7 +24,7 @@ REAL = Path(measuring.__file__).parent
 FAKES = """
 import os, time
 import torch
-from qdoctor.choosing import timing
+from qdoctor.choosing import bench
 
 class Kind:
     def __init__(self, name): self.name = name
@@ -54,7 +54,7 @@ def refuse(layer): raise NotImplementedError("no kernel for this\\x1b[31m shape"
 def starve(layer): raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
 def lose(layer):
     def lost(self): raise RuntimeError("CUDA error: an illegal memory access was encountered")
-    timing.Bench.wait = lost
+    bench.Bench.wait = lost
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
 def slow(layer): time.sleep(0.1)
 def delay(layer): time.sleep(0.3)

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch  # noqa: TID253 - what is timed is torch's
 
+from qdoctor.choosing import bench as benches
 from qdoctor.choosing import timing
-from qdoctor.choosing.timing import Bench, Contender, prepared, race, relative_error
+from qdoctor.choosing.bench import Bench
+from qdoctor.choosing.timing import Contender, prepared, race, relative_error
 
 
 def contender(name: str = "half") -> Contender:
@@ -90,7 +92,7 @@ class Rising:
         self.cuda = self
 
     def _sleep(self, cycles: int) -> None:
-        assert cycles == timing.CYCLES
+        assert cycles == benches.CYCLES
         self.spun += 1
 
 
@@ -101,12 +103,12 @@ def test_the_clock_is_up_before_anything_is_timed(monkeypatch: pytest.MonkeyPatc
 
     def between(action: Any) -> float:  # noqa: ANN401
         action()
-        return timing.CYCLES / next(rising.clocks)
+        return benches.CYCLES / next(rising.clocks)
 
     monkeypatch.setattr(bench, "_between", between)
     bench.rouse()
     assert bench.cycles_per_ms == pytest.approx(1980e3)
-    assert rising.spun == 3 + timing.STEADY + 1
+    assert rising.spun == 3 + benches.STEADY + 1
 
 
 def test_the_host_is_timed_on_where_it_may_be_what_takes_the_time() -> None:
@@ -172,7 +174,7 @@ def test_operands_have_as_many_copies_as_fill_the_cache_twice(bench: Bench) -> N
     bench.cache_bytes = 1 << 20
     assert bench.copies(1 << 19, (256, 1024, 512)) == 2
     assert bench.copies(1 << 24, (256, 1024, 512)) == 1
-    assert bench.copies(1 << 10, (1, 16, 16)) == timing.CPU_COPIES
+    assert bench.copies(1 << 10, (1, 16, 16)) == benches.CPU_COPIES
 
 
 def test_where_memory_is_short_there_are_fewer_copies_and_that_is_remembered(
@@ -198,7 +200,7 @@ def test_a_contender_has_its_own_copies_and_figures(bench: Bench) -> None:
     one = prepared(bench, Half(), bench.linear(shape), shape)
     layers = {id(layer) for layer, _ in one.sets}
     addresses = {x.data_ptr() for _, x in one.sets}
-    assert len(layers) == len(addresses) == len(one.sets) == timing.CPU_COPIES
+    assert len(layers) == len(addresses) == len(one.sets) == benches.CPU_COPIES
     assert (one.bytes_per_weight, one.error < 0.004) == (2.0, True)
 
 
