@@ -2,7 +2,8 @@
 
 They are bitsandbytes' own classes to whoever asks by isinstance (PEFT, transformers); what is added
 was seen to fail in 0.50.2: ``Linear8bitLt`` takes neither one nor four dimensions; a model's
-``.to()`` leaves behind what the layer keeps beside its weight; after a forward it loads no state.
+``.to()`` leaves behind what the layer keeps beside its weight (and up to 0.46 quantizes the int8
+weight once more); after a forward it loads no state.
 ``Linear4bit`` on CPUs with AVX512-BF16 repacks its weight at a first forward: then an empty batch
 kills the process (SIGFPE), gradients raise, sizes that are no multiple of 32 are refused, and what
 ``state_dict`` saves is wrong by 0.24 (nf4, scales not nested: they stay transposed). So it is kept
@@ -18,6 +19,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import bitsandbytes  # noqa: TID253 - imported where a bitsandbytes backend is asked for
+import torch  # noqa: TID253
 
 from qdoctor.backends.precision import autocast, follow_cast
 
@@ -62,15 +64,20 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
         return super().forward(rows).view(*x.shape[:-1], self.out_features)
 
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
-        """Move what the layer keeps beside its weight, too."""
-        super()._apply(fn, *rest, **more)
-        follow_cast(self, fn)
+        """Move the int8 weight as it is, and what the layer keeps beside it."""
         weight = self.weight
-        for holder in (weight, self.state):
+        if weight.dtype == torch.int8:
+            self._parameters["weight"] = None  # some releases quantize it again on its way
+            super()._apply(fn, *rest, **more)
+            self._parameters["weight"] = _moved(weight, fn(weight.data))
+        else:
+            super()._apply(fn, *rest, **more)
+        follow_cast(self, fn)
+        for holder in (self.weight, self.state):
             if getattr(holder, "CB", None) is not None:
-                holder.CB = weight.data
+                holder.CB = self.weight.data
             if getattr(holder, "SCB", None) is not None:
-                holder.SCB = holder.SCB.to(weight.device)
+                holder.SCB = holder.SCB.to(self.weight.device)
         return self
 
     def _load_from_state_dict(self, *given: Any, **more: Any) -> None:
@@ -82,6 +89,13 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
         super()._load_from_state_dict(*given, **more)
         if getattr(weight, "CB", None) is not None:
             weight.CB = weight.data
+
+
+def _moved(weight: Any, data: Any) -> Any:
+    """Make bitsandbytes' int8 parameter anew of moved data."""
+    made = type(weight)(data, requires_grad=False, has_fp16_weights=False)
+    made.CB, made.SCB = weight.CB, weight.SCB
+    return made
 
 
 class Linear4bit(bitsandbytes.nn.Linear4bit):

@@ -59,7 +59,7 @@ class BnbSwitchback(Kind):
         if linear.weight.device.type != "cuda":
             return (
                 f"bnb-switchback runs on CUDA GPUs only and the layer is on "
-                f"{linear.weight.device}: move the model first, or take {INSTEAD}"
+                f"{linear.weight.device}: move the model first; {INSTEAD}"
             )
         return failure(self, linear)
 

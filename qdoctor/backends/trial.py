@@ -7,6 +7,7 @@ No release and no GPU is known by name here: what the installed library does dec
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - runs in the user's process, on demand
@@ -21,8 +22,10 @@ BOUND = 0.18
 (0.12)."""
 ROWS = 48
 COLUMNS = 128
-_known: dict[tuple[str, str, str, int, bool], str] = {}
-"""By backend, device, dtype, depth and training: why it fails there, or ``""``."""
+BLOCK = 64
+"""Weights that 4-bit backends quantize together."""
+_known: dict[tuple[str, str, str, int, int, bool], str] = {}
+"""By backend, device, dtype, depth, columns and training: why it fails there, or ``""``."""
 
 
 def failure(kind: Kind, linear: Any, *, training: bool = False) -> str:
@@ -33,7 +36,14 @@ def failure(kind: Kind, linear: Any, *, training: bool = False) -> str:
     says nothing about the backend and is raised as it is.
     """
     weight = linear.weight
-    key = (kind.name, str(weight.device), str(weight.dtype), linear.in_features, training)
+    key = (
+        kind.name,
+        str(weight.device),
+        str(weight.dtype),
+        linear.in_features,
+        _columns(linear),
+        training,
+    )
     if key not in _known:
         _known[key] = _tried(kind, linear, _weight_gradient if training else _output)
     return _known[key]
@@ -42,7 +52,9 @@ def failure(kind: Kind, linear: Any, *, training: bool = False) -> str:
 def _tried(kind: Kind, like: Any, what: Callable[[Kind, Any, Any], tuple[Any, Any]]) -> str:
     device = like.weight.device
     try:
-        got, wanted = what(kind, *_gaussian(like))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a trial nobody needs to hear, nor to raise
+            got, wanted = what(kind, *_gaussian(like))
         lost = float((got.double() - wanted).norm() / wanted.norm())
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise
@@ -58,6 +70,11 @@ def _tried(kind: Kind, like: Any, what: Callable[[Kind, Any, Any], tuple[Any, An
     )
 
 
+def _columns(like: Any) -> int:
+    """Give few columns that leave the same rest as the layer's: some releases want whole blocks."""
+    return COLUMNS + int(like.out_features) % BLOCK
+
+
 def _gaussian(like: Any) -> tuple[Any, Any]:
     """Make a linear layer of the same depth, device and dtype, and an input."""
     draw = torch.Generator().manual_seed(7)  # the caller's random numbers stay as they are
@@ -66,9 +83,10 @@ def _gaussian(like: Any) -> tuple[Any, Any]:
         drawn = torch.randn(size, generator=draw, device="cpu")  # whatever the default device is
         return drawn.to(like.weight.device, like.weight.dtype)
 
-    linear = torch.nn.Linear(like.in_features, COLUMNS, device="meta", dtype=like.weight.dtype)
-    linear.weight = torch.nn.Parameter(gaussian(COLUMNS, like.in_features))
-    linear.bias = torch.nn.Parameter(gaussian(COLUMNS))
+    columns = _columns(like)
+    linear = torch.nn.Linear(like.in_features, columns, device="meta", dtype=like.weight.dtype)
+    linear.weight = torch.nn.Parameter(gaussian(columns, like.in_features))
+    linear.bias = torch.nn.Parameter(gaussian(columns))
     return linear, gaussian(ROWS, like.in_features)
 
 
@@ -83,6 +101,7 @@ def _output(kind: Kind, linear: Any, x: Any) -> tuple[Any, Any]:
 def _weight_gradient(kind: Kind, linear: Any, x: Any) -> tuple[Any, Any]:
     """Train for one step: (the weight's gradient, the exact one)."""
     layer = kind.replaced(linear.train(), training=True)
-    grad = torch.cos(torch.arange(ROWS * COLUMNS, device=x.device)).view(ROWS, COLUMNS).to(x.dtype)
+    grad = torch.cos(torch.arange(layer.weight.shape[0] * ROWS, device=x.device))
+    grad = grad.view(ROWS, -1).to(x.dtype)
     layer(x).backward(grad)
     return layer.weight.grad, grad.double().t() @ x.double()

@@ -42,6 +42,15 @@ PROMISES = {
 }
 DTYPES = ("bfloat16", "float16", "float32")
 
+
+def replaced(kind: backends.Kind, linear: Any) -> Any:
+    """Replace a layer, unless this release refuses its shape here: then what it says is the skip."""
+    reason = kind.why_not(linear)
+    if reason:
+        pytest.skip(reason)
+    return kind.replaced(linear)
+
+
 each_backend = pytest.mark.parametrize("name", PROMISES)
 
 
@@ -68,7 +77,7 @@ def test_output_and_gradient_are_those_of_the_layer(  # noqa: PLR0913, PLR0917 -
     relative: Callable[[Any, Any], float],
 ) -> None:
     linear = gaussian(depth, columns, device, getattr(torch, dtype))
-    layer = kind.replaced(linear)
+    layer = replaced(kind, linear)
     x = torch.randn(64, depth, device=device, dtype=linear.weight.dtype, requires_grad=True)
     grad = torch.randn(64, columns, device=device, dtype=linear.weight.dtype)
     y = layer(x)
@@ -94,7 +103,7 @@ def test_any_number_of_axes(  # noqa: PLR0913 - one case
     relative: Callable[[Any, Any], float],
 ) -> None:
     linear = gaussian(100, 65, device)
-    layer = kind.replaced(linear)
+    layer = replaced(kind, linear)
     x = torch.randn(*shape, 100, device=device, requires_grad=grad)
     with torch.set_grad_enabled(grad):
         y = layer(x)
@@ -238,7 +247,7 @@ def test_training_is_offered_or_refused_in_words(
 ) -> None:
     linear = gaussian(192, 64, device)
     reason = kind.why_not(linear, training=True)
-    if "weight gradient has the relative error" in reason:
+    if "weight gradient has the relative error" in reason or "does not work on" in reason:
         pytest.skip(reason)  # found by a trial, and said
     assert bool(reason) is not kind.trainable
     if not kind.trainable:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,13 +70,24 @@ def no_memory(x: Any) -> Any:
     raise torch.cuda.OutOfMemoryError(f"full at {tuple(x.shape)}")
 
 
-def test_a_layer_that_works_is_tried_once_a_depth() -> None:
+def test_a_layer_that_works_is_tried_once_a_kind_of_shape() -> None:
     kind = Tried()
     linear = torch.nn.Linear(64, 8)
     assert failure(kind, linear) == failure(kind, linear) == ""
     assert kind.count == 1
     assert failure(kind, torch.nn.Linear(65, 8)) == ""
-    assert kind.count == 2
+    assert failure(kind, torch.nn.Linear(64, 9)) == ""
+    assert kind.count == 3
+    assert failure(kind, torch.nn.Linear(64, 9 + 64)) == ""  # the same rest of a block
+    assert kind.count == 3
+
+
+def test_warnings_are_no_failures() -> None:
+    def warn(x: Any) -> Any:
+        warnings.warn("it will be removed", FutureWarning, stacklevel=1)
+        return torch.zeros(len(x), 136)
+
+    assert "computes wrongly" in failure(Tried(warn), torch.nn.Linear(64, 8))
 
 
 def test_its_words_are_told() -> None:
@@ -85,7 +97,7 @@ def test_its_words_are_told() -> None:
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
 def test_a_wrong_output_is_told(value: float) -> None:
-    told = failure(Tried(lambda x: torch.full((len(x), 128), value)), torch.nn.Linear(64, 8))
+    told = failure(Tried(lambda x: torch.full((len(x), 136), value)), torch.nn.Linear(64, 8))
     assert told.startswith("tried computes wrongly on cpu: its output has the relative error ")
     assert told.endswith("in a trial with 64 inputs")
 
