@@ -81,8 +81,9 @@ def lost(asked: Asked, name: str, winner: str | None, every: Mapping[str, Figure
     best = every[winner]
     if name == HALF:
         return _against(asked, own, best, winner)
-    if asked.objective in {"latency", "accuracy"} and max(own.ratio, own.total_ratio) > 1.0:
-        inside = own.least <= half.most
+    inside = own.least <= half.most
+    slower = max(own.ratio, own.total_ratio) > 1.0
+    if slower and (asked.objective == "latency" or (asked.objective == "accuracy" and not inside)):
         doubt = ", a difference inside the spread" if inside else ""
         return f"it ran at {own.speedup:.2g} times the speed of half: slower{doubt}{_kernels(own)}"
     return _against(asked, own, best, winner)

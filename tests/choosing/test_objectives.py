@@ -149,6 +149,16 @@ def test_accuracy_takes_the_least_error_that_is_not_slower_than_half() -> None:
     assert choose("accuracy", measured({"half": 1.0, "bnb-int8": 1.3})).selected == "half"
 
 
+def test_for_accuracy_the_larger_error_is_the_reason_where_the_speed_is_not() -> None:
+    times = {"half": 1.0, "bnb-int8": 1.005, "qdoctor-switchback": 1.004, "torchao-int8": 1.3}
+    found = choose("accuracy", measured(times))
+    assert found.selected == "bnb-int8"
+    assert "relative error is 0.012, that of bnb-int8 0.009" in (
+        loser(found, "qdoctor-switchback").lost or ""
+    )
+    assert "0.77 times the speed of half: slower" in (loser(found, "torchao-int8").lost or "")
+
+
 def test_balanced_weighs_time_and_memory_against_half() -> None:
     slow = {"half": 1.0, "qdoctor-switchback": 1.9}
     assert choose("balanced", measured(slow)).selected == "qdoctor-switchback"
