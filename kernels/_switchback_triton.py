@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 tl: Any  # triton.language, bound before a kernel is compiled
-gdc_wait: Any  # where this Triton has it
 _LIMIT = 48 * 1024  # bytes of shared memory that every GPU's blocks may take
+LINE = 128  # bytes that are brought near at a time
+FORESEEN_BYTES = 48 * 1024
+"""Of B for a program: what an H100's memory gives its 132 multiprocessors in two microseconds."""
 
 
 class Tiles(NamedTuple):
@@ -51,7 +53,7 @@ FEW_ROWS_LIMIT = 64
 def _int8_product(
     a, b, c, scale_a, scale_b, bias,
     M, N, K, step_b,
-    RAW: tl.constexpr, BIAS: tl.constexpr, EVEN: tl.constexpr, OVERLAP: tl.constexpr,
+    RAW: tl.constexpr, BIAS: tl.constexpr, EVEN: tl.constexpr, FORESEEN: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     GROUP: tl.constexpr,
 ):  # fmt: skip
@@ -69,11 +71,29 @@ def _int8_product(
     columns = pid_n * BLOCK_N + tl.arange(0, BLOCK_N)
     ks = tl.arange(0, BLOCK_K)
     # Rows past the end wrap around: they are read, and never stored.
+    b_rows = b + (columns % N).to(tl.int64)[None, :] * K
+    if FORESEEN > 0:
+        # Launched before its predecessor ended, it brings the start of B near, which is harmless
+        # even where B is still being written; then what the predecessor wrote is there.
+        lines = tl.arange(0, BLOCK_K // 128) * 128
+        for step in range(FORESEEN):
+            spots = b_rows + tl.minimum(lines + step * BLOCK_K, K - 1)[:, None]
+            tl.inline_asm_elementwise(
+                "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [spots.to(tl.int64)],
+                dtype=tl.int32, is_pure=False, pack=1,
+            )  # fmt: skip
+        tl.inline_asm_elementwise(
+            "griddepcontrol.wait; mov.u32 $0, $1;", "=r,r", [pid],
+            dtype=tl.int32, is_pure=False, pack=1,
+        )  # fmt: skip
+    if not RAW:  # read now, they are there when the sums are
+        left = tl.load(scale_a + rows, mask=rows < M, other=0.0)
+        right = tl.load(scale_b + columns * step_b, mask=columns < N, other=0.0)
+        if BIAS:
+            plus = tl.load(bias + columns, mask=columns < N, other=0.0)
     at_a = a + (rows % M).to(tl.int64)[:, None] * K + ks[None, :]
-    at_b = b + (columns % N).to(tl.int64)[None, :] * K + ks[:, None]
+    at_b = b_rows + ks[:, None]
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.int32)
-    if OVERLAP:  # launched before its predecessor ended, whose results are there from here on
-        gdc_wait()
     for start in range(0, K, BLOCK_K):
         if EVEN:
             tile_a = tl.load(at_a)
@@ -90,11 +110,8 @@ def _int8_product(
     if RAW:
         tl.store(at_c, total, mask=inside)
     else:
-        left = tl.load(scale_a + rows, mask=rows < M, other=0.0)
-        right = tl.load(scale_b + columns * step_b, mask=columns < N, other=0.0)
         y = total.to(tl.float32) * left[:, None] * right[None, :]
         if BIAS:
-            plus = tl.load(bias + columns, mask=columns < N, other=0.0)
             y = y + plus.to(tl.float32)[None, :]
         tl.store(at_c, y.to(c.dtype.element_ty), mask=inside)
 
@@ -109,17 +126,19 @@ def jitted() -> Dict[str, Any]:
 
 def _made() -> Dict[str, Any]:
     if not _launchers:
-        language = importlib.import_module("triton.language")
-        cuda = getattr(getattr(language, "extra", None), "cuda", None)
-        globals().update(tl=language, gdc_wait=getattr(cuda, "gdc_wait", None))
+        globals()["tl"] = importlib.import_module("triton.language")
         _launchers.update(_beside("_launched").launchers((_int8_product,)))
     return _launchers
 
 
 def overlaps() -> bool:
-    """Say whether this Triton can launch a kernel before its predecessor has ended."""
-    _made()
-    return gdc_wait is not None
+    """Say whether this Triton can launch a kernel before its predecessor has ended.
+
+    Those that can offer the instruction that waits for the predecessor, too.
+    """
+    language = importlib.import_module("triton.language")
+    cuda = getattr(getattr(language, "extra", None), "cuda", None)
+    return hasattr(cuda, "gdc_wait")
 
 
 def int8_product(a: Any, b: Any) -> Tuple[Any, Any]:
@@ -149,10 +168,14 @@ def launch(
     given = (a, b, c, scale_a, scale_b, a if bias is None else bias, rows, columns, depth, step_b)
 
     def plan() -> Any:
-        values = constants(depth, tiles, bias=bias is not None, overlap=overlap).values()
-        options = [("num_stages", tiles.stages), *([("launch_pdl", True)] if overlap else [])]
+        known = constants(depth, tiles, bias=bias is not None, overlap=overlap)
+        options: Dict[str, Any] = {"num_stages": tiles.stages}
+        if known["FORESEEN"]:
+            options["launch_pdl"] = True
         programs = blocks(rows, columns, tiles)
-        return _beside("_launched").Plan(programs, tuple(values), tiles.warps, tuple(options))
+        return _beside("_launched").Plan(
+            programs, tuple(known.values()), tiles.warps, tuple(options.items())
+        )
 
     launcher = _made()["int8_product"]
     if key is not None:
@@ -167,9 +190,15 @@ def launch(
 def constants(
     depth: int, tiles: Tiles, *, raw: bool = False, bias: bool = False, overlap: bool = False
 ) -> Dict[str, Any]:
-    """List the kernel's constexpr parameters, in its order."""
+    """List the kernel's constexpr parameters, in its order.
+
+    overlap: it may be launched before its predecessor has ended, which is worth a while in which
+    to bring steps of B near.
+    """
+    steps = max(1, FORESEEN_BYTES // (tiles.n * tiles.k))
+    foreseen = min(-(-depth // tiles.k), steps) if overlap and tiles.k >= LINE else 0
     return {
-        "RAW": raw, "BIAS": bias, "EVEN": depth % tiles.k == 0, "OVERLAP": overlap,
+        "RAW": raw, "BIAS": bias, "EVEN": depth % tiles.k == 0, "FORESEEN": foreseen,
         "BLOCK_M": tiles.m, "BLOCK_N": tiles.n, "BLOCK_K": tiles.k, "GROUP": 8,
     }  # fmt: skip
 
