@@ -1,0 +1,235 @@
+"""Hopper's own product: its cuts, its source, its launches; exact on a real GPU."""
+
+# ruff: noqa: ANN401 - modules loaded by path have no types
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+Load = Callable[[str], Any]
+BLOCK_BYTES = 227 * 1024
+"""Shared memory that a block of SM 9.0 may take (CUDA C++ Programming Guide, compute
+capabilities)."""
+PROCESSORS = 132
+WIDE = (1, 256, 4, False, 1, True)
+
+
+@pytest.fixture
+def hopper(load: Load, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setitem(sys.modules, "qdoctor_kernel__nvrtc", load("_nvrtc"))
+    return load("_switchback_hopper")
+
+
+@pytest.fixture
+def cuts(load: Load, hopper: Any) -> list[Any]:
+    """Every cut that the table names."""
+    rows = load("_switchback_tiles").table().values()
+    return [hopper.Cut(*one["cut"]) for row in rows for one in row["cuts"]]
+
+
+def test_every_cut_of_the_table_fits(hopper: Any, cuts: list[Any]) -> None:
+    assert cuts
+    for cut in cuts:
+        for size in hopper.SIZES.values():
+            assert cut.panels(size) >= 2  # one would be waited for each time
+            assert cut.shared(size, cut.panels(size)) <= BLOCK_BYTES
+        assert cut.n in range(8, 257, 8)  # what wgmma takes; int8 from 24 on in 16s
+        assert cut.n % 32 == 0  # panels
+        assert cut.m64 * cut.n <= 2 * 192  # int32 sums of a thread: more registers there are not
+        parts = cut.n if cut.share_b else cut.m
+        assert parts // cut.cluster % 8 == 0  # a swizzle repeats after 8 rows
+
+
+@pytest.mark.parametrize(
+    ("cut", "rows", "columns", "blocks"),
+    [
+        ((1, 256, 4, False, 1, True), 4096, 4096, 132),
+        ((1, 256, 4, False, 1, True), 128, 512, 2),
+        ((1, 256, 4, False, 2, True), 128, 512, 4),  # the second row of tiles is empty
+        ((2, 128, 6, True, 2, False), 128, 384, 4),
+        ((2, 128, 6, True, 2, False), 128 * 50, 256 * 2, 132 // 2 * 2),
+    ],
+)
+def test_whole_clusters_are_launched_and_none_without_work(
+    hopper: Any, cut: tuple[Any, ...], rows: int, columns: int, blocks: int
+) -> None:
+    assert hopper.Cut(*cut).blocks(rows, columns, PROCESSORS) == blocks
+
+
+@pytest.mark.parametrize(
+    ("depth", "columns", "out", "bias", "taken"),
+    [
+        (1024, 4096, "bfloat16", "bfloat16", True),
+        (16, 8, "float16", None, True),
+        (16, 4, "float32", "float16", True),
+        (16, 4, "bfloat16", None, False),
+        (24, 8, "bfloat16", None, False),
+        (16, 8, "float64", None, False),
+        (16, 8, "float32", "float64", False),
+    ],
+)
+def test_what_the_copy_engine_takes(  # noqa: PLR0913 - one case a line
+    hopper: Any, depth: int, columns: int, out: str, bias: str | None, *, taken: bool
+) -> None:
+    assert hopper.takes(depth, columns, out, bias) is taken
+
+
+def test_every_cut_compiles_for_every_dtype(
+    hopper: Any, cuts: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvrtc = sys.modules["qdoctor_kernel__nvrtc"]
+    found = [name for major in ("13", "12") for name in nvrtc.candidates(sys.path, major)[:-1]]
+    if not found:
+        pytest.skip("no nvidia-cuda-nvrtc on the import path")
+    library = nvrtc._loaded(found[0])
+    monkeypatch.setattr(nvrtc, "_library", lambda: library)
+    kinds = [
+        ("bfloat16", "bfloat16"),
+        ("float16", "float16"),
+        ("float32", "float32"),
+        ("float32", None),
+    ]
+    for number, cut in enumerate(cuts):
+        out, bias = kinds[number % len(kinds)]
+        code = nvrtc.machine_code(hopper.source(cut), "sm_90a", hopper.definitions(cut, out, bias))
+        assert b"product" in code
+
+
+class Driver:
+    """A CUDA driver that notes tensor maps and launches."""
+
+    def __init__(self) -> None:
+        self.maps: list[tuple[int, ...]] = []
+        self.launches: list[tuple[int, list[int | None]]] = []
+        self.status = 0
+
+    def cuTensorMapEncodeTiled(  # noqa: N802
+        self, at: Any, kind: int, rank: int, pointer: Any, *more: Any
+    ) -> int:
+        sizes, strides, box, _, _, swizzle, _, _ = more
+        assert (at.value % 64, rank) == (0, 2)
+        self.maps.append((kind, pointer.value, *sizes, *strides, *box, swizzle))
+        return 0
+
+    def cuLaunchKernelEx(self, launch: Any, _function: Any, parameters: Any, _: None) -> int:  # noqa: N802
+        config = launch._obj
+        assert (config.threads, config.count) == (384, 1)
+        values = [ctypes.cast(at, ctypes.POINTER(ctypes.c_void_p))[0] for at in parameters[3:6]]
+        self.launches.append((config.grid, [config.stream, *values]))
+        return self.status
+
+    def cuGetErrorName(self, _status: int, text: Any) -> int:  # noqa: N802
+        text._obj.value = b"CUDA_ERROR_LAUNCH_FAILED"
+        return 0
+
+
+def tensor(pointer: int, *shape: int) -> Any:
+    return SimpleNamespace(shape=shape, data_ptr=lambda: pointer)
+
+
+def made(hopper: Any, cut: tuple[Any, ...], out: str) -> tuple[Any, Driver]:
+    kernel = hopper.Kernel.__new__(hopper.Kernel)
+    driver = Driver()
+    vars(kernel).update(
+        _driver=driver, _cut=hopper.Cut(*cut), _processors=PROCESSORS, _function=None,
+        _size=hopper.SIZES[out], _type=hopper.MAP_TYPES[out], _own=hopper._Own(), _shared=0,
+    )  # fmt: skip
+    return kernel, driver
+
+
+def operands(c: int, rows: int, depth: int, columns: int) -> tuple[Any, ...]:
+    return (
+        tensor(0x1000, rows, depth), tensor(0x2000, rows), tensor(0x3000, columns, depth),
+        tensor(0x4000, columns), tensor(0x5000, columns), tensor(c, rows, columns),
+    )  # fmt: skip
+
+
+def test_what_is_launched_and_that_nothing_is_described_twice(hopper: Any) -> None:
+    kernel, driver = made(hopper, (1, 256, 4, False, 2, True), "bfloat16")
+    kernel(*operands(0x6000, 300, 1040, 520), 77)
+    assert driver.maps == [
+        (0, 0x1000, 1040, 300, 1040, 128, 128, 3),
+        (0, 0x3000, 1040, 520, 1040, 128, 128, 3),  # half of a tile: the cluster shares it
+        (9, 0x6000, 520, 300, 1040, 64, 16, 3),
+    ]
+    kernel(*operands(0x6000, 300, 1040, 520), 78)
+    kernel(*operands(0x7000, 300, 1040, 520), 78)
+    assert len(driver.maps) == 4
+    pointers = [0x2000, 0x4000, 0x5000]
+    assert driver.launches == [(12, [stream, *pointers]) for stream in (77, 78, 78)]
+
+
+def test_narrow_panels_have_the_narrow_swizzle(hopper: Any) -> None:
+    kernel, driver = made(hopper, (2, 160, 5, True, 2, False), "float16")
+    kernel(*operands(0x6000, 300, 1040, 520), 0)
+    assert [one[5:] for one in driver.maps] == [(128, 64, 3), (128, 160, 3), (32, 16, 2)]
+    kernel, driver = made(hopper, (2, 160, 5, True, 2, False), "float32")
+    kernel(*operands(0x6000, 300, 1040, 520), 0)
+    assert driver.maps[2] == (7, 0x6000, 520, 300, 2080, 32, 16, 3)
+
+
+def test_what_is_remembered_is_bounded(hopper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hopper, "REMEMBERED", 10)
+    kernel, driver = made(hopper, (1, 256, 4, False, 1, True), "bfloat16")
+    for number in range(40):
+        kernel(*operands(0x6000 + 0x100 * number, 300, 1040, 520), 0)
+        assert len(kernel._own.kept) <= 14
+    assert len(driver.launches) == 40
+
+
+def test_a_failed_launch_is_said(hopper: Any) -> None:
+    kernel, driver = made(hopper, (1, 256, 4, False, 1, True), "bfloat16")
+    driver.status = 719
+    with pytest.raises(hopper.DriverError, match="cuLaunchKernelEx answered CUDA_ERROR_LAUNCH"):
+        kernel(*operands(0x6000, 300, 1040, 520), 0)
+
+
+def test_without_a_compiler_it_says_why(hopper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = SimpleNamespace(
+        get_device_properties=lambda _: SimpleNamespace(multi_processor_count=132)
+    )
+    torch = SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda=None), __version__="2.13.0")
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver())
+    with pytest.raises(hopper.NotHereError, match=r"NotCompiledError: torch 2\.13\.0 is not built"):
+        hopper.proven(hopper.Cut(*WIDE), "bfloat16", None, 0, "sm_90a")
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+def test_on_a_real_gpu_every_cut_is_exact(load: Load, hopper: Any) -> None:
+    torch = pytest.importorskip("torch")
+    major, minor = torch.cuda.get_device_capability()
+    row = load("_switchback_tiles").table().get(f"{major}.{minor}")
+    if row is None:
+        pytest.skip(f"the table knows nothing of SM {major}.{minor}")
+    torch.zeros(1, device="cuda")
+    kinds = [("bfloat16", "bfloat16"), ("float16", None), ("float32", "float32")]
+    for one in row["cuts"]:
+        for out, bias in kinds:
+            cut = hopper.Cut(*one["cut"])
+            kernel = hopper.proven(cut, out, bias, torch.cuda.current_device(), row["arch"])
+            for shape in ((1, 16, 8), (300, 1040, 520), (2500, 640, 2056)):
+                _compare(torch, kernel, shape, getattr(torch, out), bias)
+
+
+def _compare(torch: Any, kernel: Any, shape: tuple[int, int, int], out: Any, bias: Any) -> None:
+    rows, depth, columns = shape
+    at = {"device": "cuda"}
+    a = torch.randint(-127, 128, (rows, depth), dtype=torch.int8, **at)
+    b = torch.randint(-127, 128, (columns, depth), dtype=torch.int8, **at)
+    left, right = torch.rand(rows, **at) / depth, torch.rand(columns, **at)
+    plus = torch.randn(columns, dtype=getattr(torch, bias), **at) if bias else None
+    for scale in (right, right[:1].clone()):
+        c = torch.full((rows, columns), float("nan"), dtype=out, **at)
+        kernel(a, left, b, scale, plus, c, torch.cuda.current_stream().cuda_stream)
+        exact = (a.double() @ b.double().t()) * left.double()[:, None] * scale.double()
+        exact = exact if plus is None else exact + plus.double()
+        error = (c.double() - exact).norm() / exact.norm()
+        assert error <= torch.finfo(out).eps
