@@ -84,8 +84,8 @@ def quantize_(
     its parent reads directly. A layer that ``include`` names outright is replaced though it be
     small or an output layer.
 
-    Each new layer keeps the old one's device, mode and forward and backward hooks, and, without a
-    wide weight, the old dtype as ``int8_original_dtype`` (where OpenCLIP looks). One layer is
+    Each new layer keeps the old one's device, mode (but a frozen SwitchBack layer is always in eval
+    mode) and forward and backward hooks, and, without a wide weight, the old dtype as ``int8_original_dtype`` (where OpenCLIP looks). One layer is
     replaced after the other and the old weight freed before the next: beyond the model, memory is
     needed for the largest layer's new weight and the backend's copies in making it.
 

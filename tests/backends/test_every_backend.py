@@ -44,7 +44,7 @@ DTYPES = ("bfloat16", "float16", "float32")
 
 
 def replaced(kind: backends.Kind, linear: Any) -> Any:
-    """Replace a layer, unless this release refuses its shape here: then what it says is the skip."""
+    """Replace a layer; where this release refuses its shape, skip with what it says."""
     reason = kind.why_not(linear)
     if reason:
         pytest.skip(reason)
