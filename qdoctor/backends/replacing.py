@@ -85,9 +85,10 @@ def quantize_(
     small or an output layer.
 
     Each new layer keeps the old one's device, mode (but a frozen SwitchBack layer is always in eval
-    mode) and forward and backward hooks, and, without a wide weight, the old dtype as ``int8_original_dtype`` (where OpenCLIP looks). One layer is
-    replaced after the other and the old weight freed before the next: beyond the model, memory is
-    needed for the largest layer's new weight and the backend's copies in making it.
+    mode) and forward and backward hooks, and, without a wide weight, the old dtype as
+    ``int8_original_dtype`` (where OpenCLIP looks). One layer is replaced after the other and the
+    old weight freed before the next: beyond the model, memory is needed for the largest layer's new
+    weight and the backend's copies in making it.
 
     Raises TypeError (not a model), ValueError (a name that is in no list or no model, a model that
     is wrapped already), BackendUnavailable (nothing of it works here: the model is untouched),
