@@ -14,6 +14,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -52,10 +53,13 @@ def way_on(device: Any) -> Way:
 
     Raises NoInt8ProductError naming every reason; running out of memory is raised as it is.
     """
-    known = _proved.get(str(device))
+    known = _proved.get(device)
+    if known is None:
+        with _trying:  # trying redirects the process' stderr: one thread at a time
+            known = _proved.get(device) or _try_all(device)
     if isinstance(known, str):
         raise NoInt8ProductError(known)
-    return known or _try_all(device)
+    return known
 
 
 def has_int8_product(device: Any) -> bool:
@@ -73,25 +77,25 @@ def _full(device: Any) -> Any:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-_proved: dict[str, Way | str] = {}
+_trying = threading.RLock()
+_proved: dict[Any, Way | str] = {}
 """By device: what works there, or the text of the error that says that nothing does."""
 
 
-def _try_all(device: Any) -> Way:
+def _try_all(device: Any) -> Way | str:
     reasons = []
     for way in WAYS:
         reason = _why_not(way, device)
         if not reason:
-            _proved[str(device)] = way
+            _proved[device] = way
             return way
         reasons.append(f"{way.name}: {reason}")
-    text = (
+    _proved[device] = text = (
         f"qdoctor.nn.SwitchBackLinear: no int8 matrix product works on {_named(device)} "
         f"({'; '.join(reasons)}). To work in the input's own precision there, construct the layer "
         'with fallback="half"; `qdoctor check` says which backends this machine has.'
     )
-    _proved[str(device)] = text
-    raise NoInt8ProductError(text)
+    return text
 
 
 def _why_not(way: Way, device: Any) -> str:
