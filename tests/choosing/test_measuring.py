@@ -254,6 +254,16 @@ def test_a_torch_that_does_not_import_is_a_reason(tmp_path: Path) -> None:
     assert "libcudart.so.13" in found.failed["half"]
 
 
+def test_the_examined_interpreter_needs_none_of_our_requirements(tmp_path: Path) -> None:
+    for name in ("msgspec", "click", "rich", "platformdirs", "elftools", "pynvml"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not here')")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    wish = Wish(("half", "qdoctor-switchback", "bnb-nf4", "torch-fp8"), SHAPES[:1], "cpu")
+    found = measure(wish, sys.executable, env)
+    assert found.failed == {}
+    assert is_whole(found, *wish.backends)
+
+
 def test_an_interrupt_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
     real = process.start
