@@ -73,6 +73,22 @@ def cut(rows: int, columns: int) -> Cut:
     return Cut(each, wide, rest, max(1, min(16, each * wide // 1024)))
 
 
+def overlaps(index: int) -> bool:
+    """Say whether the product that follows on that GPU is launched before this ends (data)."""
+    if index not in _overlapping:
+        known = False
+        if index >= 0:
+            properties = _torch.cuda.get_device_properties(index)
+            sm = "{}.{}".format(properties.major, properties.minor)
+            row = _beside("_switchback_tiles").table().get(sm, {})
+            known = bool(row.get("overlap")) and _beside("_switchback_triton").overlaps()
+        _overlapping[index] = known
+    return _overlapping[index]
+
+
+_overlapping: Dict[int, bool] = {}
+
+
 def quantize_rows(x: Any, steps: float = 127.0, factor: Optional[Any] = None) -> Tuple[Any, Any]:
     """Quantize x (M x K, float) row by row: (int8 M x K, float32 scales M).
 
@@ -96,7 +112,7 @@ def quantize_rows(x: Any, steps: float = 127.0, factor: Optional[Any] = None) ->
         else:
             launch["quantize_rows"](
                 key, (x, q, scale, given, rows, columns, stride, steps),
-                lambda: _rows_plan(rows, columns, factor=factor is not None),
+                lambda: _rows_plan(rows, columns, index, factor=factor is not None),
             )  # fmt: skip
     return q, scale
 
@@ -118,7 +134,7 @@ def quantize_two(x: Any, weight: Any, steps: float, *, whole: bool) -> Tuple[Any
     q = _torch.empty(rows, columns, dtype=_torch.int8, device=device)
     scale = _torch.empty(rows, dtype=_torch.float32, device=device)
     w_q = _torch.empty(columns_out, columns, dtype=_torch.int8, device=device)
-    plan, of_weight = _two_plan(rows, columns_out, columns, whole=whole)
+    plan, of_weight = _two_plan(rows, columns_out, columns, index, whole=whole)
     count = of_weight if whole else columns_out
     absmax = _torch.empty(count, dtype=_torch.float32, device=device)
     odd = (x.data_ptr() | weight.data_ptr()) % 16
@@ -132,17 +148,21 @@ def quantize_two(x: Any, weight: Any, steps: float, *, whole: bool) -> Tuple[Any
     return q, scale, w_q, absmax
 
 
-def _rows_plan(rows: int, columns: int, *, factor: bool) -> Any:
+def _rows_plan(rows: int, columns: int, index: int, *, factor: bool) -> Any:
     each, wide, rest, warps = cut(rows, columns)
-    return Plan(-(-rows // each), (factor, each, wide, rest), warps)
+    return Plan(-(-rows // each), (factor, each, wide, rest, overlaps(index)), warps)
 
 
-def _two_plan(rows: int, columns_out: int, columns: int, *, whole: bool) -> Tuple[Any, int]:
+def _two_plan(
+    rows: int, columns_out: int, columns: int, index: int, *, whole: bool
+) -> Tuple[Any, int]:
     """Plan both at once: the launch, and how many of its programs are the weight's."""
     each, wide, rest, warps = cut(rows + columns_out, columns)
     of_weight = -(-columns_out // each)
     of_weight = min(PARTS, of_weight) if whole else of_weight
-    return Plan(of_weight + -(-rows // each), (whole, each, wide, rest), warps), of_weight
+    early = overlaps(index) and not whole  # a whole weight is quantized by one more kernel
+    constants = (whole, each, wide, rest, early)
+    return Plan(of_weight + -(-rows // each), constants, warps), of_weight
 
 
 def gradient_operands(
@@ -205,7 +225,7 @@ def _quantized_flat(x: Any, q: Any, parts: Any) -> Any:
     with _current(index):
         launchers()["quantize_flat"](
             (index, n, count, x.dtype, x.data_ptr() % 16), (x, q, parts, absmax, n, count),
-            lambda: Plan(-(-n // FLAT_BLOCK), (PARTS, FLAT_BLOCK), 8),
+            lambda: Plan(-(-n // FLAT_BLOCK), (PARTS, FLAT_BLOCK, overlaps(index)), 8),
         )  # fmt: skip
     return absmax
 
@@ -230,7 +250,7 @@ def _transposed_and_added(x: Any, parts: Any, dtype: Any) -> Tuple[Any, Any]:
             (index, rows, columns, count, wide, dtype, x.data_ptr() % 16),
             (x, y, x if sums is None else parts, x if sums is None else sums,
              rows, columns, count, wide),
-            lambda: Plan(programs, (TILE, *ADDED), 8),
+            lambda: Plan(programs, (TILE, *ADDED, overlaps(index)), 8),
         )  # fmt: skip
     return y, sums
 

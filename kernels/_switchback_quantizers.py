@@ -69,13 +69,24 @@ def _inverse(absmax):
     return 127.0 / tl.maximum(absmax, 1e-36)  # a row of zeros stays one
 
 
-_PIECES = (_loaded, _stored, _largest_bits, _magnitude, _inverse)
+def _let_next_start():
+    """Let the next kernel be launched before this one ends, if it was asked to wait by itself."""
+    tl.inline_asm_elementwise(
+        "griddepcontrol.launch_dependents; mov.u32 $0, $1;", "=r,r", [tl.program_id(0)],
+        dtype=tl.int32, is_pure=False, pack=1,
+    )  # fmt: skip
+
+
+_PIECES = (_loaded, _stored, _largest_bits, _magnitude, _inverse, _let_next_start)
 
 
 def _quantize_rows(
     x, q, scale, factor, M, K, stride_x, steps,
     FACTOR: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
+    if EARLY:
+        _let_next_start()
     first = tl.program_id(0).to(tl.int64) * ROWS
     rows = tl.arange(0, ROWS)
     at = tl.arange(0, A)
@@ -99,8 +110,11 @@ def _quantize_rows(
 def _quantize_two(
     x, q, scale, w, w_q, w_absmax, M, N, K, stride_x, stride_w, steps, w_programs,
     WHOLE: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
     # The first programs do w's rows, or leave parts of its largest magnitude; the others x's rows.
+    if EARLY:
+        _let_next_start()
     program = tl.program_id(0).to(tl.int64)
     rows = tl.arange(0, ROWS)
     at = tl.arange(0, A)
@@ -217,7 +231,12 @@ def _largest_parts(x, parts, n, BLOCK: tl.constexpr):
     tl.store(parts + part, tl.max(largest, axis=0))
 
 
-def _quantize_flat(x, q, parts, absmax, n, count, PARTS: tl.constexpr, BLOCK: tl.constexpr):
+def _quantize_flat(
+    x, q, parts, absmax, n, count,
+    PARTS: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    if EARLY:
+        _let_next_start()
     part = tl.arange(0, PARTS)
     largest = tl.max(tl.load(parts + part, mask=part < count, other=0.0), axis=0)
     inverse = 127.0 / tl.maximum(largest, 1e-36)
@@ -234,8 +253,10 @@ def _quantize_flat(x, q, parts, absmax, n, count, PARTS: tl.constexpr, BLOCK: tl
 
 def _transpose_and_add(
     x, y, parts, sums, N, K, count, columns,
-    TILE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    TILE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
+    if EARLY:
+        _let_next_start()
     # The first programs transpose x (N x K); the others, if any, add up count rows of parts.
     across = tl.cdiv(K, TILE)
     tiles = across * tl.cdiv(N, TILE)

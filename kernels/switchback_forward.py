@@ -127,7 +127,7 @@ ROW_TYPES = {
     "x": "*fp16", "q": "*i8", "scale": "*fp32", "factor": "*fp32",
     "M": "i32", "K": "i32", "stride_x": "i32", "steps": "fp32",
 }  # fmt: skip
-ROW_CONSTANTS = {"FACTOR": False, "ROWS": 4, "A": 1024, "B": 0}
+ROW_CONSTANTS = {"FACTOR": False, "ROWS": 4, "A": 1024, "B": 0, "EARLY": False}
 PRODUCT_TYPES = {
     "a": "*i8", "b": "*i8", "c": "*fp16", "scale_a": "*fp32", "scale_b": "*fp32", "bias": "*fp16",
     "M": "i32", "N": "i32", "K": "i32", "step_b": "i32",

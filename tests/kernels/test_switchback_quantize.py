@@ -142,6 +142,7 @@ TYPES = {
     },
 }  # fmt: skip
 CONSTANTS = {
+    "EARLY": False,
     "FACTOR": True,
     "WHOLE": False,
     "ROWS": 4,
@@ -163,6 +164,10 @@ def test_every_kernel_compiles_ahead(ours: Any, name: str) -> None:
         types = {one: TYPES[name][one] for one in kernel.arg_names if one not in constants}
         made = loaded("_triton").compile_ahead(kernel, types, constants, sm, num_warps=4)
         assert ".target sm_" in made.asm["ptx"]
+    if "EARLY" in constants:
+        early = dict(constants, EARLY=True)
+        made = loaded("_triton").compile_ahead(kernel, types, early, "9.0", num_warps=4)
+        assert made.asm["ptx"].count("griddepcontrol.launch_dependents") == 1
 
 
 # On a GPU
