@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,26 @@ def test_rows_are_dealt_out_whole(ours: Any, rows: int, columns: int) -> None:
     assert plan.rows == 1 or plan.rows * ours.PARTS <= rows, "few rows are spread over programs"
     assert plan.rows * held <= max(4096, held), "a thread holds about 32 numbers"
     assert plan.warps <= 16
+
+
+@pytest.mark.parametrize(
+    ("row", "triton_can", "wanted"),
+    [({"overlap": True}, True, True), ({"overlap": True}, False, False),
+     ({"overlap": False}, True, False), (None, True, False)],
+)  # fmt: skip
+def test_the_next_kernel_starts_early_where_data_say_so(
+    ours: Any, monkeypatch: pytest.MonkeyPatch, row: Any, *, triton_can: bool, wanted: bool
+) -> None:
+    beside = types.SimpleNamespace(
+        table=lambda: {"9.0": row} if row else {}, overlaps=lambda: triton_can
+    )
+    properties = types.SimpleNamespace(major=9, minor=0)
+    cuda = types.SimpleNamespace(get_device_properties=lambda _index: properties)
+    monkeypatch.setattr(ours, "_overlapping", {})
+    monkeypatch.setattr(ours, "_torch", types.SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(ours, "_beside", lambda _name: beside)
+    assert ours.overlaps(0) is wanted
+    assert ours.overlaps(-1) is False
 
 
 INTERPRETED = """
@@ -161,12 +182,12 @@ def test_every_kernel_compiles_ahead(ours: Any, name: str) -> None:
     assert set(ours.jitted()) == set(TYPES)
     constants = {one: CONSTANTS[one] for one in kernel.arg_names if one in CONSTANTS}
     for sm in ("7.5", "8.0", "9.0"):
-        types = {one: TYPES[name][one] for one in kernel.arg_names if one not in constants}
-        made = loaded("_triton").compile_ahead(kernel, types, constants, sm, num_warps=4)
+        kinds = {one: TYPES[name][one] for one in kernel.arg_names if one not in constants}
+        made = loaded("_triton").compile_ahead(kernel, kinds, constants, sm, num_warps=4)
         assert ".target sm_" in made.asm["ptx"]
     if "EARLY" in constants:
         early = dict(constants, EARLY=True)
-        made = loaded("_triton").compile_ahead(kernel, types, early, "9.0", num_warps=4)
+        made = loaded("_triton").compile_ahead(kernel, kinds, early, "9.0", num_warps=4)
         assert made.asm["ptx"].count("griddepcontrol.launch_dependents") == 1
 
 
