@@ -26,6 +26,8 @@ _told: dict[str, Kept] = {}
 def answer(request: Request, environ: Mapping[str, str], *, refresh: bool = False) -> Kept:
     """Return the selection for a question, from where it is had soonest.
 
+    A carried decision is an order: ``refresh`` does not pass it by, but the kept answer only.
+
     Raises ``BadInput`` for a question that cannot be asked, and for a carried decision that cannot
     be read or does not fit this machine. What is wrong with the machine is in the selection.
     """
