@@ -20,6 +20,8 @@ _PCI = "sys/bus/pci/devices"
 _IDENTITY = ("vendor", "device", "subsystem_vendor", "subsystem_device", "revision")
 _SIGNS = ("dev/nvidiactl", "dev/nvidia0", "dev/dxg")
 """Files that say that an NVIDIA GPU may be there though /proc does not list it (gVisor, WSL)."""
+_TEGRA = ("etc/nv_tegra_release", "sys/module/nvgpu")
+"""Files of a system whose GPU is on no PCI bus: NVIDIA's Tegra (Jetson)."""
 _KFD = "sys/class/kfd/kfd/topology/nodes"
 _CPU_HEAD = 2048  # bytes of /proc/cpuinfo that hold the first core's model
 
@@ -57,6 +59,8 @@ def hardware(root: str = "/") -> Hardware:
         devices = [_device(root, bus) for bus in _listed(root, f"{_PROC}/gpus")]
         if devices:
             return Hardware(_driver(root), devices, _parts(root))
+        if any(os.path.exists(os.path.join(root, sign)) for sign in _TEGRA):
+            return Hardware(f"tegra {_read(os.path.join(root, _TEGRA[0]), 200).strip()}", [])
         if not any(os.path.exists(os.path.join(root, sign)) for sign in _SIGNS):
             return Hardware("", [], others=_amd(root))
     elif sys.platform == "darwin":

@@ -192,3 +192,10 @@ def test_the_processor_is_named_with_the_cores_that_may_be_used(tmp_path: Path) 
     assert name.startswith("cpu ")
     assert name.endswith(" Some CPU")
     assert cores >= 1
+
+
+def test_a_gpu_on_no_bus_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    Root(tmp_path).write("etc/nv_tegra_release", "# R36 (release), REVISION: 4.0\n")
+    told = Root(tmp_path).read()
+    assert told.driver == "tegra # R36 (release), REVISION: 4.0"
+    assert devices.which(told, 0, {}) == ("cpu", "cpu", -1)
