@@ -28,7 +28,7 @@ class Preparable(torch.nn.Linear):
     W_int8: Any
     state_W: Any
     int8_original_dtype: Any
-    """Of a prepared layer: what its weight was, and where it would be by later casts (OpenCLIP and
+    """Of a prepared layer: what its weight was, and would be by later casts (OpenCLIP and
     others ask a layer which dtype its neighbours compute in)."""
 
     @property
