@@ -2,8 +2,7 @@
 
 A file is a line with a checksum of all that follows, a line that says until when it may be believed
 and what it selects, the key itself, and the selection as JSON. What is not whole, not of this user,
-or open to others is not believed; a file is written beside its place and linked or renamed into it,
-so that nobody ever sees half of one. Nothing here needs locks that work.
+or open to others is not believed. ``keeping`` writes them.
 """
 
 from __future__ import annotations
@@ -20,12 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FOLDER = "selections"
-_FORMAT = b"qdoctor-selection-1"
+FORMAT = b"qdoctor-selection-1"
 _PRIME = 2**61 - 31
 _LARGEST = 1 << 20  # bytes of one file
-_MOST = 128
-"""Files that are kept, the latest written: a program asks one or two questions on each machine."""
-_LEFTOVER_SECONDS = 3600.0
 _LONGEST_SECONDS = 2 * 86400.0  # that anything is kept for; more comes of a clock that was wrong
 _ADVICE = "it is not used; delete it (qdoctor cache clear), or name another QDOCTOR_CACHE_DIR"
 
@@ -80,7 +76,7 @@ def read(path: str, text: str) -> Kept | None:
     if isinstance(data, str):
         say_once(f"the kept selection {path} {data}: {_ADVICE}")
         return None
-    found = _opened(data)
+    found = opened(data)
     if found is None:
         say_once(f"the kept selection {path} is damaged: {_ADVICE}")
         return None
@@ -88,55 +84,18 @@ def read(path: str, text: str) -> Kept | None:
     return kept if key == text.encode("utf-8", "surrogateescape") else None
 
 
-def write(path: str, text: str, kept: Kept, environ: Mapping[str, str], *, replace: bool) -> None:
-    """Keep an answer; the first one written is the one that stays, unless ``replace``.
-
-    Raises ``OSError`` or ``BadInput`` where there is no folder to keep it in.
-    """
-    folder = made(environ)
-    temporary = os.path.join(
-        folder, f".{os.path.basename(path)}.{os.getpid()}.{os.urandom(4).hex()}"
-    )
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    handle = os.open(temporary, flags, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_closed(text, kept))
-            file.flush()
-            os.fsync(file.fileno())
-        _put(temporary, path, replace=replace)
-    finally:
-        _remove(temporary)
-    _tidy(folder)
-
-
-def made(environ: Mapping[str, str]) -> str:
-    """Return the folder of kept answers, made for this user alone.
-
-    Raises ``OSError`` or ``BadInput`` where it cannot be made, ``PermissionError`` where it is not
-    this user's alone.
-    """
-    folder = os.path.join(os.fspath(cache.made_folder(environ)), FOLDER)
-    if not os.path.lexists(folder):
-        os.makedirs(folder, 0o700, exist_ok=True)  # another process may be as far
-    for each in (os.path.dirname(folder), folder):
-        if why := _why_not(os.lstat(each), folder=True):
-            raise PermissionError(13, f"the folder {why}", each)
-    return folder
-
-
 def _bytes(path: str) -> bytes | str:
     """Read a file that nobody else can have written, or say why it is not to be believed."""
     folder = os.path.dirname(path)
     for each in (os.path.dirname(folder), folder):
-        if why := _why_not(os.lstat(each), folder=True):
+        if why := why_not(os.lstat(each), folder=True):
             return f"lies in a folder that {why}"
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    if why := _why_not(os.lstat(path), folder=False):
+    if why := why_not(os.lstat(path), folder=False):
         return why
     handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
     try:
-        if why := _why_not(os.fstat(handle), folder=False):
+        if why := why_not(os.fstat(handle), folder=False):
             return why
         data = b""
         while len(data) <= _LARGEST and (chunk := os.read(handle, _LARGEST + 1 - len(data))):
@@ -146,7 +105,7 @@ def _bytes(path: str) -> bytes | str:
     return data if len(data) <= _LARGEST else "is too large"
 
 
-def _why_not(status: os.stat_result, *, folder: bool) -> str:
+def why_not(status: os.stat_result, *, folder: bool) -> str:
     """Say why a file or folder is not this user's alone; ``""`` where it is, always on Windows."""
     if stat.S_ISLNK(status.st_mode):
         return "is a symbolic link"
@@ -161,57 +120,13 @@ def _why_not(status: os.stat_result, *, folder: bool) -> str:
     return ""
 
 
-def _closed(text: str, kept: Kept) -> bytes:
-    key = text.encode("utf-8", "surrogateescape")
-    told = f"{kept.until:.0f} {kept.budget:g} {len(key)} {kept.selected or '-'}\n".encode()
-    rest = told + key + kept.body
-    return b"%s %016x %d\n" % (_FORMAT, checksum(rest), len(rest)) + rest
-
-
-def _opened(data: bytes) -> tuple[bytes, Kept] | None:
-    """Return the key and the answer; None for anything that ``_closed`` did not write."""
+def opened(data: bytes) -> tuple[bytes, Kept] | None:
+    """Return the key and the answer; None for anything that ``keeping.closed`` did not write."""
     head, _, rest = data.partition(b"\n")
-    if head != b"%s %016x %d" % (_FORMAT, checksum(rest), len(rest)):
+    if head != b"%s %016x %d" % (FORMAT, checksum(rest), len(rest)):
         return None
     told, _, after = rest.partition(b"\n")
     until, budget, length, selected = told.decode().split(" ")
     key, body = after[: int(length)], after[int(length) :]
     chosen = None if selected == "-" else selected
     return key, Kept(chosen, body, until=float(until), budget=float(budget))
-
-
-def _put(temporary: str, path: str, *, replace: bool) -> None:
-    """Give the finished file its name; without ``replace`` one that is already there stays."""
-    if not replace and hasattr(os, "link"):
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return
-        except OSError:  # a file system without hard links: the last one written stays then
-            pass
-        else:
-            return
-    os.replace(temporary, path)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        return
-
-
-def _tidy(folder: str) -> None:
-    """Keep the latest files, and nothing that a killed process left half written."""
-    now, kept = time.time(), []
-    for entry in os.scandir(folder):
-        try:
-            written = entry.stat(follow_symlinks=False).st_mtime
-        except OSError:
-            continue
-        if not entry.name.startswith("."):
-            kept.append((written, entry.path))
-        elif now - written > _LEFTOVER_SECONDS:
-            _remove(entry.path)
-    for _, path in sorted(kept)[:-_MOST]:
-        _remove(path)

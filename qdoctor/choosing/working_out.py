@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor import choosing
-from qdoctor.choosing import answering, stored
+from qdoctor.choosing import answering, keeping, stored
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.installed import stamp
 from qdoctor.choosing.locked import Lock, wait_or_take
@@ -49,7 +49,7 @@ def found(request: Request, key: Key, environ: Mapping[str, str], *, refresh: bo
         return kept is not None
 
     try:
-        lock = Lock(str(Path(stored.made(environ), f".{Path(path).name}.lock")))
+        lock = Lock(str(Path(keeping.made(environ), f".{Path(path).name}.lock")))
         mine = wait_or_take(lock, is_answered, _PATIENCE_SECONDS + 3 * request.budget)
     except (OSError, BadInput) as error:
         _say_unkept(error)
@@ -63,7 +63,7 @@ def found(request: Request, key: Key, environ: Mapping[str, str], *, refresh: bo
         if keys.key_of(request.text, request.device, environ).text != key.text:
             return made  # something was installed meanwhile: it is true of neither key
         try:
-            stored.write(path, key.text, made, environ, replace=stamp(path) != "-")
+            keeping.write(path, key.text, made, environ, replace=stamp(path) != "-")
         except (OSError, BadInput) as error:
             _say_unkept(error)
             return made
@@ -89,7 +89,7 @@ def keep(selection: Selection, request: Request, environ: Mapping[str, str]) -> 
     key = keys.key_of(request.text, request.device, environ)
     made = _kept(selection, request, key)
     try:
-        stored.write(stored.place(key.text, environ), key.text, made, environ, replace=True)
+        keeping.write(stored.place(key.text, environ), key.text, made, environ, replace=True)
     except (OSError, BadInput) as error:
         _say_unkept(error)
     return msgspec.json.decode(made.body, type=Selection)

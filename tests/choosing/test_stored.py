@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdoctor.choosing import notice, stored
+from qdoctor.choosing import keeping, notice, stored
 from qdoctor.choosing.stored import Kept
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def keep(environ: dict[str, str], text: str, kept: Kept, *, replace: bool = False) -> str:
     path = stored.place(text, environ)
-    stored.write(path, text, kept, environ, replace=replace)
+    keeping.write(path, text, kept, environ, replace=replace)
     return path
 
 
@@ -94,7 +94,7 @@ def test_paths_that_are_no_text_can_be_in_a_key(environ: dict[str, str]) -> None
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_damage_is_read_as_an_answer(data: st.DataObject) -> None:
-    whole = stored._closed("a key\n", Kept("bnb-int8", b'{"selected": "bnb-int8"}', until=17.0))
+    whole = keeping.closed("a key\n", Kept("bnb-int8", b'{"selected": "bnb-int8"}', until=17.0))
     at = data.draw(st.integers(0, len(whole) - 1))
     kind = data.draw(st.sampled_from(["flip", "cut", "insert", "zeros"]))
     if kind == "flip":
@@ -105,9 +105,9 @@ def test_no_damage_is_read_as_an_answer(data: st.DataObject) -> None:
         broken = whole[:at] + data.draw(st.binary(min_size=1, max_size=9)) + whole[at:]
     else:
         broken = whole[:at] + b"\0" * (len(whole) - at)
-    assert broken == whole or stored._opened(broken) is None
+    assert broken == whole or stored.opened(broken) is None
 
 
 @given(st.binary(max_size=300))
 def test_no_file_of_anybodys_breaks_the_reading(data: bytes) -> None:
-    assert stored._opened(data) is None
+    assert stored.opened(data) is None
