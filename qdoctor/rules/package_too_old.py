@@ -28,6 +28,7 @@ from packaging.utils import canonicalize_name
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import parsed
 from qdoctor.rules.case import quoted, rule
+from qdoctor.rules.of_text import answer_to, answered
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def find(case: Case) -> Iterator[Finding]:
         package = _said(signal, "wanted_package")
         if package is not None:
             yield _finding(case, signal, canonicalize_name(package), _said(signal, "at_least"))
+        elif (row := answer_to(case, NAME, signal)) is not None:
+            yield answered(case, NAME, "warning", signal, row, None)
 
 
 def _said(signal: Signal, group: str) -> str | None:

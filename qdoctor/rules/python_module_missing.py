@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "python-module-missing"
-_BY_PACKAGE = "package-wanted"
-"""The row of signatures whose texts say what to install with pip."""
+_BY_PACKAGE = {"package-wanted", "package-metadata-missing"}
+"""The rows of signatures whose texts name what pip installs."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -77,7 +77,7 @@ def _named(case: Case) -> Iterator[Finding]:
 def _row(case: Case, module: str) -> dict[str, Any] | None:
     """Return what brings a module; None for one that is not known. A text may name the package."""
     rows: dict[str, dict[str, Any]] = case.matrix.table("python_modules")["rows"]
-    named = any(one.signature == _BY_PACKAGE for one in case.signals_of(NAME))
+    named = any(one.signature in _BY_PACKAGE for one in case.signals_of(NAME))
     return {"package": canonicalize_name(module), "spec": ""} if named else rows.get(module)
 
 

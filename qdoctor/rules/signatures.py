@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from qdoctor.matrix import Matrix
 
 _SHOWN = 200
+_RETYPED = 2000
+"""Characters of a text that someone may have typed; nobody types a log."""
 _NO_WORDS: list[str] = []
 _ROLES = ("failure", "echo", "notice")
 """What a row's text is, the more telling first."""
@@ -42,13 +44,24 @@ def plain(text: str, matrix: Matrix) -> str:
 
 
 def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
-    """Return the known texts in plain lines, as ``recognize`` does."""
-    table = matrix.table("signatures")
+    """Return the known texts in plain lines, as ``recognize`` does.
+
+    In a short text of which nothing is known the case of letters does not count: it was retyped.
+    """
+    known = _known_in(kept, matrix.table("signatures"), retyped=False)
+    if known or len(kept) > _RETYPED:
+        return known
+    return _known_in(kept, matrix.table("signatures"), retyped=True)
+
+
+def _known_in(kept: str, table: dict[str, Any], *, retyped: bool) -> tuple[Signal, ...]:
     found: dict[int, tuple[str, Signal]] = {}
+    words_in = kept.lower() if retyped else kept
     for row in table["rows"]:
-        if not _may_match(row, kept):
+        if not _may_match(row, words_in, retyped=retyped):
             continue
-        for signal in _matches(row, table["sources"], kept):
+        flags = re.MULTILINE | re.IGNORECASE if retyped else re.MULTILINE
+        for signal in _matches(row, table["sources"], kept, flags):
             line = kept.count("\n", 0, signal.position)
             found.setdefault(line, (row.get("role", _ROLES[0]), signal))
     for role in _ROLES:
@@ -58,17 +71,19 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     return ()
 
 
-def _may_match(row: dict[str, Any], text: str) -> bool:
+def _may_match(row: dict[str, Any], text: str, *, retyped: bool) -> bool:
     """Say whether one of the words is there of which each match of a row holds one (``has``)."""
     words: list[str] = row.get("has", _NO_WORDS)
     for word in words:
-        if word in text:
+        if (word.lower() if retyped else word) in text:
             return True
     return not words
 
 
-def _matches(row: dict[str, Any], sources: dict[str, str], text: str) -> Iterator[Signal]:
-    for match in _compiled(row["pattern"]).finditer(text):
+def _matches(
+    row: dict[str, Any], sources: dict[str, str], text: str, flags: int
+) -> Iterator[Signal]:
+    for match in _compiled(row["pattern"], flags).finditer(text):
         yield Signal(
             signature=row["id"],
             rules=tuple(row["rules"]),
@@ -89,6 +104,6 @@ def _line_at(text: str, position: int) -> str:
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
-@lru_cache(maxsize=512)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.MULTILINE)
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str, flags: int) -> re.Pattern[str]:
+    return re.compile(pattern, flags)

@@ -30,6 +30,7 @@ from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import fits
 from qdoctor.rules.case import accused, quoted, rule
 from qdoctor.rules.of_names import hidden
+from qdoctor.rules.of_text import answer_to, answered
 from qdoctor.rules.remedies import pip, unset
 from qdoctor.rules.triton_name_in_text import name_in
 from qdoctor.rules.triton_releases import distribution, history
@@ -62,6 +63,7 @@ def find(case: Case) -> Iterator[Finding]:
         yield from _misdated(case)
         yield from _having(case)
         yield from _hidden_triton(case)
+        yield from _mixed_files(case)
 
 
 def _misdated(case: Case) -> Iterator[Finding]:
@@ -122,6 +124,15 @@ def _hidden_triton(case: Case) -> Iterator[Finding]:
                 pip("reinstall", triton, "", "its files may be gone as well", verify=NAME),
             ],
         )
+
+
+def _mixed_files(case: Case) -> Iterator[Finding]:
+    """Report a text that files of two packages in one folder print."""
+    for signal in case.signals_of(NAME):
+        row = answer_to(case, NAME, signal)
+        if row is not None:
+            what = "whether another package's files lie there is not known"
+            yield answered(case, NAME, "warning", signal, row, what)
 
 
 def shadowing(case: Case, package: str) -> tuple[FoundPackage, FoundPackage] | None:
