@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch  # noqa: TID253 - runs in the user's process, on demand
 from torch.autograd.function import once_differentiable  # noqa: TID253
 
-from qdoctor.nn.products import kernel
+from qdoctor.nn.products import is_shortage, kernel
 
 UNIT = 16
 """What torch asks the inner and the outer size of the weight to be a multiple of."""
@@ -39,6 +39,10 @@ def quantize(x: Any, *, rowwise: bool = True, width: int = 0) -> tuple[Any, Any]
 def padded(x: Any, columns: int) -> Any:
     """Append zeros to the last axis; without any, x itself (torch's own would copy it)."""
     return torch.nn.functional.pad(x, (0, columns)) if columns > 0 else x
+
+
+class NoFp8ProductError(RuntimeError):
+    """No fp8 product works on a device; the text is what it said."""
 
 
 class Way(NamedTuple):
@@ -116,14 +120,15 @@ _NEAR = 0.03
 def way_on(device: Any, dtype: Any) -> Way:
     """Return how the device (a torch.device) multiplies for inputs of a dtype.
 
-    Raises RuntimeError with the words of the device where it does not at all.
+    Raises NoFp8ProductError with the words of the device where it does not at all; an error of a
+    full or busy device as it is.
     """
     found = _ways.get((device, dtype))
     if found is None:
         found = _ways[device, dtype] = _first_way(device, dtype)
     if isinstance(found, Way):
         return found
-    raise RuntimeError(f"torch-fp8 does not work on {device}: {found}")
+    raise NoFp8ProductError(f"torch-fp8 does not work on {device}: {found}")
 
 
 def _first_way(device: Any, dtype: Any) -> Way | str:
@@ -150,9 +155,9 @@ def _trial(device: Any, way: Way) -> str:
     bias = torch.ones(48, device=device)
     try:
         got = multiply(a, quantize(b), bias, way).float().cpu()
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # says nothing about the device
-    except Exception as error:  # noqa: BLE001 - whatever torch raises is its answer
+    except Exception as error:
+        if is_shortage(error, device):
+            raise  # says nothing about the way
         first = (str(error).strip() or "no message").splitlines()[0][:300]
         return f"{type(error).__name__}: {first}"
     wanted = (a @ b.t() + bias).cpu()
@@ -175,10 +180,10 @@ def _quantizes(device: Any) -> bool:
     try:
         q, scale = kernel("_fp8_quantize").quantize_rows(x, 80)
         lost = float((q.float()[:, :77] * scale - x).norm() / x.norm())
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # says nothing about the kernel
-    except Exception:  # noqa: BLE001 - then torch's own operations do it
-        return False
+    except Exception as error:
+        if is_shortage(error, device):
+            raise  # says nothing about the kernel
+        return False  # torch's own operations do it
     return lost <= _NEAR and not q[:, 77:].float().any()
 
 

@@ -15,7 +15,15 @@ import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import BackendUnavailable, Kind
 from qdoctor.backends.precision import HALVES, autocast, follow_cast
-from qdoctor.backends.scaled_mm import UNIT, Product, multiply, padded, quantize, way_on
+from qdoctor.backends.scaled_mm import (
+    UNIT,
+    NoFp8ProductError,
+    Product,
+    multiply,
+    padded,
+    quantize,
+    way_on,
+)
 from qdoctor.nn.frozen import FrozenWeight
 
 if TYPE_CHECKING:
@@ -52,7 +60,7 @@ class Fp8Linear(torch.nn.Linear):
     (..., in_features) in fp16, bf16 or fp32 and answers in that dtype, under autocast in
     autocast's. Inputs and bias get gradients, by the weight as it is kept; the weight gets none.
     ``weight`` can be read, as a new tensor in the dtype it had, which refuses writes.
-    Raises RuntimeError where it is moved to a device without an fp8 product.
+    Raises NoFp8ProductError where it is moved to a device without an fp8 product.
     """
 
     weight_fp8: Any
@@ -130,7 +138,7 @@ class TorchFp8(Kind):
             return f"its weight is {linear.weight.dtype}: fp8 would lose nearly all of it"
         try:
             way_on(linear.weight.device, linear.weight.dtype)
-        except RuntimeError as error:
+        except NoFp8ProductError as error:
             return str(error)
         return ""
 

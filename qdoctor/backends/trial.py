@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - runs in the user's process, on demand
 
+from qdoctor.nn.products import is_shortage
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,8 +34,8 @@ def failure(kind: Kind, linear: Any, *, training: bool = False) -> str:
     """Say how the backend fails on this layer's device, dtype and depth; ``""`` if it works.
 
     The depth counts: bitsandbytes 0.50.2 unpacks 4-bit weights wrongly on CPUs with AVX512 where
-    in_features is a multiple of 16 and not of 64 (by 0.24, and says nothing). Running out of memory
-    says nothing about the backend and is raised as it is.
+    in_features is a multiple of 16 and not of 64 (by 0.24, and says nothing). A full or busy GPU
+    says nothing about the backend: that is raised as it is.
     """
     weight = linear.weight
     key = (
@@ -56,9 +58,9 @@ def _tried(kind: Kind, like: Any, what: Callable[[Kind, Any, Any], tuple[Any, An
             warnings.simplefilter("ignore")  # of a trial nobody needs to hear, nor to raise
             got, wanted = what(kind, *_gaussian(like))
         lost = float((got.double() - wanted).norm() / wanted.norm())
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a library raises is its answer
+    except Exception as error:
+        if is_shortage(error, device):
+            raise
         first = (str(error).strip() or "no message").splitlines()[0][:300]
         return f"{kind.name} does not work on {device}: {type(error).__name__}: {first}"
     if lost <= BOUND:  # False for NaN

@@ -102,11 +102,20 @@ def _why_not(way: Way, device: Any) -> str:
     """Return why the way does not serve on the device, or ``""``."""
     try:
         way.prove(device)
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # says nothing about the way
-    except Exception as error:  # noqa: BLE001 - whatever a library raises is its answer
+    except Exception as error:
+        if is_shortage(error, device):
+            raise  # says nothing about the way
         return _first_line(error)
     return ""
+
+
+def is_shortage(error: Exception, device: Any) -> bool:
+    """Say whether an error tells of a full or busy device only, not of what was tried there.
+
+    Libraries word it in many ways: the probes' own knowledge of them decides.
+    """
+    outcome = kernel("_outcomes").from_error(error, device=str(device))
+    return bool(outcome["outcome"] == "skipped")
 
 
 def _first_line(error: BaseException) -> str:

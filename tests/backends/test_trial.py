@@ -12,8 +12,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from qdoctor.backends.kind import Kind  # noqa: E402 - torch first
+from qdoctor.backends import named  # noqa: E402 - torch first
+from qdoctor.backends.kind import Kind  # noqa: E402
+from qdoctor.backends.scaled_mm import way_on  # noqa: E402
 from qdoctor.backends.trial import failure  # noqa: E402
+from qdoctor.nn.products import is_shortage  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,10 +69,6 @@ def refuse(x: Any) -> Any:
     raise NotImplementedError("no kernel\nfor this")
 
 
-def no_memory(x: Any) -> Any:
-    raise torch.cuda.OutOfMemoryError(f"full at {tuple(x.shape)}")
-
-
 def test_a_layer_that_works_is_tried_once_a_kind_of_shape() -> None:
     kind = Tried()
     linear = torch.nn.Linear(64, 8)
@@ -108,12 +107,40 @@ def test_a_wrong_gradient_is_told_for_training_only() -> None:
     assert "its weight gradient has the relative error 1 " in failure(kind, linear, training=True)
 
 
-def test_a_full_memory_says_nothing_of_the_backend() -> None:
-    kind = Tried(no_memory)
-    linear = torch.nn.Linear(64, 8)
+SHORTAGES = (
+    torch.cuda.OutOfMemoryError("full"),
+    MemoryError(),
+    RuntimeError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'"),
+    RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable"),
+)
+
+
+@pytest.mark.parametrize("error", SHORTAGES, ids=str)
+def test_a_full_or_busy_gpu_says_nothing_of_the_backend(error: Exception) -> None:
+    def fail(_: Any) -> Any:
+        raise error
+
+    kind, linear = Tried(fail), torch.nn.Linear(64, 8)
     for _ in range(2):
-        with pytest.raises(torch.cuda.OutOfMemoryError):
+        with pytest.raises(type(error)):
             failure(kind, linear)
+    assert kind.count == 2
+    assert is_shortage(error, torch.device("cpu"))
+    assert not is_shortage(RuntimeError("no kernel image"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("error", SHORTAGES, ids=str)
+def test_nor_of_the_fp8_product(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("qdoctor.backends.scaled_mm._ways", {})
+    monkeypatch.setattr("qdoctor.backends.scaled_mm.multiply", fail)
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            way_on(torch.device("cpu"), torch.bfloat16)
+        with pytest.raises(type(error)):
+            named("torch-fp8").why_not(torch.nn.Linear(64, 64))
 
 
 def test_the_caller_s_random_numbers_and_modes_stay() -> None:
