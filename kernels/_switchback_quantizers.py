@@ -8,8 +8,8 @@ no power of two, and what is masked out costs as much as what is not.
 Standard library only at import; triton when called. Loaded by path.
 """
 
-# ruff: noqa: ANN001, ANN202, F821, N803, PLR0913, PLR0917 - Triton source has no types, its tl
-# is bound later, and a kernel takes what it takes
+# ruff: noqa: ANN001, ANN202, C901, F821, N803, PLR0912, PLR0913, PLR0917 - Triton source has no
+# types, its tl is bound later, and a kernel takes what it takes and branches on constants
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 from __future__ import annotations
@@ -178,33 +178,43 @@ def _quantize_wide_rows(
 def _quantize_and_sum(
     x, q, scale, factor, parts, M, K, stride_x, steps,
     FACTOR: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
+    AHEAD: tl.constexpr,
 ):  # fmt: skip
     # All is kept in the shape of a tile: a vector would change its layout in each turn.
     part, programs = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     rows = tl.arange(0, ROWS)
     at = tl.arange(0, A)
     total = tl.zeros([ROWS, A], dtype=tl.float32)
-    coming = _loaded(x, part * ROWS, rows, at, stride_x, M, K)
     if FACTOR:
         multiplier = _loaded(factor, 0, rows, at, 0, ROWS, K)
     if B > 0:
         then = A + tl.arange(0, B)
         total_rest = tl.zeros([ROWS, B], dtype=tl.float32)
-        coming_rest = _loaded(x, part * ROWS, rows, then, stride_x, M, K)
         if FACTOR:
             multiplier_rest = _loaded(factor, 0, rows, then, 0, ROWS, K)
+    if AHEAD:  # a turn's numbers are on their way while the last one's are worked on
+        coming = _loaded(x, part * ROWS, rows, at, stride_x, M, K)
+        if B > 0:
+            coming_rest = _loaded(x, part * ROWS, rows, then, stride_x, M, K)
     for block in range(part, tl.cdiv(M, ROWS), programs):
         first = block * ROWS
-        later = first + programs * ROWS  # its numbers are on their way while these are worked on
+        later = first + programs * ROWS
+        if not AHEAD:
+            coming = _loaded(x, first, rows, at, stride_x, M, K)
+            if B > 0:
+                coming_rest = _loaded(x, first, rows, then, stride_x, M, K)
         value = coming.to(tl.float32)
-        coming = _loaded(x, later, rows, at, stride_x, M, K)
+        if B > 0:
+            rest = coming_rest.to(tl.float32)
+        if AHEAD:
+            coming = _loaded(x, later, rows, at, stride_x, M, K)
+            if B > 0:
+                coming_rest = _loaded(x, later, rows, then, stride_x, M, K)
         total += value
         if FACTOR:
             value *= multiplier
         bits = _largest_bits(value)
         if B > 0:
-            rest = coming_rest.to(tl.float32)
-            coming_rest = _loaded(x, later, rows, then, stride_x, M, K)
             total_rest += rest
             if FACTOR:
                 rest *= multiplier_rest

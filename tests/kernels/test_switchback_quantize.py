@@ -79,7 +79,8 @@ def distance(q, scale, x):
     step = scale.double() if scale.numel() == 1 else scale.double()[:, None]
     return float(((q.double() * step - x.double()) / step.clamp(min=1e-30)).abs().max())
 
-ours.LARGEST_BLOCK, ours.TWO_PASS_BLOCK, ours.PARTS, ours.SUMMING = 128, 32, 4, 3  # few turns
+ours.LARGEST_BLOCK, ours.TWO_PASS_BLOCK, ours.PARTS = 128, 32, 4
+ours.SUMMING = ((64, 3, 1, True), (128, 3, 1, False))  # few turns
 answers = []
 SINGLE, HALF = torch.float32, torch.float16
 for rows, columns, dtype in ((9, 100, SINGLE), (1, 16, HALF), (3, 150, HALF), (20, 33, SINGLE)):
@@ -164,6 +165,7 @@ TYPES = {
 }  # fmt: skip
 CONSTANTS = {
     "EARLY": False,
+    "AHEAD": True,
     "FACTOR": True,
     "WHOLE": False,
     "ROWS": 4,
