@@ -41,7 +41,7 @@ _MEND = (
 )
 _REFUSED = ("device", "qdoctor")
 _NOTED = ("driver", "python")
-_latest: dict[tuple[str, str], Selection] = {}
+_latest: dict[tuple[str, str], tuple[Selection, Kept]] = {}
 
 
 def export(selection: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -78,7 +78,7 @@ def carried(request: Request, environ: Mapping[str, str]) -> Kept | None:
     kind of machine.
     """
     path = environ[VARIABLE]
-    selection = _read(path)
+    selection, kept = _read(path)
     other = _other_question(request, selection)
     if other:
         say_once(
@@ -88,15 +88,15 @@ def carried(request: Request, environ: Mapping[str, str]) -> Kept | None:
         return None
     here = keys.key_of(request.text, request.device, environ).portable
     _compare(path, selection, here)
-    return Kept(selection.selected, msgspec.json.encode(selection))
+    return kept
 
 
-def _read(path: str) -> Selection:
+def _read(path: str) -> tuple[Selection, Kept]:
     at = (path, stamp(path))
     if at not in _latest:
         selection = _checked(path, from_json(_bytes(path), Selection, f"{VARIABLE} ({path})"))
         _latest.clear()
-        _latest[at] = selection
+        _latest[at] = selection, Kept(selection.selected, msgspec.json.encode(selection))
     return _latest[at]
 
 

@@ -148,13 +148,20 @@ def identity() -> str:
 
 
 def _host() -> str:
-    """Name the host since its boot, and the process numbers that hold there (containers)."""
-    told = []
-    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", "rb") as file:
-        told.append(file.read(64).decode("ascii", "replace").strip())
-    with contextlib.suppress(OSError):
-        told.append(os.readlink("/proc/self/ns/pid"))
-    return "/".join(told) or "?"
+    """Name the host since its boot, and the process numbers that hold there (containers).
+
+    ``?`` where that is not known for sure: two hosts must not be taken for one, as the owner of the
+    one would then be looked for, and missed, on the other. Machines that go on from one snapshot
+    share the number of their boot.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            boot = file.read(64).decode("ascii", "replace").strip()
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return "?"
+    name = "".join(os.uname().nodename.split())
+    return f"{name}/{boot}/{numbers}" if boot else "?"
 
 
 def _started(process: int) -> str:

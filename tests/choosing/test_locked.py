@@ -129,3 +129,13 @@ def test_an_answer_that_came_with_the_lock_is_taken_and_the_lock_given_back(tmp_
 def test_where_no_file_can_be_made_that_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         wait_or_take(Lock(str(tmp_path / "missing" / "lock")), never, 1)
+
+
+def test_of_a_host_that_has_no_name_nobody_is_said_to_be_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(locked, "_host", lambda: "?")
+    words = locked.identity().split(" ")
+    assert not locked.is_dead_here(" ".join(["?", "999999999", "1", words[3]]))
+    assert not locked.is_dead_here("")
+    assert not locked.is_dead_here("one two three")
