@@ -13,6 +13,7 @@ magnitude 0, and a NaN or an infinity makes the magnitude infinite: no product h
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import sys
@@ -160,6 +161,7 @@ def _rows_plan(rows: int, columns: int, index: int, *, factor: bool) -> Any:
     return Plan(-(-rows // each), (factor, each, wide, rest, overlaps(index)), warps)
 
 
+@functools.lru_cache(maxsize=4096)
 def _two_plan(
     rows: int, columns_out: int, columns: int, index: int, *, whole: bool
 ) -> Tuple[Any, int]:
@@ -203,6 +205,7 @@ def gradient_operands(
     return left, scale, right, added
 
 
+@functools.lru_cache(maxsize=4096)
 def _sum_plan(rows: int, columns: int, *, factor: bool) -> Any:
     _, wide, rest, _ = cut(rows, columns)
     programs, warps, ahead = next(one[1:] for one in SUMMING if wide + bool(rest) <= one[0])
