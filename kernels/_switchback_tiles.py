@@ -1,7 +1,7 @@
 """How SwitchBack's product is cut on a GPU: matrix/tables/switchback_tiles.json, and safe defaults.
 
-``cuts`` there say what a wave of tiles of Hopper's own product takes; ``points`` say which of
-Triton's tiles were fastest on the smaller shapes. Nothing is tried out here. Python 3.8 syntax,
+``cuts`` there say what a wave of tiles of Hopper's own product takes; ``points`` say what was the
+fastest for fewer rows. Nothing is tried out here. Python 3.8 syntax,
 standard library only.
 """
 
@@ -15,6 +15,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 STEP = 128
 """Depth of a tile of Hopper's own product."""
+SAME = 0.05
+"""Shapes so near to one another (in logarithms) take the same."""
 Shape = Tuple[int, int, int]
 """Rows, depth, columns."""
 
@@ -22,8 +24,8 @@ Shape = Tuple[int, int, int]
 class Choice(NamedTuple):
     """What to multiply with: a cut of Hopper's own product (and its arch), or Triton's tiles.
 
-    cut: the fields of _switchback_hopper.Cut; tiles: those of _switchback_triton.Tiles; both None:
-    nothing is known about this GPU. overlap: launching before the predecessor ended pays.
+    cut: the fields of _switchback_hopper.Cut; tiles: those of _switchback_triton.Tiles; None: what
+    is safe. overlap: the product is launched before its predecessor ended.
     """
 
     cut: Optional[Tuple[int, ...]]
@@ -36,19 +38,16 @@ NOTHING_KNOWN = Choice(None, "", None, overlap=False)
 
 
 def choose(sm: str, shape: Shape, processors: int) -> Choice:
-    """Choose for a GPU of that SM ("9.0") with so many multiprocessors.
-
-    A choice may name both: tiles then serve where the cut does not.
-    """
+    """Choose for a GPU of that SM ("9.0") with so many multiprocessors."""
     known = table().get(sm)
     if known is None:
         return NOTHING_KNOWN
     near = min(known["points"], key=lambda point: _distance(point["shape"], shape))
-    cut = None
-    if shape[0] > known["rows_of_points"] or near["kernel"] == "wgmma":
-        cut = tuple(min(known["cuts"], key=lambda one: _time(one, shape, processors))["cut"])
-    tiles = near["tiles"] if near["kernel"] == "triton" else known["otherwise"]
-    return Choice(cut, known["arch"], tuple(tiles), bool(known["overlap"]))
+    cut, tiles = near["cut"], near["tiles"]
+    if shape[0] > known["rows_of_points"] and _distance(near["shape"], shape) > SAME:
+        cut = min(known["cuts"], key=lambda one: _time(one, shape, processors))["cut"]
+        tiles = None
+    return Choice(cut and tuple(cut), known["arch"], tiles and tuple(tiles), bool(known["overlap"]))
 
 
 def _distance(point: List[int], shape: Shape) -> float:

@@ -53,7 +53,8 @@ FEW_ROWS_LIMIT = 64
 def _int8_product(
     a, b, c, scale_a, scale_b, bias,
     M, N, K, step_b,
-    RAW: tl.constexpr, BIAS: tl.constexpr, EVEN: tl.constexpr, FORESEEN: tl.constexpr,
+    RAW: tl.constexpr, BIAS: tl.constexpr, EVEN: tl.constexpr,
+    OVERLAP: tl.constexpr, FORESEEN: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     GROUP: tl.constexpr,
 ):  # fmt: skip
@@ -72,9 +73,7 @@ def _int8_product(
     ks = tl.arange(0, BLOCK_K)
     # Rows past the end wrap around: they are read, and never stored.
     b_rows = b + (columns % N).to(tl.int64)[None, :] * K
-    if FORESEEN > 0:
-        # Launched before its predecessor ended, it brings the start of B near, which is harmless
-        # even where B is still being written; then what the predecessor wrote is there.
+    if FORESEEN > 0:  # harmless even where B is still being written
         lines = tl.arange(0, BLOCK_K // 128) * 128
         for step in range(FORESEEN):
             spots = b_rows + tl.minimum(lines + step * BLOCK_K, K - 1)[:, None]
@@ -82,6 +81,7 @@ def _int8_product(
                 "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [spots.to(tl.int64)],
                 dtype=tl.int32, is_pure=False, pack=1,
             )  # fmt: skip
+    if OVERLAP:  # launched before its predecessor ended, whose results are there from here on
         tl.inline_asm_elementwise(
             "griddepcontrol.wait; mov.u32 $0, $1;", "=r,r", [pid],
             dtype=tl.int32, is_pure=False, pack=1,
@@ -168,13 +168,11 @@ def launch(
     given = (a, b, c, scale_a, scale_b, a if bias is None else bias, rows, columns, depth, step_b)
 
     def plan() -> Any:
-        known = constants(depth, tiles, bias=bias is not None, overlap=overlap)
-        options: Dict[str, Any] = {"num_stages": tiles.stages}
-        if known["FORESEEN"]:
-            options["launch_pdl"] = True
+        known = constants(depth, tiles, bias=bias is not None, overlap=overlap, few=rows <= tiles.m)
+        options = [("num_stages", tiles.stages), *([("launch_pdl", True)] if overlap else [])]
         programs = blocks(rows, columns, tiles)
         return _beside("_launched").Plan(
-            programs, tuple(known.values()), tiles.warps, tuple(options.items())
+            programs, tuple(known.values()), tiles.warps, tuple(options)
         )
 
     launcher = _made()["int8_product"]
@@ -188,17 +186,24 @@ def launch(
 
 
 def constants(
-    depth: int, tiles: Tiles, *, raw: bool = False, bias: bool = False, overlap: bool = False
+    depth: int,
+    tiles: Tiles,
+    *,
+    raw: bool = False,
+    bias: bool = False,
+    overlap: bool = False,
+    few: bool = False,
 ) -> Dict[str, Any]:
     """List the kernel's constexpr parameters, in its order.
 
-    overlap: it may be launched before its predecessor has ended, which is worth a while in which
-    to bring steps of B near.
+    overlap: it is launched before its predecessor has ended, and waits for it. few: one program
+    has all rows; then it is worth while to bring the start of B near before that.
     """
     steps = max(1, FORESEEN_BYTES // (tiles.n * tiles.k))
-    foreseen = min(-(-depth // tiles.k), steps) if overlap and tiles.k >= LINE else 0
+    foreseen = min(-(-depth // tiles.k), steps) if overlap and few and tiles.k >= LINE else 0
     return {
-        "RAW": raw, "BIAS": bias, "EVEN": depth % tiles.k == 0, "FORESEEN": foreseen,
+        "RAW": raw, "BIAS": bias, "EVEN": depth % tiles.k == 0,
+        "OVERLAP": overlap, "FORESEEN": foreseen,
         "BLOCK_M": tiles.m, "BLOCK_N": tiles.n, "BLOCK_K": tiles.k, "GROUP": 8,
     }  # fmt: skip
 

@@ -50,8 +50,10 @@ def test_safe_tiles_fit_the_shared_memory(
 def test_the_start_of_the_weight_is_brought_near_where_launches_overlap(  # noqa: PLR0913
     triton: Any, depth: int, tiles: tuple[int, ...], foreseen: int, *, overlap: bool, even: bool
 ) -> None:
+    known = triton.constants(depth, triton.Tiles(*tiles), overlap=overlap, few=True)
+    assert (known["EVEN"], known["OVERLAP"], known["FORESEEN"]) == (even, overlap, foreseen)
     known = triton.constants(depth, triton.Tiles(*tiles), overlap=overlap)
-    assert (known["EVEN"], known["FORESEEN"]) == (even, foreseen)
+    assert (known["OVERLAP"], known["FORESEEN"]) == (overlap, 0)
 
 
 class Launcher:
@@ -81,17 +83,15 @@ ARGUMENTS = ("a", "b", "c", "sa", "sb", None, 100, 65, 1024, 1)
 
 
 def test_only_a_kernel_that_waits_is_launched_early(triton: Any, launcher: Launcher) -> None:
-    for k, early in ((128, True), (64, False)):
-        tiles = triton.Tiles(64, 64, k, 4, 6)
-        triton.launch((0, "kind"), ARGUMENTS, tiles, overlap=True)
+    tiles = triton.Tiles(64, 64, 64, 4, 6)
+    for early in (False, True):
+        triton.launch((0, "kind"), ARGUMENTS, tiles, overlap=early)
         key, given, plan = launcher.launches.pop()
         assert (key, given) == ((0, "kind"), ("a", "b", "c", "sa", "sb", "a", 100, 65, 1024, 1))
         assert (plan.programs, plan.warps) == (4, 4)
-        assert ("launch_pdl", True) in plan.options or not early
-        assert (
-            bool(dict(zip(triton.constants(1024, tiles), plan.constants, strict=True))["FORESEEN"])
-            is early
-        )
+        assert (("launch_pdl", True) in plan.options) is early
+        known = dict(zip(triton.constants(1024, tiles), plan.constants, strict=True))
+        assert known["OVERLAP"] is early
 
 
 def test_what_is_not_aligned_is_looked_up_anew(triton: Any, launcher: Launcher) -> None:

@@ -1,0 +1,84 @@
+"""Which tiles are chosen: from the table, by the waves they take, or safe ones."""
+
+# ruff: noqa: ANN401 - modules loaded by path have no types
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KERNELS = Path(__file__).resolve().parents[2] / "kernels"
+Load = Callable[[str], Any]
+WIDE = {"cut": [1, 256, 4, False, 1, True], "tile_us": 2.0, "step_us": 1.0}
+SMALL = {"cut": [1, 128, 6, False, 1, True], "tile_us": 2.0, "step_us": 0.6}
+KNOWN = {
+    "arch": "sm_90a", "overlap": True, "rows_of_points": 256,
+    "cuts": [WIDE, SMALL],
+    "points": [
+        {"shape": [16, 4096, 4096], "cut": None, "tiles": [16, 16, 512, 4, 4]},
+        {"shape": [256, 4096, 4096], "cut": None, "tiles": [64, 64, 128, 4, 6]},
+        {"shape": [256, 4096, 16384], "cut": [2, 64, 8, True, 1, True], "tiles": None},
+        {"shape": [16384, 1024, 4096], "cut": [2, 192, 4, True, 2, True], "tiles": None},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def tiles(load: Load, monkeypatch: pytest.MonkeyPatch) -> Any:
+    module = load("_switchback_tiles")
+    monkeypatch.setattr(module, "table", lambda: {"9.0": KNOWN})
+    return module
+
+
+@pytest.mark.parametrize(
+    ("shape", "cut", "block"),
+    [
+        ((8, 4096, 4096), None, (16, 16, 512, 4, 4)),
+        ((200, 1024, 2048), None, (64, 64, 128, 4, 6)),
+        ((256, 8192, 16384), (2, 64, 8, True, 1, True), None),
+        ((4096, 4096, 4096), (1, 256, 4, False, 1, True), None),
+        ((16448, 1024, 4096), (2, 192, 4, True, 2, True), None),
+        ((20000, 1024, 4096), (1, 256, 4, False, 1, True), None),
+        # 160 wide tiles are two waves on 132 multiprocessors, 320 small ones three: 70 or 64 us
+        ((4096, 4096, 1280), (1, 128, 6, False, 1, True), None),
+    ],
+)
+def test_the_nearest_point_decides_for_few_rows_and_the_waves_for_many(
+    tiles: Any, shape: tuple[int, ...], cut: tuple[Any, ...] | None, block: tuple[int, ...] | None
+) -> None:
+    choice = tiles.choose("9.0", shape, 132)
+    assert (choice.cut, choice.tiles) == (cut, block)
+    assert (choice.arch, choice.overlap) == ("sm_90a", True)
+
+
+def test_of_another_gpu_nothing_is_known(tiles: Any) -> None:
+    assert tiles.choose("8.6", (4096, 4096, 4096), 84) == tiles.NOTHING_KNOWN
+
+
+def test_the_table_answers_for_every_shape_of_the_benchmark(load: Load) -> None:
+    tiles, triton = load("_switchback_tiles"), load("_switchback_triton")
+    assert set(tiles.table()) >= {"9.0"}
+    for sm, row in tiles.table().items():
+        for rows in (1, 16, 100, 256, 1000, 4096, 16384):
+            for depth, columns in ((1024, 4096), (5120, 1280), (8192, 8192), (77, 33)):
+                choice = tiles.choose(sm, (rows, depth, columns), 132)
+                assert choice.cut or triton.Tiles(*choice.tiles).shared_bytes <= row["shared_bytes"]
+    assert tiles.choose("9.0", (16384, 4096, 4096), 132).cut
+    assert tiles.choose("9.0", (1, 4096, 4096), 132).cut is None
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"rows": 3}', '{"rows": [{}]}'])
+def test_without_a_readable_table_there_are_safe_choices(tmp_path: Path, text: str | None) -> None:
+    shutil.copytree(KERNELS, tmp_path / "_kernels")
+    if text is not None:
+        (tmp_path / "_matrix" / "tables").mkdir(parents=True)
+        (tmp_path / "_matrix" / "tables" / "switchback_tiles.json").write_text(text)
+    source = tmp_path / "_kernels" / "_switchback_tiles.py"
+    module: dict[str, Any] = {"__name__": "tiles", "__file__": str(source)}
+    exec(compile(source.read_text(), str(source), "exec"), module)  # noqa: S102 - our own file
+    assert module["table"]() == {}
+    assert module["choose"]("9.0", (4096, 4096, 4096), 132) == module["NOTHING_KNOWN"]
