@@ -118,12 +118,13 @@ def _must_be_a_model(model: Any) -> None:
             f"quantize_ takes a torch.nn.Module, not {type(model).__module__}."
             f"{type(model).__qualname__}; of a pipeline, give it the models one by one"
         )
-    wrapped = next((name for name, one in model.named_modules() if _holds_parameters(one)), None)
-    if wrapped is not None:
-        raise ValueError(
-            f"quantize_: {wrapped or 'the model'} is a DistributedDataParallel, which keeps the "
-            "old parameters: quantize the model first, then wrap it"
-        )
+    for name, module in model.named_modules():
+        wrapper = type(module).__name__
+        if wrapper in _WRAPPERS:
+            raise ValueError(
+                f"quantize_: {name or 'the model'} is a {wrapper}, which keeps the old parameters: "
+                "quantize the model first, then wrap it"
+            )
     if isinstance(model, torch.nn.Linear):
         raise TypeError(
             "quantize_ replaces the layers inside a module, and this one is a linear layer itself: "
@@ -131,8 +132,7 @@ def _must_be_a_model(model: Any) -> None:
         )
 
 
-def _holds_parameters(module: Any) -> bool:
-    return isinstance(module, torch.nn.parallel.DistributedDataParallel)
+_WRAPPERS = frozenset({"DistributedDataParallel", "FullyShardedDataParallel"})
 
 
 def _check_names(

@@ -266,6 +266,20 @@ def test_a_model_that_is_wrapped_for_training_is_refused() -> None:
         quantize_(torch.nn.ModuleDict({"part": wrapped}), "half")
 
 
+@pytest.mark.filterwarnings("ignore")  # FSDP has much to say of a single process on a CPU
+@pytest.mark.usefixtures("_one_process")
+@pytest.mark.parametrize("original", [False, True])
+def test_a_model_that_is_sharded_flat_is_refused(*, original: bool) -> None:
+    fsdp = pytest.importorskip("torch.distributed.fsdp")
+    wrapped = fsdp.FullyShardedDataParallel(
+        torch.nn.Sequential(torch.nn.Linear(64, 64)),
+        use_orig_params=original,
+        device_id=torch.device("cpu"),
+    )
+    with pytest.raises(ValueError, match="is a FullyShardedDataParallel"):
+        quantize_(wrapped, "half")
+
+
 @pytest.mark.usefixtures("_one_process")
 def test_sharded_weights_are_left_alone() -> None:
     tensors = pytest.importorskip("torch.distributed.tensor")
