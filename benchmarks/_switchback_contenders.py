@@ -79,14 +79,28 @@ def _torchao_training(*, compiled: bool) -> Callable[..., Contender]:
     def make(torch: Any, linear: Any, *, training: bool) -> Contender:
         if not training:
             raise OtherPassError("quantizes its weight in each forward: for training")
-        quantize_ = importlib.import_module("torchao.quantization").quantize_
-        prototype = importlib.import_module("torchao.prototype.quantized_training")
-        config = prototype.int8_mixed_precision_training(module_swap=not compiled)
-        layer = torch.nn.Sequential(copy.deepcopy(linear)).train()
-        quantize_(layer, config)
-        return Contender(_compiled(torch, layer) if compiled else layer, torch.bfloat16)
+        # As a weight of its own kind it compiles best; some torch releases pass that kind over.
+        for swapped in (False, True):
+            layer = _torchao_mixed(torch, linear, swapped=swapped)
+            if _quantizes(torch, layer, linear):
+                return Contender(_compiled(torch, layer) if compiled else layer, torch.bfloat16)
+        raise RuntimeError("its layer computes what torch.nn.Linear does: nothing was quantized")
 
     return make
+
+
+def _torchao_mixed(torch: Any, linear: Any, *, swapped: bool) -> Any:
+    prototype = importlib.import_module("torchao.prototype.quantized_training")
+    layer = torch.nn.Sequential(copy.deepcopy(linear)).train()
+    config = prototype.int8_mixed_precision_training(module_swap=swapped)
+    importlib.import_module("torchao.quantization").quantize_(layer, config)
+    return layer
+
+
+def _quantizes(torch: Any, layer: Any, linear: Any) -> bool:
+    x = torch.randn(32, linear.in_features, device="cuda", dtype=torch.bfloat16)
+    with torch.no_grad():
+        return not torch.equal(layer(x), linear(x))
 
 
 def _compiled(torch: Any, layer: Any) -> Any:
