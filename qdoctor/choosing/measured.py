@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from qdoctor.model import Selection
 
 HALF = "half"
+WIDEST = 0.1
+"""So much of a spread makes two times alike; a wider one says that the machine was disturbed, and
+would make everything as fast as anything."""
 
 
 class Measured(Noun, frozen=True):
@@ -61,12 +64,12 @@ class Figures(msgspec.Struct, frozen=True):
     @property
     def least(self) -> float:
         """The lower end of its time ratio."""
-        return self.ratio * (1 - self.spread)
+        return self.ratio * (1 - min(self.spread, WIDEST))
 
     @property
     def most(self) -> float:
         """The upper end of its time ratio."""
-        return self.ratio * (1 + self.spread)
+        return self.ratio * (1 + min(self.spread, WIDEST))
 
 
 def compared(measured: Measured) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qdoctor.choosing.measured import HALF
+from qdoctor.choosing.measured import HALF, WIDEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +118,7 @@ def _against(asked: Asked, own: Figures, best: Figures, winner: str) -> str:
 
 
 def _tie(own: Figures, best: Figures, winner: str) -> str:
-    spread = 100 * max(own.spread, best.spread)
+    spread = 100 * min(max(own.spread, best.spread), WIDEST)
     head = f"no better than {winner} beyond the spread ({spread:.0f} %)"
     if own.error > best.error:
         return f"{head}, and less exact: {own.error:.2g} against {best.error:.2g}"

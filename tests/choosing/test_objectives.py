@@ -97,6 +97,13 @@ def test_a_wide_spread_wins_nothing_by_itself() -> None:
     assert found.selected == "qdoctor-switchback"
 
 
+@pytest.mark.parametrize("objective", ["latency", "accuracy"])
+def test_on_a_disturbed_machine_what_is_much_slower_still_is(objective: Objective) -> None:
+    times = {"half": 1.0, "bnb-int8": 1.5, "qdoctor-switchback": 6.0}
+    wild = dict.fromkeys(times, 20.0)
+    assert choose(objective, measured(times, spreads=wild)).selected == "half"
+
+
 def test_as_fast_as_half_within_the_spread_is_half_which_is_more_exact() -> None:
     found = choose("latency", measured({"half": 1.0, "qdoctor-switchback": 0.99}))
     assert found.selected == "half"
