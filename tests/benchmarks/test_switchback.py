@@ -100,6 +100,21 @@ def test_the_roofline_counts_operations_and_bytes(judged: Any) -> None:
     assert both["memory_ms"] == pytest.approx(1000 * (reads + writes) / 1e9)
 
 
+def test_every_contender_that_runs_by_default_can_be_made(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(checkout))
+    made = importlib.import_module("benchmarks._switchback_contenders")
+    for passes, names in made.DEFAULT.items():
+        assert names[0] == "linear", passes
+        assert set(names) <= set(made.CONTENDERS)
+    assert set(made.COMPARED) <= set(made.CONTENDERS)
+    with pytest.raises(made.OtherPassError):
+        made.CONTENDERS["int_mm"](None, None, training=True)
+    with pytest.raises(made.OtherPassError):
+        made.CONTENDERS["torchao-training"](None, None, training=False)
+
+
 def found(judged: Any, cells: list[Any], words: str) -> Any:
     (one,) = (g for g in judged.judged(cells, "switchback-vector") if words in g["goal"])
     return one
