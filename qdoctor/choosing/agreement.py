@@ -69,16 +69,14 @@ def agreed(  # noqa: PLR0913 - the last two are what a test may hold still
     def find(request: Request, env: Mapping[str, str]) -> Kept:
         return answering.answer(request, env, refresh=refresh)
 
+    mine = _contribution(ask, environ, kind or kind_of, require)
     try:
         board = Board(store, rank, size)
-        outcome = _proposed(
-            board,
-            _contribution(ask, environ, kind or kind_of, require),
-            answer or find,
-            environ,
-            min(timeout, JOIN_SECONDS),
-        )
-        settled = board.settle("outcome", outcome)
+        try:
+            outcome = _proposed(board, mine, answer or find, environ, min(timeout, JOIN_SECONDS))
+            settled = board.settle("outcome", outcome)
+        finally:
+            board.close()
     except Silence as error:
         raise NoAgreement(f"the group cannot agree on a backend: {error}") from error
     if "error" in settled:

@@ -42,7 +42,7 @@ class Board:
         """Join the next round: the first ``size`` who join belong to the first one, and so on."""
         self.rank, self.size = rank, size
         self._store = store
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
         ticket = self._do(lambda: store.add(f"{_PREFIX}/joined", 1))
         self._round = f"{_PREFIX}/{(int(ticket) - 1) // size}"
@@ -96,6 +96,10 @@ class Board:
             pause = min(longest, pause * 1.5)
         return found
 
+    def close(self) -> None:
+        """Let go of the store: no further operation will be asked for."""
+        self._jobs.put(None)
+
     def beating(self) -> Beating:
         """Let the others hear, while the block runs, that this rank lives."""
         return Beating(self)
@@ -122,8 +126,8 @@ class Board:
         return value
 
     def _work(self) -> None:
-        while True:
-            self._jobs.get()()
+        while (job := self._jobs.get()) is not None:
+            job()
 
 
 class Beating:

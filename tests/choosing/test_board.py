@@ -154,3 +154,15 @@ def test_what_is_no_group_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         boards.board_of(Distributed.GroupMember.NON_GROUP_MEMBER)
     with pytest.raises(BadInput, match="no key-value store"):
         boards.board_of("a group of MPI's")
+
+
+def test_a_closed_board_leaves_no_thread() -> None:
+    before = threading.active_count()
+    boards_made = [Board(Store(), 0, 1) for _ in range(5)]
+    for one in boards_made:
+        one.post("kind/0", 1)
+        one.close()
+    until = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
