@@ -113,6 +113,8 @@ def _hopper(kind: Kind, choice: Any) -> Optional[Launch]:
             return None
         try:
             kernel = hopper.proven(hopper.Cut(*choice.cut), out, bias, kind.device, choice.arch)
+        except sys.modules["torch"].cuda.OutOfMemoryError:
+            return None  # says nothing about it
         except hopper.NotHereError as error:
             _refused[kind.device] = str(error)
             return None

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
+MEASURING = KERNELS.parent / "benchmarks" / "switchback_tiles.py"
 Load = Callable[[str], Any]
 WIDE = {"cut": [1, 256, 4, False, 1, True], "tile_us": 2.0, "step_us": 1.0}
 SMALL = {"cut": [1, 128, 6, False, 1, True], "tile_us": 2.0, "step_us": 0.6}
@@ -82,3 +84,46 @@ def test_without_a_readable_table_there_are_safe_choices(tmp_path: Path, text: s
     exec(compile(source.read_text(), str(source), "exec"), module)  # noqa: S102 - our own file
     assert module["table"]() == {}
     assert module["choose"]("9.0", (4096, 4096, 4096), 132) == module["NOTHING_KNOWN"]
+
+
+@pytest.fixture
+def measuring() -> Any:
+    """The benchmark that makes a row of the table."""
+    spec = importlib.util.spec_from_file_location("switchback_tiles_measured", MEASURING)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_row_is_made_of_the_fastest_and_of_waves(measuring: Any, load: Load) -> None:
+    """Times as if tiles took exactly so long: the row says it, and chooses by it."""
+    truth = {cut: (1.0 + cut[1] / 100, cut[0] * cut[1] / 500) for cut in measuring.CUTS}
+    measured = {}
+    for rows in (16, 1024, 4096, 16384):
+        for depth, columns in ((1024, 4096), (4096, 1280), (8192, 8192)):
+            shape = (rows, depth, columns)
+            found = {
+                cut: measuring.LAUNCH_US
+                + measuring.waves(shape, cut, 132) * (tile + step * depth / 128)
+                for cut, (tile, step) in truth.items()
+            }
+            quick = {(16, 16, 512, 4, 4): 5.0 if rows == 16 else 1e6}
+            measured[shape] = {"linear": 10.0, **found, **quick}
+    row = measuring.row(measured, 132)
+    for one in row["cuts"]:
+        tile, step = truth[tuple(one["cut"])]
+        assert one["tile_us"] == pytest.approx(tile, abs=2e-3)
+        assert one["step_us"] == pytest.approx(step, abs=2e-4)
+    tiles = load("_switchback_tiles")
+    for point in row["points"]:
+        best = min(
+            (time, name) for name, time in measured[point["shape"]].items() if name != "linear"
+        )
+        assert point["us"] == pytest.approx(best[0], abs=0.06)
+        assert (point["tiles"] is None) is (point["shape"][0] > 16)
+        if point["cut"]:
+            alone = [one for one in row["cuts"] if tuple(one["cut"]) == point["cut"]]
+            taken = min(row["cuts"], key=lambda one: tiles._time(one, point["shape"], 132))
+            assert not alone or tiles._time(taken, point["shape"], 132) <= best[0]
