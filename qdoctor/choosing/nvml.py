@@ -38,14 +38,17 @@ class _Pci(ctypes.Structure):
 def hardware() -> Hardware:
     """Ask NVML; a library that is missing or refuses gives a driver that does not answer."""
     library = _library()
-    if library is None or library.nvmlInit_v2():
-        return Hardware(_UNKNOWN if library is not None else "", [])
+    if library is None:
+        return Hardware("", [])
     try:
-        return _asked(library)
-    except (AttributeError, OSError):  # a function that an old driver lacks
+        if library.nvmlInit_v2():
+            return Hardware(_UNKNOWN, [])
+        try:
+            return _asked(library)
+        finally:
+            library.nvmlShutdown()
+    except AttributeError:  # a function that an old driver lacks
         return Hardware(_UNKNOWN, [])
-    finally:
-        library.nvmlShutdown()
 
 
 def _library() -> ctypes.CDLL | None:
