@@ -375,3 +375,12 @@ def test_a_model_tells_its_shapes(asked: list[Asked]) -> None:
     assert len(asked) == 1
     with pytest.raises(BadInput, match=r"no torch\.nn\.Linear"):
         qdoctor.select_backend(shapes=torch.nn.Sequential())
+
+
+def test_an_embedded_python_gets_half_and_the_reason(
+    asked: list[Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.warns(qdoctor.SelectionWarning, match="does not know its own interpreter"):
+        assert qdoctor.select_backend().name == "half"
+    assert not asked

@@ -106,6 +106,8 @@ def _say_unkept(error: Exception) -> None:
 def _decided(request: Request, key: Key, environ: Mapping[str, str], *, probe: bool = True) -> Kept:
     """Go the whole way. Whatever breaks on it leaves half, or nothing without torch."""
     try:
+        if not sys.executable:
+            raise OSError("an embedded Python that does not know its own interpreter")
         if probe:
             selection = choosing.choose(request.asked(), sys.executable, environ)
         else:
