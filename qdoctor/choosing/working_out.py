@@ -106,10 +106,8 @@ def _say_unkept(error: Exception) -> None:
 def _decided(request: Request, key: Key, environ: Mapping[str, str], *, probe: bool = True) -> Kept:
     """Go the whole way. Whatever breaks on it leaves half, or nothing without torch."""
     try:
-        if not sys.executable:
-            raise OSError("an embedded Python that does not know its own interpreter")
         if probe:
-            selection = choosing.choose(request.asked(), sys.executable, environ)
+            selection = choosing.choose(request.asked(), _interpreter(), environ)
         else:
             selection = _unprobed(request, environ)
     except BadInput:
@@ -120,11 +118,17 @@ def _decided(request: Request, key: Key, environ: Mapping[str, str], *, probe: b
     return _kept(selection, request, key)
 
 
+def _interpreter() -> str:
+    if not sys.executable:
+        raise OSError("an embedded Python that does not know its own interpreter")
+    return sys.executable
+
+
 def _unprobed(request: Request, environ: Mapping[str, str]) -> Selection:
     from qdoctor.choosing import from_scratch  # noqa: PLC0415 - see above
     from qdoctor.question import Question  # noqa: PLC0415
 
-    question = Question(python=sys.executable, probe="none")
+    question = Question(python=_interpreter(), probe="none")
     report = from_scratch.examined_and_chosen(request.asked(), question, environ=environ)
     if report.selection is None:
         raise AssertionError("a report that was chosen from has a selection")
