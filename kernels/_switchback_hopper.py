@@ -114,10 +114,11 @@ def proven(cut: "Cut", out: str, bias: Optional[str], device: int, arch: str) ->
     """Compile, load, and compare one result with the exact one. Raises NotHereError."""
     try:
         kernel = Kernel(cut, out, bias, device, arch)
-    except (OSError, DriverError, _beside("_nvrtc").NotCompiledError) as error:
+        differing = kernel.differing()
+    except (OSError, AttributeError, DriverError, _beside("_nvrtc").NotCompiledError) as error:
+        # An older driver lacks functions: ctypes raises AttributeError.
         text = "{}: {}".format(type(error).__name__, error)
         raise NotHereError(text) from error
-    differing = kernel.differing()
     if differing:
         text = "{} of its results are not exact".format(differing)
         raise NotHereError(text)

@@ -53,7 +53,7 @@ def rescaled_product(a: Quantized, b: Quantized, bias: Optional[Any], dtype: Any
     rows, depth = left.shape
     columns = right.shape[0]
     torch = sys.modules["torch"]  # left is a tensor
-    c = torch.empty((rows, columns), dtype=dtype, device=left.device)
+    c = torch.empty(rows, columns, dtype=dtype, device=left.device)
     pointers = left.data_ptr() | right.data_ptr() | scale_a.data_ptr() | scale_b.data_ptr()
     plus = None
     if bias is not None:

@@ -43,6 +43,7 @@ def _multiplied(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
     if not (rows and columns and depth):
         zeros = torch.zeros((rows, columns), dtype=dtype, device=a[0].device)
         return zeros if bias is None else (zeros + bias).to(dtype)
+    bias = None if bias is None else bias.contiguous()
     return way_on(a[0].device).multiply(a, (b[0], b[1].contiguous()), bias, dtype)
 
 

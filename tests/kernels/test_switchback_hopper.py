@@ -204,6 +204,22 @@ def test_without_a_compiler_it_says_why(hopper: Any, monkeypatch: pytest.MonkeyP
         hopper.proven(hopper.Cut(*WIDE), "bfloat16", None, 0, "sm_90a")
 
 
+def test_an_older_driver_is_a_reason_too(hopper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(*_: object) -> None:
+        raise AttributeError("undefined symbol: cuLaunchKernelEx")
+
+    monkeypatch.setattr(hopper, "Kernel", without)
+    with pytest.raises(hopper.NotHereError, match="AttributeError: undefined symbol"):
+        hopper.proven(hopper.Cut(*WIDE), "bfloat16", None, 0, "sm_90a")
+
+
+def test_what_is_not_exact_does_not_serve(hopper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = SimpleNamespace(differing=lambda: 3)
+    monkeypatch.setattr(hopper, "Kernel", lambda *_: wrong)
+    with pytest.raises(hopper.NotHereError, match="3 of its results are not exact"):
+        hopper.proven(hopper.Cut(*WIDE), "bfloat16", None, 0, "sm_90a")
+
+
 @pytest.mark.gpu
 @pytest.mark.usefixtures("gpu")
 def test_on_a_real_gpu_every_cut_is_exact(load: Load, hopper: Any, cuts: list[Any]) -> None:
