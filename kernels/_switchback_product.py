@@ -76,6 +76,11 @@ def why_not(index: int) -> str:
     return _refused.get(index, "")
 
 
+def has_own(index: int) -> bool:
+    """Say whether Hopper's own product has multiplied on a GPU, not only Triton's."""
+    return any(key[0] == index for key in _kernels)
+
+
 _known: Dict[Tuple[Any, ...], Launch] = {}
 _kernels: Dict[Tuple[Any, ...], Any] = {}
 _refused: Dict[int, str] = {}

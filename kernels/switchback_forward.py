@@ -259,6 +259,11 @@ def _run_ours(made: Any, torch: Any, device: str) -> Dict[str, Any]:
     phase("timing")
     numbers.update(_times(torch, device, dtype, ours))
     path = "Triton {}, {}".format(instruction or "without int8 tensor cores", dtype)
+    notes = ["int32 sums past 2**24 are exact"]
+    if ours.has_own(torch.device(device).index):
+        path += "; larger products: wgmma fed by the tensor copy engine"
+    elif ours.why_not(torch.device(device).index):
+        notes.append("Triton's alone: " + ours.why_not(torch.device(device).index))
     if differing:
         text = "{} of {} int32 sums differ from the exact product".format(
             differing, EXACT[0] * EXACT[2]
@@ -269,7 +274,7 @@ def _run_ours(made: Any, torch: Any, device: str) -> Dict[str, Any]:
         return made.outcome(
             "wrong", text, code="silent-slow-path", numbers=numbers, path_taken=path
         )
-    return _judged(made, numbers, path, ["int32 sums past 2**24 are exact"])
+    return _judged(made, numbers, path, notes)
 
 
 def _judged(made: Any, numbers: Dict[str, float], path: str, notes: List[str]) -> Dict[str, Any]:

@@ -81,6 +81,8 @@ def test_hoppers_own_is_compiled_once_for_all_shapes(product: Any, parts: Parts)
     assert parts.calls == [("compiled", CUT, "bfloat16", "float32"), "hopper", "hopper"]
     assert set(product._known) == {kind(product), kind(product, rows=2048)}
     assert not product.why_not(0)
+    assert product.has_own(0)
+    assert not product.has_own(1)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,7 @@ def test_where_hoppers_own_does_not_serve_it_is_asked_once_and_says_why(
     assert [one[0] for one in parts.calls] == ["compiled", BLOCK, BLOCK]
     assert product.why_not(0) == "no NVRTC of CUDA 13"
     assert product.why_not(1) == ""
+    assert not product.has_own(0)
 
 
 def test_nothing_is_compiled_or_settled_while_a_graph_is_captured(
