@@ -70,18 +70,27 @@ def _wanted(tensor: Any, bias: Any = None) -> bool:
     )
 
 
+def _rows(x: Any) -> Any:
+    return x if x.dim() == 2 else x.flatten(0, -2)  # noqa: PLR2004 - views take their time
+
+
+def _shaped(rows: Any, like: Any) -> Any:
+    """Give rows the leading sizes of what they were made from."""
+    return rows if like.dim() == 2 else rows.view((*like.shape[:-1], rows.shape[1]))  # noqa: PLR2004
+
+
 def _forward(x: Any, matrix: Quantized, bias: Any) -> Any:
-    quantized = quantize_rows(x.flatten(0, -2), BESIDE_MAGNITUDES)
+    quantized = quantize_rows(_rows(x), BESIDE_MAGNITUDES)
     y = int8_linear(quantized, matrix, bias, x.dtype)
-    return y.view((*x.shape[:-1], y.shape[1]))
+    return _shaped(y, x)
 
 
 def _both_quantized(x: Any, weight: Any, bias: Any, how: How) -> tuple[Any, ...]:
     """The output, x's rows, their quantized form, the weight's."""
-    rows = x.flatten(0, -2)
+    rows = _rows(x)
     q, scale, *matrix = quantize_two(rows, weight, BESIDE_MAGNITUDES, whole=not how.vector_wise)
     y = int8_linear((q, scale), tuple(matrix), bias, x.dtype)
-    return y.view((*x.shape[:-1], y.shape[1])), rows, (q, scale), matrix
+    return _shaped(y, x), rows, (q, scale), matrix
 
 
 class Trained(torch.autograd.Function):
@@ -105,12 +114,12 @@ class Trained(torch.autograd.Function):
         """Return the gradients of x (through int8), weight and bias (in the gradient's dtype)."""
         q, absmax, *inputs = ctx.saved_tensors  # read once: checkpoints recompute for one use
         for_x, for_weight, for_bias, _ = ctx.needs_input_grad
-        rows = grad.flatten(0, -2)
+        rows = _rows(grad)
         sums_dtype = ctx.dtypes[1] if for_bias else None
         grad_x, sums = _input_gradient(rows, (q, absmax), sums_dtype) if for_x else (None, None)
         grad_weight = rows.t() @ _dense(inputs, rows.dtype) if for_weight else None
         return (
-            grad_x if grad_x is None else grad_x.view((*grad.shape[:-1], q.shape[1])),
+            None if grad_x is None else _shaped(grad_x, grad),
             grad_weight if grad_weight is None else grad_weight.to(ctx.dtypes[0]),
             _bias_gradient(rows, sums, ctx.dtypes[1]) if for_bias else None,
             None,
@@ -133,11 +142,11 @@ class Prepared(torch.autograd.Function):
         """Return the gradients of x, through int8, and of the bias."""
         q, absmax = ctx.saved_tensors
         for_x, _, _, for_bias = ctx.needs_input_grad
-        rows = grad.flatten(0, -2)
+        rows = _rows(grad)
         sums_dtype = ctx.dtype if for_bias else None
         grad_x, sums = _input_gradient(rows, (q, absmax), sums_dtype) if for_x else (None, None)
         return (
-            grad_x if grad_x is None else grad_x.view((*grad.shape[:-1], q.shape[1])),
+            None if grad_x is None else _shaped(grad_x, grad),
             None,
             None,
             _bias_gradient(rows, sums, ctx.dtype) if for_bias else None,

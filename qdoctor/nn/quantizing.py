@@ -29,11 +29,12 @@ def eager(x: Any) -> bool:
         and not x.is_meta
         and not _modes()
         and not _transforms()
-        and not torch.jit.is_tracing()
+        and not _traced()
     )
 
 
 _modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)  # noqa: SLF001
+_traced = getattr(torch._C, "_is_tracing", torch.jit.is_tracing)  # noqa: SLF001
 _functorch = getattr(torch._C, "_functorch", None)  # noqa: SLF001
 _transforms = getattr(_functorch, "peek_interpreter_stack", lambda: None)
 
