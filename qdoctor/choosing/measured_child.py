@@ -118,11 +118,7 @@ class Session:
         until = time.monotonic() + self.request["seconds"]
         shapes = self.request["shapes"]
         for at in range(self.request["first"], len(shapes)):
-            left = until - time.monotonic()
-            if left <= 0:
-                return
-            share = time.monotonic() + left / (len(shapes) - at)
-            if not self._shape(timing, bench, kinds, at, share, until):
+            if time.monotonic() > until or not self._shape(timing, bench, kinds, at, until):
                 return
             self.answer.shape_done(at)
 
@@ -139,9 +135,7 @@ class Session:
         self.answer.keep()
         return kinds
 
-    def _shape(  # noqa: PLR0913, PLR0917 - of one file
-        self, timing: Any, bench: Any, kinds: Dict[str, Any], at: int, share: float, until: float
-    ) -> bool:
+    def _shape(self, timing: Any, bench: Any, kinds: Dict[str, Any], at: int, until: float) -> bool:
         """Measure all at the shape number ``at``; False where the time was over before.
 
         Half a shape is none: who comes last would lack it and not be compared at all. The first
@@ -157,6 +151,8 @@ class Session:
                 one = self._prepared(timing, bench, kind, linear, at, len(kinds) - number - 1)
                 if one is not None:
                     field.append(one)
+            now = time.monotonic()
+            share = now + max(0.0, until - now) / (len(self.request["shapes"]) - at)
             for name, error in timing.race(bench, field, share, self.now.say):
                 self._unknown(bench, at, name, error)
         except DeviceLost:
