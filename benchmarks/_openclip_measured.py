@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 COMPARED = 16
 """Images and texts whose features are compared."""
-REPETITIONS = 6
 CALLS = 3
 """Calls of encode_image in a row that make one repetition."""
 STEPS = 12
@@ -73,13 +72,13 @@ def weight_mib(model: Any) -> float:
 
 
 def images_per_second(
-    made: dict[str, Contender], original: Any, rows: int, device: Any, *, captured: bool = False
+    made: dict[str, Contender], images: Any, repetitions: int, *, captured: bool = False
 ) -> dict[str, dict[str, float]]:
     """Time encode_image of all contenders in turn: median images a second, and p10 and p90.
 
     captured: as CUDA graphs, which cost no time to launch; what cannot be captured is left out.
     """
-    images, _ = inputs(original, rows, device)
+    rows = len(images)
     calls: dict[str, Callable[[], Any]] = {}
     for label, contender in made.items():
         call = encoding(contender, images)
@@ -89,9 +88,9 @@ def images_per_second(
         else:
             calls[label] = call
     times: dict[str, list[float]] = {label: [] for label in calls}
-    for repetition in range(REPETITIONS + 1):
+    for repetition in range(repetitions + 1):
         for label, call in calls.items():
-            took = seconds(call, device)
+            took = seconds(call, images.device)
             if repetition:  # the first compiles and warms up
                 times[label].append(took)
     return {

@@ -13,17 +13,19 @@ Features of an untrained model differ little between images. ``centred`` is ther
 after the batch's mean is taken off: what tells images apart, and the stricter number.
 
 Usage: ``python benchmarks/openclip.py [--models ViT-L-14 ViT-H-14] [--batches 64 256]
-[--backends qdoctor-switchback ...] [--select] [--compile] [--no-training] [--json FILE]``. With
+[--repetitions 6] [--backends qdoctor-switchback ...] [--select] [--compile] [--no-training]
+[--json FILE]``. With
 ``--select`` also with what ``qdoctor.select_backend`` takes for latency on the model's own layers.
 Needs a CUDA GPU and open_clip_torch.
 """
 
-# ruff: noqa: E402, PLC0415 - torch is untyped here, and imported on demand; see sys.path
+# ruff: noqa: ANN401, E402, PLC0415 - torch is untyped here, and imported on demand; see sys.path
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -37,6 +39,7 @@ from benchmarks._openclip_measured import (
     COMPARED,
     features,
     images_per_second,
+    inputs,
     likeness,
     training,
     weight_mib,
@@ -51,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=["ViT-L-14", "ViT-H-14"])
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--repetitions", type=int, default=6)
     parser.add_argument("--backends", nargs="*", default=["qdoctor-switchback", "bnb-int8"])
     parser.add_argument("--select", action="store_true", help="also what select_backend takes")
     parser.add_argument("--compile", action="store_true", help="also through torch.compile")
@@ -58,10 +62,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     told: dict[str, Any] = {"device": needed(), "models": []}
+    device = importlib.import_module("torch").device("cuda")
     in_full_precision()
     print(told["device"], flush=True)
     for name in options.models:
-        told["models"].append(measure(name, options))
+        told["models"].append(measure(name, options, device))
         if options.json:
             options.json.write_text(json.dumps(told, indent=1), encoding="utf-8")
 
@@ -93,32 +98,31 @@ def in_full_precision() -> None:
     torch.set_float32_matmul_precision("highest")
 
 
-def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+def measure(name: str, options: argparse.Namespace, device: Any) -> dict[str, Any]:
     """Compare, time and train one model."""
     import open_clip
     import torch
 
     torch.manual_seed(5)
-    with torch.device("cuda"):
-        original = open_clip.create_model(name, precision="fp32", device="cuda").eval()
+    with device:
+        original = open_clip.create_model(name, precision="fp32", device=device).eval()
     row: dict[str, Any] = {"model": name, "batches": options.batches, "contenders": {}}
-    made, row["failed"] = contenders(original, options.backends, torch.device("cuda"))
+    made, row["failed"] = contenders(original, options.backends, device)
     if options.select:
         row["selected"], made["half, select_backend"] = selected(original, max(options.batches))
     if options.compile:
         made |= compiled(made)
-    exact = features(Contender(original, contextlib.nullcontext), original, torch.device("cuda"))
+    exact = features(Contender(original, contextlib.nullcontext), original, device)
     for label, contender in made.items():
         row["contenders"][label] = {
             "mib": weight_mib(contender.model),
-            **likeness(features(contender, original, torch.device("cuda")), exact),
+            **likeness(features(contender, original, device), exact),
             "images_per_second": {},
         }
     for batch in options.batches:
-        for captured in (False, True):
-            timed = images_per_second(
-                made, original, batch, torch.device("cuda"), captured=captured
-            )
+        images, _ = inputs(original, batch, device)
+        for captured in (False, True)[: 1 + images.is_cuda]:
+            timed = images_per_second(made, images, options.repetitions, captured=captured)
             for label, rate in timed.items():
                 what = f"{batch} as a graph" if captured else f"{batch}"
                 row["contenders"][label]["images_per_second"][what] = rate
@@ -126,7 +130,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     made.clear()
     torch.cuda.empty_cache()
     if options.training:
-        row["training"] = training(original, torch.device("cuda"), TRAINED_ROWS)
+        row["training"] = training(original, device, TRAINED_ROWS)
         show_training(row)
     return row
 
