@@ -60,7 +60,7 @@ def won(
     """Say in one sentence why the winner is it."""
     wants = _WANTS[asked.objective]
     if winner is None:
-        return f"not half ({refused.get(HALF, 'it cannot be used')}), and nothing else is left"
+        return f"nothing is left, not even half: {refused.get(HALF, 'it cannot be used')}"
     if winner != HALF:
         slower = " (half is denied)" if every[winner].speedup < 1 and HALF in refused else ""
         return f"it has {wants}: {_figures(every[winner])}{slower}"
@@ -149,7 +149,7 @@ def won_unmeasured(
         )
     if winner is None:
         why = refused.get(HALF, "it cannot be used")
-        return f"{head}; not half ({why}), and nothing else is left"
+        return f"{head}; nothing is left, not even half: {why}"
     return f"{head}: {_unmeasured_ground(asked, winner, rows)}"
 
 
