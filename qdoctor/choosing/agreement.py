@@ -34,7 +34,7 @@ JOIN_SECONDS = 120.0
 """How long ranks wait for the others to ask, too, if the group's own timeout is not shorter."""
 SILENT_SECONDS = 20.0
 """How long a rank that finds an answer may be unheard of; of the same host, its end is seen."""
-FIND_SECONDS = 180.0
+FIND_SECONDS = 300.0
 """For the probes and for waiting behind other processes; three measuring budgets on top."""
 
 

@@ -33,7 +33,7 @@ _UNMEASURED_SECONDS = 600.0
 _INCOMPLETE_SECONDS = 86400.0
 """How long a measurement is believed in which a candidate broke down, or did not get its turn."""
 _LOOK_SECONDS = 60.0  # how long one that was only looked up is not worked out anew
-_PATIENCE_SECONDS = 120.0
+_PATIENCE_SECONDS = 240.0
 """For the probes and the slowest imports; measuring has its budget beside it."""
 
 
