@@ -69,10 +69,13 @@ def _inverse(absmax):
     return 127.0 / tl.maximum(absmax, 1e-36)  # a row of zeros stays one
 
 
-def _let_next_start():
-    """Let the next kernel be launched before this one ends, if it was asked to wait by itself."""
+def _let_next_start(program):
+    """Let the next kernel be launched before this one ends, if it was asked to wait by itself.
+
+    (Triton 2.1 takes no function without a parameter, and the instruction gives something back.)
+    """
     tl.inline_asm_elementwise(
-        "griddepcontrol.launch_dependents; mov.u32 $0, $1;", "=r,r", [tl.program_id(0)],
+        "griddepcontrol.launch_dependents; mov.u32 $0, $1;", "=r,r", [program],
         dtype=tl.int32, is_pure=False, pack=1,
     )  # fmt: skip
 
@@ -86,7 +89,7 @@ def _quantize_rows(
     EARLY: tl.constexpr,
 ):  # fmt: skip
     if EARLY:
-        _let_next_start()
+        _let_next_start(tl.program_id(0))
     first = tl.program_id(0).to(tl.int64) * ROWS
     rows = tl.arange(0, ROWS)
     at = tl.arange(0, A)
@@ -114,7 +117,7 @@ def _quantize_two(
 ):  # fmt: skip
     # The first programs do w's rows, or leave parts of its largest magnitude; the others x's rows.
     if EARLY:
-        _let_next_start()
+        _let_next_start(tl.program_id(0))
     program = tl.program_id(0).to(tl.int64)
     rows = tl.arange(0, ROWS)
     at = tl.arange(0, A)
@@ -246,7 +249,7 @@ def _quantize_flat(
     PARTS: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     if EARLY:
-        _let_next_start()
+        _let_next_start(tl.program_id(0))
     part = tl.arange(0, PARTS)
     largest = tl.max(tl.load(parts + part, mask=part < count, other=0.0), axis=0)
     inverse = 127.0 / tl.maximum(largest, 1e-36)
@@ -266,7 +269,7 @@ def _transpose_and_add(
     TILE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     if EARLY:
-        _let_next_start()
+        _let_next_start(tl.program_id(0))
     # The first programs transpose x (N x K); the others, if any, add up count rows of parts.
     across = tl.cdiv(K, TILE)
     tiles = across * tl.cdiv(N, TILE)
