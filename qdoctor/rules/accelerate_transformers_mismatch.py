@@ -28,6 +28,7 @@ from qdoctor.released import parsed
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_names import missing
 from qdoctor.rules.of_text import of_texts
+from qdoctor.rules.packages_in_text import asker, blamed
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
@@ -40,15 +41,48 @@ if TYPE_CHECKING:
 NAME = "accelerate-transformers-mismatch"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 _PACKAGE = "accelerate"
+_NAME_MISSING = "hf-name-missing"
+"""The row of signatures for names that the table of names does not know."""
+_PACKAGES = ("on", "of2", "of3")
+_NAMES = ("imported", "name_missing2", "name_missing3")
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report releases of accelerate and transformers that refuse each other."""
     yield from _OF_TEXTS.find(case)
-    yield from missing(case, NAME, "note")
+    known = list(missing(case, NAME, "note"))
+    yield from known
     for signal in case.signals_of(NAME):
         if wanted := asked_of_accelerate(signal):
             yield from _too_old(case, signal, wanted)
+        if signal.signature == _NAME_MISSING and not known:
+            yield _of_other_times(case, signal)
+
+
+def _of_other_times(case: Case, signal: Signal) -> Finding:
+    """Say of a name that one package asks of another in vain that they are of different times."""
+    package, name = _said(signal, _PACKAGES), _said(signal, _NAMES)
+    caller = blamed(case, signal, "") if asker(signal, "") else None
+    version = case.machine.package(package).value or "of this release"
+    why = f"where {name} is new, a newer {package} has it"
+    gone = f"where {name} is gone, a newer one no longer asks for it"
+    newer = [pip("upgrade", caller, "", gone, verify=NAME)] if caller else []
+    return Finding(
+        rule=NAME,
+        severity="note",
+        title=f"{package} {version} does not have {name}, which {caller or 'another package'} asks",
+        because=[quoted(signal)],
+        fixes=[
+            pip("upgrade", package, "", why, verify=NAME),
+            *newer,
+            Fix(action="restart-kernel", why="a process sees new packages from its start on"),
+        ],
+        undecided=f"whether {name} is new in {package} or gone",
+    )
+
+
+def _said(signal: Signal, groups: tuple[str, ...]) -> str:
+    return next(signal.said[one] for one in groups if one in signal.said)
 
 
 def asked_of_accelerate(signal: Signal) -> Version | None:

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 
 from qdoctor.implied_text import wordings
 from qdoctor.model import Because, Finding, Fix
-from qdoctor.released import fits
+from qdoctor.released import fits, has
+from qdoctor.rules.bnb_releases import BNB
 from qdoctor.rules.case import accused, quoted, rule
 from qdoctor.rules.of_names import hidden
 from qdoctor.rules.of_text import answer_to, answered
@@ -64,6 +65,7 @@ def find(case: Case) -> Iterator[Finding]:
         yield from _having(case)
         yield from _hidden_triton(case)
         yield from _mixed_files(case)
+        yield from _hidden_bnb(case)
 
 
 def _misdated(case: Case) -> Iterator[Finding]:
@@ -123,6 +125,27 @@ def _hidden_triton(case: Case) -> Iterator[Finding]:
                 Fix(action="change-code", why=why, verify=NAME),
                 pip("reinstall", triton, "", "its files may be gone as well", verify=NAME),
             ],
+        )
+
+
+def _hidden_bnb(case: Case) -> Iterator[Finding]:
+    """Report a text that misses what every bitsandbytes has: what was imported is another one."""
+    known = case.matrix.versions(BNB)
+    for signal in case.signals_of(NAME):
+        name = name_in(signal) or ""
+        if not name.startswith(f"{BNB}.") or case.machine.bitsandbytes.value:
+            continue
+        if any(has(case.matrix, BNB, str(one), name) != "yes" for one in known):
+            continue
+        why = "an old bitsandbytes-cudaXXX, or a folder of that name beside the script, hides it"
+        told = f"the names of bitsandbytes {known[0]} to {known[-1]}, read from the wheels"
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title="what is imported as bitsandbytes is not bitsandbytes",
+            because=[quoted(signal), Because(f"every release has {name}", told, "mined")],
+            fixes=[pip("reinstall", BNB, "", f"{why}: remove that first", verify=NAME)],
+            undecided="which bitsandbytes is installed",
         )
 
 
