@@ -78,3 +78,15 @@ def test_a_keyword_that_accelerate_dropped_asks_for_a_newer_caller(ask: Ask) -> 
         ("change-code", None),
         ("downgrade", "accelerate"),
     ]
+
+
+def test_a_name_that_no_table_knows_is_of_another_time(ask: Ask) -> None:
+    text = "ModuleNotFoundError: No module named 'transformers.modeling_layers'"
+    found = ask("h100", error=text)["accelerate-transformers-mismatch"]
+    assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "transformers")
+
+
+def test_a_name_that_is_gone_asks_for_a_newer_caller(ask: Ask) -> None:
+    text = "ImportError: cannot import name 'cached_download' from 'huggingface_hub'"
+    found = ask("h100", error=text)["accelerate-transformers-mismatch"]
+    assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "diffusers")

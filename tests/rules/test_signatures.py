@@ -60,6 +60,12 @@ def test_a_special_text_outranks_a_general_one_on_its_line() -> None:
     assert ids(text) == ["bnb-no-kernel-image"]
 
 
+def test_a_retyped_text_is_known_and_a_log_in_other_letters_is_not() -> None:
+    text = "importerror: libcusparse.so.11: cannot open SHARED object file"
+    assert ids(text) == ["cuda-library-unopened"]
+    assert not ids(text + "\n" + "nothing\n" * 400)
+
+
 def test_what_a_text_states_is_kept() -> None:
     text = "CUDA SETUP: Required library version not found: libbitsandbytes_cuda122.so."
     assert recognize(text, shipped())[0].said == {"cuda": "122"}

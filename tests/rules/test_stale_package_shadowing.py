@@ -60,3 +60,16 @@ def test_is_silent_where_the_installed_release_prints_the_text_or_is_unknown(ask
     for version in ("0.42.0", None):
         packages = {"torch": "2.6.0", "triton": None, "bitsandbytes": version}
         assert NAME not in ask("h100", error=text, packages=packages, packages_found=None)
+
+
+def test_a_bitsandbytes_without_what_every_release_has_is_another_one(ask: Ask) -> None:
+    text = "AttributeError: module 'bitsandbytes.nn' has no attribute 'Linear8bitLt'"
+    found = ask("h100", error=text, packages={"bitsandbytes": None}, packages_found=None)[NAME]
+    assert found.explains_error
+    assert (found.fixes[0].action, found.fixes[0].package) == ("reinstall", "bitsandbytes")
+
+
+def test_files_of_two_tritons_print_a_text_of_their_own(ask: Ask) -> None:
+    text = "SystemError: PY_SSIZE_T_CLEAN macro must be defined for '#' formats"
+    found = ask("h100", error=text)[NAME]
+    assert (found.fixes[0].action, found.fixes[0].package) == ("reinstall", "triton")
