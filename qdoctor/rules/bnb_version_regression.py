@@ -46,10 +46,10 @@ def find(case: Case) -> Iterator[Finding]:
     """Report a release that lacks 4-bit layers, or is broken for a use."""
     told = accused(case, NAME, "which release of bitsandbytes this is is not known")
     rows = list(_rows(case))
-    yield from _LAYERS.find(case) if not told else ()
     for row in rows:
         if told or row["kind"] == "regression":
             yield _known(case, row, told)
+    yield from _LAYERS.find(case) if not told else ()
     if told and not rows and not case.machine.bitsandbytes.value:
         yield _suspected(case, told)
 

@@ -12,7 +12,7 @@ NAME = "bnb-version-regression"
 
 
 def test_fires_on_a_release_without_4_bit_layers(ask: Ask) -> None:
-    found = ask("a100", packages={"bitsandbytes": "0.38.1"})[NAME]
+    found = ask("a100", packages={"bitsandbytes": "0.37.2"})[NAME]
     assert "bnb-nf4" in found.affects
     assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "bitsandbytes")
 
