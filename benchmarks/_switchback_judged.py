@@ -98,6 +98,8 @@ GOALS = (
          lambda _: True, BASE, 1.0, spread=True),
 )  # fmt: skip
 ERROR_BOUND = 0.015
+UNSETTLED = 0.15
+"""A spread beyond this comes from something else that ran meanwhile: the cell decides nothing."""
 
 
 def spread(one: dict[str, Any]) -> float:
@@ -114,19 +116,22 @@ def judged(cells: Iterable[Cell], name: str) -> list[dict[str, Any]]:
 
 
 def _held(goal: Goal, cells: list[Cell], name: str) -> dict[str, Any]:
-    met, missed = 0, []
+    met, missed, unsettled = 0, [], []
     for cell in cells:
         made = cell["contenders"]
         if not goal.about(cell) or name not in made or goal.other not in made:
             continue
         ours, other = made[name], made[goal.other]
         ratio = other["ms"] / ours["ms"]
+        if max(spread(ours), spread(other)) > UNSETTLED:
+            unsettled.append(f"{sized(cell)} {cell['passes']}")
+            continue
         allowed = goal.ratio / (1 + spread(ours) + spread(other)) if goal.spread else goal.ratio
         if ratio >= allowed:
             met += 1
         else:
             missed.append(f"{sized(cell)} {cell['passes']} {ratio:.2f}")
-    return {"met": met, "missed": missed}
+    return {"met": met, "missed": missed, "unsettled": unsettled}
 
 
 def _exact(cells: list[Cell], name: str) -> dict[str, Any]:
@@ -151,7 +156,9 @@ def goal_lines(cells: list[Cell]) -> Iterator[str]:
                 word = "met" if not one["missed"] else "MISSED"
                 yield f"{word:7}{name}: {one['goal']}: {one['met']} of {total}"
                 yield from (f"         {missed}" for missed in one["missed"])
-            elif name == OURS[0]:
+            for cell in one.get("unsettled", ()):
+                yield f"disturbed {name}: {one['goal']}: {cell}"
+            if not total and name == OURS[0]:
                 yield f"unasked {name}: {one['goal']}: nothing measured"
 
 

@@ -150,6 +150,15 @@ def test_no_worse_means_beyond_the_spread(judged: Any) -> None:
     assert found(judged, [beyond], "torchao")["missed"] == ["16 x 4096->4096 forward 0.90"]
 
 
+def test_a_cell_that_something_disturbed_decides_nothing(judged: Any) -> None:
+    one = cell(4096, 1280, 5120, linear=3.0, switchback_vector=1.0)
+    one["contenders"]["linear"]["p10"] = 1.0
+    goal = found(judged, [one], "1.3 x bf16")
+    assert (goal["met"], goal["missed"]) == (0, [])
+    assert goal["unsettled"] == ["4096 x 1280->5120 forward"]
+    assert any(line.startswith("disturbed switchback-vector") for line in judged.goal_lines([one]))
+
+
 def test_an_error_that_is_no_number_misses(judged: Any) -> None:
     good, bad = (cell(16, 64, 64, linear=1.0, switchback_vector=1.0) for _ in range(2))
     bad["contenders"]["switchback-vector"]["rel_error"] = float("nan")
