@@ -142,6 +142,8 @@ class Session:
         shape is seen to its end, whatever it takes.
         """
         shape = tuple(self.request["shapes"][at])
+        now = time.monotonic()  # compiling counts: what it takes later on is not known yet
+        share = now + max(0.0, until - now) / (len(self.request["shapes"]) - at)
         field: List[Any] = []
         try:
             linear = bench.linear(shape)
@@ -151,8 +153,6 @@ class Session:
                 one = self._prepared(timing, bench, kind, linear, at, len(kinds) - number - 1)
                 if one is not None:
                     field.append(one)
-            now = time.monotonic()
-            share = now + max(0.0, until - now) / (len(self.request["shapes"]) - at)
             for name, error in timing.race(bench, field, share, self.now.say):
                 self._unknown(bench, at, name, error)
         except DeviceLost:
