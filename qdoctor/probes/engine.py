@@ -17,7 +17,7 @@ import msgspec
 from qdoctor import process
 from qdoctor.probes import observing, room, zygote
 from qdoctor.probes.ending import Fate
-from qdoctor.probes.job import Job, again, begin, fresh_because
+from qdoctor.probes.job import Job, again, begin, found_no_room, fresh_because
 from qdoctor.probes.links import Link, link_for
 from qdoctor.probes.patient import FOLDER_MIB, Patient, child_environ, prepare
 from qdoctor.probes.plan import Skip, Step
@@ -246,6 +246,9 @@ class Engine:
         instead = again(job, seen, ended, beside=running.beside)
         if not instead:
             job.seen = seen
+            for other in found_no_room(job, self._waiting):
+                self._waiting.remove(other)
+                other.seen = other.first
             return
         job.parts = instead
         self._waiting[:0] = instead

@@ -31,6 +31,9 @@ class Job:
         """``said`` is what its observations are to say about how it ran."""
         self.step, self.route, self.said = step, route, tuple(said)
         self.alone = False
+        self.first: list[
+            Observation
+        ] = []  # what it answered beside others, where it is asked alone
         self.seen: list[Observation] | None = None
         self.parts: list[Job] = []
 
@@ -63,9 +66,28 @@ def again(job: Job, seen: Sequence[Observation], ended: Ended, *, beside: bool) 
         return [Job(step, "fresh", [*job.said, fresh_because(why)])]
     if beside and not job.alone and any(one.code == "out-of-memory" for one in seen):
         alone = Job(step, _own(job), [*job.said, "ran out of memory beside others: this is alone"])
-        alone.alone = True
+        alone.alone, alone.first = True, list(seen)
         return [alone]
     return []
+
+
+def found_no_room(job: Job, waiting: Sequence[Job]) -> list[Job]:
+    """Those who wait to be alone on the GPU, and need no less of it than one that got too little.
+
+    Their first answer counts: on a full GPU each would cost an interpreter's start for nothing.
+    """
+    step = job.step
+    short = any(one.code == "out-of-memory" for one in job.seen or ())
+    if not (job.alone and short) or step.device is None:
+        return []
+    need = step.kernel.header.gpu_mib
+    return [
+        other
+        for other in waiting
+        if other.alone
+        and other.step.device == step.device
+        and other.step.kernel.header.gpu_mib >= need
+    ]
 
 
 def _own(job: Job) -> Route:

@@ -130,6 +130,36 @@ def test_what_runs_out_of_memory_alone_is_asked_once(run: Run) -> None:
     assert (a.outcome, a.code, a.evidence) == ("skipped", "out-of-memory", [])
 
 
+NO_ROOM = """
+    with open({starts!r}, "a") as file:
+        file.write({mine!r})
+    open(os.path.join(here, {mine!r}), "w").close()
+    until = time.monotonic() + 15
+    while not os.path.exists(os.path.join(here, {other!r})) and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    raise MemoryError
+"""
+
+
+@linux
+def test_once_one_finds_no_room_alone_the_others_first_answers_count(
+    run: Run, tmp_path: Path
+) -> None:
+    starts = tmp_path / "starts"
+    beside = {"a": "b", "b": "c", "c": "a"}
+    bodies = {
+        mine: NO_ROOM.format(starts=str(starts), mine=mine, other=other)
+        for mine, other in beside.items()
+    }
+    seen = run(bodies)
+    assert [(one.outcome, one.code) for one in seen] == [("skipped", "out-of-memory")] * 3
+    assert len(starts.read_text()) == 4
+    starts.unlink()  # the world outside is to look as before
+    asked_alone = [one for one in seen if one.evidence]
+    assert len(asked_alone) == 1
+
+
 TIMED = """
     alone = sys.modules["qdoctor_kernel__alone"]
     with alone.alone():
