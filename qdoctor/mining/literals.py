@@ -29,7 +29,8 @@ _MOST = 64
 
 def words(pattern: str) -> list[str] | None:
     """Return words of which every match of a regular expression holds one; None for none known."""
-    found = _best(_of_sequence(parser.parse(pattern)))
+    parsed: Any = parser.parse(pattern)  # iterable, which its type does not say
+    found = _best(_of_sequence(parsed))
     return sorted(found) if found else None
 
 

@@ -94,7 +94,7 @@ def test_it_compiles_once_and_again_what_is_damaged(
 ) -> None:
     pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    code = installed.machine_code(EMPTY, "sm_90a", [])
+    code: bytes = installed.machine_code(EMPTY, "sm_90a", [])
     compiled: list[Any] = []
 
     def note(*one: object) -> bytes:
