@@ -18,7 +18,8 @@ _BY_PATH = "by-int8-path"
 
 def needing(case: Case, layer: str) -> list[str]:
     """Return the backends that need a layer on this machine, by its name."""
-    return [name for name, row in _rows(case).items() if layer in (_layers(case, row) or ())]
+    path = _path(case)
+    return [name for name, row in _rows(case).items() if layer in (row[path] or ())]
 
 
 def needing_gpu(case: Case) -> list[str]:
@@ -67,10 +68,13 @@ def _runs_on_cpu(case: Case, row: dict[str, Any]) -> bool:
 
 
 def _layers(case: Case, row: dict[str, Any]) -> list[str] | None:
-    """Return the layers that count here: those of the CPU path where there is no GPU."""
-    without = case.ask(layers.gpu_present).value == "no"
-    asked: list[str] | None = row["cpu_layers"] if without else row["layers"]
+    asked: list[str] | None = row[_path(case)]
     return asked
+
+
+def _path(case: Case) -> str:
+    """Name the layers that count here: those of the CPU path where there is no GPU."""
+    return "cpu_layers" if case.ask(layers.gpu_present).value == "no" else "layers"
 
 
 def _ask(case: Case, layer: str) -> str:
