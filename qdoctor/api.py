@@ -25,16 +25,20 @@ def check(*, need: Sequence[str] = (), ignore: Sequence[str] = (), probe: Level 
     """Examine the running interpreter, as ``qdoctor check --python sys.executable`` does.
 
     Probes run in child processes, for some seconds; ``probe="none"`` reads files only. Raises
-    ``BadInput`` for a need or rule that does not exist.
+    ``BadInput`` for a need, rule or level of probing that does not exist.
     """
     import msgspec
 
     from qdoctor import doctor
-    from qdoctor.question import Question
+    from qdoctor.question import PROBING, Question, known_name
 
-    report = doctor.examine(
-        Question(python=sys.executable, need=tuple(need), ignore=tuple(ignore), probe=probe)
+    question = Question(
+        python=sys.executable,
+        need=_listed(need, "need"),
+        ignore=_listed(ignore, "ignore"),
+        probe=known_name(probe, PROBING, "level of probing"),  # type: ignore[arg-type]
     )
+    report = doctor.examine(question)
     target = msgspec.structs.replace(report.target, chosen_by="the running interpreter")
     return msgspec.structs.replace(report, target=target)
 
@@ -123,7 +127,7 @@ def _answered(request: Request, *, refresh: bool) -> Kept:
 
 def _check_names(request: Request, require: str | None) -> None:
     """Raise ``BadInput`` for a backend that does not exist or is asked for and ruled out."""
-    named = [*(request.allow or ()), *(request.deny or ()), *([require] if require else ())]
+    named = [*(request.allow or ()), *(request.deny or ()), *([] if require is None else [require])]
     if not named:
         return
     from qdoctor.backends import NAMES
@@ -132,8 +136,17 @@ def _check_names(request: Request, require: str | None) -> None:
 
     refuse_unknown(named, NAMES, "backend")
     allowed = request.allow is None or require in {*request.allow, "half"}
-    if require and (not allowed or require in (request.deny or ())):
+    if require is not None and (not allowed or require in (request.deny or ())):
         raise BadInput(f"{require} is required, but ruled out by allow or deny: say which is meant")
+
+
+def _listed(names: Any, what: str) -> tuple[str, ...]:  # noqa: ANN401 - whatever was given
+    try:
+        return (names,) if isinstance(names, str) else tuple(names)
+    except TypeError:
+        from qdoctor.model import BadInput
+
+        raise BadInput(f"{what} {names!r}: a list of names is meant") from None
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the one name that lives beside

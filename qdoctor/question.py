@@ -20,6 +20,7 @@ BACKENDS = (
     *("qdoctor-switchback", "torch-fp8", "torchao-int8"),
     *("torchao-fp8", "torchao-int4", "torchao-mxfp4", "torchao-nvfp4"),
 )
+PROBING = ("none", "quick", "full")
 _DRIVER = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}")
 
 
@@ -52,9 +53,9 @@ class Question(msgspec.Struct, frozen=True):
 
 def known_name(name: str, known: Collection[str], what: str) -> str:
     """Return ``name`` if it is known. Raises ``BadInput`` with the nearest names otherwise."""
-    if name in known:
+    if isinstance(name, str) and name in known:
         return name
-    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), known, n=4, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
     raise BadInput(f"no {what} is called {name!r}; {hint}")
 

@@ -202,6 +202,9 @@ def test_the_running_interpreter_is_measured_kept_and_shared_with_python(
     backend = qdoctor.select_backend("latency", shapes=[(8, 64, 64)], budget=2.0)
     assert backend.name == first["selected"]
     assert backend.selection["candidates"] == first["selection"]["candidates"]
+    for device in ("cuda", "cuda:9"):  # what is kept for the CPU is no answer for a GPU
+        assert cli.run([*words, "--objective", "latency", "--device", device]) == 2
+        assert "CUDA shows 0 GPUs" in capsys.readouterr().err
 
 
 def test_what_is_only_looked_up_starts_no_kernel_and_is_not_kept(

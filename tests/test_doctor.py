@@ -189,6 +189,23 @@ def test_the_running_interpreter_is_what_the_api_examines(
     assert report.target.chosen_by == "the running interpreter"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"need": None}, "need None: a list of names"),
+        ({"need": [3]}, "is called 3"),
+        ({"need": "bnb-nf5"}, "is called 'bnb-nf5'; did you mean"),
+        ({"ignore": 7}, "ignore 7: a list of names"),
+        ({"probe": "all"}, "no level of probing is called 'all'"),
+    ],
+    ids=str,
+)
+def test_what_the_api_cannot_be_asked_is_one_clear_error(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput) as error:
+        qdoctor.check(**{"probe": "none", **wrong})
+    assert said in str(error.value)
+
+
 def test_every_rule_is_documented() -> None:
     assert "## What it finds" in doctor.documentation("triton-libdevice-removed")
     with pytest.raises(BadInput, match="did you mean triton-libdevice-removed"):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from qdoctor import matrix
@@ -35,6 +37,12 @@ def test_backends_do_not_cost_a_look_at_the_kernels() -> None:
 def test_names_that_do_not_exist_are_refused(question: Question, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         check_names(question, RULES, probes)
+
+
+@pytest.mark.parametrize("name", [5, None, ["gpu"]])
+def test_what_is_no_name_is_refused(name: Any) -> None:  # noqa: ANN401
+    with pytest.raises(BadInput, match="no need is called"):
+        known_name(name, {"gpu": 1}, "need")
 
 
 def test_a_known_name_is_returned() -> None:

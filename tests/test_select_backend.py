@@ -131,7 +131,13 @@ def test_equal_questions_are_one(asked: list[Asked]) -> None:
         ({"allow": ["bnb-nf5"]}, "no backend is called 'bnb-nf5'; did you mean"),
         ({"deny": "bnb-int"}, "no backend is called 'bnb-int'"),
         ({"require": "nf4"}, "no backend is called 'nf4'"),
+        ({"max_error": 10**400}, "a number above 0"),
         ({"allow": [3]}, "a list of backends' names"),
+        ({"allow": 3}, "allow 3: a list of backends' names"),
+        ({"deny": 7}, "deny 7: a list of backends' names"),
+        ({"require": 5}, "no backend is called 5"),
+        ({"require": ["bnb-nf4"]}, "no backend is called ['bnb-nf4']"),
+        ({"require": ""}, "no backend is called ''"),
         ({"require": "bnb-nf4", "deny": ["bnb-nf4"]}, "required, but ruled out"),
         ({"require": "bnb-nf4", "allow": ["bnb-int8"]}, "required, but ruled out"),
         ({"shapes": []}, "shapes"),
@@ -140,6 +146,8 @@ def test_equal_questions_are_one(asked: list[Asked]) -> None:
         ({"shapes": [(1, 2, 2**40)]}, "shapes"),
         ({"shapes": [(1, 2, True)]}, "shapes"),
         ({"shapes": 4096}, "shapes"),
+        ({"shapes": "16x64x64"}, "shapes '16x64x64'"),
+        ({"shapes": [(1.5, 2, 3)]}, "shapes [(1.5, 2, 3)]"),
         ({"device": "mps"}, "'cpu', 'cuda' or 'cuda:N'"),
         ({"device": -1}, "'cpu', 'cuda' or 'cuda:N'"),
         ({"device": "cuda:1"}, "cuda:1: CUDA shows 1 GPUs"),
@@ -258,7 +266,7 @@ def test_the_current_device_is_asked_only_of_a_torch_that_has_started_cuda(
     cuda = types.SimpleNamespace(is_initialized=lambda: started[0], current_device=lambda: 3)
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
     assert device_of(None) is None
-    assert device_of("cuda") is None
+    assert device_of("cuda") == 0
     started[0] = True
     assert device_of(None) == device_of("cuda") == 3
     assert device_of(types.SimpleNamespace(type="cuda", index=None)) == 3

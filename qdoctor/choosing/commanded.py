@@ -168,6 +168,7 @@ def _request(asked: Command, environ: Mapping[str, str]) -> Request | None:
 
 def _known(request: Request, environ: Mapping[str, str]) -> Selection | None:
     key = keys.key_of(request.text, request.device, environ)
+    answering.refuse_missing(request, key)
     kept = answering.kept(request, key, environ)
     return None if kept is None else from_json(kept.body, Selection, "the kept selection")
 

@@ -78,13 +78,15 @@ class Request:
 def device_of(device: Any) -> int | str | None:  # noqa: ANN401 - as torch takes it
     """Return a GPU's number, ``"cpu"``, or None for what comes first.
 
-    A device is a number, ``"cuda"``, ``"cuda:1"``, ``"cpu"`` or a ``torch.device``. The current one
-    is asked for only of a torch that is imported and has started CUDA in this very process.
+    A device is a number, ``"cuda"``, ``"cuda:1"``, ``"cpu"`` or a ``torch.device``; ``"cuda"`` is
+    the current GPU, else the first, and never the CPU. The current one is asked
+    for only of a torch that is imported and has started CUDA in this very process.
     """
     kind = getattr(device, "type", device)
     if kind is None or (isinstance(kind, str) and kind == "cuda"):
         index = getattr(device, "index", None) if device is not kind else None
-        return _current() if index is None else int(index)
+        found = _current() if index is None else int(index)
+        return 0 if found is None and kind is not None else found
     if isinstance(kind, int) and not isinstance(kind, bool) and kind >= 0:
         return kind
     if isinstance(kind, str):
@@ -123,7 +125,7 @@ def _one_of(value: str, known: Sequence[str], what: str) -> str:
 def _positive(value: float, what: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         number = 0.0
     if not 0 < number < float("inf"):
         _refuse(f"{what} {value!r}: a number above 0 is meant")
@@ -133,9 +135,13 @@ def _positive(value: float, what: str) -> float:
 def _names(names: Iterable[str] | None, what: str) -> list[str] | None:
     if names is None:
         return None
-    listed = [names] if isinstance(names, str) else list(names)
+    listed: list[Any]
+    try:
+        listed = [names] if isinstance(names, str) else list(names)
+    except TypeError:
+        listed = [None]
     if not all(isinstance(name, str) for name in listed):
-        _refuse(f"{what} {listed!r}: a list of backends' names is meant, such as ['bnb-nf4']")
+        _refuse(f"{what} {names!r}: a list of backends' names is meant, such as ['bnb-nf4']")
     return sorted(set(listed))
 
 
@@ -150,7 +156,7 @@ def _shapes(shapes: Any) -> tuple[list[tuple[int, ...]] | None, list[int] | None
         return [tuple(one) for one in told.shapes], list(told.counts or ()) or None
     try:
         listed = [tuple(map(_index, shape)) for shape in shapes]
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         listed = [()]
     if not listed or any(len(one) != 3 or not _usable(one) for one in listed):  # noqa: PLR2004
         _refuse(

@@ -52,7 +52,9 @@ def _fixes(name: str) -> list[str]:
 
 def _texts(finding: Finding) -> list[str]:
     return [
-        f"`{fix.command}` ({fix.why})" if fix.command else f"{fix.action}: {fix.why}"
+        f"`{fix.command}` ({fix.why})"
+        if fix.command
+        else f"{' '.join(filter(None, [fix.action, fix.backend]))}: {fix.why}"
         for fix in finding.fixes
         if fix.action != "none"
     ]

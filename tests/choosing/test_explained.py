@@ -72,9 +72,13 @@ def test_a_required_backend_that_works_is_taken_and_what_speaks_against_it_said(
 def test_one_that_does_not_work_is_one_line_with_the_fixes(monkeypatch: pytest.MonkeyPatch) -> None:
     class Fix:
         action, command, why = "install", "python -m pip install x", "it brings the kernels"
+        backend = None
+
+    class Use:
+        action, command, why, backend = "use", None, "it runs on the CPU", "bnb-int8"
 
     class Finding:
-        affects, fixes = ("torch-fp8",), (Fix, Fix)
+        affects, fixes = ("torch-fp8",), (Fix, Fix, Use)
 
     class Report:
         findings = (Finding,)
@@ -84,7 +88,7 @@ def test_one_that_does_not_work_is_one_line_with_the_fixes(monkeypatch: pytest.M
         required(selection(), "torch-fp8")
     assert str(error.value) == (
         "torch-fp8 is required, but cannot be used on Tesla T4: SM 8.9 is needed. Fix: "
-        "`python -m pip install x` (it brings the kernels)"
+        "`python -m pip install x` (it brings the kernels); or use bnb-int8: it runs on the CPU"
     )
 
 
