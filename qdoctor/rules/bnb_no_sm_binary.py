@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import bnb_binary_has_sm, bnb_ships_here
+from qdoctor.layers import Answer, bnb_binary_has_sm, bnb_ships_here
+from qdoctor.layers.natives import libraries_of
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing
-from qdoctor.rules.bnb_releases import installed_anew, serving, settled
+from qdoctor.rules.bnb_releases import BNB, installed_anew, serving, settled
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.torch_builds import offers, with_a_torch
@@ -36,15 +37,18 @@ if TYPE_CHECKING:
 
 NAME = "bnb-no-sm-binary"
 _OF_ROCM = "hip-device-function"
+_BUILT = "for which SMs the installed library was built was not read"
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a bitsandbytes library without kernels for the GPU that is judged."""
-    suspicion = suspect(case, NAME, case.ask(bnb_binary_has_sm))
+    suspicion = suspect(case, NAME, _has_sm(case))
     if suspicion is None:
         return
-    of_amd = _of_amd(case)
+    of_amd, own_build = _of_amd(case), suspicion.undecided == _BUILT
     releases = [] if of_amd else _releases(case)
+    by_others = _elsewhere(of_amd=of_amd)
+    anew = by_others if own_build else []
     why = "for its CUDA version bitsandbytes has kernels for this GPU"
     builds = offers(settled(case), why, verify=NAME, also=[bnb_binary_has_sm])
     yield Finding(
@@ -53,10 +57,22 @@ def find(case: Case) -> Iterator[Finding]:
         title=f"bitsandbytes {case.machine.bitsandbytes.value or '?'} holds no kernels for SM "
         f"{case.machine.sm.value or '?'}",
         because=suspicion.because,
-        fixes=[*releases, *([] if of_amd else builds), *_elsewhere(of_amd=of_amd)],
+        fixes=[*anew, *releases, *([] if of_amd else builds), *([] if anew else by_others)],
         affects=needing(case, "bnb_binary_has_sm"),
         undecided=suspicion.undecided,
     )
+
+
+def _has_sm(case: Case) -> Answer:
+    """Ask the layer; what a released wheel holds refutes no text of bitsandbytes' own source file.
+
+    A library that was built on the machine holds what it was built for.
+    """
+    answer = case.ask(bnb_binary_has_sm)
+    own = case.said(NAME, "bnb_source") is not None
+    if answer.value == "yes" and own and not libraries_of(case.machine, BNB):
+        return Answer("unknown", _BUILT)
+    return answer
 
 
 def _of_amd(case: Case) -> bool:

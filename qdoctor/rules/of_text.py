@@ -59,9 +59,21 @@ def answer_to(case: Case, name: str, signal: Signal) -> dict[str, Any] | None:
             if row["rule"] == name
             and signal.signature in row["texts"]
             and row.get("gpu", gpu) == gpu
+            and _concerned(case, signal, row)
         ),
         None,
     )
+
+
+def _concerned(case: Case, signal: Signal, row: dict[str, Any]) -> bool:
+    """Say whether a row is about what runs here: ``beside`` one of some packages, or ``apart``.
+
+    Where no packages are stated, any of them may be there.
+    """
+    names: list[str] = row.get("beside", row.get("apart", []))
+    stated = case.machine.facts.packages
+    there = not stated or any(stated.get(one) or one in signal.asked_by for one in names)
+    return there if "beside" in row else not ("apart" in row and there)
 
 
 def answered(  # noqa: PLR0913, PLR0917 - a finding has these parts

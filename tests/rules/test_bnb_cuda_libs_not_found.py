@@ -78,3 +78,18 @@ def test_a_library_that_is_not_loaded_does_not_count(ask: Ask) -> None:
 
 def test_is_silent_where_nobody_followed_the_loader(ask: Ask) -> None:
     assert NAME not in ask("h100", native=[CUDA130])
+
+
+def test_a_search_that_found_the_runtime_after_all_is_no_failure(ask: Ask) -> None:
+    text = (
+        "CUDA_SETUP: WARNING! libcudart.so not found in any environmental path. Searching in "
+        "backup paths...\n"
+        "CUDA SETUP: CUDA runtime path found: /usr/local/cuda/lib64/libcudart.so.11.0\n"
+    )
+    loaded = f"{text}CUDA SETUP: Loading binary /x/bitsandbytes/libbitsandbytes_cuda118.so...\n"
+    nothing = {"torch": None, "triton": None, "bitsandbytes": None}
+    found = ask("a100", error=loaded, packages=nothing, torch_cuda="11.8")
+    assert [name for name, one in found.items() if one.explains_error] == ["harmless-warning"]
+    cpu = loaded.replace("cuda118", "cpu")
+    found = ask("a100", error=cpu, packages=nothing, torch_cuda="11.8")
+    assert "harmless-warning" not in [name for name, one in found.items() if one.explains_error]

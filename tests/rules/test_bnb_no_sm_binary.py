@@ -49,3 +49,11 @@ def test_a_build_that_is_not_known_gives_way_to_the_released_wheel(ask: Ask) -> 
     found = ask("h100", error=text, native=None, packages=nothing, host={"os": "windows"})[NAME]
     assert (found.fixes[0].action, found.fixes[0].package) == ("install", "bitsandbytes")
     assert found.fixes[0].spec == ">=0.48.0"  # the first with SM 9.0 for this torch's CUDA 13.0
+
+
+def test_a_library_of_ones_own_holds_other_kernels_than_the_wheel(ask: Ask) -> None:
+    text = "Error named symbol not found at line 117 in file /home/u/bitsandbytes/csrc/ops.cu"
+    found = ask("h100", error=text, native=None)[NAME]
+    assert found.explains_error
+    assert [fix.action for fix in found.fixes[:2]] == ["rebuild", "reinstall"]
+    assert NAME not in ask("h100", error=text, native=WITH)

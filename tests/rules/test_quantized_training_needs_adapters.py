@@ -30,3 +30,14 @@ def test_gives_way_to_a_copy_of_peft() -> None:
 
 def test_is_silent_without_the_text() -> None:
     assert NAME not in {one.rule for one in diagnose(Facts(), error="ValueError: no")[1]}
+
+
+def test_integers_without_a_library_that_quantizes_are_the_programs_own() -> None:
+    text = "RuntimeError: Only Tensors of floating point and complex dtype can require gradients"
+    for packages, rule in (
+        ({"torch": "1.8.0"}, "not-environment"),
+        ({"torch": "2.4.0", "transformers": "4.45.0"}, NAME),
+        ({}, NAME),
+    ):
+        found = diagnose(Facts(packages=packages), error=text)[1]
+        assert [one.rule for one in found if one.explains_error] == [rule]
