@@ -33,7 +33,7 @@ from qdoctor.rules.case import accused, quoted, rule
 from qdoctor.rules.of_names import hidden
 from qdoctor.rules.of_text import answer_to, answered
 from qdoctor.rules.remedies import pip, unset
-from qdoctor.rules.triton_name_in_text import name_in
+from qdoctor.rules.triton_name_in_text import before_all, name_in
 from qdoctor.rules.triton_releases import distribution, history
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def _hidden_triton(case: Case) -> Iterator[Finding]:
     for signal in case.signals_of(NAME):
         known = history(case, name) if (name := name_in(signal)) else None
         if known is None or len(known.having) < len(known.known):
+            continue
+        if before_all(case, signal, known.name):
             continue
         why = "a folder or file named triton beside the script hides the package: rename it"
         triton = distribution(case.machine)

@@ -21,8 +21,27 @@ If what asks for the name is not used.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from qdoctor.rules.case import rule
 from qdoctor.rules.missing_names import missing_names
+from qdoctor.rules.triton_name_in_text import internal_in_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.model import Finding
+    from qdoctor.rules.case import Case
 
 NAME = "triton-api-moved-other"
 
-RULE = missing_names(NAME, __doc__)
+_NAMES = missing_names(NAME, __doc__)
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report names that are gone, and members of triton's own classes."""
+    yield from _NAMES.find(case)
+    yield from internal_in_text(case)
+
+
+RULE = rule(NAME, __doc__, find)

@@ -30,14 +30,18 @@ from qdoctor.layers import switchback_triton_names_resolve
 from qdoctor.model import Finding
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.packages_asking import with_packages
+from qdoctor.rules.packages_in_text import asker
 from qdoctor.rules.switchback import instead, older_torch, working
+from qdoctor.rules.triton_name_in_text import change_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "triton-libdevice-removed"
+_MISSED = "triton.language.libdevice"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -51,10 +55,20 @@ def find(case: Case) -> Iterator[Finding]:
         severity="note",
         title=f"bitsandbytes' SwitchBack needs a name that triton {triton or '?'} does not have",
         because=[*suspicion.because, *([known.because] if known else [])],
-        fixes=[*instead(case), *older_torch(case, known, verify=NAME)],
+        fixes=[*instead(case), *older_torch(case, known, verify=NAME), *_of_code(case)],
         affects=["bnb-switchback"],
         undecided=suspicion.undecided,
     )
+
+
+def _of_code(case: Case) -> list[Fix]:
+    """Say what the function is called now, where it is not known that bitsandbytes asks for it."""
+    texts = case.signals_of(NAME)
+    of_bnb = any(asker(one, "triton") for one in texts)
+    if case.machine.bitsandbytes.value or not texts or of_bnb:
+        return []
+    where = ": where code of your own asks for it, without bitsandbytes"
+    return change_code(case, _MISSED, where=where, verify=NAME)
 
 
 def find_all(case: Case) -> Iterator[Finding]:

@@ -61,10 +61,50 @@ def in_text(case: Case, rule: str) -> Iterator[Finding]:
     """Report each text whose missing name is the problem ``rule``, whatever code asks for it."""
     for signal in case.signals_of(rule):
         name = name_in(signal)
-        if name is None or asked_by_torch(case, signal, name) or problem(case, name) != rule:
+        if name is None or asked_by_torch(case, signal, name):
+            continue
+        if (TOO_OLD if before_all(case, signal, name) else problem(case, name)) != rule:
             continue
         if rule == TOO_OLD or not asked_by_bnb(case, signal, name):
             yield _finding(case, rule, signal, history(case, name))
+
+
+def internal_in_text(case: Case) -> Iterator[Finding]:
+    """Report code that uses a member of triton's classes, where torch's own triton is installed.
+
+    Beside another one torch's compiler is the likelier to ask (``triton-pin-mismatch``).
+    """
+    stated = any((case.machine.facts.packages or {}).get(one) for one in _STATED)
+    if not (stated and case.machine.triton_pin.value and not pin_is_broken(case)):
+        return
+    for signal in case.signals_of(_OTHER):
+        member, asks = signal.said.get("member"), asker(signal, "triton")
+        if member is None or asks == "torch":
+            continue
+        triton, why = case.machine.triton, f"{member} is no part of triton's language: do without"
+        yield Finding(
+            rule=_OTHER,
+            severity="note",
+            title=f"{blamed(case, signal, 'triton') or 'some code'} uses {member} inside triton, "
+            f"which triton {triton.value} does not have",
+            because=[quoted(signal), *([triton.because] if triton.because else [])],
+            fixes=[
+                *newer(case, blamed(case, signal, "triton"), f"it uses {member}", verify=_OTHER),
+                by_hand("change-code", why, verify=_OTHER),
+            ],
+            undecided="which releases of triton have it",
+        )
+
+
+def before_all(case: Case, signal: Signal, name: str) -> bool:
+    """Say whether only a triton older than all that are known can miss ``name`` so.
+
+    It was missed in a module inside triton, so triton it was, and all the known releases have it.
+    """
+    said, known = signal.said, history(case, name)
+    module = said.get("within", said.get("origin", ""))
+    inside = "." in module and "partly" not in said
+    return inside and case.machine.triton.value is None and len(known.having) == len(known.known)
 
 
 def asked_by_torch(case: Case, signal: Signal, name: str) -> bool:
@@ -178,6 +218,9 @@ def _for_new(case: Case, rule: str, signal: Signal, known: History) -> Iterator[
             else f"older ones ask for {known.name}: if you use it"
         )
         yield from newer(case, package, why, verify=rule, name=known.name)
+    if known.compiled:
+        why = "its compiled part and its Python files are of different releases: remove both first"
+        yield pip("reinstall", distribution(case.machine), "", why, verify=rule)
     yield from change_code(case, known.name, verify=rule)
     if known.went is not None and has_before(case, known.went):
         why = f"{known.because.text}; take the torch that requires such a triton along with it"

@@ -28,13 +28,24 @@ class History(msgspec.Struct, frozen=True):
     having: tuple[Version, ...]
 
     @property
+    def listed(self) -> bool:
+        """Whether the lists could hold it: they are of public names."""
+        return not any(part.startswith("_") for part in self.name.split("."))
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it lies in triton's compiled part, which only triton's own files ask."""
+        return self.name.startswith("triton._C.")
+
+    @property
     def went(self) -> Version | None:
         """The first release after the last one with the name; None where the newest has it.
 
-        For a name of none that is known: the first known release, for there are older ones.
+        For a name of none that is known: the first known release, for there are older ones. Of a
+        private name the lists say nothing: None.
         """
         if not self.having:
-            return self.known[0]
+            return self.known[0] if self.listed else None
         return next((one for one in self.known if one > self.having[-1]), None)
 
     def came_after(self, own: Version | None) -> Version | None:
@@ -45,6 +56,9 @@ class History(msgspec.Struct, frozen=True):
     def because(self) -> Because:
         """Say which releases have it, as evidence."""
         source = f"the names of triton {self.known[0]} to {self.known[-1]}, read from the wheels"
+        if not self.listed:
+            text = f"{self.name} is private: releases add and remove such names without notice"
+            return Because(text, "an underscore begins it", "documented")
         if not self.having:
             return Because(f"no triton from {self.known[0]} on has {self.name}", source, "mined")
         until = f" to {self.having[-1]}" if self.went else " on"

@@ -148,3 +148,37 @@ def test_a_name_that_newer_releases_of_bitsandbytes_ask_for_too_is_still_too_new
     found = ask("h100", error=text, packages=NOTHING, torch_cuda=None)
     assert next(iter(found)) == "triton-too-old-for-package"
     assert "triton-math-moved" not in found
+
+
+def test_of_a_private_name_no_release_is_named(ask: Ask) -> None:
+    text = "module 'triton.language' has no attribute '_experimental_make_tensor_descriptor'"
+    packages = {"torch": "2.5.1", "triton": "3.5.1", "bitsandbytes": None}
+    found = ask("h100", error=text, packages=packages, torch_cuda=None)["triton-api-moved-other"]
+    assert {fix.action for fix in found.fixes} == {"change-code"}
+    assert "private" in found.because[1].text
+
+
+def test_what_every_known_triton_has_is_missing_in_an_older_one(ask: Ask) -> None:
+    text = "module 'triton.language' has no attribute 'constexpr'"
+    found = first_of(ask("h100", error=text, packages=NOTHING, torch_cuda=None))
+    fix = found.fixes[0]
+    assert found.rule == "triton-too-old-for-package"
+    assert (fix.action, fix.package, fix.spec) == ("upgrade", "triton", ">=2.0.0")
+    circular = f"AttributeError: partially initialized {text}"
+    found = first_of(ask("h100", error=circular, packages=NOTHING, torch_cuda=None))
+    assert found.rule == "stale-package-shadowing"
+
+
+def test_inside_the_triton_of_torch_other_code_asks(ask: Ask) -> None:
+    text = "AttributeError: 'JITFunction' object has no attribute 'cache'"
+    packages = {"torch": "2.9.0", "triton": "3.5.0", "bitsandbytes": None}
+    found = first_of(ask("h100", error=text, packages=packages, torch_cuda=None))
+    assert (found.rule, found.fixes[0].action) == ("triton-api-moved-other", "change-code")
+    broken = {**packages, "triton": "3.2.0"}
+    assert "triton-api-moved-other" not in ask("h100", error=text, packages=broken, torch_cuda=None)
+
+
+def test_what_triton_misses_in_its_own_compiled_part_was_mixed(ask: Ask) -> None:
+    text = "cannot import name 'translate_llvmir_to_hsaco' from 'triton._C.libtriton.triton'"
+    found = first_of(ask("h100", error=text, packages=NOTHING, torch_cuda=None))
+    assert (found.fixes[0].action, found.fixes[0].package) == ("reinstall", "triton")
