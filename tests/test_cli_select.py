@@ -14,7 +14,7 @@ import pytest
 
 import qdoctor
 from qdoctor import cli
-from qdoctor.choosing import commanded
+from qdoctor.choosing import commanded, lacking
 from qdoctor.choosing.commanded import ending, required
 from qdoctor.choosing.objectives import decide
 from qdoctor.matrix import shipped
@@ -116,6 +116,25 @@ def test_a_required_backend_that_does_not_work_ends_1_with_the_fix(
     assert "bnb-switchback is required, and cannot be used here: bitsandbytes 0.50.2" in out
     assert out.index("bnb-triton-modules-removed") < out.index("Candidates")
     assert "use qdoctor-switchback" in out or "pip install" in out
+
+
+def test_every_package_that_a_backend_stands_on_can_be_named() -> None:
+    rows = shipped().table("backends")["rows"].values()
+    asked = {layer for row in rows for layer in (*row["layers"], *(row["cpu_layers"] or ()))}
+    assert {layer for layer in asked if layer.endswith("_installed")} == set(lacking._PACKAGES)
+
+
+def test_a_package_that_is_missing_is_named_with_the_command_where_that_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = {"packages": {"torch": "2.11.0+cpu", "bitsandbytes": ""}, "gpus": []}
+    (tmp_path / "bare.json").write_text(json.dumps(bare))
+    words = ["select", "--facts", str(tmp_path / "bare.json"), "--format", "json", "--require"]
+    for name, told in (("bnb-nf4", True), ("bnb-switchback", False)):  # current releases lack it
+        assert cli.run([*words, name]) == 1
+        reason = json.loads(capsys.readouterr().out)["selection"]["reason"]
+        assert "bitsandbytes is not installed" in reason
+        assert ("`python -m pip install bitsandbytes` mends that" in reason) is told
 
 
 def candidate(backend: str, usable: YesNo) -> Candidate:

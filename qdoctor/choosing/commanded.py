@@ -13,6 +13,7 @@ from qdoctor import doctor, exit_code, local_data
 from qdoctor.choosing import answering, devices, shapes, working_out
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.from_scratch import check, examined_and_chosen
+from qdoctor.choosing.lacking import to_install
 from qdoctor.choosing.request import Request
 from qdoctor.choosing.slower import with_slow
 from qdoctor.facts import find_target
@@ -119,6 +120,7 @@ def _ended(report: Report, asked: Command, selection: Selection) -> Report:
     require = asked.require
     if require is not None:
         selection = required(selection, require)
+        selection = _with_command(selection, require, report, asked.question)
     failed = report.exit_code == exit_code.OUR_BUG
     return msgspec.structs.replace(
         report,
@@ -196,6 +198,16 @@ def required(selection: Selection, name: str) -> Selection:
     by_itself = "" if own.lost is None else f"; {selection.selected} would be chosen: {own.lost}"
     reason = f"{name} is required, and works here{by_itself}"
     return msgspec.structs.replace(selection, selected=name, reason=reason)
+
+
+def _with_command(selection: Selection, name: str, report: Report, question: Question) -> Selection:
+    """Add the command that installs what the required backend lacks."""
+    own = next(one for one in selection.candidates if one.backend == name)
+    if own.usable != "no":
+        return selection
+    command = to_install(name, report.facts.packages, question, os.environ)
+    reason = f"{selection.reason}; `{command}` mends that" if command else selection.reason
+    return msgspec.structs.replace(selection, reason=reason)
 
 
 def ending(selection: Selection, require: str | None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,10 +42,17 @@ def refusal(name: str, reason: str, device: str | None) -> str:
 
 def _fixes(name: str) -> list[str]:
     """Name what a check that needs this backend would have changed; nothing where it cannot run."""
-    from qdoctor.api import check  # noqa: PLC0415 - only where something is wrong
+    # only where something is wrong:
+    from qdoctor.api import check  # noqa: PLC0415
+    from qdoctor.choosing.lacking import to_install  # noqa: PLC0415
+    from qdoctor.question import Question  # noqa: PLC0415
 
     try:
-        findings = check(need=[name], probe="none").findings
+        report = check(need=[name], probe="none")
+        packages, here = report.facts.packages, Question(python=sys.executable)
+        if command := to_install(name, packages, here, os.environ):
+            return [f"`{command}`"]
+        findings = report.findings
     except Exception:  # noqa: BLE001 - the reason is known all the same
         return []
     texts = [text for one in findings if name in one.affects for text in _texts(one)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -80,8 +80,11 @@ def test_one_that_does_not_work_is_one_line_with_the_fixes(monkeypatch: pytest.M
     class Finding:
         affects, fixes = ("torch-fp8",), (Fix, Fix, Use)
 
+    class Facts:
+        packages: ClassVar[dict[str, str]] = {}
+
     class Report:
-        findings = (Finding,)
+        facts, findings = Facts, (Finding,)
 
     monkeypatch.setattr("qdoctor.api.check", lambda **_: Report)
     with pytest.raises(BackendUnavailable) as error:
