@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of torch's compiler, about torch
     pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning"),
+    # It imports setuptools late; which of these is said depends on setuptools' release.
+    pytest.mark.filterwarnings("ignore:Distutils was imported before Setuptools:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Setuptools is replacing distutils:UserWarning"),
     pytest.mark.usefixtures("_fresh"),
 ]
 
