@@ -54,5 +54,5 @@ def test_a_text_accuses_where_nobody_looked_and_not_where_it_worked(ask: Ask) ->
 
 
 def test_a_text_about_noexec_accuses_too(ask: Ask) -> None:
-    text = "ImportError: /home/u/.triton/4d6f/cuda_utils.so: failed to map segment from shared object"
+    text = "ImportError: /home/u/.triton/4d/cuda_utils.so: failed to map segment from shared object"
     assert ask("h100", error=text)[NAME].explains_error
