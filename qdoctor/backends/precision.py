@@ -42,6 +42,16 @@ def autocast(x: Any) -> Any:
     return x if dtype is None else x.to(dtype)
 
 
+def cast_input(layer: Any, x: Any) -> Any:
+    """Cast x as ``autocast`` does; RuntimeError where a linear layer could not take its shape."""
+    x = autocast(x)
+    if x.dim() == 0 or x.shape[-1] != layer.in_features:
+        raise RuntimeError(
+            f"{layer._get_name()} takes (..., {layer.in_features}), not {tuple(x.shape)}"  # noqa: SLF001 - what torch's own repr calls it
+        )
+    return x
+
+
 def follow_cast(layer: Any, fn: Callable[[Any], Any]) -> None:
     """Let the dtype that a layer's weight had go along when its model is cast or moved by fn."""
     had = vars(layer).get("int8_original_dtype")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import BackendUnavailable, Kind
-from qdoctor.backends.precision import HALVES, autocast, follow_cast
+from qdoctor.backends.precision import HALVES, cast_input, follow_cast
 from qdoctor.backends.scaled_mm import (
     UNIT,
     NoFp8ProductError,
@@ -82,11 +82,7 @@ class Fp8Linear(torch.nn.Linear):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features)."""
-        x = autocast(x)
-        if x.dim() == 0 or x.shape[-1] != self.in_features:
-            raise RuntimeError(
-                f"{self._get_name()} takes (..., {self.in_features}), not {tuple(x.shape)}"
-            )
+        x = cast_input(self, x)
         if not x.numel():
             return x @ x.new_zeros(1, 1).expand(self.in_features, self.out_features)
         y = self._multiplied(x.reshape(-1, self.in_features))

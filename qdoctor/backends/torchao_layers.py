@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import BackendUnavailable, Kind, bytes_of, library
-from qdoctor.backends.precision import HALVES, autocast, half_dtype
+from qdoctor.backends.precision import HALVES, cast_input, half_dtype
 from qdoctor.backends.transformers_configs import skipped
 from qdoctor.backends.trial import failure
 from qdoctor.shipped import kernels_folder
@@ -47,11 +47,7 @@ class TorchAoLinear(torch.nn.Linear):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features)."""
-        x = autocast(x)
-        if x.dim() == 0 or x.shape[-1] != self.in_features:
-            raise RuntimeError(
-                f"{self._get_name()} takes (..., {self.in_features}), not {tuple(x.shape)}"
-            )
+        x = cast_input(self, x)
         if not x.numel():
             return x @ x.new_zeros(1, 1).expand(self.in_features, self.out_features)
         flat = x.reshape(-1, self.in_features).to(self.compute_dtype).contiguous()
