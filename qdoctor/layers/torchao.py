@@ -58,6 +58,19 @@ def _listing(name: str) -> str:
 
 def torchao_fits_torch(machine: Machine, matrix: Matrix) -> Answer:
     """Does this torchao's int8 path work with this torch: as it requires, and as was seen?"""
+    table = matrix.table(_TABLE)
+    told = tried(machine, matrix, table, table["rows"]) or by_requirement(machine, matrix)
+    who = f"{PACKAGE} {machine.package(PACKAGE).value}"
+    return told or unknown(f"{who} does not say which torch it needs")
+
+
+def tried(
+    machine: Machine, matrix: Matrix, table: dict[str, Any], rows: Sequence[dict[str, Any]]
+) -> Answer | None:
+    """Answer for torchao with this torch: no if it requires another, else by the rows tried.
+
+    None where no row of the table is about this pair.
+    """
     version, torch = machine.package(PACKAGE), machine.torch
     if not version.value or not torch.value:
         known = version if not version.value else torch
@@ -65,9 +78,7 @@ def torchao_fits_torch(machine: Machine, matrix: Matrix) -> Answer:
     pinned = by_requirement(machine, matrix)
     if pinned is not None and pinned.value == "no":
         return pinned
-    who = f"{PACKAGE} {version.value}"
-    table = matrix.table(_TABLE)
-    for row in table["rows"]:
+    for row in rows:
         inside = (
             fits(matrix, PACKAGE, version.value, row["spec"]),
             fits(matrix, "torch", torch.value, row["torch"]),
@@ -76,7 +87,7 @@ def torchao_fits_torch(machine: Machine, matrix: Matrix) -> Answer:
             text = row["text"].format(torchao=version.value, torch=torch.value)
             because = released.cited(table, row, text)
             return yes(text, because) if row["runs"] else no(None, text, because)
-    return pinned or unknown(f"{who} does not say which torch it needs")
+    return None
 
 
 def torchao_int8_on_sm(machine: Machine, matrix: Matrix) -> Answer:

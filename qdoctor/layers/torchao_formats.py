@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from qdoctor import released
 from qdoctor.layers.answer import Answer, no, unknown, yes
-from qdoctor.layers.torchao import PACKAGE, by_requirement, offered
-from qdoctor.released import fact, fits
+from qdoctor.layers.torchao import PACKAGE, offered, tried
+from qdoctor.released import fact
 
 if TYPE_CHECKING:
     from qdoctor.machine import Machine
@@ -94,28 +94,16 @@ def _has(machine: Machine, matrix: Matrix, name: str) -> Answer:
 
 def _fits_torch(machine: Machine, matrix: Matrix, name: str, *, device: str = "gpu") -> Answer:
     """Answer from what the release requires, then from the pairs that were tried."""
-    version, torch = machine.package(PACKAGE), machine.torch
-    if not version.value or not torch.value:
-        known = version if not version.value else torch
-        return unknown(known.reason or f"{PACKAGE} or torch is not installed")
-    pinned = by_requirement(machine, matrix)
-    if pinned is not None and pinned.value == "no":
-        return pinned
     table = matrix.table(_TABLE)
-    for row in table["rows"]:
-        inside = (
-            fits(matrix, PACKAGE, version.value, row["spec"]),
-            fits(matrix, "torch", torch.value, row["torch"]),
-        )
-        told = row["format"] == name and row["device"] in (device, "any")
-        if told and inside == (True, True):
-            text = row["text"].format(torchao=version.value, torch=torch.value)
-            because = released.cited(table, row, text)
-            return yes(text, because) if row["runs"] else no(None, text, because)
+    rows = [
+        row for row in table["rows"] if row["format"] == name and row["device"] in (device, "any")
+    ]
     title = table["formats"][name]["title"]
     where = " on a CPU" if device == "cpu" else ""
-    pair = f"{PACKAGE} {version.value} with torch {torch.value}"
-    return unknown(f"whether the {title} of {pair} runs{where} is not known")
+    pair = f"{PACKAGE} {machine.package(PACKAGE).value} with torch {machine.torch.value}"
+    return tried(machine, matrix, table, rows) or unknown(
+        f"whether the {title} of {pair} runs{where} is not known"
+    )
 
 
 def _on_sm(machine: Machine, matrix: Matrix, name: str) -> Answer:
