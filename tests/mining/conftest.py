@@ -10,6 +10,7 @@ import threading
 import zipfile
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -109,3 +110,16 @@ def make_wheel() -> Callable[..., bytes]:
         return target.getvalue()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def _pip() -> None:
+    """Skip where pip is not installed, without importing it.
+
+    Looking for the module is enough to make setuptools leave ``distutils`` to the standard library
+    from then on, after which torch's compiler can no longer import setuptools in this process.
+    """
+    try:
+        metadata.version("pip")
+    except metadata.PackageNotFoundError:
+        pytest.skip("mining asks pip, which is not installed")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.mining.conftest import Index
 
-pytest.importorskip("pip", reason="mining asks pip for its index")
+pytestmark = pytest.mark.usefixtures("_pip")
 
 LINUX = "cp311-cp311-manylinux_2_28_x86_64"
 TRITON = {

@@ -103,6 +103,7 @@ def test_what_cannot_be_imported_here_is_no_answer(bench: Bench, tmp_path: Path)
         compiled._answers(folder, bench, "int8_dot")
 
 
+@pytest.mark.usefixtures("_pip")
 def test_a_release_is_installed_compiled_and_written(
     index: Index,
     transport: Transport,
@@ -110,7 +111,6 @@ def test_a_release_is_installed_compiled_and_written(
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("pip", reason="releases are installed by pip")
     wheel = make_wheel("triton", "3.4.0", {**PRETENDED, **INSTALLABLE}, "")
     index.add("triton", dict.fromkeys(WHEEL, wheel))
     monkeypatch.setenv("PIP_INDEX_URL", index.url)

@@ -81,10 +81,10 @@ def test_the_default_wheel_is_linux_and_the_newest_ordinary_python(
         default_wheel([file for file in files if "macosx" in file.name])
 
 
+@pytest.mark.usefixtures("_pip")
 def test_the_index_is_the_one_that_pip_is_configured_with(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("pip", reason="mining asks pip for its index")
     config = tmp_path / "pip.conf"
     config.write_text("[global]\nindex-url = https://index.example/team/simple\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
@@ -94,10 +94,10 @@ def test_the_index_is_the_one_that_pip_is_configured_with(
     assert configured()[0] == "https://other.index.example/simple/"
 
 
+@pytest.mark.usefixtures("_pip")
 def test_extra_indexes_and_folders_of_this_machine_are_not_asked(
     monkeypatch: pytest.MonkeyPatch, index: Index, transport: Transport, tmp_path: Path
 ) -> None:
-    pytest.importorskip("pip", reason="mining asks pip for its index")
     (tmp_path / f"torch-9.9.9-cp311-cp311-{LINUX}.whl").write_bytes(b"")
     monkeypatch.setenv("PIP_INDEX_URL", index.url)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))

@@ -214,13 +214,13 @@ def test_one_release_alone(run: Callable[..., Any], tmp_path: Path) -> None:
     assert read["packages"] == {"triton": ["3.4.0"]}
 
 
+@pytest.mark.usefixtures("_pip")
 def test_the_program(
     served: Index,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pytest.importorskip("pip", reason="mining asks pip for its index")
     monkeypatch.setenv("PIP_INDEX_URL", served.url)
     monkeypatch.setattr(sys, "argv", ["mining", "--only", "triton==3.4.0", "--out", str(tmp_path)])
     assert program.main() == 0
