@@ -131,12 +131,12 @@ def _check_names(request: Request, require: str | None) -> None:
     if not named:
         return
     from qdoctor.backends import NAMES
-    from qdoctor.choosing.request import refuse_unknown
+    from qdoctor.choosing.request import in_question, refuse_nothing_left, refuse_unknown
     from qdoctor.model import BadInput
 
     refuse_unknown(named, NAMES, "backend")
-    allowed = request.allow is None or require in {*request.allow, "half"}
-    if require is not None and (not allowed or require in (request.deny or ())):
+    refuse_nothing_left(NAMES, request.allow, request.deny)
+    if require is not None and not in_question(require, request.allow, request.deny):
         raise BadInput(f"{require} is required, but ruled out by allow or deny: say which is meant")
 
 

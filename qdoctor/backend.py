@@ -131,5 +131,5 @@ class Backend:
         from qdoctor.backends import BackendUnavailable, named
 
         if self.name is None:
-            raise BackendUnavailable(f"no backend works here: {self.selection['reason']}")
+            raise BackendUnavailable(f"no backend is selected: {self.selection['reason']}")
         return named(self.name)

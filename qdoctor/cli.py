@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gc
 import os
 import re
@@ -27,6 +28,8 @@ from qdoctor.terminal import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qdoctor.doctor import Examination
     from qdoctor.model import Report
     from qdoctor.question import Question
@@ -113,11 +116,13 @@ def select(  # noqa: PLR0913, PLR0917 - click gives the options by name
 
     words = [word for text in (*shapes, *more_shapes) for word in text.replace(",", " ").split()]
     chosen = {name: asked.pop(name) for name in _CHOOSING}
-    command = commanded.command(_question(**asked), shape_words=words, **chosen)
+    command = commanded.command(
+        _question(**asked), shape_words=words, export=export is not None, **chosen
+    )
     for option, path in (("--output", output), ("--export", export)):
         if path is not None:
             refuse_unwritable(Path(path), option)
-    with Progress(sys.stderr) as progress:
+    with _warnings_said(), Progress(sys.stderr) as progress:
         report = commanded.answered(command, _stdin(), progress)
     if export is not None:
         from qdoctor.choosing.exported import export as write
@@ -253,6 +258,22 @@ def _show(report: Report, format_: str, output: str | None, color: str, *, view:
 
     coloured = in_colour(color, sys.stdout, os.environ, to_file=output is not None)
     emit(render(report, format_, color=coloured, width=width(sys.stdout), view=view), output)
+
+
+@contextlib.contextmanager
+def _warnings_said() -> Iterator[None]:
+    """Say at the end what ``select_backend`` would warn of: as lines, not as places in the code."""
+    import warnings
+
+    from qdoctor.choosing.notice import SelectionWarning
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", SelectionWarning)
+        try:
+            yield
+        finally:
+            for each in warned:
+                say(f"warning: {each.message}")
 
 
 def _stdin() -> Any:  # noqa: ANN401 - IO[bytes], or None where there is no standard input

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema
 import msgspec
@@ -14,17 +14,14 @@ import pytest
 
 import qdoctor
 from qdoctor import cli
-from qdoctor.choosing import commanded, lacking
-from qdoctor.choosing.commanded import ending, required
+from qdoctor.backends import NAMES
+from qdoctor.choosing import lacking, shared
 from qdoctor.choosing.objectives import decide
 from qdoctor.matrix import shipped
-from qdoctor.model import Asked, Candidate, Report, Selection, from_json, to_json
+from qdoctor.model import Asked, Report, Selection, from_json, to_json
 from qdoctor.report import render
 from qdoctor.schema import schema
 from tests.choosing.conftest import measured, verdicts
-
-if TYPE_CHECKING:
-    from qdoctor.model import YesNo
 
 MACHINES = Path(__file__).parent / "machines"
 H100 = str(MACHINES / "h100-every-probe.json")
@@ -82,6 +79,8 @@ def test_options_reach_the_question(capsys: pytest.CaptureFixture[str]) -> None:
         (["--require", "nf4"], "no backend is called 'nf4'"),
         (["--require", "bnb-nf4", "--deny", "bnb-nf4"], "ruled out by --allow or --deny"),
         (["--require", "bnb-nf4", "--allow", "bnb-fp4"], "ruled out by --allow or --deny"),
+        (["--deny", ",".join(NAMES)], "rule out every backend, half too"),
+        (["--allow", "bnb-nf4", "--deny", "half,bnb-nf4"], "rule out every backend, half too"),
         (["--refresh", "--measure", "never"], "which is meant?"),
         (["--device", "cuda:3"], "cuda:3 is not there: CUDA shows 1 GPU here"),
         (["--max-error", "-1"], "give a positive number"),
@@ -118,6 +117,21 @@ def test_a_required_backend_that_does_not_work_ends_1_with_the_fix(
     assert "use qdoctor-switchback" in out or "pip install" in out
 
 
+def test_half_stands_in_for_what_is_allowed_unless_it_is_denied(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, report = answered("--allow", "bnb-switchback", capsys=capsys)
+    assert (code, report["selected"]) == (0, "half")
+    code, report = answered("--allow", "bnb-switchback", "--deny", "half", capsys=capsys)
+    assert (code, report["selected"]) == (1, None)
+    reason = report["selection"]["reason"]
+    assert "nothing is left: half is denied; bnb-switchback: it cannot be used here: bits" in reason
+    code, report = answered("--allow", "torch-fp8,bnb-switchback", "--deny", "half",
+                            "--max-error", "0.01", capsys=capsys)  # fmt: skip
+    assert (code, report["selected"]) == (1, None)
+    assert "every other backend is ruled out, as each says" in report["selection"]["reason"]
+
+
 def test_every_package_that_a_backend_stands_on_can_be_named() -> None:
     rows = shipped().table("backends")["rows"].values()
     asked = {layer for row in rows for layer in (*row["layers"], *(row["cpu_layers"] or ()))}
@@ -135,31 +149,6 @@ def test_a_package_that_is_missing_is_named_with_the_command_where_that_helps(
         reason = json.loads(capsys.readouterr().out)["selection"]["reason"]
         assert "bitsandbytes is not installed" in reason
         assert ("`python -m pip install bitsandbytes` mends that" in reason) is told
-
-
-def candidate(backend: str, usable: YesNo) -> Candidate:
-    return Candidate(backend, usable, f"why {usable}")
-
-
-def selection(selected: str | None, **usable: YesNo) -> Selection:
-    found = [candidate(name.replace("_", "-"), answer) for name, answer in usable.items()]
-    return Selection(Asked(), selected, "because", found)
-
-
-@pytest.mark.parametrize(
-    ("found", "require", "code"),
-    [
-        (selection("half", half="yes", bnb_nf4="unknown"), None, 0),
-        (selection(None, half="no", bnb_nf4="no"), None, 0),
-        (selection(None, half="no", bnb_nf4="unknown"), None, 3),
-        (selection("half", half="yes", bnb_nf4="yes"), "bnb-nf4", 0),
-        (selection("half", half="yes", bnb_nf4="no"), "bnb-nf4", 1),
-        (selection("half", half="yes", bnb_nf4="unknown"), "bnb-nf4", 3),
-    ],
-)
-def test_exit_codes(found: Selection, require: str | None, code: int) -> None:
-    taken = required(found, require) if require else found
-    assert ending(taken, require) == code
 
 
 def test_a_decision_is_exported_with_the_machine_that_it_is_for(
@@ -215,7 +204,7 @@ def test_the_running_interpreter_is_measured_kept_and_shared_with_python(
     assert (half["backend"], len(half["shapes"]), half["speedup_vs_half"]) == ("half", 1, 1.0)
     assert cli.run([*words, "--objective", "latency", "--budget", "2"]) == 0
     again = json.loads(capsys.readouterr().out)
-    assert again["selection"]["notes"][-1] == commanded.KEPT
+    assert again["selection"]["notes"][-1] == shared.KEPT
     assert again["selection"]["candidates"] == first["selection"]["candidates"]
     assert again["observations"] == []
     backend = qdoctor.select_backend("latency", shapes=[(8, 64, 64)], budget=2.0)

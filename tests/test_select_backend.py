@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 import qdoctor
-from qdoctor import BackendUnavailable, BadInput, choosing
+from qdoctor import BackendUnavailable, BadInput, backends, choosing
 from qdoctor.choosing import answering, devices, key, notice
 from qdoctor.choosing.request import device_of
 from qdoctor.choosing.stored import Kept
@@ -139,6 +139,8 @@ def test_equal_questions_are_one(asked: list[Asked]) -> None:
         ({"require": ["bnb-nf4"]}, "no backend is called ['bnb-nf4']"),
         ({"require": ""}, "no backend is called ''"),
         ({"require": "bnb-nf4", "deny": ["bnb-nf4"]}, "required, but ruled out"),
+        ({"deny": backends.NAMES}, "rule out every backend"),
+        ({"allow": "bnb-nf4", "deny": ["half", "bnb-nf4"]}, "rule out every backend"),
         ({"require": "bnb-nf4", "allow": ["bnb-int8"]}, "required, but ruled out"),
         ({"shapes": []}, "shapes"),
         ({"shapes": [(1, 2)]}, "shapes"),
@@ -234,7 +236,7 @@ def test_no_backend_at_all_is_an_answer(
     backend = qdoctor.select_backend()
     assert backend.name is None
     assert backend.verdict is None
-    assert "none, no backend works here" in backend.explain()
+    assert backend.explain().startswith("selected: none: torch is not installed\n")
     with pytest.raises(BackendUnavailable, match="torch is not installed"):
         backend.linear(16, 16)
     assert not asked

@@ -25,7 +25,7 @@ def printable(text: str) -> str:
 
 
 def _chosen(selection: dict[str, Any]) -> str:
-    name = selection["selected"] or "none, no backend works here"
+    name = selection["selected"] or "none"
     return f"selected: {name}: {selection['reason']}"
 
 

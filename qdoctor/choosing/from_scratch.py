@@ -14,6 +14,7 @@ from qdoctor.choosing import objectives, shapes, unmeasured, wording
 from qdoctor.choosing.measured import HALF, Measured
 from qdoctor.choosing.measuring import Wish, measure
 from qdoctor.choosing.place import CPU, Place, number, place
+from qdoctor.choosing.request import refuse_nothing_left
 from qdoctor.model import BadInput, Report, Selection
 from qdoctor.plan import Plan
 from qdoctor.question import Question, known_name
@@ -73,6 +74,7 @@ def check(asked: Asked, matrix: Matrix) -> None:
     rows = matrix.table("backends")["rows"]
     for name in (*(asked.allow or ()), *(asked.deny or ())):
         known_name(name, rows, "backend")
+    refuse_nothing_left(rows, asked.allow, asked.deny)
     if asked.max_error is not None and not 0 < asked.max_error < math.inf:
         raise BadInput(f"max_error {asked.max_error!r} is no bound: give a positive number")
     if not 0 < asked.budget_seconds < math.inf:

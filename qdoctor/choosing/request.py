@@ -107,6 +107,19 @@ def refuse_unknown(names: Iterable[str], known: Collection[str], what: str) -> N
             known_name(name, known, what)
 
 
+def in_question(backend: str, allow: Collection[str] | None, deny: Collection[str] | None) -> bool:
+    """Say whether a backend is among what is allowed, as half always is, and not denied."""
+    return (allow is None or backend in {*allow, "half"}) and backend not in (deny or ())
+
+
+def refuse_nothing_left(
+    known: Iterable[str], allow: Collection[str] | None, deny: Collection[str] | None
+) -> None:
+    """Raise ``BadInput`` where no backend at all may be taken."""
+    if not any(in_question(name, allow, deny) for name in known):
+        _refuse("allow and deny rule out every backend, half too: leave one to choose")
+
+
 def _current() -> int | None:
     torch = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)

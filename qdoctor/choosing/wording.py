@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qdoctor.choosing.measured import HALF, WIDEST
+from qdoctor.choosing.request import in_question
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ def won(
     """Say in one sentence why the winner is it."""
     wants = _WANTS[asked.objective]
     if winner is None:
-        return f"nothing is left, not even half: {refused.get(HALF, 'it cannot be used')}"
+        return nothing_left(asked, refused)
     if winner != HALF:
         slower = " (half is denied)" if every[winner].speedup < 1 and HALF in refused else ""
         return f"it has {wants}: {_figures(every[winner])}{slower}"
@@ -71,6 +72,16 @@ def won(
         return "no backend that takes less memory is left"
     better = reasons.get(asked.objective, "as fast")
     return f"no quantized backend within a relative error of {bound(asked):.2g} is {better}"
+
+
+def nothing_left(asked: Asked, refused: Mapping[str, str]) -> str:
+    """Say why there is nothing to take: what half lacks, or of the others, where it is denied."""
+    if HALF not in (asked.deny or ()):
+        return f"nothing is left, not even half: {refused.get(HALF, 'it cannot be used')}"
+    others = [name for name in refused if in_question(name, asked.allow, asked.deny)]
+    if len(others) == 1:
+        return f"nothing is left: half is denied; {others[0]}: {refused[others[0]]}"
+    return "nothing is left: half is denied, and every other backend is ruled out, as each says"
 
 
 def lost(asked: Asked, name: str, winner: str | None, every: Mapping[str, Figures]) -> str:
@@ -148,8 +159,7 @@ def won_unmeasured(
             f"nothing could be measured ({measured.failed[HALF]}): the probes and the matrix decide"
         )
     if winner is None:
-        why = refused.get(HALF, "it cannot be used")
-        return f"{head}; nothing is left, not even half: {why}"
+        return f"{head}; {nothing_left(asked, refused)}"
     return f"{head}: {_unmeasured_ground(asked, winner, rows)}"
 
 

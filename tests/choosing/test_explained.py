@@ -48,7 +48,7 @@ def test_the_choice_its_ground_and_every_loser() -> None:
 
 def test_nothing_measured_is_said() -> None:
     lines = explained(selection(measured=False, selected=None, notes=[])).splitlines()
-    assert lines[0] == "selected: none, no backend works here: it is the smallest"
+    assert lines[0] == "selected: none: it is the smallest"
     assert lines[2].startswith("not measured: ")
 
 
