@@ -151,6 +151,19 @@ def test_a_package_that_is_missing_is_named_with_the_command_where_that_helps(
         assert ("`python -m pip install bitsandbytes` mends that" in reason) is told
 
 
+def test_a_required_backend_is_refused_by_what_it_lacks_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = {"packages": {"torch": "2.13.0+cpu", "torchao": ""}, "gpus": []}
+    (tmp_path / "bare.json").write_text(json.dumps(bare))
+    for name, rule in (("torchao-int8", None), ("qdoctor-switchback", "no-cuda-gpu")):
+        words = ["select", "--facts", str(tmp_path / "bare.json"), "--require", name]
+        assert cli.run(words) == 1
+        before = capsys.readouterr().out.partition("Candidates")[0]
+        assert ("no-cuda-gpu" in before) is (rule is not None)
+        assert ("`python -m pip install torchao` mends that" in before) is (rule is None)
+
+
 def test_a_decision_is_exported_with_the_machine_that_it_is_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 _BY_PATH = "by-int8-path"
+_INSTALLED = "_installed"
+"""How the layers end that ask for a package itself."""
 
 
 def needing(case: Case, layer: str) -> list[str]:
@@ -23,7 +25,10 @@ def needing(case: Case, layer: str) -> list[str]:
 
 
 def needing_gpu(case: Case) -> list[str]:
-    """Return the backends that have no path without a GPU, in the releases installed here."""
+    """Return the backends that have no path without a GPU, in the releases installed here.
+
+    What only lacks its package is not among them: that, and no GPU, is what it lacks.
+    """
     return [name for name, row in _rows(case).items() if not _runs_on_cpu(case, row)]
 
 
@@ -64,7 +69,9 @@ def _is_of(case: Case, probe: dict[str, Any], seen: Observation) -> bool:
 
 def _runs_on_cpu(case: Case, row: dict[str, Any]) -> bool:
     asked = row["cpu_layers"]
-    return asked is not None and all(_ask(case, name) != "no" for name in asked)
+    return asked is not None and all(
+        _ask(case, name) != "no" for name in asked if not name.endswith(_INSTALLED)
+    )
 
 
 def _layers(case: Case, row: dict[str, Any]) -> list[str] | None:

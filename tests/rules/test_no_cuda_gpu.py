@@ -22,6 +22,15 @@ def test_is_an_error_where_a_gpu_is_needed(ask: Ask) -> None:
     assert ask("cpu", need=("gpu",))[NAME].severity == "error"
 
 
+def test_takes_nothing_away_that_only_lacks_its_package(ask: Ask) -> None:
+    packages = {"torch": "2.13.0+cpu", "bitsandbytes": "", "torchao": ""}
+    affected = ask("cpu", packages=packages, need=("torchao-int8",))[NAME].affects
+    assert not {"half", "bnb-int8", "bnb-nf4", "torchao-int8"} & set(affected)
+    assert {"qdoctor-switchback", "torchao-nvfp4"} <= set(affected)
+    old = {"torch": "2.1.2+cpu", "bitsandbytes": "0.41.1"}
+    assert "bnb-nf4" in ask("cpu", packages=old)[NAME].affects  # installed, without a CPU path
+
+
 def test_names_what_hides_the_gpu(ask: Ask) -> None:
     hidden = [{"index": 0, "name": "NVIDIA A100", "vendor": "nvidia", "visible": False}]
     found = ask("h100", gpus=hidden)[NAME]
