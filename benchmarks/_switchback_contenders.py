@@ -40,7 +40,10 @@ def _switchback(kind: str) -> Callable[..., Contender]:
         from qdoctor import nn
 
         layer = getattr(nn, kind)(
-            linear.in_features, linear.out_features, device="cuda", dtype=torch.bfloat16
+            linear.in_features,
+            linear.out_features,
+            device=linear.weight.device,
+            dtype=torch.bfloat16,
         )
         layer.load_state_dict(linear.state_dict())
         if not training:
@@ -58,7 +61,8 @@ def _bitsandbytes(threshold: float) -> Callable[..., Contender]:
             linear.in_features, linear.out_features, has_fp16_weights=training, threshold=threshold
         )
         layer.load_state_dict({name: t.half().cpu() for name, t in linear.state_dict().items()})
-        return Contender(layer.half().cuda().train(training), torch.float16)
+        layer = layer.half().to(linear.weight.device)
+        return Contender(layer.train(training), torch.float16)
 
     return make
 
@@ -98,7 +102,8 @@ def _torchao_mixed(torch: Any, linear: Any, *, swapped: bool) -> Any:
 
 
 def _quantizes(torch: Any, layer: Any, linear: Any) -> bool:
-    x = torch.randn(32, linear.in_features, device="cuda", dtype=torch.bfloat16)
+    weight = linear.weight
+    x = torch.randn(32, linear.in_features, device=weight.device, dtype=torch.bfloat16)
     with torch.no_grad():
         return not torch.equal(layer(x), linear(x))
 
@@ -147,6 +152,8 @@ DEFAULT = {
         "Linear8bitLt", "torchao-training", "torchao-training-compiled",
     ),
 }  # fmt: skip
+ANCHORS = ("linear", "switchback-vector")
+"""Measured in every cell, also beside what was missing of it: ratios are of one measurement."""
 COMPARED = ("switchback-vector", "switchback-global", "Linear8bitLt", "LLM.int8-6.0", "torchao")
 """Whose error is measured on outlier columns too."""
 

@@ -1,8 +1,9 @@
 """What the times of benchmarks/switchback.py come to: roofline, goals met and missed, tables.
 
-Pure: cells and plain numbers in, text and numbers out. A cell is what ``measure`` gave for one
-shape and kind of pass: ``rows, depth, columns, passes, contenders, failed``; a contender has
-``ms, p10, p90, call_ms`` and ``rel_error`` (None where there is nothing to compare).
+Pure: records and plain numbers in, text and numbers out. A record is one measurement of a cell
+(``rows, depth, columns, passes, cache, contenders, failed``), of which there may be several; a
+contender has ``ms, p10, p90, call_ms`` and ``rel_error`` (None where there is nothing to compare).
+Two contenders are compared within one record only.
 """
 
 from __future__ import annotations
@@ -13,8 +14,14 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from benchmarks._switchback_contenders import DEFAULT
+from benchmarks._switchback_kept import key, merged
+from benchmarks._switchback_timed import UNSETTLED, spread
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from benchmarks._switchback_kept import Key
 
 BASE = "linear"
 OURS = ("switchback-vector", "switchback-global", "switchback-mem-efficient")
@@ -98,68 +105,104 @@ GOALS = (
          lambda _: True, BASE, 1.0, spread=True),
 )  # fmt: skip
 ERROR_BOUND = 0.015
-UNSETTLED = 0.15
-"""A spread beyond this comes from something else that ran meanwhile: the cell decides nothing."""
 
 
-def spread(one: dict[str, Any]) -> float:
-    """Half the way from the 10th to the 90th percentile, relative to the median."""
-    return float((one["p90"] - one["p10"]) / 2 / one["ms"])
+class Verdict(NamedTuple):
+    """What became of a goal: ratios by cell that meet it and that miss it, and what is open."""
+
+    goal: str
+    met: dict[str, float]
+    missed: dict[str, float]
+    disturbed: tuple[str, ...]
+    unmeasured: int
+
+    @property
+    def word(self) -> str:
+        """``met`` only where all of it was measured."""
+        if self.missed:
+            return "MISSED"
+        if not self.met:
+            return "unasked"
+        return "so far" if self.unmeasured or self.disturbed else "met"
 
 
-def judged(cells: Iterable[Cell], name: str) -> list[dict[str, Any]]:
-    """For each goal: its text, how many cells met it, and the cells that missed it with why."""
-    cells = list(cells)
-    return [{"goal": goal.text, **_held(goal, cells, name)} for goal in GOALS] + [
-        {"goal": f"relative error <= {ERROR_BOUND} on Gaussian data", **_exact(cells, name)}
-    ]
+def judged(records: Sequence[Cell], name: str, asked: Iterable[Key] = ()) -> list[Verdict]:
+    """Judge a contender by each goal; ``asked``: the cells that there should be."""
+    cells: dict[Key, list[Cell]] = {cell: [] for cell in asked if name in DEFAULT[cell[3]]}
+    for record in records:
+        cells.setdefault(key(record), []).append(record)
+    return [*(_held(goal, cells, name) for goal in GOALS), _exact(cells, name)]
 
 
-def _held(goal: Goal, cells: list[Cell], name: str) -> dict[str, Any]:
-    met, missed, unsettled = 0, [], []
-    for cell in cells:
-        made = cell["contenders"]
-        if not goal.about(cell) or name not in made or goal.other not in made:
+def _held(goal: Goal, cells: dict[Key, list[Cell]], name: str) -> Verdict:
+    met: dict[str, float] = {}
+    missed: dict[str, float] = {}
+    disturbed, unmeasured = [], 0
+    for where, records in cells.items():
+        if not goal.about(dict(zip(("rows", "depth", "columns", "passes"), where, strict=True))):
             continue
-        ours, other = made[name], made[goal.other]
-        ratio = other["ms"] / ours["ms"]
+        pairs = [
+            (one["contenders"][name], one["contenders"][goal.other])
+            for one in records
+            if {name, goal.other} <= set(one["contenders"])
+        ]
+        if not pairs:
+            unmeasured += 1
+            continue
+        ours, other = min(pairs, key=lambda pair: max(map(spread, pair)))
         if max(spread(ours), spread(other)) > UNSETTLED:
-            unsettled.append(f"{sized(cell)} {cell['passes']}")
+            disturbed.append(_place(where))
             continue
+        ratio = other["ms"] / ours["ms"]
         allowed = goal.ratio / (1 + spread(ours) + spread(other)) if goal.spread else goal.ratio
-        if ratio >= allowed:
-            met += 1
+        (met if ratio >= allowed else missed)[_place(where)] = ratio
+    return Verdict(goal.text, met, missed, tuple(disturbed), unmeasured)
+
+
+def _exact(cells: dict[Key, list[Cell]], name: str) -> Verdict:
+    met: dict[str, float] = {}
+    missed: dict[str, float] = {}
+    unmeasured = 0
+    for where, records in cells.items():
+        made = [one["contenders"][name] for one in records if name in one["contenders"]]
+        errors = [one["rel_error"] for one in made if one["rel_error"] is not None]
+        if not errors:
+            unmeasured += 1
+        elif all(error <= ERROR_BOUND for error in errors):  # False for NaN
+            met[_place(where)] = max(errors)
         else:
-            missed.append(f"{sized(cell)} {cell['passes']} {ratio:.2f}")
-    return {"met": met, "missed": missed, "unsettled": unsettled}
+            missed[_place(where)] = next(e for e in errors if not e <= ERROR_BOUND)
+    goal = f"relative error <= {ERROR_BOUND} on Gaussian data"
+    return Verdict(goal, met, missed, (), unmeasured)
 
 
-def _exact(cells: list[Cell], name: str) -> dict[str, Any]:
-    met, missed = 0, []
-    for cell in cells:
-        error = cell["contenders"].get(name, {}).get("rel_error")
-        if error is None:
-            continue
-        if error <= ERROR_BOUND:  # False for NaN
-            met += 1
-        else:
-            missed.append(f"{sized(cell)} {cell['passes']} {error:.4f}")
-    return {"met": met, "missed": missed}
+def _place(where: Key) -> str:
+    rows, depth, columns, passes = where
+    return f"{rows} x {depth}->{columns} {passes}"
 
 
-def goal_lines(cells: list[Cell]) -> Iterator[str]:
-    """Say of each of our layers which goals were met, and name each cell that missed one."""
+def goal_lines(records: Sequence[Cell], asked: Iterable[Key] = ()) -> Iterator[str]:
+    """Say for each of ours which goals are met and missed, by which figures, and where."""
+    asked = list(asked)
     for name in OURS:
-        for one in judged(cells, name):
-            total = one["met"] + len(one["missed"])
-            if total:
-                word = "met" if not one["missed"] else "MISSED"
-                yield f"{word:7}{name}: {one['goal']}: {one['met']} of {total}"
-                yield from (f"         {missed}" for missed in one["missed"])
-            for cell in one.get("unsettled", ()):
-                yield f"disturbed {name}: {one['goal']}: {cell}"
-            if not total and name == OURS[0]:
-                yield f"unasked {name}: {one['goal']}: nothing measured"
+        for one in judged(records, name, asked):
+            if one.word == "unasked" and name != OURS[0]:
+                continue
+            yield f"{one.word:7} {name}: {one.goal}: {_count(one)}"
+            if one.missed:
+                yield from (f"          {cell} {value:.4g}" for cell, value in one.missed.items())
+            yield from (f"          {cell} disturbed" for cell in one.disturbed)
+
+
+def _count(one: Verdict) -> str:
+    total = len(one.met) + len(one.missed)
+    if not total:
+        return f"nothing measured of {one.unmeasured} cells"
+    every = one.met | one.missed
+    words = (
+        f"{len(one.met)} of {total}, from {min(every.values()):.4g} to {max(every.values()):.4g}"
+    )
+    return words + (f"; {one.unmeasured} cells not measured" if one.unmeasured else "")
 
 
 # Text
@@ -183,20 +226,22 @@ def line(cell: Cell) -> str:
             f" call {one['call_ms']:.3f}{against}{error}"
         )
     words += [f"{name} FAILED {why}" for name, why in cell["failed"].items()]
+    words += [f"{name} DISTURBED" for name, one in made.items() if spread(one) > UNSETTLED]
     floor = least(cell)
     words += [f"roofline {floor:.4f}"] if floor else []
     return f"{sized(cell):20} {cell['passes']:16} " + " | ".join(words)
 
 
-def summary(cells: list[Cell]) -> Iterator[str]:
-    """Say for each contender and pass: the geometric mean, least and greatest speedup."""
+def summary(records: Iterable[Cell]) -> Iterator[str]:
+    """Say for each contender and pass: the geometric mean, least and greatest speedup.
+
+    What was disturbed is left out.
+    """
     found: dict[tuple[str, str], list[float]] = {}
-    for cell in cells:
-        made = cell["contenders"]
-        for name, one in made.items():
-            if BASE in made:
-                key = (cell["passes"], name)
-                found.setdefault(key, []).append(made[BASE]["ms"] / one["ms"])
+    for cell in merged(records):
+        for name, one in cell["contenders"].items():
+            if one["base_ms"] and spread(one) <= UNSETTLED:
+                found.setdefault((cell["passes"], name), []).append(one["base_ms"] / one["ms"])
     for (passes, name), all_ in found.items():
         yield (
             f"{passes:16} {name:26} speedup over bf16 Linear: geometric mean "
@@ -204,8 +249,16 @@ def summary(cells: list[Cell]) -> Iterator[str]:
         )
 
 
-def markdown(cells: list[Cell]) -> Iterator[str]:
-    """A table for each kind of pass: milliseconds, and in brackets the speedup over bf16."""
+def markdown(records: Iterable[Cell]) -> Iterator[str]:
+    """A table for each kind of pass: milliseconds, and in brackets the speedup over bf16.
+
+    A star: something disturbed the measurement.
+    """
+    order = {name: place for place, name in enumerate(("forward", "forward+backward"))}
+    cells = sorted(
+        merged(records),
+        key=lambda one: (order.get(one["passes"], 9), one["depth"], one["columns"], one["rows"]),
+    )
     for passes in dict.fromkeys(cell["passes"] for cell in cells):
         chosen = [cell for cell in cells if cell["passes"] == passes]
         names = list(dict.fromkeys(name for cell in chosen for name in cell["contenders"]))
@@ -221,9 +274,9 @@ def markdown(cells: list[Cell]) -> Iterator[str]:
 def _entry(made: dict[str, Any], name: str) -> str:
     if name not in made:
         return "-"
-    ms = made[name]["ms"]
-    base = made.get(BASE, {}).get("ms")
-    return _number(ms) + (f" ({base / ms:.2f})" if base and name != BASE else "")
+    ms, base = made[name]["ms"], made[name]["base_ms"]
+    star = "*" if spread(made[name]) > UNSETTLED else ""
+    return _number(ms) + star + (f" ({base / ms:.2f})" if base and name != BASE else "")
 
 
 def _number(ms: float | None) -> str:

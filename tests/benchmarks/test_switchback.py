@@ -38,7 +38,7 @@ def cell(rows: int, depth: int, columns: int, passes: str = "forward", **ms: flo
         for name, one in ms.items()
     }  # fmt: skip
     return {
-        "rows": rows, "depth": depth, "columns": columns, "passes": passes,
+        "rows": rows, "depth": depth, "columns": columns, "passes": passes, "cache": "clean",
         "failed": {}, "contenders": made, "roofline": {"compute_ms": 0.1, "memory_ms": 0.2},
     }  # fmt: skip
 
@@ -116,7 +116,7 @@ def test_every_contender_that_runs_by_default_can_be_made(
 
 
 def found(judged: Any, cells: list[Any], words: str) -> Any:
-    (one,) = (g for g in judged.judged(cells, "switchback-vector") if words in g["goal"])
+    (one,) = (g for g in judged.judged(cells, "switchback-vector") if words in g.goal)
     return one
 
 
@@ -128,10 +128,11 @@ def test_a_goal_holds_where_it_is_about(judged: Any) -> None:
         cell(4096, 4096, 4096, linear=1.7, switchback_vector=1.0),  # of the next goal
     ]
     narrow = found(judged, cells, "1.3 x bf16")
-    assert narrow["met"] == 1
-    assert narrow["missed"] == ["16384 x 5120->1280 forward 1.29"]
+    assert narrow.met == {"4096 x 1024->4096 forward": 1.3}
+    assert narrow.missed == {"16384 x 5120->1280 forward": 1.29}
+    assert narrow.word == "MISSED"
     wide = found(judged, cells, "1.7 x bf16")
-    assert (wide["met"], wide["missed"]) == (1, [])
+    assert (len(wide.met), wide.missed, wide.word) == (1, {}, "met")
 
 
 def test_training_is_held_to_wide_layers_alone(judged: Any) -> None:
@@ -140,30 +141,60 @@ def test_training_is_held_to_wide_layers_alone(judged: Any) -> None:
         cell(4096, 1280, 5120, "forward+backward", linear=1.2, switchback_vector=1.0),
     ]
     one = found(judged, cells, "1.13 x bf16")
-    assert (one["met"], one["missed"]) == (1, [])
+    assert (len(one.met), one.missed) == (1, {})
 
 
 def test_no_worse_means_beyond_the_spread(judged: Any) -> None:
     within = cell(16, 4096, 4096, torchao_compiled=0.99, switchback_vector=1.0)
     beyond = cell(16, 4096, 4096, torchao_compiled=0.9, switchback_vector=1.0)
-    assert found(judged, [within], "torchao")["met"] == 1
-    assert found(judged, [beyond], "torchao")["missed"] == ["16 x 4096->4096 forward 0.90"]
+    assert found(judged, [within], "torchao").met == {"16 x 4096->4096 forward": 0.99}
+    assert found(judged, [beyond], "torchao").missed == {"16 x 4096->4096 forward": 0.9}
 
 
 def test_a_cell_that_something_disturbed_decides_nothing(judged: Any) -> None:
     one = cell(4096, 1280, 5120, linear=3.0, switchback_vector=1.0)
     one["contenders"]["linear"]["p10"] = 1.0
     goal = found(judged, [one], "1.3 x bf16")
-    assert (goal["met"], goal["missed"]) == (0, [])
-    assert goal["unsettled"] == ["4096 x 1280->5120 forward"]
-    assert any(line.startswith("disturbed switchback-vector") for line in judged.goal_lines([one]))
+    assert (goal.met, goal.missed, goal.word) == ({}, {}, "unasked")
+    assert goal.disturbed == ("4096 x 1280->5120 forward",)
+    assert "          4096 x 1280->5120 forward disturbed" in judged.goal_lines([one])
+
+
+def test_of_two_records_the_quieter_one_decides(judged: Any) -> None:
+    noisy = cell(4096, 1280, 5120, linear=3.0, switchback_vector=1.0)
+    noisy["contenders"]["linear"]["p10"] = 2.5
+    quiet = cell(4096, 1280, 5120, linear=1.2, switchback_vector=1.0)
+    assert found(judged, [noisy, quiet], "1.3 x bf16").missed == {"4096 x 1280->5120 forward": 1.2}
+
+
+def test_contenders_of_two_records_are_never_compared(judged: Any) -> None:
+    first = cell(16, 4096, 4096, linear=1.0, switchback_vector=1.0)
+    second = cell(16, 4096, 4096, linear=1.0, torchao_compiled=0.1)
+    goal = found(judged, [first, second], "compiled torchao")
+    assert (goal.met, goal.missed, goal.unmeasured) == ({}, {}, 1)
+
+
+def test_a_goal_is_met_only_once_all_of_it_was_measured(judged: Any) -> None:
+    asked = [(4096, 1024, 4096, "forward"), (16384, 1024, 4096, "forward")]
+    first = cell(4096, 1024, 4096, linear=1.4, switchback_vector=1.0)
+    lines = list(judged.goal_lines([first], asked))
+    assert any(
+        line.startswith("so far  switchback-vector: forward >= 1.3")
+        and line.endswith("1 of 1, from 1.4 to 1.4; 1 cells not measured")
+        for line in lines
+    )
+    second = cell(16384, 1024, 4096, linear=1.5, switchback_vector=1.0)
+    lines = list(judged.goal_lines([first, second], asked))
+    assert "met     switchback-vector: forward >= 1.3" in " ".join(lines)
 
 
 def test_an_error_that_is_no_number_misses(judged: Any) -> None:
     good, bad = (cell(16, 64, 64, linear=1.0, switchback_vector=1.0) for _ in range(2))
     bad["contenders"]["switchback-vector"]["rel_error"] = float("nan")
     one = found(judged, [good, bad], "relative error")
-    assert (one["met"], len(one["missed"])) == (1, 1)
+    assert (len(one.met), len(one.missed)) == (0, 1)  # of one cell: a bad record is enough
+    other = cell(256, 64, 64, linear=1.0, switchback_vector=1.0)
+    assert len(found(judged, [good, other], "relative error").met) == 2
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed(judged: Any) -> None:
@@ -175,8 +206,8 @@ def test_what_was_not_measured_is_neither_met_nor_missed(judged: Any) -> None:
 
 def test_missed_goals_name_their_cells(judged: Any) -> None:
     lines = list(judged.goal_lines([cell(16, 64, 64, linear=0.5, switchback_global=1.0)]))
-    assert "MISSED switchback-global: never slower than bf16" in " ".join(lines)
-    assert "         16 x 64->64 forward 0.50" in lines
+    assert "MISSED  switchback-global: never slower than bf16" in " ".join(lines)
+    assert "          16 x 64->64 forward 0.5" in lines
 
 
 def test_the_table_has_a_row_a_cell_and_gaps_where_a_peer_failed(judged: Any) -> None:
@@ -200,8 +231,18 @@ def test_a_line_tells_times_spread_speedup_error_and_failures(judged: Any) -> No
     assert text.endswith("roofline 0.2000")
 
 
+def test_the_table_marks_what_was_disturbed_and_joins_records(judged: Any) -> None:
+    first = cell(16, 64, 64, linear=1.0, switchback_vector=0.5)
+    first["contenders"]["switchback-vector"]["p90"] = 5.0
+    second = cell(16, 64, 64, linear=2.0, torchao_compiled=0.5)
+    table = list(judged.markdown([first, second]))
+    assert table[3] == "| 16 x 64->64 | 1 | 0.5* (2.00) | 0.5 (4.00) | 0.2 |"
+    assert "switchback-vector" not in " ".join(judged.summary([first, second]))
+    assert "switchback-vector DISTURBED" in judged.line(first)
+
+
 def test_the_summary_is_a_geometric_mean(judged: Any) -> None:
-    cells = [cell(16, 64, 64, linear=ms, switchback_vector=1.0) for ms in (1.0, 4.0)]
+    cells = [cell(n, 64, 64, linear=ms, switchback_vector=1.0) for n, ms in ((1, 1.0), (2, 4.0))]
     text = "\n".join(judged.summary(cells))
     assert "speedup over bf16 Linear: geometric mean 2.00, 1.00 to 4.00" in text
 

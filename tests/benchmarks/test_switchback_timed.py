@@ -1,0 +1,162 @@
+"""How benchmarks/switchback.py times: late samples, disturbed cells, contenders that fail."""
+
+# ruff: noqa: ANN401 - the benchmark's modules are loaded
+
+from __future__ import annotations
+
+import importlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def timing(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(checkout))
+    return importlib.import_module("benchmarks._switchback_timed")
+
+
+class Clock:
+    """A device whose samples are given: milliseconds, or a tuple of them and that it was late."""
+
+    cache = "clean"
+
+    def __init__(self, timing: Any, *samples: Any) -> None:
+        self.timing, self.samples = timing, self.of(samples)
+        self.lost = False
+        self.freed = 0
+
+    @staticmethod
+    def of(samples: tuple[Any, ...]) -> Iterator[Any]:
+        yield from samples
+        while True:
+            yield samples[-1]
+
+    def wait(self) -> None:
+        if self.lost:
+            raise RuntimeError("an illegal memory access was encountered")
+
+    def free(self) -> None:
+        self.freed += 1
+
+    def sample(self, call: Any, _cover_ms: float) -> Any:
+        call()
+        one = next(self.samples)
+        ms, late = one if isinstance(one, tuple) else (one, False)
+        return self.timing.Sample(0.0, ms / 1000, late=late)
+
+
+def figures(timing: Any, *samples: Any) -> Any:
+    running = timing.Running(lambda: None, 0.01, Clock(timing, 1.0))
+    clock = Clock(timing, *samples)
+    running.samples = [clock.sample(running.call, 0.0) for _ in samples]
+    return running.figures()
+
+
+def test_a_sample_that_was_issued_too_late_does_not_count(timing: Any) -> None:
+    one = figures(timing, *[1.0] * 8, (9.0, True), (9.0, True))
+    assert (one["ms"], one["p90"], one["repetitions"], one["late"]) == (1.0, 1.0, 8, 2)
+
+
+def test_where_nearly_all_were_late_all_count_and_the_spread_tells(timing: Any) -> None:
+    one = figures(timing, *[(5.0, True), (9.0, True)] * 5, 1.0)
+    assert (one["repetitions"], one["late"]) == (11, 10)
+    assert timing.spread(one) > timing.UNSETTLED
+
+
+def running(timing: Any, **calls: Any) -> Any:
+    return {name: timing.Running(call, None, Clock(timing, 1.0)) for name, call in calls.items()}
+
+
+def test_one_that_fails_while_it_is_timed_leaves_the_others_alone(timing: Any) -> None:
+    calls = []
+
+    def breaks() -> None:
+        calls.append(1)
+        if len(calls) > 23:
+            raise MemoryError("no room")
+
+    failed: dict[str, str] = {}
+    clock = Clock(timing, 1.0)
+    found = timing.timed(clock, running(timing, a=lambda: None, b=breaks), 0.0, failed)
+    assert set(found) == {"a"}
+    assert found["a"]["repetitions"] == timing.LEAST
+    assert failed == {"b": "MemoryError: no room"}
+    assert clock.freed == 1
+
+
+def test_one_that_takes_the_device_with_it_is_named(timing: Any) -> None:
+    clock = Clock(timing, 1.0)
+
+    def breaks() -> None:
+        clock.lost = True
+        raise RuntimeError("CUDA error")
+
+    both = {"a": timing.Running(lambda: None, None, clock)}
+    both["b"] = timing.Running(lambda: None, None, clock)
+    both["b"].call = breaks
+    with pytest.raises(timing.GpuLostError, match="b broke the device") as lost:
+        timing.timed(clock, both, 0.0, {})
+    assert lost.value.contender == "b"
+
+
+def test_of_two_measurements_only_a_disturbed_one_is_replaced(timing: Any) -> None:
+    quiet, quieter = {"ms": 1.0, "p10": 0.9, "p90": 1.1}, {"ms": 2.0, "p10": 2.0, "p90": 2.0}
+    wide = {"ms": 1.0, "p10": 0.5, "p90": 1.5}
+    assert timing.settled(quiet, quieter) is quiet  # chosen by nothing but noise otherwise
+    assert timing.settled(wide, quieter) is quieter
+    assert timing.settled(wide, {"ms": 1.0, "p10": 0.1, "p90": 5.0}) is wide
+
+
+def test_a_disturbed_cell_is_timed_again(timing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    made = importlib.import_module("benchmarks._switchback_contenders")
+    linear = torch.nn.Linear(8, 6, dtype=torch.bfloat16)
+    clock = timing.Clock(torch, "cpu", "clean")
+    rounds: list[Any] = []
+
+    def timed(*_: Any) -> Any:
+        rounds.append(1)
+        p90 = 9.0 if len(rounds) == 1 else 1.0
+        return {"linear": {"ms": 1.0, "p10": 1.0, "p90": p90}}
+
+    monkeypatch.setattr(timing, "timed", timed)
+    contender = made.Contender(linear, torch.bfloat16)
+    cell = timing.measured(clock, {"": contender, "linear": contender}, 4, "forward", 0.0)
+    assert len(rounds) == 2
+    assert cell["contenders"]["linear"]["p90"] == 1.0
+    assert (cell["rows"], cell["depth"], cell["columns"], cell["cache"]) == (4, 8, 6, "clean")
+
+
+@pytest.mark.parametrize("passes", ["forward", "forward+backward"])
+def test_a_contender_without_memory_costs_itself_alone(timing: Any, passes: str) -> None:
+    torch = pytest.importorskip("torch")
+    made = importlib.import_module("benchmarks._switchback_contenders")
+
+    def full(_x: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmore")
+
+    full.zero_grad = lambda **_: None  # type: ignore[attr-defined]
+    linear = torch.nn.Linear(8, 6, dtype=torch.bfloat16)
+    field = {
+        "": made.Contender(linear, torch.bfloat16),
+        "linear": made.Contender(linear, torch.bfloat16),
+        "torchao": made.Contender(full, torch.bfloat16, comparable=False),
+    }
+    cell = timing.measured(timing.Clock(torch, "cpu", "clean"), field, 4, passes, 0.0)
+    assert cell["failed"] == {"torchao": "OutOfMemoryError: CUDA out of memory. Tried to allocate"}
+    assert cell["contenders"]["linear"]["ms"] > 0
+    assert cell["contenders"]["linear"]["rel_error"] < 0.01
+
+
+def test_what_does_not_start_in_time_is_stopped(timing: Any) -> None:
+    with pytest.raises(TimeoutError, match="had not started after"), timing.within(0.05):
+        time.sleep(5)
+    with timing.within(0.05):
+        pass
+    time.sleep(0.1)  # nothing rings later
