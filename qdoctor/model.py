@@ -69,7 +69,9 @@ class Host(Noun, frozen=True):
 
     ``os`` is linux, windows or macos; ``machine`` x86_64, aarch64, arm64 ...; ``libc`` such as
     ``glibc 2.35`` or ``musl 1.2``; ``container`` the kind (docker, podman ...), ``""`` for none;
-    ``glibcxx`` the newest symbol version of the libstdc++ that the interpreter would load.
+    ``glibcxx`` the newest symbol version of the libstdc++ that the interpreter would load;
+    ``cpu_features`` the vector extensions of an x86 CPU by which libraries choose their code, by
+    Linux's names (``avx2``, ``avx512f``, ``avx512_bf16``, ``amx_tile``).
     """
 
     os: str | None = None
@@ -79,6 +81,7 @@ class Host(Noun, frozen=True):
     container: str | bool | None = None
     c_compiler: bool | None = None
     glibcxx: str | None = None
+    cpu_features: list[str] | None = None
 
 
 class Python(Noun, frozen=True):

@@ -72,6 +72,8 @@ _VARIABLES = frozenset(
     }
 )
 _PREFIXES = ("BNB_", "CUDA_", "PYTORCH_", "TORCH_", "TORCHINDUCTOR_", "TRITON_")
+_FIRST_PROCESSOR = 16384
+"""Bytes of /proc/cpuinfo that hold its first entry (1.5 KB today), read at once."""
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|AUTH", re.IGNORECASE)
 
 
@@ -93,7 +95,26 @@ def read_host(
         wsl=is_wsl(root) if on_linux else False,
         container=container(environ, root) if on_linux else "",
         c_compiler=c_compiler,
+        cpu_features=cpu_features(root) if on_linux else None,
     )
+
+
+def cpu_features(root: Path = Path("/")) -> list[str] | None:
+    """Vector extensions of an x86 CPU, sorted; None where Linux does not list them.
+
+    The first processor stands for all: /proc/cpuinfo repeats the list for each, and hundreds of
+    them would take as many milliseconds.
+    """
+    try:
+        with (root / "proc/cpuinfo").open("rb") as listed:
+            first = listed.read(_FIRST_PROCESSOR)
+    except OSError:
+        return None
+    flags = re.search(rb"^flags\s*:(.*)\n", first, re.MULTILINE)
+    if flags is None:
+        return None
+    names = flags.group(1).decode("ascii", "replace").split()
+    return sorted(name for name in names if name.startswith(("avx", "amx_")))
 
 
 def own_libc() -> str | None:

@@ -50,6 +50,38 @@ def test_wsl_shows_in_the_kernels_name(tmp_path: Path) -> None:
     assert host.is_wsl(tmp_path) is True
 
 
+CPUINFO = """processor\t: {number}
+vendor_id\t: GenuineIntel
+flags\t\t: fpu sse2 {flags}
+bugs\t\t: spectre_v1
+
+"""
+
+
+def test_vector_extensions_are_those_of_the_first_processor(tmp_path: Path) -> None:
+    entries = [
+        CPUINFO.format(number=number, flags="fma avx512_bf16 avx avx512f amx_tile avx2")
+        for number in range(300)
+    ]
+    put(tmp_path / "proc/cpuinfo", "".join(entries))
+    found = host.cpu_features(tmp_path)
+    assert found == ["amx_tile", "avx", "avx2", "avx512_bf16", "avx512f"]
+
+
+def test_an_x86_cpu_without_vector_extensions_is_known_to_have_none(tmp_path: Path) -> None:
+    put(tmp_path / "proc/cpuinfo", CPUINFO.format(number=0, flags="mmx"))
+    assert host.cpu_features(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", [None, "", "processor\t: 0\nFeatures\t: fp asimd sve\n"])
+def test_vector_extensions_that_are_not_listed_are_unknown(
+    text: str | None, tmp_path: Path
+) -> None:
+    if text is not None:
+        put(tmp_path / "proc/cpuinfo", text)
+    assert host.cpu_features(tmp_path) is None
+
+
 def test_this_host() -> None:
     found = host.read_host({}, c_compiler=True)
     assert found.machine == platform.machine()
