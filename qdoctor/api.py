@@ -56,6 +56,7 @@ def select_backend(  # noqa: PLR0913, PLR0917 - what may be asked, each with its
     measure: Measure = "auto",
     budget: float = 10.0,
     group: Any = None,  # noqa: ANN401 - a torch.distributed process group
+    max_slowdown: float | None = None,
 ) -> Backend:
     """Choose the quantization backend to use here, by what works and what it takes.
 
@@ -64,9 +65,9 @@ def select_backend(  # noqa: PLR0913, PLR0917 - what may be asked, each with its
     process.
 
     Args:
-        objective: ``latency`` least time, never slower than half; ``memory`` fewest bytes a weight;
-            ``balanced`` least product of the two; ``accuracy`` least error among what is quantized
-            and not slower than half.
+        objective: ``latency`` least time, never slower than half; ``memory`` fewest bytes a weight,
+            as far as that takes no more than four times half's time; ``balanced`` least product of
+            the two; ``accuracy`` least error among what is quantized and not slower than half.
         max_error: the relative error ||y - y64||F / ||y64||F that is borne; None: 0.02 for
             accuracy, 0.05 for balanced and latency, 0.15 for memory.
         shapes: (rows of activations, in_features, out_features), or a torch model whose
@@ -83,6 +84,8 @@ def select_backend(  # noqa: PLR0913, PLR0917 - what may be asked, each with its
         budget: seconds for measuring; the probes come on top.
         group: a ``torch.distributed`` process group: all of its ranks call this, and all get the
             same backend, usable on every one of them, or all get the same error.
+        max_slowdown: how many times half's time is borne, 1.0 for nothing that is slower; None: 4.0
+            for memory where something else saves memory, too, and what the objective implies else.
 
     Returns:
         The backend; ``half`` where nothing else is worth it, ``name`` None where even that does not
@@ -107,6 +110,7 @@ def select_backend(  # noqa: PLR0913, PLR0917 - what may be asked, each with its
             deny=deny,
             measure=measure,
             budget=budget,
+            max_slowdown=max_slowdown,
         )
         _check_names(request, require)
         return request

@@ -42,8 +42,8 @@ _COMPLETION = (
     "likewise)."
 )
 _CHOOSING = (
-    *("objective", "max_error", "training", "allow", "deny", "require", "device", "measure"),
-    *("seconds", "refresh"),
+    *("objective", "max_error", "max_slowdown", "training", "allow", "deny", "require", "device"),
+    *("measure", "seconds", "refresh"),
 )
 _ISSUES = "report it with the output of `qdoctor facts`; QDOCTOR_DEBUG=1 shows the traceback"
 

@@ -117,6 +117,13 @@ choosing = _stacked(
         "latency, 0.15 for memory.",
     ),
     click.option(
+        "--max-slowdown",
+        type=float,
+        metavar="TIMES",
+        help="Take nothing that takes longer than so many times half; default: 1 for latency and "
+        "accuracy; for memory 4, unless nothing else saves memory.",
+    ),
+    click.option(
         "--shapes",
         multiple=True,
         metavar="MxKxN...",

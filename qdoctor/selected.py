@@ -21,7 +21,8 @@ class Asked(Noun, frozen=True, omit_defaults=False):
 
     ``shapes`` are (rows of activations, in_features, out_features); None: a stated set.
     ``counts`` says how often each of them occurs in the model they were read from; None: once.
-    ``max_error`` None takes the objective's own bound. ``device`` is ``cuda:0`` or ``cpu``; None:
+    ``max_error`` None takes the objective's own bound; ``max_slowdown`` is how many times half's
+    time is borne, None: what the objective bears. ``device`` is ``cuda:0`` or ``cpu``; None:
     the first GPU that CUDA shows, else the CPU. ``allow`` None allows every backend; ``half`` is
     allowed unless ``deny`` names it. ``measure``: ``auto`` measures here, ``cached`` only reads
     what an earlier measurement found, ``never`` goes by the probes' pass or fail and the matrix.
@@ -37,6 +38,7 @@ class Asked(Noun, frozen=True, omit_defaults=False):
     measure: Measure = "auto"
     budget_seconds: float = 10.0
     counts: list[int] | None = None
+    max_slowdown: float | None = None
 
 
 class Timed(Noun, frozen=True, omit_defaults=False):

@@ -64,8 +64,10 @@ def test_shapes_are_read_however_they_are_written(capsys: pytest.CaptureFixture[
 
 def test_options_reach_the_question(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--allow", "bnb-nf4,bnb-fp4", "--deny", "half", "--max-error", "0.2", "--training")
-    _, report = answered(*words, "--budget", "3", "--device", "cuda", capsys=capsys)
+    _, report = answered(*words, "--budget", "3", "--device", "cuda",
+                         "--max-slowdown", "3", capsys=capsys)  # fmt: skip
     asked = report["selection"]["asked"]
+    assert asked["max_slowdown"] == 3.0
     assert (asked["allow"], asked["deny"]) == (["bnb-nf4", "bnb-fp4"], ["half"])
     assert (asked["max_error"], asked["training"], asked["budget_seconds"]) == (0.2, True, 3.0)
     assert report["selected"] is None  # neither trains
@@ -84,6 +86,8 @@ def test_options_reach_the_question(capsys: pytest.CaptureFixture[str]) -> None:
         (["--refresh", "--measure", "never"], "which is meant?"),
         (["--device", "cuda:3"], "cuda:3 is not there: CUDA shows 1 GPU here"),
         (["--max-error", "-1"], "give a positive number"),
+        (["--max-slowdown", "0"], "max_slowdown 0.0 is no bound: give a positive number"),
+        (["--max-slowdown", "inf"], "max_slowdown inf is no bound"),
         (["--budget", "0"], "--budget"),
         (["--objective", "fast"], "--objective"),
         (["--export", "/nowhere/selection.json"], "--export /nowhere/selection.json: cannot be"),

@@ -103,8 +103,10 @@ def test_what_is_asked_arrives(asked: list[Asked]) -> None:
     qdoctor.select_backend(
         "latency", max_error=0.03, shapes=[(1, 64, 128)], device="cuda:0", training=True,
         allow=["bnb-nf4", "bnb-int8"], deny=["torch-fp8"], budget=3,
+        max_slowdown=2,
     )  # fmt: skip
     one = asked[0]
+    assert one.max_slowdown == 2.0
     assert (one.objective, one.max_error, one.device) == ("latency", 0.03, "cuda:0")
     assert (one.shapes, one.training, one.budget_seconds) == ([(1, 64, 128)], True, 3.0)
     assert (one.allow, one.deny) == (["bnb-int8", "bnb-nf4"], ["torch-fp8"])
@@ -126,6 +128,8 @@ def test_equal_questions_are_one(asked: list[Asked]) -> None:
         ({"max_error": 0}, "max_error 0: a number above 0"),
         ({"max_error": "x"}, "max_error 'x'"),
         ({"max_error": float("nan")}, "max_error nan"),
+        ({"max_slowdown": 0}, "max_slowdown 0: a number above 0"),
+        ({"max_slowdown": "twice"}, "max_slowdown 'twice'"),
         ({"budget": -1}, "budget -1"),
         ({"budget": float("inf")}, "budget inf"),
         ({"allow": ["bnb-nf5"]}, "no backend is called 'bnb-nf5'; did you mean"),

@@ -41,6 +41,7 @@ def command(  # noqa: PLR0913 - the options of one command, by name
     *,
     objective: str,
     max_error: float | None,
+    max_slowdown: float | None,
     shape_words: Sequence[str],
     training: bool,
     allow: Sequence[str],
@@ -56,6 +57,7 @@ def command(  # noqa: PLR0913 - the options of one command, by name
     plain: dict[str, Any] = {
         "objective": objective,
         "max_error": max_error,
+        "max_slowdown": max_slowdown,
         "training": training,
         "device": device,
         "shapes": shapes.parse(shape_words) if shape_words else None,

@@ -34,6 +34,8 @@ def _asked(selection: dict[str, Any]) -> str:
     sm = f" (SM {device['sm']})" if device.get("sm") else ""
     on = f" on {device['name']}{sm}" if device.get("name") else ""
     bound = f", error at most {asked['max_error']:g}" if asked.get("max_error") else ""
+    if asked.get("max_slowdown"):
+        bound += f", at most {asked['max_slowdown']:g} times half's time"
     purpose = "training" if asked["training"] else "inference"
     return f"asked: {asked['objective']} ({_WORDS[asked['objective']]}) for {purpose}{bound}{on}"
 

@@ -165,6 +165,7 @@ def _other_question(request: Request, selection: Selection) -> str:
     for name, wanted, answered in (
         ("objective", request.objective, asked.objective),
         ("max_error", request.max_error, asked.max_error),
+        ("max_slowdown", request.max_slowdown, asked.max_slowdown),
         ("training", request.training, asked.training),
     ):
         if wanted != answered:

@@ -10,7 +10,8 @@ import msgspec
 
 import qdoctor
 from qdoctor import doctor, judging, local_data
-from qdoctor.choosing import objectives, shapes, unmeasured, wording
+from qdoctor.choosing import objectives, shapes, unmeasured
+from qdoctor.choosing.bounds import error_bound
 from qdoctor.choosing.measured import HALF, Measured
 from qdoctor.choosing.measuring import Wish, measure
 from qdoctor.choosing.place import CPU, Place, number, place
@@ -77,6 +78,8 @@ def check(asked: Asked, matrix: Matrix) -> None:
     refuse_nothing_left(rows, asked.allow, asked.deny)
     if asked.max_error is not None and not 0 < asked.max_error < math.inf:
         raise BadInput(f"max_error {asked.max_error!r} is no bound: give a positive number")
+    if asked.max_slowdown is not None and not 0 < asked.max_slowdown < math.inf:
+        raise BadInput(f"max_slowdown {asked.max_slowdown!r} is no bound: give a positive number")
     if not 0 < asked.budget_seconds < math.inf:
         raise BadInput(f"a budget of {asked.budget_seconds!r} s: give a positive number")
     if asked.shapes is not None:
@@ -181,4 +184,4 @@ def _measured(  # noqa: PLR0913, PLR0917 - of one file
 def _worth_measuring(asked: Asked, one: Verdict, matrix: Matrix) -> bool:
     if one.backend == HALF or one.measured_on is None or unmeasured.refused(asked, one, matrix):
         return False
-    return one.rel_error is None or one.rel_error <= _FAR_OFF * wording.bound(asked)
+    return one.rel_error is None or one.rel_error <= _FAR_OFF * error_bound(asked)

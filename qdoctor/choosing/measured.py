@@ -62,6 +62,11 @@ class Figures(msgspec.Struct, frozen=True):
     bytes_per_weight: float
 
     @property
+    def slowdown(self) -> float:
+        """How many times half's time it takes: over the shapes or in sum, whichever is more."""
+        return max(self.ratio, self.total_ratio)
+
+    @property
     def least(self) -> float:
         """The lower end of its time ratio."""
         return self.ratio * (1 - min(self.spread, WIDEST))

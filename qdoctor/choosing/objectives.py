@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor.choosing import unmeasured, wording
+from qdoctor.choosing.bounds import ALIKE_BYTES, asked_slowdown, error_bound, usual_slowdown
 from qdoctor.choosing.measured import HALF, Figures, compared, figures, lacking
 from qdoctor.model import Candidate, Selection
 
@@ -44,7 +45,8 @@ def decide(
     known = {one.backend: figures(measured, one.backend) for one in verdicts}
     every = {name: own for name, own in known.items() if own is not None}
     within = {name: own for name, own in every.items() if name not in refused}
-    field = {name: own for name, own in within.items() if name not in _worse(asked, within)}
+    worse = _worse(asked, within) | _too_slow_for_its_bytes(asked, within, every[HALF])
+    field = {name: own for name, own in within.items() if name not in worse}
     winner = chosen(asked.objective, field) if field else _last_resort(verdicts, asked)
     return Selection(
         asked=asked,
@@ -94,8 +96,9 @@ def _balanced(field: Field) -> str:
 
 
 def _memory(field: Field) -> str:
-    fewest = min(_size(own) for own in field.values())
-    return _most_exact(_fastest({n: own for n, own in field.items() if _size(own) == fewest}))
+    most = ALIKE_BYTES * min(own.bytes_per_weight for own in field.values())
+    few = {name: own for name, own in field.items() if own.bytes_per_weight <= most}
+    return _most_exact(_fastest(few))
 
 
 def _accuracy(field: Field) -> str:
@@ -137,11 +140,19 @@ def _worse(asked: Asked, field: Field) -> set[str]:
     return {name for name, own in field.items() if name != HALF and _loses(asked, own, half)}
 
 
+def _too_slow_for_its_bytes(asked: Asked, field: Field, half: Figures) -> set[str]:
+    """Name what takes longer than the objective bears, if anything else takes less than half."""
+    usual = usual_slowdown(asked)
+    slow = {name for name, own in field.items() if own.slowdown > usual}
+    others = [own for name, own in field.items() if name not in slow and _size(own) < _size(half)]
+    return slow if others else set()
+
+
 def _loses(asked: Asked, own: Figures, half: Figures) -> bool:
     if asked.objective == "accuracy":
         return is_slower(own, half)
     if asked.objective == "latency":
-        return max(own.ratio, own.total_ratio) > 1.0
+        return own.slowdown > 1.0
     return score(asked.objective, own, half) > 1.0
 
 
@@ -164,6 +175,7 @@ def _refused(
             or (own is None and one.backend != HALF and _too_inexact(one.rel_error, asked))
             or (own is None and wording.lacks(lacking(measured, one.backend)))
             or (own is not None and one.backend != HALF and _too_inexact(own.error, asked))
+            or (own is not None and one.backend != HALF and _too_slow(own, asked))
             or (own is not None and one.backend != HALF and _changes_nothing(measured, one.backend))
         )
         if reason:
@@ -172,8 +184,12 @@ def _refused(
 
 
 def _too_inexact(error: float | None, asked: Asked) -> str:
-    limit = wording.bound(asked)
+    limit = error_bound(asked)
     return "" if error is None or error <= limit else wording.too_inexact(error, limit, asked)
+
+
+def _too_slow(own: Figures, asked: Asked) -> str:
+    return wording.too_slow(own, asked) if own.slowdown > asked_slowdown(asked) else ""
 
 
 def _changes_nothing(measured: Measured, backend: str) -> str:

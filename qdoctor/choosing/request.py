@@ -24,8 +24,8 @@ class Request:
     """
 
     __slots__ = (
-        *("allow", "budget", "counts", "deny", "device", "max_error", "measure"),
-        *("objective", "shapes", "text", "training"),
+        *("allow", "budget", "counts", "deny", "device", "max_error", "max_slowdown"),
+        *("measure", "objective", "shapes", "text", "training"),
     )
 
     def __init__(  # noqa: PLR0913 - what may be asked
@@ -40,19 +40,24 @@ class Request:
         deny: Iterable[str] | None = None,
         measure: str = "auto",
         budget: float = 10.0,
+        max_slowdown: float | None = None,
     ) -> None:
         """Raise ``BadInput`` for what cannot be meant. Backends' names are not looked up here."""
         self.objective = _one_of(objective, OBJECTIVES, "objective")
         self.measure = _one_of(measure, MEASURES, "measure")
         self.max_error = None if max_error is None else _positive(max_error, "max_error")
+        self.max_slowdown = (
+            None if max_slowdown is None else _positive(max_slowdown, "max_slowdown")
+        )
         self.budget = _positive(budget, "budget")
         self.training = bool(training)
         self.device = device_of(device)
         self.shapes, self.counts = _shapes(shapes)
         self.allow, self.deny = _names(allow, "allow"), _names(deny, "deny")
         self.text = (
-            f"{self.objective} error {self.max_error} training {self.training} allow {self.allow} "
-            f"deny {self.deny} shapes {self.shapes} counts {self.counts}"
+            f"{self.objective} error {self.max_error} slowdown {self.max_slowdown} "
+            f"training {self.training} allow {self.allow} deny {self.deny} "
+            f"shapes {self.shapes} counts {self.counts}"
             f"{' without measuring' if measure == 'never' else ''}"
         )
 
@@ -63,6 +68,7 @@ class Request:
         plain = {
             "objective": self.objective,
             "max_error": self.max_error,
+            "max_slowdown": self.max_slowdown,
             "training": self.training,
             "device": f"cuda:{self.device}" if isinstance(self.device, int) else self.device,
             "shapes": self.shapes,

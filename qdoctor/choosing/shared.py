@@ -53,6 +53,7 @@ def request_of(question: Question, asked: Asked, environ: Mapping[str, str]) -> 
         deny=asked.deny,
         measure=asked.measure,
         budget=asked.budget_seconds,
+        max_slowdown=asked.max_slowdown,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdoctor import selection as by_preference
 from qdoctor.choosing import wording
+from qdoctor.choosing.bounds import ALIKE_BYTES, error_bound
 from qdoctor.choosing.measured import HALF
 from qdoctor.model import Candidate, Selection
 
@@ -65,7 +66,10 @@ def refused_or_broken(asked: Asked, one: Verdict, measured: Measured | None, mat
         return reason
     if measured is not None and one.backend in measured.failed:
         return measured.failed[one.backend]
-    limit = wording.bound(asked)
+    if asked.max_slowdown is not None:
+        most = f"at most {asked.max_slowdown:g} times half's time"
+        return f"only a measurement can show that it takes {most}"
+    limit = error_bound(asked)
     if one.rel_error is not None and one.rel_error > limit:
         return wording.too_inexact(one.rel_error, limit, asked)
     return ""
@@ -94,7 +98,7 @@ def _preferred(asked: Asked, left: Sequence[Verdict], matrix: Matrix) -> str | N
         return HALF
     if asked.objective == "memory" and left:
         fewest = min(_bytes(rows, one) for one in left)
-        left = [one for one in left if _bytes(rows, one) == fewest]
+        left = [one for one in left if _bytes(rows, one) <= ALIKE_BYTES * fewest]
     return by_preference.select(left, matrix)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qdoctor.choosing.bounds import ALIKE_BYTES, asked_slowdown, error_bound, usual_slowdown
 from qdoctor.choosing.measured import HALF, WIDEST
 from qdoctor.choosing.request import in_question
 
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
     from qdoctor.choosing.measured import Figures, Measured
     from qdoctor.model import Asked, Objective, Timed
 
-BOUNDS: dict[Objective, float] = {
-    "accuracy": 0.02,
-    "balanced": 0.05,
-    "latency": 0.05,
-    "memory": 0.15,
-}
-"""The relative error that each objective bears: int8 is near 0.012, fp8 0.037, nf4 0.09."""
 NO_PROBE = "no probe of its own passed here, and without one nothing is chosen by its time"
 _WANTS: dict[Objective, str] = {
     "latency": "the least time",
@@ -29,15 +23,19 @@ _WANTS: dict[Objective, str] = {
 }
 
 
-def bound(asked: Asked) -> float:
-    """Return the relative error that is borne."""
-    return BOUNDS[asked.objective] if asked.max_error is None else asked.max_error
-
-
 def too_inexact(error: float, limit: float, asked: Asked) -> str:
     """Say that a backend's error is beyond the bound."""
     whose = f"what {asked.objective} bears" if asked.max_error is None else "what was asked"
     return f"its relative error {error:.2g} is more than {limit:.2g}, {whose}"
+
+
+def too_slow(own: Figures, asked: Asked) -> str:
+    """Say that a backend takes longer than was asked."""
+    return f"{_takes(own)}, more than the {asked_slowdown(asked):g} that were asked"
+
+
+def _takes(own: Figures) -> str:
+    return f"it took {own.slowdown:.3g} times as long as half"
 
 
 def lacks(cells: Sequence[Timed]) -> str:
@@ -63,15 +61,25 @@ def won(
     if winner is None:
         return nothing_left(asked, refused)
     if winner != HALF:
-        slower = " (half is denied)" if every[winner].speedup < 1 and HALF in refused else ""
-        return f"it has {wants}: {_figures(every[winner])}{slower}"
+        return (
+            f"it has {wants}: {_figures(every[winner])}{_although(asked, every[winner], refused)}"
+        )
     if len(every) == 1:
         return "no quantized backend could be measured here"
     reasons = {"latency": "faster than half", "balanced": "better in time x memory"}
     if asked.objective == "memory":
         return "no backend that takes less memory is left"
     better = reasons.get(asked.objective, "as fast")
-    return f"no quantized backend within a relative error of {bound(asked):.2g} is {better}"
+    return f"no quantized backend within a relative error of {error_bound(asked):.2g} is {better}"
+
+
+def _although(asked: Asked, best: Figures, refused: Mapping[str, str]) -> str:
+    """Say why a winner may be as slow as it is."""
+    if best.speedup < 1 and HALF in refused:
+        return " (half is denied)"
+    if best.slowdown > usual_slowdown(asked):
+        return f"; {_takes(best)}, and nothing that takes less saves memory"
+    return ""
 
 
 def nothing_left(asked: Asked, refused: Mapping[str, str]) -> str:
@@ -93,7 +101,7 @@ def lost(asked: Asked, name: str, winner: str | None, every: Mapping[str, Figure
     if name == HALF:
         return _against(asked, own, best, winner)
     inside = own.least <= half.most
-    slower = max(own.ratio, own.total_ratio) > 1.0
+    slower = own.slowdown > 1.0
     if slower and (asked.objective == "latency" or (asked.objective == "accuracy" and not inside)):
         doubt = ", a difference inside the spread" if inside else ""
         return f"it ran at {own.speedup:.2g} times the speed of half: slower{doubt}{_kernels(own)}"
@@ -109,11 +117,14 @@ def _kernels(own: Figures) -> str:
 
 
 def _against(asked: Asked, own: Figures, best: Figures, winner: str) -> str:
-    if asked.objective == "memory" and round(own.bytes_per_weight, 2) != round(
-        best.bytes_per_weight, 2
-    ):
+    if asked.objective == "memory":
+        usual = usual_slowdown(asked)
         mine, its = own.bytes_per_weight, best.bytes_per_weight
-        return f"it takes {mine:.3g} bytes a weight, {winner} {its:.3g}"
+        if mine > ALIKE_BYTES * its:
+            return f"it takes {mine:.3g} bytes a weight, {winner} {its:.3g}"
+        if own.slowdown > usual >= best.slowdown:
+            borne = f"{usual:g} are borne only where nothing else saves memory"
+            return f"{_takes(own)}{_kernels(own)}; more than {borne}"
     if asked.objective == "accuracy" and own.error > best.error:
         return f"its relative error is {own.error:.2g}, that of {winner} {best.error:.2g}"
     if asked.objective == "balanced":

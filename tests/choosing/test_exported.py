@@ -138,6 +138,7 @@ def test_another_driver_or_python_is_said(file: Path, name: str, value: str) -> 
         ({"objective": "memory"}, "objective balanced, not memory"),
         ({"training": True}, "training False, not True"),
         ({"max_error": 0.01}, "max_error None, not 0.01"),
+        ({"max_slowdown": 2.0}, "max_slowdown None, not 2.0"),
         ({"shapes": [(1, 2, 3)]}, "other shapes"),
         ({"deny": ["bnb-nf4"]}, "bnb-nf4, which is denied"),
         ({"allow": ["bnb-int8"]}, "bnb-nf4, which is not allowed"),

@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from qdoctor.choosing.bounds import error_bound
 from qdoctor.choosing.measured import figures
 from qdoctor.choosing.objectives import decide
-from qdoctor.choosing.wording import bound
 from qdoctor.matrix import shipped
 from qdoctor.model import Asked
 from tests.choosing.conftest import ERRORS, measured, verdicts
@@ -83,7 +83,30 @@ def test_the_error_bound_is_kept_except_by_half(
         own = figures(found, winner)
         assert own is not None
         question = msgspec.convert({"objective": objective, **asked}, Asked)
-        assert winner == "half" or own.error <= bound(question)
+        assert winner == "half" or own.error <= error_bound(question)
+
+
+@given(measurements(), OBJECTIVES, st.floats(0.2, 8.0))
+def test_the_slowdown_that_was_asked_is_kept_except_by_half(
+    found: Measured, objective: Objective, limit: float
+) -> None:
+    winner = selected(objective, found, max_slowdown=limit)
+    own = figures(found, winner)
+    assert own is not None
+    assert winner == "half" or own.slowdown <= limit
+
+
+@given(measurements())
+def test_memory_takes_long_only_where_nothing_quicker_saves_memory(found: Measured) -> None:
+    winner = selected("memory", found)
+    own = figures(found, winner)
+    assert own is not None
+    if own.slowdown > 4.0:
+        for name in found.timed:
+            other = figures(found, name)
+            assert other is not None
+            saves = round(other.bytes_per_weight, 2) < 2.0 and other.error <= 0.15
+            assert other.slowdown > 4.0 or not saves
 
 
 @given(measurements(), OBJECTIVES, st.randoms())
@@ -125,7 +148,7 @@ def test_what_is_denied_does_not_win(found: Measured, objective: Objective) -> N
 def test_what_is_not_exact_enough_may_as_well_not_be_there(
     found: Measured, objective: Objective
 ) -> None:
-    limit = bound(msgspec.convert({"objective": objective}, Asked))
+    limit = error_bound(msgspec.convert({"objective": objective}, Asked))
     wild = [
         name
         for name in found.timed

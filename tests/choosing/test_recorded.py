@@ -13,11 +13,11 @@ import jsonschema
 import pytest
 
 from qdoctor.choosing import shapes
+from qdoctor.choosing.bounds import error_bound
 from qdoctor.choosing.measured import HALF, Measured, compared, figures, measured_in
 from qdoctor.choosing.objectives import decide
-from qdoctor.choosing.wording import bound
 from qdoctor.matrix import shipped
-from qdoctor.model import Asked, Report, from_json, to_json
+from qdoctor.model import Asked, Report, Timed, from_json, to_json
 from qdoctor.report import render
 from qdoctor.schema import schema
 
@@ -68,7 +68,7 @@ def test_each_objective_keeps_its_word(report: Report, objective: Objective) -> 
     own, half = figures(measured, chosen.selected), figures(measured, HALF)
     assert own
     assert half
-    assert chosen.selected == HALF or own.error <= bound(asked)
+    assert chosen.selected == HALF or own.error <= error_bound(asked)
     if objective in {"latency", "accuracy"}:
         assert own.least <= half.most
     if objective == "memory":
@@ -93,6 +93,29 @@ def test_at_every_shape_by_itself_what_is_chosen_for_latency_is_not_slower_than_
         assert mine <= half
         faster += chosen.selected != HALF
     assert faster  # somewhere quantizing pays
+
+
+def test_memory_takes_nf4_and_not_int4_which_took_18_times_as_long(report: Report) -> None:
+    """By what the probes took there, all at one product: 1024 rows of 1024 to 4096."""
+    cells = {
+        one.backend: [
+            Timed(
+                *(1024, 1024, 4096),
+                milliseconds=one.milliseconds,
+                rel_error=one.rel_error,
+                weight_bytes_per_param=one.weight_bytes_per_param,
+            )
+        ]
+        for one in report.verdicts
+        if one.milliseconds
+    }
+    assert {"half", "bnb-nf4", "torchao-int4"} <= set(cells)
+    probed = Measured([(1024, 1024, 4096)], cells)
+    chosen = decide(Asked("memory"), report.verdicts, probed, shipped())
+    lost = {one.backend: one.lost or "" for one in chosen.candidates}
+    assert chosen.selected == "bnb-nf4"
+    assert lost["torchao-int4"].startswith("it took 18.6 times as long as half; ")
+    assert decide(Asked("memory"), report.verdicts, None, shipped()).selected == "bnb-nf4"
 
 
 def test_host_and_device_are_both_there_and_the_larger_counts(report: Report) -> None:

@@ -1,0 +1,58 @@
+"""What each objective bears, unless the caller says: data, each figure with its reason. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from qdoctor.model import Asked, Objective
+
+
+class Bears(NamedTuple):
+    """``error`` is relative; ``slowdown`` is how many times half's time, None: see ``why_time``."""
+
+    error: float
+    why_error: str
+    slowdown: float | None
+    why_time: str
+
+
+BEARS: dict[Objective, Bears] = {
+    "accuracy": Bears(
+        0.02, "int8 is near 0.012; fp8, at 0.037, is not what who asks for accuracy means",
+        None, "what is slower than half is not taken at all",
+    ),
+    "balanced": Bears(
+        0.05, "int8 and fp8, which models bear without being trained for it",
+        None, "time x memory bounds it: twice half's time for half its bytes",
+    ),
+    "latency": Bears(
+        0.05, "as balanced: it takes more bits than four to be faster and as good",
+        None, "what is slower than half is not taken at all",
+    ),
+    "memory": Bears(
+        0.15, "nf4 is near 0.09, fp4 0.12: four bits is what a model is made to fit with",
+        4.0, "four bits save a factor of four at most: who may take more than four times as long "
+        "is served as well by half on four devices, or one layer after the other",
+    ),
+}  # fmt: skip
+ALIKE_BYTES = 1.1
+"""Up to a tenth more bytes a weight are as few: what a model takes beside its quantized weights
+(embeddings, activations, the cache of keys and values) differs by more from one use to the next."""
+
+
+def error_bound(asked: Asked) -> float:
+    """Return the relative error that is borne."""
+    return BEARS[asked.objective].error if asked.max_error is None else asked.max_error
+
+
+def asked_slowdown(asked: Asked) -> float:
+    """Return how many times half's time the caller bears; infinity where nothing was said."""
+    return math.inf if asked.max_slowdown is None else asked.max_slowdown
+
+
+def usual_slowdown(asked: Asked) -> float:
+    """Return how many times half's time the objective bears while something else will do."""
+    usual = BEARS[asked.objective].slowdown
+    return math.inf if usual is None or asked.max_slowdown is not None else usual
