@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import gc
+import math
 import statistics
 import time
 from typing import TYPE_CHECKING, Any
@@ -72,34 +73,55 @@ def weight_mib(model: Any) -> float:
 
 
 def images_per_second(
-    made: dict[str, Contender], images: Any, repetitions: int, *, captured: bool = False
+    made: dict[str, Contender],
+    images: Any,
+    repetitions: int,
+    *,
+    captured: bool = False,
+    enough: float = math.inf,
 ) -> dict[str, dict[str, float]]:
     """Time encode_image of all contenders in turn: median images a second, and p10 and p90.
 
-    captured: as CUDA graphs, which cost no time to launch; what cannot be captured is left out.
+    captured: as CUDA graphs, which cost no time to launch; what cannot be captured is left out, as
+    is what has no room. After ``enough`` seconds no further repetition begins.
     """
-    rows = len(images)
     calls: dict[str, Callable[[], Any]] = {}
     for label, contender in made.items():
-        call = encoding(contender, images)
-        if captured:
-            with contextlib.suppress(Exception):
-                calls[label] = graph_of(call)
-        else:
-            calls[label] = call
+        try:
+            call = encoding(contender, images)
+            call = graph_of(call) if captured else call
+            seconds(call, images.device)  # the first compiles and warms up
+        except TimeoutError:
+            raise
+        except Exception:  # noqa: BLE001 - what has no room, or refuses capture, is left out
+            freed(images.device)
+            continue
+        calls[label] = call
     times: dict[str, list[float]] = {label: [] for label in calls}
-    for repetition in range(repetitions + 1):
+    begun = time.monotonic()
+    for repetition in range(repetitions):
+        if repetition > 1 and time.monotonic() - begun > enough:
+            break
         for label, call in calls.items():
-            took = seconds(call, images.device)
-            if repetition:  # the first compiles and warms up
-                times[label].append(took)
+            times[label].append(seconds(call, images.device))
+    return {label: rate(len(images), all_) for label, all_ in times.items()}
+
+
+def freed(device: Any) -> None:
+    """Give unused memory back."""
+    import torch
+
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def rate(rows: int, times: list[float]) -> dict[str, float]:
+    """Turn the seconds of calls on so many images into images a second."""
     return {
-        label: {
-            "median": rows / statistics.median(all_),
-            "p10": rows / quantile(all_, 0.9),
-            "p90": rows / quantile(all_, 0.1),
-        }
-        for label, all_ in times.items()
+        "median": rows / statistics.median(times),
+        "p10": rows / quantile(times, 0.9),
+        "p90": rows / quantile(times, 0.1),
     }
 
 
@@ -159,42 +181,85 @@ def quantile(values: list[float], share: float) -> float:
 # Training
 
 
-def training(original: Any, device: Any, rows: int) -> dict[str, dict[str, float]]:
-    """Train each kind of layer for STEPS steps on one batch: ms a step, first and last loss."""
+def kinds() -> dict[str, Any]:
+    """Return the layers that are trained: by name, None for torch.nn.Linear as it is."""
     from qdoctor import nn
 
-    layers = {
+    return {
         "linear": None,
         "Global": nn.SwitchBackLinearGlobal,
-        "GlobalMemEfficient": nn.SwitchBackLinearGlobalMemEfficient,
         "Vectorwise": nn.SwitchBackLinearVectorwise,
+        "GlobalMemEfficient": nn.SwitchBackLinearGlobalMemEfficient,
     }
-    return {name: train(original, layer, device, rows) for name, layer in layers.items()}
 
 
-def train(original: Any, layer: Any, device: Any, rows: int) -> dict[str, float]:
-    """Train a copy of the model with that layer (None: as it is)."""
+def training(original: Any, device: Any, rows: int) -> dict[str, dict[str, Any]]:
+    """Train each kind of layer for STEPS steps on one batch: see ``train``."""
+    found: dict[str, dict[str, Any]] = {}
+    wanted: list[Any] = []
+    for name, layer in kinds().items():
+        found[name], wanted = train(original, layer, device, rows, wanted)
+    return found
+
+
+def train(
+    original: Any, layer: Any, device: Any, rows: int, wanted: list[Any]
+) -> tuple[dict[str, Any], list[Any]]:
+    """Train a copy of the model with that layer (None: as it is).
+
+    Returns ms a step, first and last loss, and how the first step's gradients of the replaced
+    weights compare with ``wanted``, those of another run: the least cosine, None where none are
+    given; and the gradients that the next run is to be compared with, the first run's.
+    """
     import torch
     from open_clip.utils import replace_linear
 
     model = copy.deepcopy(original)
     if layer is not None:
-        model = replace_linear(model, layer, include_modules=INCLUDE)
+        with device:
+            model = replace_linear(model, layer, include_modules=INCLUDE)
     model = model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5)
     batch = inputs(original, rows, device)
-    losses, times = [], []
-    for _ in range(STEPS):
+    losses, times, cosine = [], [], None
+    for number in range(STEPS):
         synchronise(device)
         start = time.perf_counter()
         losses.append(step(model, optimizer, batch))
         synchronise(device)
         times.append(time.perf_counter() - start)
-    return {
+        if not number:
+            got = gradients(model)
+            cosine = least_cosine(got, wanted) if wanted else None
+            wanted = wanted or got
+            del got
+    told = {
         "ms": 1000 * statistics.median(times[3:]),
         "first_loss": float(losses[0]),
         "last_loss": float(losses[-1]),
+        "gradient_cosine": cosine,
     }
+    return told, wanted
+
+
+def gradients(model: Any) -> list[Any]:
+    """Copy the gradients of the weights that the guide replaces, in the model's order."""
+    import torch
+
+    return [
+        parameter.grad.to(torch.bfloat16, copy=True)
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and name.endswith(tuple(f"{one}.weight" for one in INCLUDE))
+    ]
+
+
+def least_cosine(got: list[Any], wanted: list[Any]) -> float:
+    """Compare gradients weight by weight. Raises ``ValueError`` where they are not as many."""
+    import torch
+
+    pairs = zip(got, wanted, strict=True)
+    cosine = torch.nn.functional.cosine_similarity
+    return min(float(cosine(a.float().flatten(), b.float().flatten(), dim=0)) for a, b in pairs)
 
 
 def step(model: Any, optimizer: Any, batch: tuple[Any, Any]) -> Any:

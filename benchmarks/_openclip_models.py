@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,30 +24,40 @@ class Contender(NamedTuple):
     context: Callable[[], Any]
 
 
-def contenders(
-    original: Any, backends: list[str], device: Any
-) -> tuple[dict[str, Contender], dict[str, str]]:
-    """Make every contender from the original on the device, and say which could not be made."""
+def makers(original: Any, backends: list[str], device: Any) -> dict[str, Callable[[], Contender]]:
+    """Return for each contender what makes it from the original, which stays as it is."""
     import torch
 
     from qdoctor import nn
 
     plain, half = contextlib.nullcontext, functools.partial(torch.autocast, device.type)
     half = functools.partial(half, dtype=torch.float16 if device.type == "cuda" else torch.bfloat16)
-    made = {
-        "autocast": Contender(copy.deepcopy(original).to(device), half),
-        "half": Contender(in_half(original, device), plain),
-        "guide, Global": Contender(the_guide(original, nn.SwitchBackLinear, device), half),
-        "guide, Vectorwise": Contender(
-            the_guide(original, nn.SwitchBackLinearVectorwise, device), half
-        ),
+
+    def guided(layer: Any) -> Callable[[], Contender]:
+        return lambda: Contender(the_guide(original, layer, device), half)
+
+    def quantized(name: str) -> Callable[[], Contender]:
+        return lambda: Contender(by_backend(original, name, device), plain)
+
+    return {
+        "half": lambda: Contender(in_half(original, device), plain),
+        **{f"half, {name}": quantized(name) for name in backends},
+        "autocast": lambda: Contender(original, half),
+        "guide, Global": guided(nn.SwitchBackLinear),
+        "guide, Vectorwise": guided(nn.SwitchBackLinearVectorwise),
     }
-    failed = {}
-    for name in backends:
+
+
+def contenders(
+    original: Any, backends: list[str], device: Any
+) -> tuple[dict[str, Contender], dict[str, str]]:
+    """Make every contender from the original on the device, and say which could not be made."""
+    made, failed = {}, {}
+    for label, make in makers(original, backends, device).items():
         try:
-            made[f"half, {name}"] = Contender(by_backend(original, name, device), plain)
+            made[label] = make()
         except Exception as error:  # noqa: BLE001, PERF203 - a backend that fails is a result
-            failed[name] = f"{type(error).__name__}: {error}"
+            failed[label.removeprefix("half, ")] = f"{type(error).__name__}: {error}"
     return made, failed
 
 
@@ -54,7 +65,8 @@ def the_guide(original: Any, layer: Any, device: Any) -> Any:
     """Make the model int8 as OpenCLIP's guide does."""
     from open_clip.utils import convert_int8_model_to_inference_mode, replace_linear
 
-    model = replace_linear(copy.deepcopy(original), layer, include_modules=INCLUDE)
+    with device:  # else it makes its layers on the CPU, which takes many seconds
+        model = replace_linear(copy.deepcopy(original), layer, include_modules=INCLUDE)
     model = model.to(device).eval()
     convert_int8_model_to_inference_mode(model)
     return model
@@ -80,13 +92,14 @@ def by_backend(original: Any, name: str, device: Any) -> Any:
     return model
 
 
-def selected(original: Any, images: int) -> tuple[dict[str, Any], Contender]:
+def selected(
+    original: Any, images: int, device: Any, budget: float
+) -> tuple[dict[str, Any], Contender]:
     """Let select_backend choose for the image tower's products at that many images, and apply it.
 
     Only for speed: what it takes for latency is never slower than half on these products.
+    ``budget``: its seconds for measuring, to which examining the machine comes.
     """
-    import torch
-
     import qdoctor
 
     rows = images * original.visual.positional_embedding.shape[0]
@@ -96,11 +109,18 @@ def selected(original: Any, images: int) -> tuple[dict[str, Any], Contender]:
         if name.rpartition(".")[2] in INCLUDE
     }
     shapes = sorted((rows, *layer) for layer in layers)
-    backend = qdoctor.select_backend("latency", shapes=shapes, device="cuda:0")
-    model = in_half(original, torch.device("cuda"))
-    if backend.name != "half":
-        backend.quantize_(model, include=INCLUDE)
-    told = {"name": backend.name, "shapes": shapes, "why": backend.explain()}
+    where = "cuda:0" if device.type == "cuda" else device.type
+    begun = time.monotonic()
+    backend = qdoctor.select_backend("latency", shapes=shapes, device=where, budget=budget)
+    took = time.monotonic() - begun
+    model = in_half(original, device)
+    replaced = 0
+    if backend.name not in {None, "half"}:
+        replaced = len(backend.quantize_(model, include=INCLUDE).replaced)
+    told = {
+        "name": backend.name, "shapes": shapes, "seconds": took, "replaced": replaced,
+        "measured": backend.selection["measured"], "why": backend.explain(),
+    }  # fmt: skip
     return told, Contender(model, contextlib.nullcontext)
 
 

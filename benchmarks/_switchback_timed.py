@@ -11,16 +11,16 @@ beside us on the GPU itself is not seen that way: it shows as a spread.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
-import signal
 import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
+from benchmarks._phases import within
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from benchmarks._switchback_contenders import Contender
 
@@ -207,22 +207,6 @@ def told_of(clock: Clock, name: str, error: BaseException) -> str:
     except Exception as lost:
         raise GpuLostError(name, text) from lost
     return text
-
-
-@contextlib.contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Raise ``TimeoutError`` in what takes longer: a compiler that hangs costs one contender."""
-
-    def late(*_: object) -> None:
-        raise TimeoutError(f"it had not started after {seconds:.0f} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def started(clock: Clock, one: Contender, linear: Any, rows: int, passes: str) -> Running:

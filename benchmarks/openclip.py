@@ -12,11 +12,16 @@ alone. Training is autocast to bf16, AdamW on one batch that repeats.
 Features of an untrained model differ little between images. ``centred`` is therefore the cosine
 after the batch's mean is taken off: what tells images apart, and the stricter number.
 
+Each step is told as it begins and ends, and the file of ``--json`` is written after each. A step
+that takes too long, or for which ``--budget`` has no time left, is left out, and ``failed`` says
+so. A further run with the same file adds to it: ``--phases`` says what it does.
+
 Usage: ``python benchmarks/openclip.py [--models ViT-L-14 ViT-H-14] [--batches 64 256]
-[--repetitions 6] [--backends qdoctor-switchback ...] [--select] [--compile] [--no-training]
-[--json FILE]``. With
-``--select`` also with what ``qdoctor.select_backend`` takes for latency on the model's own layers.
-Needs a CUDA GPU and open_clip_torch.
+[--repetitions 6] [--backends qdoctor-switchback ...] [--phases features speed select training]
+[--compile] [--budget 300] [--select-budget 10] [--json FILE]``. ``select`` is what
+``qdoctor.select_backend`` takes for latency on the model's own layers. A model may be the path of a
+configuration file of open_clip. Needs a CUDA GPU and open_clip_torch; ``--device cpu`` tries the
+script out.
 """
 
 # ruff: noqa: ANN401, E402, PLC0415 - torch is untyped here, and imported on demand; see sys.path
@@ -25,11 +30,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib
 import json
+import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 _ROOT = str(Path(__file__).resolve().parent.parent)
 if sys.path[0] != _ROOT:  # in place of this folder, whose inspect.py is not the library's
@@ -38,53 +45,85 @@ if sys.path[0] != _ROOT:  # in place of this folder, whose inspect.py is not the
 from benchmarks._openclip_measured import (
     COMPARED,
     features,
+    freed,
     images_per_second,
     inputs,
+    kinds,
     likeness,
-    training,
+    train,
     weight_mib,
 )
-from benchmarks._openclip_models import Contender, compiled, contenders, selected
+from benchmarks._openclip_models import Contender, compiled, makers, selected
+from benchmarks._phases import Phases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TRAINED_ROWS = 64
+PHASES = ("features", "speed", "select", "training")
+CREATE, FEATURES, SPEED, TRAIN = 90.0, 60.0, 60.0, 60.0
+"""Seconds that one step may take: a model; one contender; one batch of all; one kind of layer."""
+SELECT = 150.0
+SELECTED = "half, select_backend"
 
 
-def main() -> None:
-    """Measure every model, print its tables, write the JSON."""
+def main(arguments: list[str] | None = None) -> None:
+    """Measure every model, printing as it goes; keep the JSON."""
+    options = _options(arguments)
+    about = needed(options.device)
+    told = kept(options.json, about)
+    device = importlib.import_module("torch").device(options.device)
+    in_full_precision()
+    print(about, flush=True)
+    phases = Phases(options.budget)
+    for name in options.models:
+        row = next((one for one in told["models"] if one["model"] == Path(name).stem), None)
+        if row is None:
+            row = {"model": Path(name).stem, "batches": [], "contenders": {}, "failed": {}}
+            told["models"].append(row)
+        Measuring(row, options, device, phases, told).run(name)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=["ViT-L-14", "ViT-H-14"])
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--repetitions", type=int, default=6)
     parser.add_argument("--backends", nargs="*", default=["qdoctor-switchback", "bnb-int8"])
-    parser.add_argument("--select", action="store_true", help="also what select_backend takes")
+    parser.add_argument("--phases", nargs="+", choices=PHASES, default=list(PHASES))
     parser.add_argument("--compile", action="store_true", help="also through torch.compile")
-    parser.add_argument("--no-training", dest="training", action="store_false")
+    parser.add_argument("--trained-rows", type=int, default=TRAINED_ROWS)
+    parser.add_argument("--budget", type=float, default=math.inf, help="seconds for all of it")
+    parser.add_argument("--select-budget", type=float, default=10.0, help="of select_backend")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    told: dict[str, Any] = {"device": needed(), "models": []}
-    device = importlib.import_module("torch").device("cuda")
-    in_full_precision()
-    print(told["device"], flush=True)
-    for name in options.models:
-        told["models"].append(measure(name, options, device))
-        if options.json:
-            options.json.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    return parser.parse_args(arguments)
 
 
-def needed() -> dict[str, str]:
+def kept(path: Path | None, about: dict[str, str]) -> dict[str, Any]:
+    """Return what earlier runs of the same device and versions left; leave where others did."""
+    if path is None or not path.exists():
+        return {"device": about, "models": []}
+    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if told.get("device") != about:
+        sys.exit(f"{path} holds figures of {told.get('device')}, not of {about}: name another file")
+    return told
+
+
+def needed(device: str) -> dict[str, str]:
     """Say what this runs on; leave with a word where it cannot run."""
     try:
         import torch
     except ImportError as error:
         sys.exit(f"needs torch: {error}")
-    if not torch.cuda.is_available():
+    if device != "cpu" and not torch.cuda.is_available():
         sys.exit("needs a CUDA GPU")
     try:
         import open_clip
     except Exception as error:  # noqa: BLE001 - a torchvision of another torch fails in any way
         sys.exit(f"needs open_clip_torch: {type(error).__name__}: {error}")
     return {
-        "gpu": torch.cuda.get_device_name(),
+        "gpu": torch.cuda.get_device_name() if device != "cpu" else "none: a trial on the CPU",
         "torch": torch.__version__,
         "open_clip": open_clip.__version__,
     }
@@ -98,78 +137,191 @@ def in_full_precision() -> None:
     torch.set_float32_matmul_precision("highest")
 
 
-def measure(name: str, options: argparse.Namespace, device: Any) -> dict[str, Any]:
-    """Compare, time and train one model."""
-    import open_clip
-    import torch
+class Measuring:
+    """Compares, times and trains one model, step by step; ``row`` is what is known of it."""
 
-    torch.manual_seed(5)
-    with device:
-        original = open_clip.create_model(name, precision="fp32", device=device).eval()
-    row: dict[str, Any] = {"model": name, "batches": options.batches, "contenders": {}}
-    made, row["failed"] = contenders(original, options.backends, device)
-    if options.select:
-        row["selected"], made["half, select_backend"] = selected(original, max(options.batches))
-    if options.compile:
-        made |= compiled(made)
-    exact = features(Contender(original, contextlib.nullcontext), original, device)
-    for label, contender in made.items():
-        row["contenders"][label] = {
-            "mib": weight_mib(contender.model),
-            **likeness(features(contender, original, device), exact),
-            "images_per_second": {},
-        }
-    for batch in options.batches:
-        images, _ = inputs(original, batch, device)
-        for captured in (False, True)[: 1 + images.is_cuda]:
-            timed = images_per_second(made, images, options.repetitions, captured=captured)
-            for label, rate in timed.items():
+    def __init__(
+        self, row: dict[str, Any], options: Any, device: Any, phases: Phases, told: dict[str, Any]
+    ) -> None:
+        """``told`` is what is kept after each step: all rows."""
+        self.row, self.options, self.device = row, options, device
+        self.phases, self.told = phases, told
+        phases.failed = row["failed"]
+        self.made: dict[str, Contender] = {}
+
+    def run(self, name: str) -> None:
+        """Go through the phases that were asked for."""
+        print(f"\n{self.row['model']}", flush=True)
+        original = self.phases.run("create the model", CREATE, lambda: self._model(name))
+        if original is None:
+            self._keep()
+            return
+        asked = self.options.phases
+        if {"features", "speed"} & set(asked):
+            self._features(original)
+        if self.options.compile:
+            self.made |= compiled(self.made)
+        if "speed" in asked:
+            self._speed(original, self.made)
+        if "select" in asked:
+            self._select(original)
+        self.made.clear()
+        freed(self.device)
+        if "training" in asked:
+            self._training(original)
+
+    def _model(self, name: str) -> Any:
+        import open_clip
+        import torch
+
+        torch.manual_seed(5)
+        if name.endswith(".json"):
+            open_clip.add_model_config(name)
+        with self.device:
+            known = Path(name).stem if name.endswith(".json") else name
+            return open_clip.create_model(known, precision="fp32", device=self.device).eval()
+
+    def _features(self, original: Any) -> None:
+        exact = self.phases.run(
+            "features in float32", FEATURES,
+            lambda: features(Contender(original, contextlib.nullcontext), original, self.device),
+        )  # fmt: skip
+        for label, make in makers(original, self.options.backends, self.device).items():
+            self.phases.run(
+                label, FEATURES, functools.partial(self._like, original, label, make, exact)
+            )
+            self._keep()
+
+    def _like(self, original: Any, label: str, make: Callable[[], Contender], exact: Any) -> None:
+        contender = make()
+        found = {"mib": weight_mib(contender.model)}
+        if exact is not None:
+            found |= likeness(features(contender, original, self.device), exact)
+        self.made[label] = contender
+        self._contender(label).update(found)
+        show_features(label, found)
+
+    def _contender(self, label: str) -> dict[str, Any]:
+        one: dict[str, Any] = self.row["contenders"].setdefault(label, {})
+        one.setdefault("images_per_second", {})
+        return one
+
+    def _speed(self, original: Any, made: dict[str, Contender]) -> None:
+        for batch in sorted(self.options.batches, reverse=True):
+            if batch not in self.row["batches"]:
+                self.row["batches"].append(batch)
+            for captured in (False, True)[: 1 + (self.device.type == "cuda")]:
                 what = f"{batch} as a graph" if captured else f"{batch}"
-                row["contenders"][label]["images_per_second"][what] = rate
-    show(row)
-    made.clear()
-    torch.cuda.empty_cache()
-    if options.training:
-        row["training"] = training(original, device, TRAINED_ROWS)
-        show_training(row)
-    return row
+                rates = self.phases.run(
+                    f"images a second, {what}", SPEED,
+                    functools.partial(self._rates, original, made, batch, captured=captured),
+                )  # fmt: skip
+                for label, one in (rates or {}).items():
+                    self._contender(label)["images_per_second"][what] = one
+                if rates:
+                    show_speed(what, rates, list(made))
+                freed(self.device)
+                self._keep()
+
+    def _rates(
+        self, original: Any, made: dict[str, Contender], batch: int, *, captured: bool
+    ) -> dict[str, dict[str, float]]:
+        images, _ = inputs(original, batch, self.device)
+        count = self.options.repetitions
+        return images_per_second(made, images, count, captured=captured, enough=SPEED / 2)
+
+    def _select(self, original: Any) -> None:
+        chosen = self.phases.run(
+            f"select_backend for {max(self.options.batches)} images", SELECT,
+            lambda: selected(
+                original, max(self.options.batches), self.device, self.options.select_budget
+            ),
+        )  # fmt: skip
+        if chosen is None:
+            self._keep()
+            return
+        self.row["selected"], contender = chosen
+        print(
+            f"  select_backend took {chosen[0]['name']} in {chosen[0]['seconds']:.1f} s, "
+            f"{chosen[0]['replaced']} layers replaced: {chosen[0]['why']}",
+            flush=True,
+        )
+        half = self.made.get("half") or makers(original, [], self.device)["half"]()
+        self._contender(SELECTED)["mib"] = weight_mib(contender.model)
+        self._speed(original, {"half": half, SELECTED: contender})
+
+    def _training(self, original: Any) -> None:
+        wanted: list[Any] = []
+        rows = self.options.trained_rows
+
+        def one(layer: Any) -> tuple[dict[str, Any], list[Any]]:
+            return train(original, layer, self.device, rows, wanted)
+
+        for name, layer in kinds().items():
+            found = self.phases.run(f"training, {name}", TRAIN, functools.partial(one, layer))
+            freed(self.device)
+            if found is not None:
+                figures, wanted = found
+                self.row.setdefault("training", {})[name] = {**figures, "rows": rows}
+            self._keep()
+        if self.row.get("training"):
+            show_training(self.row)
+
+    def _keep(self) -> None:
+        path = self.options.json
+        if path is not None:
+            part = path.with_name(path.name + ".part")
+            part.write_text(json.dumps(self.told, indent=1), encoding="utf-8")
+            part.replace(path)
 
 
 def show(row: dict[str, Any]) -> None:
     """Print one model's tables: features beside float32's, images a second beside half's."""
     print(f"\n{row['model']}: cosine of the features to float32's (worst of {COMPARED}), images/s")
     for label, one in row["contenders"].items():
-        print(
-            f"  {label:28} {one['mib']:6.0f} MiB  image {one['image_cosine']:.5f} "
-            f"(centred {one['image_centred']:.4f})  text {one['text_cosine']:.5f} "
-            f"(centred {one['text_centred']:.4f})"
-        )
-    for what in row["contenders"]["half"]["images_per_second"]:
-        half = row["contenders"]["half"]["images_per_second"][what]["median"]
-        print(f"  images a second, {what}")
-        for label, one in row["contenders"].items():
-            rate = one["images_per_second"].get(what)
-            if rate is None:
-                print(f"    {label:26} cannot be captured")
-                continue
-            low, middle, high = rate["p10"], rate["median"], rate["p90"]
-            ratio = middle / half
-            print(f"    {label:26} {middle:7.0f} [{low:.0f} {high:.0f}] x{ratio:.2f}", flush=True)
+        show_features(label, one)
+    speeds = {label: one["images_per_second"] for label, one in row["contenders"].items()}
+    for what in speeds["half"]:
+        rates = {label: one[what] for label, one in speeds.items() if what in one}
+        show_speed(what, rates, list(speeds))
     for name, why in row["failed"].items():
         print(f"  {name}: {why}", flush=True)
-    if "selected" in row:
-        print(
-            f"  select_backend took {row['selected']['name']}:", row["selected"]["why"], flush=True
-        )
+
+
+def show_features(label: str, one: dict[str, Any]) -> None:
+    """Print how like a contender's features are, and what its weights take."""
+    words = [f"  {label:28} {one['mib']:6.0f} MiB"]
+    for tower in ("image", "text"):
+        if f"{tower}_cosine" in one:
+            cosine, centred = one[f"{tower}_cosine"], one[f"{tower}_centred"]
+            words.append(f"{tower} {cosine:.5f} (centred {centred:.4f})")
+    print("  ".join(words), flush=True)
+
+
+def show_speed(what: Any, rates: dict[str, dict[str, float]], labels: list[str]) -> None:
+    """Print images a second beside half's, and who could not be measured."""
+    half = rates.get("half", {}).get("median")
+    print(f"  images a second, {what}")
+    for label in labels:
+        one = rates.get(label)
+        if one is None:
+            print(f"    {label:26} cannot be measured so")
+            continue
+        ratio = f" x{one['median'] / half:.2f}" if half else ""
+        low, middle, high = one["p10"], one["median"], one["p90"]
+        print(f"    {label:26} {middle:7.0f} [{low:.0f} {high:.0f}]{ratio}", flush=True)
 
 
 def show_training(row: dict[str, Any]) -> None:
-    """Print what a training step takes and where the loss goes."""
-    base = row["training"]["linear"]["ms"]
+    """Print what a training step takes, where the loss goes, and how like the gradients are."""
+    base = row["training"].get("linear", {}).get("ms")
     for name, one in row["training"].items():
+        ratio = f" x{base / one['ms']:.2f}" if base else ""
+        like = one["gradient_cosine"]
+        words = "" if like is None else f"  gradients' cosine to linear's >= {like:.4f}"
         print(
-            f"  training, {name:20} {one['ms']:7.1f} ms a step x{base / one['ms']:.2f}  "
-            f"loss {one['first_loss']:.3f} -> {one['last_loss']:.3f}",
+            f"  training, {name:20} {one['ms']:7.1f} ms a step{ratio}  "
+            f"loss {one['first_loss']:.3f} -> {one['last_loss']:.3f}{words}",
             flush=True,
         )
 

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,21 @@ def main() -> None:
     row = {"model": "small", **told}
     shown.show(row)
     shown.show_training(row)
+    told["benchmark"] = benchmark(shown)
     ANSWER.write_text(json.dumps(told), encoding="utf-8")
+
+
+def benchmark(shown: Any) -> Any:
+    """Run benchmarks/openclip.py as a whole, twice into one file, and return what it holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        model, kept = Path(folder) / "small.json", Path(folder) / "kept.json"
+        sizes = {"embed_dim": 64, "vision_cfg": VISION, "text_cfg": TEXT}
+        model.write_text(json.dumps(sizes), encoding="utf-8")
+        words = ["--device", "cpu", "--models", str(model), "--json", str(kept)]
+        words += ["--backends", "qdoctor-switchback", "torch-nothing", "--repetitions", "2"]
+        shown.main([*words, "--phases", "features", "speed", "--batches", "2"])
+        shown.main([*words, "--phases", "training", "--trained-rows", "4"])
+        return json.loads(kept.read_text(encoding="utf-8"))
 
 
 VISION = {"image_size": 32, "layers": 3, "width": 64, "head_width": 16, "patch_size": 8}

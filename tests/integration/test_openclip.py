@@ -93,6 +93,25 @@ def test_it_trains_like_the_linear_layers(told: Any) -> None:
     for one in training.values():
         assert one["last_loss"] < 0.8 * one["first_loss"]
         assert one["last_loss"] == pytest.approx(training["linear"]["last_loss"], rel=0.1)
+    others = [one["gradient_cosine"] for name, one in training.items() if name != "linear"]
+    assert min(others) > 0.98
+    assert training["linear"]["gradient_cosine"] is None
+
+
+@environments
+@linux
+@slow
+def test_the_benchmark_as_a_whole_keeps_what_its_runs_found(told: Any) -> None:
+    (row,) = told["benchmark"]["models"]
+    assert row["model"] == "small"
+    assert set(row["contenders"]) == {"half", "half, qdoctor-switchback", "autocast", *GUIDE}
+    for one in row["contenders"].values():
+        assert one["image_cosine"] >= 0.999
+        assert one["images_per_second"]["2"]["median"] > 0
+    assert list(row["failed"]) == ["half, torch-nothing"]
+    for name, one in row["training"].items():
+        assert one["rows"] == 4
+        assert name == "linear" or one["gradient_cosine"] > 0.98
 
 
 def test_the_benchmark_says_what_it_needs(checkout: Path) -> None:
