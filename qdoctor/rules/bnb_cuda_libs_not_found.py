@@ -32,6 +32,7 @@ from qdoctor.released import fits
 from qdoctor.rules.affected import needing, resting_on
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import Suspicion, rule, suspect
+from qdoctor.rules.cuda_libs_in_text import is_anothers
 from qdoctor.rules.observed import what_happened
 from qdoctor.rules.torch_builds import offers, with_a_torch
 
@@ -52,7 +53,7 @@ def find(case: Case) -> Iterator[Finding]:
     seen = [one for one in case.observations if one.code in _CODES]
     answer = case.ask(bnb_libs_found)
     suspicion = _seen(seen) if seen else suspect(case, NAME, answer)
-    if suspicion is None or _found(case):
+    if suspicion is None or _found(case) or (suspicion.undecided and _others(case)):
         return
     wrong = any(one.code == "wrong-major" for one in seen)
     missing = case.said(NAME, "library") or "the CUDA libraries"
@@ -78,6 +79,11 @@ def _found(case: Case) -> bool:
     """Say whether a probe loaded the library after all: then the text means something else."""
     passed = {one.probe for one in case.observations if one.outcome == "passed"}
     return _PROBE in passed
+
+
+def _others(case: Case) -> bool:
+    """Say whether each text is known to be about another package's libraries."""
+    return all(is_anothers(case, one) for one in case.signals_of(NAME))
 
 
 def _fixes(case: Case) -> list[Fix]:

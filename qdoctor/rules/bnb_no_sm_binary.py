@@ -25,6 +25,7 @@ from qdoctor.layers import Answer, bnb_binary_has_sm, bnb_ships_here
 from qdoctor.layers.natives import libraries_of
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing
+from qdoctor.rules.amd import on_amd, taken_for_another
 from qdoctor.rules.bnb_releases import BNB, installed_anew, serving, settled
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "bnb-no-sm-binary"
-_OF_ROCM = "hip-device-function"
 _BUILT = "for which SMs the installed library was built was not read"
 
 
@@ -45,9 +45,9 @@ def find(case: Case) -> Iterator[Finding]:
     suspicion = suspect(case, NAME, _has_sm(case))
     if suspicion is None:
         return
-    of_amd, own_build = _of_amd(case), suspicion.undecided == _BUILT
+    of_amd, own_build = on_amd(case), suspicion.undecided == _BUILT
     releases = [] if of_amd else _releases(case)
-    by_others = _elsewhere(of_amd=of_amd)
+    by_others = _elsewhere(case)
     anew = by_others if own_build else []
     why = "for its CUDA version bitsandbytes has kernels for this GPU"
     builds = offers(settled(case), why, verify=NAME, also=[bnb_binary_has_sm])
@@ -75,19 +75,10 @@ def _has_sm(case: Case) -> Answer:
     return answer
 
 
-def _of_amd(case: Case) -> bool:
-    gpu = case.machine.gpu
-    text = any(one.signature == _OF_ROCM for one in case.signals_of(NAME))
-    return text or (gpu is not None and gpu.vendor == "amd")
-
-
-def _elsewhere(*, of_amd: bool) -> list[Fix]:
+def _elsewhere(case: Case) -> list[Fix]:
     """Offer what no release does: a build for this GPU; AMD's runtime can take it for another."""
     fixes = [by_hand("rebuild", "built from source for this GPU it serves it", verify=NAME)]
-    if of_amd:
-        why = "AMD's runtime then takes the GPU for one that the library was built for (10.3.0 ...)"
-        fixes.append(Fix(action="set-env", name="HSA_OVERRIDE_GFX_VERSION", why=why, verify=NAME))
-    return fixes
+    return [*fixes, taken_for_another(case, NAME)] if on_amd(case) else fixes
 
 
 def _releases(case: Case) -> list[Fix]:

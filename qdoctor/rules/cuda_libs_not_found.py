@@ -9,11 +9,17 @@ brings: `libcudart.so.12` beside a torch for CUDA 13. For bitsandbytes there is 
 The import fails with `libcudart.so.12: cannot open shared object file`. Where a toolkit of that
 major happens to be installed it is found, and two CUDA runtimes then share one process.
 
+Two libraries of one toolkit in different releases do not fit each other
+(`undefined symbol: __nvJitLinkComplete_12_4`): mostly LD_LIBRARY_PATH names the folder of an older
+toolkit, which the loader searches first.
+
 ## How we know
 What each library needs is read from its ELF header; the dynamic loader's way is followed for each,
-in a process that has imported torch.
+in a process that has imported torch. An error text names the library, and its traceback or the
+path of the file that needs it says whose it is.
 
 ## Fix
+Take misleading folders out of LD_LIBRARY_PATH; install the package that brings the library.
 Install the build of the package for torch's CUDA version, or build it against this torch.
 
 ## When to ignore
@@ -28,6 +34,7 @@ from qdoctor.layers.natives import READ
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.rules.affected import needing
 from qdoctor.rules.case import rule
+from qdoctor.rules.cuda_libs_in_text import found_in
 from qdoctor.rules.remedies import by_hand, pip
 
 if TYPE_CHECKING:
@@ -43,7 +50,12 @@ _OF_DRIVER = ("libcuda.so", "libnvidia-")  # the driver's, of which other rules 
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report each package with a library whose CUDA libraries are missing."""
+    """Report each package with a library whose CUDA libraries are missing, read or told."""
+    found = list(_inspected(case))
+    yield from found or found_in(case, NAME)
+
+
+def _inspected(case: Case) -> Iterator[Finding]:
     told: set[str] = set()
     for library in case.machine.facts.native or ():
         package = library.package or ""

@@ -35,7 +35,7 @@ from qdoctor.rules.observed import what_happened
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Because
+    from qdoctor.model import Because, Observation
     from qdoctor.rules.case import Case
 
 NAME = "driver-cannot-start"
@@ -46,13 +46,18 @@ GPU = "gpu"
 def find(case: Case) -> Iterator[Finding]:
     """Report each error of the driver once, whatever calls met it and on however many GPUs."""
     for row in case.matrix.table("driver_errors")["rows"]:
-        seen = [one for one in case.observations if (one.probe, one.code) == (PROBE, row["code"])]
-        told = [one for one in case.signals_of(NAME) if one.signature == row.get("signature")]
+        seen = [one for one in case.observations if _is_of(one, row)]
+        told = [one for one in case.signals_of(NAME) if one.signature in row.get("signatures", ())]
         if seen:
             yield _finding(case, row, [what_happened(seen[0]), *map(quoted, told)], None)
         elif told and not _starts(case, row):
             open_ = f"the probe {PROBE} did not run here, so it is not known whether it is so now"
             yield _finding(case, row, [quoted(told[0])], open_)
+
+
+def _is_of(one: Observation, row: dict[str, Any]) -> bool:
+    """Say whether the probe met this very error; some have no code of their own."""
+    return one.probe == PROBE and one.code is not None and one.code == row.get("code")
 
 
 def _starts(case: Case, row: dict[str, Any]) -> bool:

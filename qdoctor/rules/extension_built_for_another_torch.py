@@ -59,7 +59,10 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _package(case: Case, signal: Signal) -> str | None:
     """Name the distribution of the extension: as the text does, else whose code loaded it."""
-    said = (signal.said.get("extension"), signal.said.get("extension2"), asker(signal, "torch"))
+    if "package" in signal.said:
+        return signal.said["package"]
+    told = [signal.said.get(one) for one in ("extension", "extension2", "extension3")]
+    said = (*told, asker(signal, "torch"))
     rows: dict[str, dict[str, str]] = case.matrix.table("python_modules")["rows"]
     known = [rows[module]["package"] for module in said if module in rows]
     if not known and signal.signature == _XFORMERS:

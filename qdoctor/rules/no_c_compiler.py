@@ -32,9 +32,11 @@ from qdoctor.rules.toolchain import of_part
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "no-c-compiler"
+_FOR_A_BUILD = "compiler-for-a-build"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -43,17 +45,28 @@ def find(case: Case) -> Iterator[Finding]:
     suspicion = suspect(case, NAME, answer)
     if suspicion is None:
         return
+    builds = any(one.signature == _FOR_A_BUILD for one in case.signals_of(NAME))
     why = "triton compiles the launcher of each kernel with it"
     usual = system_package("gcc", "apt-get install gcc libc6-dev", why, verify=NAME)
     yield Finding(
         rule=NAME,
         severity="warning",
-        title="no C compiler works here: triton cannot compile the launcher of a kernel",
+        title="no C++ compiler is found, with which an extension is to be built"
+        if builds
+        else "no C compiler works here: triton cannot compile the launcher of a kernel",
         because=suspicion.because,
-        fixes=of_this_system(case, NAME) or [usual],
+        fixes=_to_build(case) if builds else of_this_system(case, NAME) or [usual],
         affects=needing(case, "triton_can_compile"),
         undecided=suspicion.undecided,
     )
+
+
+def _to_build(case: Case) -> list[Fix]:
+    """Offer what compiles extensions: triton's own small compiler does not."""
+    why = "extensions of Python are compiled with it"
+    usual = system_package("build-essential", "apt-get install build-essential", why, verify=NAME)
+    here = [one for one in of_this_system(case, NAME) if one.package is None or one.name]
+    return here or [usual]
 
 
 RULE = rule(NAME, __doc__, find)

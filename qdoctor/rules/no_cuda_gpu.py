@@ -9,7 +9,8 @@ Most quantization kernels are written for NVIDIA GPUs. Without one a library fal
 refuses to import, or fails at the first product, often with a text about something else.
 
 ## How we know
-The driver lists no device (NVML, else what the kernel reports), or the described machine has none.
+The driver lists no device (NVML, else what the kernel reports), or the described machine has none;
+Docker and the driver's tools say so in texts of their own.
 
 ## Fix
 Run on a machine with an NVIDIA GPU, or show one to the process; a current bitsandbytes also
@@ -28,6 +29,7 @@ from qdoctor.layers import gpu_present
 from qdoctor.model import Finding, Fix, Gpu
 from qdoctor.rules.affected import needing_gpu, stands_up
 from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import by_hand, unset, use
 
 if TYPE_CHECKING:
@@ -36,11 +38,16 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "no-cuda-gpu"
+_TOLD = of_texts(NAME, __doc__, severity="error")
 _HIDING = "CUDA_VISIBLE_DEVICES"
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a machine whose process sees no CUDA GPU."""
+    told = list(_TOLD.find(case))
+    yield from told
+    if told:
+        return
     suspicion = suspect(case, NAME, case.ask(gpu_present))
     if suspicion is None:
         return

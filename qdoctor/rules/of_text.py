@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from qdoctor.model import Severity
     from qdoctor.rules.case import Case, Signal
 
+_OF_SYSTEM = "install-system"
+
 
 def of_texts(  # noqa: PLR0913 - a rule has these parts
     name: str,
@@ -105,7 +107,9 @@ def offered(case: Case, name: str, one: dict[str, Any]) -> list[Fix]:
     if "os" in one and case.machine.os.value not in {None, one["os"]}:
         return []
     if package is None:
-        return [Fix(action=action, why=why, name=one.get("name"), value=one.get("value"))]
+        called: str | None = one.get("name")
+        of_system = called if action == _OF_SYSTEM else None
+        return [Fix(action=action, why=why, package=of_system, name=called, value=one.get("value"))]
     spec = one.get("spec", "")
     if spec and _installed_is_in(case, package, spec):
         return []

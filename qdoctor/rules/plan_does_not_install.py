@@ -2,7 +2,8 @@
 
 ## What it finds
 Planned releases without a wheel for the Python, the platform or the C library that is asked about,
-and planned releases whose requirements contradict each other.
+planned releases whose requirements contradict each other, and texts in which pip, uv or conda says
+so.
 
 ## Why it hurts
 `pip install` ends in `No matching distribution found` or `ResolutionImpossible`, or builds from
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Because, Finding
 from qdoctor.rules.case import rule
+from qdoctor.rules.installer_refusals import refusals
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def find(case: Case) -> Iterator[Finding]:
             because=list(problem.because) or [said],
             fixes=_fixes(problem),
         )
+    yield from refusals(case, NAME)
 
 
 def _fixes(problem: Problem) -> list[Fix]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "python-module-missing"
+_NINJA = "ninja-required"
 _BY_PACKAGE = {"package-wanted", "package-metadata-missing"}
 """The rows of signatures whose texts name what pip installs."""
 
@@ -53,7 +54,7 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _named(case: Case) -> Iterator[Finding]:
     """Report the module of an error text where its package, or that release of it, is absent."""
-    module = case.said(NAME, "module")
+    module = case.said(NAME, "module") or _by_name(case)
     told = accused(case, NAME, f"whether {module} is installed is not known")
     if told is None or module is None:
         return
@@ -72,6 +73,11 @@ def _named(case: Case) -> Iterator[Finding]:
         fixes=[_install(module, version, row)],
         undecided=None if known else told.undecided,
     )
+
+
+def _by_name(case: Case) -> str | None:
+    """Name the module of a text that names it in words of its own."""
+    return "ninja" if any(one.signature == _NINJA for one in case.signals_of(NAME)) else None
 
 
 def _row(case: Case, module: str) -> dict[str, Any] | None:

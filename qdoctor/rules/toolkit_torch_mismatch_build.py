@@ -8,7 +8,7 @@ another CUDA version than torch, or too old.
 The package that is compiled while it is installed cannot be. Running torch is not concerned.
 
 ## How we know
-The text states both versions.
+The text states both versions, or which compilers the toolkit accepts.
 
 ## Fix
 A build of torch for the toolkit's CUDA version, or a toolkit of torch's for the build
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.case import quoted, rule
+from qdoctor.rules.of_text import answer_to, of_texts
 from qdoctor.rules.remedies import torch_build
 from qdoctor.rules.torch_builds import never_has_cuda, refused, tags_of
 
@@ -33,11 +34,15 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "toolkit-torch-mismatch-build"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a build that was stopped because of nvcc's version."""
+    yield from _OF_TEXTS.find(case)
     for signal in case.signals_of(NAME):
+        if answer_to(case, NAME, signal) is not None:
+            continue
         toolkit = signal.said.get("toolkit") or case.machine.facts.toolkit_cuda
         built = signal.said.get("built_with") or case.machine.torch_cuda.value
         wanted = signal.said.get("needed") or _knowing(case, signal.said.get("compute"))

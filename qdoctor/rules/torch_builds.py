@@ -14,6 +14,7 @@ from qdoctor.layers import (
     torch_has_sm,
 )
 from qdoctor.released import parsed, release
+from qdoctor.rules.amd import on_amd
 from qdoctor.rules.remedies import torch_build
 from qdoctor.rules.what_if import all_yes, nearest, runs, with_os, with_package
 
@@ -49,6 +50,17 @@ def offers(case: Case, why: str, *, verify: str, also: Sequence[Layer] = ()) -> 
     return _other_release(case, version, why, verify, also)
 
 
+def offers_of_major(case: Case, major: int, why: str, *, verify: str) -> list[Fix]:
+    """Offer the newest build of the installed torch for one CUDA major; [] where there is none."""
+    version = parsed(case.machine.torch.value)
+    if version is None or never_has_cuda(case):
+        return []
+    own = version.public
+    built = [tag for tag in tags_of(case, own) if _number(tag) // 10 == major]
+    fitting = [tag for tag in built if not refused(case, own, tag)]
+    return [torch_build(f"=={own}", fitting[-1], why, verify=verify)] if fitting else []
+
+
 def with_a_torch(case: Case) -> Case:
     """Return the case with the newest torch that serves its GPU, where torch is not known.
 
@@ -75,8 +87,8 @@ def on_some_system(case: Case) -> Case:
 
 
 def never_has_cuda(case: Case) -> bool:
-    """Say whether this operating system has no CUDA at all."""
-    return case.machine.os.value in case.matrix.table("systems")["rows"]
+    """Say whether this operating system has no CUDA at all, or all GPUs are AMD's."""
+    return case.machine.os.value in case.matrix.table("systems")["rows"] or on_amd(case)
 
 
 def _other_release(

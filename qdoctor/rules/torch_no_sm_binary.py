@@ -24,8 +24,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, torch_has_sm
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing
+from qdoctor.rules.amd import on_amd, taken_for_another
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.torch_builds import offers, tags_of
@@ -45,6 +46,8 @@ def find(case: Case) -> Iterator[Finding]:
     if suspicion is None:
         return
     builds = offers(case, "this build holds kernels for the GPU", verify=NAME)
+    if on_amd(case):
+        builds = [taken_for_another(case, NAME), _newer_rocm()]
     yield Finding(
         rule=NAME,
         severity="error",
@@ -71,6 +74,11 @@ def _has_sm(case: Case) -> Answer:
     said = [torch_has_sm(one, case.matrix) for one in machines]
     sure = bool(said) and all(one.value == "no" for one in said)
     return said[-1] if sure else answer
+
+
+def _newer_rocm() -> Fix:
+    why = "newer builds for ROCm hold code for more GPUs"
+    return Fix(action="upgrade", package="torch", why=why, verify=NAME)
 
 
 def _title(case: Case) -> str:

@@ -1,7 +1,8 @@
 """torch is not installed here.
 
 ## What it finds
-An environment that is known not to have torch.
+An environment that is known not to have torch: this one, or the one in which pip builds a package
+from its sources.
 
 ## Why it hurts
 Every quantization backend that is judged here is built on torch.
@@ -24,6 +25,7 @@ from qdoctor.layers import torch_installed
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing
 from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.of_text import of_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +33,15 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "torch-not-installed"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report an environment without torch."""
+    told = list(_OF_TEXTS.find(case))
+    yield from told
+    if told:
+        return
     suspicion = suspect(case, NAME, case.ask(torch_installed))
     if suspicion is None:
         return

@@ -54,3 +54,51 @@ def test_is_silent_where_all_is_found(ask: Ask) -> None:
 
 def test_is_silent_where_nobody_followed_the_loader(ask: Ask) -> None:
     assert NAME not in ask("h100", native=[TORCH, {**FLASH, "resolved": None}])
+
+
+MISSING = "ImportError: {}: cannot open shared object file: No such file or directory"
+BARE = {"bitsandbytes": None, "torchao": None}
+
+
+def test_a_text_names_the_package_that_brings_the_library(ask: Ask) -> None:
+    found = ask("h100", MISSING.format("libcudnn.so.9"), packages=BARE, torch_cuda="12.6")[NAME]
+    first = found.fixes[0]
+    assert (first.action, first.package, first.spec) == ("install", "nvidia-cudnn-cu12", "==9.*")
+    assert found.explains_error
+
+
+def test_from_cuda_13_on_the_packages_have_no_suffix(ask: Ask) -> None:
+    found = ask("h100", MISSING.format("libcufft.so.12"), packages=BARE, torch_cuda=None)[NAME]
+    assert found.fixes[0].package == "nvidia-cufft"
+
+
+def test_a_package_for_another_major_is_to_match_torch(ask: Ask) -> None:
+    packages = {**BARE, "deepspeed": "0.12.0", "torch": "2.3.0+cu121"}
+    found = ask("h100", MISSING.format("libcudart.so.11.0"), packages=packages, torch_cuda=None)
+    first = found[NAME].fixes[0]
+    assert (first.action, first.package) == ("install-matching", "deepspeed")
+    assert "bnb-cuda-libs-not-found" not in found
+
+
+def test_two_releases_of_one_toolkit_are_a_path_that_misleads(ask: Ask) -> None:
+    text = (
+        "ImportError: /x/site-packages/torch/lib/../../nvidia/cusparse/lib/libcusparse.so.12: "
+        "undefined symbol: __nvJitLinkComplete_12_4, version libnvJitLink.so.12"
+    )
+    found = ask("h100", text)
+    first = found[NAME].fixes[0]
+    assert (first.action, first.name) == ("unset-env", "LD_LIBRARY_PATH")
+    assert not found.get("bnb-cuda-libs-not-found")
+
+
+def test_a_text_of_bitsandbytes_is_left_to_its_own_rule(ask: Ask) -> None:
+    text = "Could not load bitsandbytes native library: " + MISSING.format("libcusparse.so.11")
+    packages = {"bitsandbytes": "0.43.1", "torch": "2.3.0+cu118"}
+    found = ask("h100", text, packages=packages, torch_cuda=None)
+    assert NAME not in found
+    assert found["bnb-cuda-libs-not-found"].explains_error
+
+
+def test_without_a_word_on_who_asked_it_stays_open(ask: Ask) -> None:
+    found = ask("h100", MISSING.format("libcudart.so.12"), packages={"torch": None, **BARE})[NAME]
+    assert found.undecided

@@ -9,7 +9,11 @@ from qdoctor.doctor import examine
 from qdoctor.question import Question
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qdoctor.model import Finding, Report
+
+    Ask = Callable[..., dict[str, Finding]]
 
 NAME = "plan-does-not-install"
 
@@ -58,3 +62,28 @@ def test_contradicting_pins_offer_the_one_that_is_required() -> None:
 
 def test_a_release_that_is_not_known_is_not_refused() -> None:
     assert findings("torch==99") == []
+
+
+def test_a_build_with_a_tag_is_sent_to_torch_s_own_index(ask: Ask) -> None:
+    text = "ERROR: No matching distribution found for torch==2.1.0+cu118"
+    first = ask("h100", text, python={"version": "3.10"}, packages={"torch": None})[NAME].fixes[0]
+    assert (first.action, first.spec, first.index) == ("install-build", "==2.1.0", "cu118")
+
+
+def test_a_python_without_wheels_gets_the_nearest_release_that_has_some(ask: Ask) -> None:
+    text = "ERROR: No matching distribution found for torch==1.13.1"
+    found = ask("h100", text, python={"version": "3.11"}, packages={"torch": None})[NAME]
+    assert found.explains_error
+    assert found.fixes[-2].action == "use-python"
+
+
+def test_a_wheel_of_another_python_is_to_be_replaced_by_the_matching_one(ask: Ask) -> None:
+    text = "ERROR: flash_attn-2.7.4-cp311-cp311-linux_x86_64.whl is not a supported wheel on this"
+    found = ask("h100", f"{text} platform.")[NAME]
+    first = found.fixes[0]
+    assert (first.action, first.package) == ("install-matching", "flash-attn")
+
+
+def test_cuda_s_packages_are_left_out_where_there_is_no_wheel(ask: Ask) -> None:
+    text = "ERROR: No matching distribution found for nvidia-cudnn-cu12==8.9.2.26"
+    assert ask("h100", text, host={"os": "windows"})[NAME].fixes[0].action == "change-code"

@@ -1,0 +1,70 @@
+"""A library of the operating system is missing, or was loaded in the wrong order.
+
+## What it finds
+A shared library that no Python package brings (OpenMP, OpenBLAS, OpenGL, MPI, the C++ runtime), and
+the texts of a loader that has no room left for one.
+
+## Why it hurts
+Importing torch, or what is built on it, ends there.
+
+## How we know
+The text names the library; the data says which package of the system holds it.
+
+## Fix
+Install that package; where the loader has no room, load the library first.
+
+## When to ignore
+If what asks for it is not used.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from qdoctor import released
+from qdoctor.model import Finding
+from qdoctor.rules.case import quoted, rule
+from qdoctor.rules.of_text import of_texts
+from qdoctor.rules.remedies import system_package
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+NAME = "system-library-missing"
+_TABLE = "system_libraries"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="error")
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report each library that a text names and a package of the system brings."""
+    table = case.matrix.table(_TABLE)
+    for signal in case.signals_of(NAME):
+        library = signal.said.get("library", "")
+        row = table["rows"].get(_stem(library))
+        if row is None:
+            continue
+        package, why = row["package"], f"it holds {library}"
+        yield Finding(
+            rule=NAME,
+            severity="error",
+            title=f"the system's library {library} is not installed",
+            because=[quoted(signal), released.cited(table, row, f"{package} holds {library}")],
+            fixes=[system_package(package, _command(case, package), why, verify=NAME)],
+        )
+    yield from _OF_TEXTS.find(case)
+
+
+def _command(case: Case, package: str) -> str | None:
+    """Write the command of Debian and Ubuntu, where it may be such a system."""
+    return f"apt-get install {package}" if case.machine.os.value in {None, "linux"} else None
+
+
+def _stem(library: str) -> str:
+    """Return what names a library's file before hash, version and ``.so``."""
+    return re.split(r"\.|-[0-9a-f]{6,}", library, maxsplit=1)[0]
+
+
+RULE = rule(NAME, __doc__, find, symptom_of=("interpreter-broken",))

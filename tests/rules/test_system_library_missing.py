@@ -1,0 +1,38 @@
+"""system-library-missing: where it fires, where not, and where the deciding fact is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qdoctor.model import Finding
+
+Ask = Callable[..., dict[str, Finding]]
+
+NAME = "system-library-missing"
+MISSING = "OSError: {}: cannot open shared object file: No such file or directory"
+
+
+def test_names_the_package_that_holds_the_library(ask: Ask) -> None:
+    found = ask("h100", MISSING.format("libopenblas.so.0"))[NAME]
+    assert found.explains_error
+    assert found.fixes[0].command == "apt-get install libopenblas-dev"
+
+
+def test_a_hash_in_the_name_plays_no_part(ask: Ask) -> None:
+    found = ask("h100", MISSING.format("libgomp-a34b3233.so.1"))[NAME]
+    assert found.fixes[0].package == "libgomp1"
+
+
+def test_a_loader_without_room_is_told_what_to_load_first(ask: Ask) -> None:
+    text = "/x/torch.libs/libgomp-804f19d4.so.1.0.0: cannot allocate memory in static TLS block"
+    assert ask("h100", text)[NAME].fixes[0].name == "LD_PRELOAD"
+
+
+def test_where_the_system_is_not_known_the_command_is_still_offered(ask: Ask) -> None:
+    found = ask("h100", MISSING.format("libGL.so.1"), host={"os": None})[NAME]
+    assert found.fixes[0].command == "apt-get install libgl1"
+
+
+def test_is_silent_about_libraries_that_packages_bring(ask: Ask) -> None:
+    assert NAME not in ask("h100", MISSING.format("libcudart.so.12"))
+    assert NAME not in ask("h100")
