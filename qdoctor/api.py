@@ -113,6 +113,7 @@ def select_backend(  # noqa: PLR0913, PLR0917 - what may be asked, each with its
             max_slowdown=max_slowdown,
         )
         _check_names(request, require)
+        _check_refresh(request, refresh=refresh)
         return request
 
     if group is not None:
@@ -142,6 +143,15 @@ def _check_names(request: Request, require: str | None) -> None:
     refuse_nothing_left(NAMES, request.allow, request.deny)
     if require is not None and not in_question(require, request.allow, request.deny):
         raise BadInput(f"{require} is required, but ruled out by allow or deny: say which is meant")
+
+
+def _check_refresh(request: Request, *, refresh: bool) -> None:
+    if refresh and request.measure != "auto":
+        from qdoctor.model import BadInput
+
+        raise BadInput(
+            f"refresh=True measures anew, and measure={request.measure!r} does not: which is meant?"
+        )
 
 
 def _listed(names: Any, what: str) -> tuple[str, ...]:  # noqa: ANN401 - whatever was given

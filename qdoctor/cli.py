@@ -114,11 +114,12 @@ def select(  # noqa: PLR0913, PLR0917 - click gives the options by name
     """Measure the backends that work here, name the one to use, and why each other one loses."""
     from qdoctor.choosing import commanded
 
-    words = [word for text in (*shapes, *more_shapes) for word in text.replace(",", " ").split()]
     chosen = {name: asked.pop(name) for name in _CHOOSING}
     command = commanded.command(
-        _question(**asked), shape_words=words, export=export is not None, **chosen
+        _question(**asked), shapes=(*shapes, *more_shapes), export=export is not None, **chosen
     )
+    if output is not None and export is not None and _is_one_file(output, export):
+        raise BadInput("--output and --export name one file: the report would be lost")
     for option, path in (("--output", output), ("--export", export)):
         if path is not None:
             refuse_unwritable(Path(path), option)
@@ -258,6 +259,10 @@ def _show(report: Report, format_: str, output: str | None, color: str, *, view:
 
     coloured = in_colour(color, sys.stdout, os.environ, to_file=output is not None)
     emit(render(report, format_, color=coloured, width=width(sys.stdout), view=view), output)
+
+
+def _is_one_file(one: str, other: str) -> bool:
+    return Path(one).resolve() == Path(other).resolve()
 
 
 @contextlib.contextmanager

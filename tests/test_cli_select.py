@@ -77,6 +77,12 @@ def test_options_reach_the_question(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "said"),
     [
         (["--shapes", "4096x1024"], "is no shape: give ROWSxIN_FEATURESxOUT_FEATURES"),
+        (["--shapes", ""], "--shapes names nothing: is a variable empty"),
+        (["--allow", " "], "--allow names nothing"),
+        (["--deny", ","], "--deny names nothing"),
+        (["--allow", "bnb-nf4", "bnb-fp4"], "bnb-fp4 is no shape: several backends take an"),
+        (["--shapes", "99999999999x64x64"], "each a whole number from 1 to 16777216"),
+        (["--output", "a.json", "--export", "./a.json"], "name one file"),
         (["--allow", "bnb-int9"], "did you mean bnb-int8"),
         (["--require", "nf4"], "no backend is called 'nf4'"),
         (["--require", "bnb-nf4", "--deny", "bnb-nf4"], "ruled out by --allow or --deny"),
@@ -229,7 +235,7 @@ def test_the_running_interpreter_is_measured_kept_and_shared_with_python(
     assert backend.selection["candidates"] == first["selection"]["candidates"]
     for device in ("cuda", "cuda:9"):  # what is kept for the CPU is no answer for a GPU
         assert cli.run([*words, "--objective", "latency", "--device", device]) == 2
-        assert "CUDA shows 0 GPUs" in capsys.readouterr().err
+        assert "CUDA shows no GPU to this process; name 'cpu'" in capsys.readouterr().err
 
 
 def test_what_is_only_looked_up_starts_no_kernel_and_is_not_kept(

@@ -65,9 +65,12 @@ def refuse_missing(request: Request, key: Key) -> None:
     if isinstance(request.device, int) and 0 <= key.device_count <= request.device:
         from qdoctor.model import BadInput  # noqa: PLC0415 - only where something is wrong
 
+        count = key.device_count
+        those = f"{count} GPU{'s' * (count != 1)}" if count else "no GPU"
+        take = "one of them, or 'cpu'" if count else "'cpu'"
         raise BadInput(
-            f"device cuda:{request.device}: CUDA shows {key.device_count} GPUs to this process; "
-            "name one of them, 'cpu', or look at CUDA_VISIBLE_DEVICES"
+            f"device cuda:{request.device} is not there: CUDA shows {those} to this process; name "
+            f"{take}, or look at CUDA_VISIBLE_DEVICES"
         )
 
 

@@ -167,14 +167,25 @@ def board_of(group: Any) -> tuple[Any, int, int, float]:  # noqa: ANN401 - a Pro
     module = sys.modules.get("torch.distributed.distributed_c10d")
     if module is None or not module.is_initialized():
         raise BadInput("group: torch.distributed is not initialized (init_process_group)")
-    rank = module.get_rank(group) if group is not module.GroupMember.NON_GROUP_MEMBER else -1
-    if rank < 0:
+    if _rank(module, group) < 0:
         raise BadInput("group: this process is no member of it; only members may ask")
     found = module._world.pg_map.get(group)  # noqa: SLF001 - torch has no public name for it
     store = found[1] if found else None
     if store is None:
         raise BadInput("group: it has no key-value store (MPI?), which agreeing needs")
-    return store, rank, module.get_world_size(group), _timeout(group, store)
+    return store, _rank(module, group), module.get_world_size(group), _timeout(group, store)
+
+
+def _rank(distributed: Any, group: Any) -> int:  # noqa: ANN401
+    if group is distributed.GroupMember.NON_GROUP_MEMBER:
+        return -1
+    try:
+        return int(distributed.get_rank(group))
+    except (AttributeError, TypeError, ValueError) as error:  # torch asks its register of groups
+        raise BadInput(
+            f"group {group!r}: a process group of torch.distributed is meant that is not destroyed,"
+            " such as torch.distributed.group.WORLD"
+        ) from error
 
 
 def _timeout(group: Any, store: Any) -> float:  # noqa: ANN401

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from qdoctor import doctor, exit_code, local_data
-from qdoctor.choosing import devices, shapes, shared, working_out
+from qdoctor.choosing import devices, shared, working_out
 from qdoctor.choosing import key as keys
+from qdoctor.choosing import shapes as shapes_of
 from qdoctor.choosing.ending import ending, required
 from qdoctor.choosing.from_scratch import check, examined_and_chosen
 from qdoctor.choosing.lacking import to_install
 from qdoctor.choosing.request import in_question
 from qdoctor.choosing.slower import with_slow
 from qdoctor.model import Asked, BadInput, Selection, from_plain, to_plain
-from qdoctor.question import Question, known_name
+from qdoctor.question import BACKENDS, Question, known_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
     from qdoctor.choosing.request import Request
-    from qdoctor.model import Report
+    from qdoctor.model import Report, Shape
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ def command(  # noqa: PLR0913 - the options of one command, by name
     objective: str,
     max_error: float | None,
     max_slowdown: float | None,
-    shape_words: Sequence[str],
+    shapes: Sequence[str],
     training: bool,
     allow: Sequence[str],
     deny: Sequence[str],
@@ -60,9 +61,9 @@ def command(  # noqa: PLR0913 - the options of one command, by name
         "max_slowdown": max_slowdown,
         "training": training,
         "device": device,
-        "shapes": shapes.parse(shape_words) if shape_words else None,
-        "allow": _names(allow),
-        "deny": _names(deny),
+        "shapes": _shapes(shapes),
+        "allow": _words(allow, "--allow"),
+        "deny": _words(deny, "--deny"),
         "measure": measure,
         "budget_seconds": seconds,
     }
@@ -83,8 +84,23 @@ def command(  # noqa: PLR0913 - the options of one command, by name
     return Command(question, asked, require, refresh, export)
 
 
-def _names(given: Sequence[str]) -> list[str] | None:
-    found = [name for text in given for name in text.replace(",", " ").split()]
+def _shapes(given: Sequence[str]) -> list[Shape] | None:
+    words = _words(given, "--shapes")
+    stray = next((word for word in words or () if word in BACKENDS), None)
+    if stray is not None:
+        raise BadInput(f"{stray} is no shape: several backends take an --allow or --deny each")
+    return None if words is None else shapes_of.parse(words)
+
+
+def _words(given: Sequence[str], option: str) -> list[str] | None:
+    """Return what an option names, however it is written; None where it is not given.
+
+    An option that is given and names nothing (an empty variable of a shell, mostly) is no wish for
+    everything: it raises ``BadInput``.
+    """
+    found = [word for text in given for word in text.replace(",", " ").split()]
+    if given and not found:
+        raise BadInput(f"{option} names nothing: is a variable empty that it is made of?")
     return found or None
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "QDOCTOR_SELECTION"
 _LARGEST = 1 << 20  # bytes
+_REPORT = b'"qdoctor/report/'
+"""What stands in a report, which ``--format json --output`` writes."""
 _MEND = (
     f"write one on such a machine with `qdoctor select --export FILE`, or unset {VARIABLE} to have "
     "it decided here"
@@ -94,10 +96,21 @@ def carried(request: Request, environ: Mapping[str, str]) -> Kept | None:
 def _read(path: str) -> tuple[Selection, Kept]:
     at = (path, stamp(path))
     if at not in _latest:
-        selection = _checked(path, from_json(_bytes(path), Selection, f"{VARIABLE} ({path})"))
+        selection = _checked(path, _decoded(path))
         _latest.clear()
         _latest[at] = selection, Kept(selection.selected, msgspec.json.encode(selection))
     return _latest[at]
+
+
+def _decoded(path: str) -> Selection:
+    data = _bytes(path)
+    try:
+        return from_json(data, Selection, f"{VARIABLE} ({path})")
+    except BadInput as error:
+        if _REPORT in data:
+            what = "a whole report, not a selection that is carried"
+            raise BadInput(f"{VARIABLE} ({path}): {what}; {_MEND}") from error
+        raise BadInput(f"{error}; {_MEND}") from error
 
 
 def _bytes(path: str) -> bytes:

@@ -49,7 +49,7 @@ def place(report: Report, device: str | None, matrix: Matrix) -> Place:
     if wanted is None or (device is None and not gpus):
         return Place(CPU, SelectedFor("the CPU"), report.verdicts)
     if wanted >= len(gpus):
-        here = f"CUDA shows {len(gpus)} GPU{'s' * (len(gpus) != 1)} here"
+        here = f"CUDA shows {len(gpus) or 'no'} GPU{'s' * (len(gpus) > 1)} here"
         raise BadInput(f"{device} is not there: {here}")
     gpu = gpus[wanted]
     verdicts = report.gpu_verdicts[wanted].verdicts if report.gpu_verdicts else report.verdicts

@@ -50,7 +50,7 @@ class Request:
             None if max_slowdown is None else _positive(max_slowdown, "max_slowdown")
         )
         self.budget = _positive(budget, "budget")
-        self.training = bool(training)
+        self.training = _yes_or_no(training, "training")
         self.device = device_of(device)
         self.shapes, self.counts = _shapes(shapes)
         self.allow, self.deny = _names(allow, "allow"), _names(deny, "deny")
@@ -99,7 +99,7 @@ def device_of(device: Any) -> int | str | None:  # noqa: ANN401 - as torch takes
         name, _, number = kind.partition(":")
         if name == "cpu":
             return "cpu"
-        if name == "cuda" and number.isdecimal():
+        if name == "cuda" and number.isascii() and number.isdecimal():
             return int(number)
     return _refuse(f"device {device!r}: a backend is selected for 'cpu', 'cuda' or 'cuda:N'")
 
@@ -141,9 +141,15 @@ def _one_of(value: str, known: Sequence[str], what: str) -> str:
     return value
 
 
+def _yes_or_no(value: Any, what: str) -> bool:  # noqa: ANN401 - whatever was given
+    if value is None or isinstance(value, str):  # 'no' would be a yes
+        _refuse(f"{what} {value!r}: True or False is meant")
+    return bool(value)
+
+
 def _positive(value: float, what: str) -> float:
     try:
-        number = float(value)
+        number = 0.0 if isinstance(value, bool) else float(value)
     except (OverflowError, TypeError, ValueError):
         number = 0.0
     if not 0 < number < float("inf"):

@@ -17,7 +17,7 @@ from qdoctor.model import BadInput, Shape
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_WORD = re.compile(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", re.IGNORECASE)
+_WORD = re.compile(r"([0-9]{1,18})x([0-9]{1,18})x([0-9]{1,18})", re.IGNORECASE)
 LARGEST = 1 << 24
 """Of each size; a product with all three near it fits no memory, which measuring then says."""
 MOST = 64

@@ -15,7 +15,10 @@ import contextlib
 import math
 import statistics
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from qdoctor.choosing.samples import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +43,8 @@ CHECKED_ROWS, CHECKED_COLUMNS = 256, 1024
 LEAST_CHECKED = 32
 """Rows of the error: a few decode steps' worth where a call has fewer."""
 SLOW, SLOW_ROUNDS = 3.0, 3
-"""So many times slower than the fastest needs no narrow spread: these rounds will do."""
+"""So many times slower than the fastest needs no narrow spread: these rounds will do, unless the
+machine was busy with something else in all of them."""
 HALF = "half"
 
 
@@ -52,8 +56,7 @@ class Contender:
         self.name, self.sets = name, sets
         self.bytes_per_weight = bytes_per_weight
         self.error = 0.0
-        self.device_ms: list[float] = []
-        self.host_ms: list[float] = []
+        self.device, self.host = Samples(), Samples()
         self.cover_ms = COVER_MS
         self.turn = 0
 
@@ -64,9 +67,9 @@ class Contender:
 
     def cell(self) -> dict[str, Any]:
         """Return its figures, as ``model.Timed`` has them."""
-        host = statistics.median(self.host_ms) if self.host_ms else None
-        device = statistics.median(self.device_ms)
-        times = sorted(self.host_ms if host is not None and host > device else self.device_ms)
+        host = self.host.median() if self.host else None
+        device = self.device.median()
+        times = (self.host if host is not None and host > device else self.device).counted()
         return {
             "milliseconds": statistics.median(times),
             "p10": _quantile(times, 0.1),
@@ -75,7 +78,7 @@ class Contender:
             "weight_bytes_per_param": self.bytes_per_weight,
             "device_milliseconds": device,
             "host_milliseconds": host,
-            "repetitions": len(self.device_ms),
+            "repetitions": len(self.device),
         }
 
 
@@ -135,9 +138,9 @@ def race(bench: Bench, field: list[Contender], until: float, say: Say) -> Iterat
         for one in _running(field, number):
             with _dropping(one, field) as fault:
                 say(one.name, "being timed")
-                one.device_ms.append(bench.device_time(one))
+                one.device.take(partial(bench.device_time, one))
                 if bench.on_gpu and (number < HOST_LEAST or _by_host(one)):
-                    one.host_ms.append(bench.host_time(one))
+                    one.host.take(partial(bench.host_time, one))
             yield from fault
 
 
@@ -163,16 +166,22 @@ def _running(field: list[Contender], number: int) -> list[Contender]:
     if number < SLOW_ROUNDS:
         return list(field)
     fastest = min(_least_so_far(one) for one in field) if field else 0.0
-    return [one for one in field if one.name == HALF or _least_so_far(one) <= SLOW * fastest]
+    return [
+        one
+        for one in field
+        if one.name == HALF
+        or _least_so_far(one) <= SLOW * fastest
+        or (number < LEAST and not one.device.was_free())
+    ]
 
 
 def _least_so_far(one: Contender) -> float:
-    return max(min(one.device_ms), min(one.host_ms) if one.host_ms else 0.0)
+    return max(one.device.least(), one.host.least())
 
 
 def _by_host(one: Contender) -> bool:
     """Whether the host may be what takes the time."""
-    return statistics.median(one.host_ms) > 0.7 * statistics.median(one.device_ms)
+    return one.host.median() > 0.7 * one.device.median()
 
 
 def _quantile(ordered: list[float], share: float) -> float:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from qdoctor.choosing import board as boards
 from qdoctor.choosing.board import Board, Silence
 from qdoctor.model import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Store:
@@ -154,6 +157,23 @@ def test_what_is_no_group_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         boards.board_of(Distributed.GroupMember.NON_GROUP_MEMBER)
     with pytest.raises(BadInput, match="no key-value store"):
         boards.board_of("a group of MPI's")
+
+
+def test_what_is_no_group_is_told_so_by_torch_itself(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("torch.distributed")
+    if not distributed.is_available() or not distributed.is_gloo_available():
+        pytest.skip("this torch has no gloo")
+    at = f"file://{tmp_path}/meeting"
+    distributed.init_process_group("gloo", init_method=at, rank=0, world_size=1)
+    try:
+        gone = distributed.new_group([0])
+        distributed.destroy_process_group(gone)
+        for wrong in (3, [0], False, gone):
+            with pytest.raises(BadInput, match="a process group of torch"):
+                boards.board_of(wrong)
+        assert boards.board_of(distributed.group.WORLD)[1:3] == (0, 1)
+    finally:
+        distributed.destroy_process_group()
 
 
 def test_a_closed_board_leaves_no_thread() -> None:

@@ -201,6 +201,18 @@ def test_a_file_that_is_no_selection_is_one_clear_error(tmp_path: Path, data: by
         carry(path)
 
 
+def test_a_report_is_told_from_a_selection_and_what_to_do_is_said(
+    tmp_path: Path, machines: Path
+) -> None:
+    report = tmp_path / "report.json"
+    report.write_bytes((machines / "h100-selected.json").read_bytes())
+    with pytest.raises(BadInput, match=r"a whole report, .*`qdoctor select --export FILE"):
+        carry(report)
+    report.write_text("{")
+    with pytest.raises(BadInput, match="or unset QDOCTOR_SELECTION"):
+        carry(report)
+
+
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"QDOCTOR_SELECTION .*cannot be read: No such file"):
         carry(tmp_path / "nowhere.json")

@@ -12,6 +12,7 @@ import torch  # noqa: TID253 - what is timed is torch's
 from qdoctor.choosing import bench as benches
 from qdoctor.choosing import timing
 from qdoctor.choosing.bench import Bench
+from qdoctor.choosing.samples import Samples
 from qdoctor.choosing.timing import Contender, prepared, race, relative_error
 
 
@@ -19,11 +20,18 @@ def contender(name: str = "half") -> Contender:
     return Contender(name, [("layer", "input")], 2.0)
 
 
+def taken(*milliseconds: float) -> Samples:
+    """Times of calls that nothing interrupted."""
+    made = Samples()
+    made._taken = [(0, each) for each in milliseconds]
+    return made
+
+
 def test_a_call_takes_the_larger_of_device_and_host() -> None:
     one = contender()
-    one.device_ms, one.host_ms = [1.0, 3.0, 2.0], [0.5, 0.6, 0.7]
+    one.device, one.host = taken(1.0, 3.0, 2.0), taken(0.5, 0.6, 0.7)
     assert (one.cell()["milliseconds"], one.cell()["p10"], one.cell()["p90"]) == (2.0, 1.0, 3.0)
-    one.host_ms = [5.0, 4.0, 6.0]
+    one.host = taken(5.0, 4.0, 6.0)
     bound_by_launching = one.cell()
     assert (bound_by_launching["milliseconds"], bound_by_launching["p90"]) == (5.0, 6.0)
     assert bound_by_launching["device_milliseconds"] == 2.0
@@ -67,7 +75,7 @@ def run(clock: Clock, until: float) -> tuple[list[Contender], list[str]]:
 def test_all_are_timed_in_turn_at_least_a_few_times_though_the_time_is_over() -> None:
     clock = Clock({"a": 1.0, "b": 1.1}, {"a": 0.1, "b": 0.1})
     field, faults = run(clock, until=0.0)
-    assert [len(one.device_ms) for one in field] == [timing.LEAST] * 2
+    assert [len(one.device) for one in field] == [timing.LEAST] * 2
     assert clock.order == ["roused", "a", "b"] + ["a", "b"] * timing.LEAST
     assert faults == []
 
@@ -75,13 +83,13 @@ def test_all_are_timed_in_turn_at_least_a_few_times_though_the_time_is_over() ->
 def test_with_time_left_there_are_more_rounds_but_not_for_the_slow() -> None:
     clock = Clock({"a": 1.0, "b": 1.1, "c": 9.0}, dict.fromkeys("abc", 0.1))
     field, _ = run(clock, until=time.monotonic() + 60)
-    assert [len(one.device_ms) for one in field] == [timing.MOST, timing.MOST, timing.SLOW_ROUNDS]
+    assert [len(one.device) for one in field] == [timing.MOST, timing.MOST, timing.SLOW_ROUNDS]
 
 
 def test_half_is_timed_to_the_end_however_slow_it_is() -> None:
     clock = Clock({"half": 9.0, "b": 1.0}, {"half": 0.1, "b": 0.1})
     field, _ = run(clock, until=time.monotonic() + 60)
-    assert [len(one.device_ms) for one in field] == [timing.MOST] * 2
+    assert [len(one.device) for one in field] == [timing.MOST] * 2
 
 
 class Rising:
@@ -114,7 +122,7 @@ def test_the_clock_is_up_before_anything_is_timed(monkeypatch: pytest.MonkeyPatc
 def test_the_host_is_timed_on_where_it_may_be_what_takes_the_time() -> None:
     clock = Clock({"a": 1.0, "b": 1.0}, {"a": 0.1, "b": 0.9})
     (a, b), _ = run(clock, until=time.monotonic() + 60)
-    assert (len(a.host_ms), len(b.host_ms)) == (timing.HOST_LEAST, timing.MOST)
+    assert (len(a.host), len(b.host)) == (timing.HOST_LEAST, timing.MOST)
 
 
 def test_the_device_is_kept_busy_for_longer_than_launching_takes() -> None:
