@@ -48,7 +48,8 @@ class Timed(Noun, frozen=True, omit_defaults=False):
     needs to issue the call (``host_milliseconds``); ``p10`` and ``p90`` are of the larger one.
     ``rel_error`` is ||y - y64||F / ||y64||F on Gaussian data. Where it was not measured
     (``milliseconds`` None), ``unknown`` says why. ``left`` says why this layer stays in half
-    precision under this backend: its figures are then half's.
+    precision under this backend: its figures are then half's. ``disturbed``: hardly a call went on
+    without other programs taking a core from it.
     """
 
     rows: int
@@ -64,6 +65,7 @@ class Timed(Noun, frozen=True, omit_defaults=False):
     repetitions: int = 0
     unknown: str | None = None
     left: str | None = None
+    disturbed: bool = False
 
 
 class Candidate(Noun, frozen=True, omit_defaults=False):

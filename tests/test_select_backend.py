@@ -270,6 +270,30 @@ def test_a_candidate_without_its_figures_is_measured_again_with_more_time(
     assert len(asked) == 2
 
 
+def test_a_disturbed_measurement_is_believed_for_a_day(
+    asked: list[Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = choosing.choose
+
+    def disturbed(question: Asked, *_: Any) -> Selection:  # noqa: ANN401
+        made = whole(question)
+        cell = Timed(1, 64, 64, milliseconds=1.0, disturbed=True)
+        half = msgspec.structs.replace(made.candidates[0], shapes=[cell])
+        return msgspec.structs.replace(made, candidates=[half, *made.candidates[1:]])
+
+    monkeypatch.setattr(choosing, "choose", disturbed)
+    now = [time.time()]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    qdoctor.select_backend()
+    now[0] += 80000
+    answering.forget()
+    qdoctor.select_backend()
+    assert len(asked) == 1
+    now[0] += 10000
+    qdoctor.select_backend()
+    assert len(asked) == 2
+
+
 def test_the_current_device_is_asked_only_of_a_torch_that_has_started_cuda(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

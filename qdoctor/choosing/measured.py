@@ -49,7 +49,8 @@ class Figures(msgspec.Struct, frozen=True):
     model's, which its counts tell, over its numbers of rows, each with the time of all layers.
     ``total_ratio`` is that of the summed times, ``device_ratio`` the geometric mean of what the
     device itself takes, launching left out; ``spread`` the mean of the shapes' relative
-    half-widths, which bounds that of a mean. Units: milliseconds, bytes a weight.
+    half-widths, which bounds that of a mean; ``disturbed``: at some shape other programs had the
+    cores. Units: milliseconds, bytes a weight.
     """
 
     milliseconds: float
@@ -60,6 +61,7 @@ class Figures(msgspec.Struct, frozen=True):
     spread: float
     error: float
     bytes_per_weight: float
+    disturbed: bool = False
 
     @property
     def slowdown(self) -> float:
@@ -111,6 +113,7 @@ def figures(measured: Measured, backend: str) -> Figures | None:
         spread=_mean([_spread(one) for one in own], weights),
         error=max(one.rel_error or 0.0 for one in own),
         bytes_per_weight=_bytes(own, weights),
+        disturbed=any(one.disturbed for one in own),
     )
 
 

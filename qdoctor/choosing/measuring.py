@@ -35,6 +35,10 @@ _IMPORT_SECONDS = 120.0
 _STALL_SECONDS = 40.0
 """No step of a candidate takes as long: quantizing one layer, compiling its kernels, one call."""
 _CRAMPED = "the device had little memory free: operands may have come from its cache, too fast"
+_DISTURBED = (
+    "other programs had the cores while it was measured, so times are uncertain: measure again "
+    "when they are done (--refresh)"
+)
 _MOST_LOST = 6
 """So many candidates may take their process with them; then what is left is not measured."""
 
@@ -242,7 +246,7 @@ def _measured(work: _Work, seconds: float) -> Measured:
         counts=wish.counts,
         device=work.device,
         seconds=round(seconds, 3),
-        notes=_notes(work, timed[HALF]),
+        notes=_notes(work, timed),
     )
 
 
@@ -260,13 +264,14 @@ def _as_half(own: Timed, half: Timed) -> Timed:
     return msgspec.structs.replace(half, left=own.left)
 
 
-def _notes(work: _Work, half: list[Timed]) -> list[str]:
+def _notes(work: _Work, timed: dict[str, list[Timed]]) -> list[str]:
     """Say which shapes half itself has no figures for, and why; and what flatters the figures."""
     if HALF in work.failed:
         return []
-    cramped = [_CRAMPED] if work.cramped else []
-    return cramped + [
+    disturbed = any(one.disturbed for cells in timed.values() for one in cells)
+    conditions = [*([_CRAMPED] if work.cramped else []), *([_DISTURBED] if disturbed else [])]
+    return conditions + [
         f"not measured at {named_shape(one)}: {one.unknown}"
-        for one in half
+        for one in timed[HALF]
         if one.milliseconds is None
     ]

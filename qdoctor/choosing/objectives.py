@@ -44,6 +44,7 @@ def decide(
     refused = _refused(asked, verdicts, measured, matrix)
     known = {one.backend: figures(measured, one.backend) for one in verdicts}
     every = {name: own for name, own in known.items() if own is not None}
+    refused |= _doubtful(asked, every, refused)
     within = {name: own for name, own in every.items() if name not in refused}
     worse = _worse(asked, within) | _too_slow_for_its_bytes(asked, within, every[HALF])
     field = {name: own for name, own in within.items() if name not in worse}
@@ -154,6 +155,24 @@ def _loses(asked: Asked, own: Figures, half: Figures) -> bool:
     if asked.objective == "latency":
         return own.slowdown > 1.0
     return score(asked.objective, own, half) > 1.0
+
+
+def _doubtful(asked: Asked, every: Field, refused: Mapping[str, str]) -> dict[str, str]:
+    """Refuse what only a disturbed measurement shows to be better than half.
+
+    Spreads are then taken as they are: who does not know gives up no precision. Where half is
+    denied, and for memory, no time decides against half.
+    """
+    if HALF in refused or asked.objective == "memory":
+        return {}
+    half = every[HALF]
+    return {
+        name: wording.in_doubt(own, half)
+        for name, own in every.items()
+        if name != HALF and name not in refused and (own.disturbed or half.disturbed)
+        if 1 - half.spread < score(asked.objective, own, half) * (1 + own.spread)
+        if not _loses(asked, own, half)
+    }
 
 
 def is_slower(own: Figures, half: Figures) -> bool:

@@ -43,8 +43,8 @@ CHECKED_ROWS, CHECKED_COLUMNS = 256, 1024
 LEAST_CHECKED = 32
 """Rows of the error: a few decode steps' worth where a call has fewer."""
 SLOW, SLOW_ROUNDS = 3.0, 3
-"""So many times slower than the fastest needs no narrow spread: these rounds will do, unless the
-machine was busy with something else in all of them."""
+"""So many times slower than the fastest needs no narrow spread: these rounds will do. It takes as
+many times more where other programs had the cores meanwhile."""
 HALF = "half"
 
 
@@ -69,7 +69,8 @@ class Contender:
         """Return its figures, as ``model.Timed`` has them."""
         host = self.host.median() if self.host else None
         device = self.device.median()
-        times = (self.host if host is not None and host > device else self.device).counted()
+        bound_by = self.host if host is not None and host > device else self.device
+        times = bound_by.counted()
         return {
             "milliseconds": statistics.median(times),
             "p10": _quantile(times, 0.1),
@@ -79,6 +80,7 @@ class Contender:
             "device_milliseconds": device,
             "host_milliseconds": host,
             "repetitions": len(self.device),
+            "disturbed": bound_by.is_disturbed(),
         }
 
 
@@ -138,7 +140,7 @@ def race(bench: Bench, field: list[Contender], until: float, say: Say) -> Iterat
         for one in _running(field, number):
             with _dropping(one, field) as fault:
                 say(one.name, "being timed")
-                one.device.take(partial(bench.device_time, one))
+                one.device.take(partial(bench.device_time, one), by_host=not bench.on_gpu)
                 if bench.on_gpu and (number < HOST_LEAST or _by_host(one)):
                     one.host.take(partial(bench.host_time, one))
             yield from fault
@@ -170,8 +172,7 @@ def _running(field: list[Contender], number: int) -> list[Contender]:
         one
         for one in field
         if one.name == HALF
-        or _least_so_far(one) <= SLOW * fastest
-        or (number < LEAST and not one.device.was_free())
+        or _least_so_far(one) <= SLOW * fastest * (SLOW if one.device.is_disturbed() else 1)
     ]
 
 

@@ -34,6 +34,15 @@ def too_slow(own: Figures, asked: Asked) -> str:
     return f"{_takes(own)}, more than the {asked_slowdown(asked):g} that were asked"
 
 
+def in_doubt(own: Figures, half: Figures) -> str:
+    """Say that other programs made the times of a backend or of half too uncertain."""
+    return (
+        f"whether it is better than half is in doubt: it ran at {own.speedup:.2g} times the speed, "
+        f"but other programs had the cores, and the times spread by {100 * own.spread:.0f} and "
+        f"{100 * half.spread:.0f} %"
+    )
+
+
 def _takes(own: Figures) -> str:
     return f"it took {own.slowdown:.3g} times as long as half"
 

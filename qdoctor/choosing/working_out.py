@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 _UNMEASURED_SECONDS = 600.0
 """How long a decision without the measurement that was wanted is believed."""
 _INCOMPLETE_SECONDS = 86400.0
-"""How long a measurement is believed in which a candidate broke down, or did not get its turn."""
+"""How long a measurement is believed that was disturbed, or in which a candidate broke down or did
+not get its turn."""
 _LOOK_SECONDS = 60.0  # how long one that was only looked up is not worked out anew
 _PATIENCE_SECONDS = 240.0
 """For the probes and the slowest imports; measuring has its budget beside it."""
@@ -156,7 +157,7 @@ def _kept(selection: Selection, request: Request, key: Key) -> Kept:
     now = time.time()
     if _is_passing(whole, request, key) or _is_of_others(selection, key):
         return Kept(whole.selected, body, until=now + _UNMEASURED_SECONDS)
-    if any(one.unknown for each in whole.candidates for one in each.shapes):
+    if any(one.unknown or one.disturbed for each in whole.candidates for one in each.shapes):
         until = now + _INCOMPLETE_SECONDS
         return Kept(whole.selected, body, until=until, budget=request.budget)
     return Kept(whole.selected, body)

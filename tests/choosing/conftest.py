@@ -54,6 +54,7 @@ def timed(  # noqa: PLR0913 - a cell has these parts
     shape: Shape = SHAPE,
     unknown: str | None = None,
     left: str | None = None,
+    disturbed: bool = False,
 ) -> Timed:
     p10, p90 = (
         None if milliseconds is None else milliseconds * factor
@@ -69,16 +70,18 @@ def timed(  # noqa: PLR0913 - a cell has these parts
         repetitions=20,
         unknown=unknown,
         left=left,
+        disturbed=disturbed,
     )
 
 
-def measured(
+def measured(  # noqa: PLR0913 - likewise
     times: Mapping[str, float],
     *,
     spreads: Mapping[str, float] | None = None,
     errors: Mapping[str, float] | None = None,
     sizes: Mapping[str, float] | None = None,
     failed: Mapping[str, str] | None = None,
+    disturbed: Sequence[str] = (),
 ) -> Measured:
     """One shape; errors and sizes are typical ones unless given."""
     cells = {
@@ -88,6 +91,7 @@ def measured(
                 spread=(spreads or {}).get(name, 0.01),
                 error={**ERRORS, **(errors or {})}[name],
                 size={**BYTES, **(sizes or {})}[name],
+                disturbed=name in disturbed,
             )
         ]
         for name, time in times.items()

@@ -22,9 +22,9 @@ from tests.choosing.conftest import verdicts
 
 REAL = Path(measuring.__file__).parent
 FAKES = """
-import os, time
+import itertools, os, time
 import torch
-from qdoctor.choosing import bench
+from qdoctor.choosing import bench, samples
 
 class Kind:
     def __init__(self, name): self.name = name
@@ -56,6 +56,9 @@ def lose(layer):
     def lost(self): raise RuntimeError("CUDA error: an illegal memory access was encountered")
     bench.Bench.wait = lost
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
+def disturb(layer):
+    count = itertools.count()
+    samples.interruptions = lambda: next(count)
 def slow(layer): time.sleep(0.1)
 def delay(layer): time.sleep(0.3)
 
@@ -101,6 +104,11 @@ class Fake:
         )
 
 
+def undisturbed(found: Measured) -> list[str]:
+    """The notes but for the one that depends on what else this machine is doing."""
+    return [note for note in found.notes if note != measuring._DISTURBED]
+
+
 def is_whole(found: Measured, *names: str) -> bool:
     return all(figures(found, name) is not None for name in names)
 
@@ -117,7 +125,7 @@ def test_the_shipped_backends_are_measured(tmp_path: Path) -> None:
     assert (half.bytes_per_weight, half.error < 0.004) == (2.0, True)
     assert 0.004 < ours.error < 0.03
     assert 1.0 < ours.bytes_per_weight < 1.2
-    assert (found.device.name, found.failed, found.notes) == ("the CPU", {}, [])
+    assert (found.device.name, found.failed, undisturbed(found)) == ("the CPU", {}, [])
     assert {one.repetitions >= 7 for one in found.timed["half"]} == {True}
     assert list(tmp_path.iterdir()) == []
     assert said == ["measuring half, qdoctor-switchback at 2 shapes on cpu"]
@@ -199,7 +207,7 @@ def test_when_the_time_is_over_the_rest_is_named(fake: type[Fake]) -> None:
     found = fake.measure(seconds=0.001)
     assert found.timed["half"][0].milliseconds is not None
     assert found.timed["half"][1].unknown == "the budget of 0.001 s was over"
-    assert found.notes == [
+    assert undisturbed(found) == [
         "not measured at 8 rows of 64 to 32: the budget of 0.001 s was over",
     ]
 
@@ -229,6 +237,13 @@ def test_a_device_that_is_full_or_in_another_process_hands_is_a_reason(
     selection = decide(Asked(objective="latency"), verdicts(), found, shipped())
     assert (selection.selected, selection.measured) == ("half", False)
     assert f"nothing could be measured ({code}: " in selection.reason
+
+
+def test_that_other_programs_had_the_cores_is_said(fake: type[Fake]) -> None:
+    found = fake.measure(bnb_int8="disturb")
+    assert is_whole(found, "half", "bnb-int8", "qdoctor-switchback")
+    assert all(cell.disturbed for cells in found.timed.values() for cell in cells)
+    assert found.notes == [measuring._DISTURBED]
 
 
 def test_that_operands_may_have_come_from_the_cache_is_said(

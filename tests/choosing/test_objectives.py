@@ -71,6 +71,44 @@ def test_what_is_slower_than_half_is_never_taken_for_latency_and_the_rule_is_nam
     assert "faster than half" in found.reason
 
 
+@pytest.mark.parametrize("objective", ["latency", "balanced", "accuracy"])
+@pytest.mark.parametrize("who", ["half", "qdoctor-switchback"])
+def test_what_only_a_disturbed_measurement_shows_does_not_beat_half(
+    objective: Objective, who: str
+) -> None:
+    times = {"half": 1.0, "qdoctor-switchback": 0.8}
+    spreads = dict.fromkeys(times, 0.4)
+    assert choose(objective, measured(times, spreads=spreads)).selected == "qdoctor-switchback"
+    if objective == "balanced":  # its score is 0.4: that takes more to doubt
+        spreads = dict.fromkeys(times, 0.6)
+    found = choose(objective, measured(times, spreads=spreads, disturbed=[who]))
+    assert found.selected == "half"
+    lost = loser(found, "qdoctor-switchback").lost or ""
+    assert lost.startswith("whether it is better than half is in doubt: it ran at 1.2 times the ")
+    assert "other programs had the cores" in lost
+    assert "is better" in found.reason or "is faster" in found.reason or "as fast" in found.reason
+
+
+def test_a_disturbed_measurement_still_tells_what_is_beyond_its_spread() -> None:
+    times = {"half": 1.0, "qdoctor-switchback": 0.3, "bnb-int8": 3.0, "bnb-nf4": 1.0}
+    spreads = dict.fromkeys(times, 0.5)
+    found = measured(times, spreads=spreads, disturbed=list(times))
+    assert choose("latency", found).selected == "qdoctor-switchback"
+    assert loser(choose("latency", found), "bnb-int8").lost == (
+        "it ran at 0.33 times the speed of half: slower"
+    )
+    assert choose("memory", found).selected == "bnb-nf4"  # no time decides against half there
+    doubtful = measured({"half": 1.0, "bnb-int8": 0.9}, spreads=spreads, disturbed=["half"])
+    assert choose("latency", doubtful, deny=["half"]).selected == "bnb-int8"
+
+
+def test_what_is_sure_is_not_passed_over_for_what_is_in_doubt() -> None:
+    times = {"half": 1.0, "qdoctor-switchback": 0.8, "bnb-int8": 0.6}
+    spreads = {"half": 0.01, "qdoctor-switchback": 0.01, "bnb-int8": 0.9}
+    found = choose("latency", measured(times, spreads=spreads, disturbed=["bnb-int8"]))
+    assert found.selected == "qdoctor-switchback"
+
+
 def test_that_launching_takes_the_time_is_said_and_only_then() -> None:
     found = measured({"half": 0.05, "qdoctor-switchback": 0.2, "bnb-int8": 0.2})
     cells = dict(found.timed)

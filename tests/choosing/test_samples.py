@@ -30,13 +30,28 @@ def test_interrupted_calls_do_not_count_where_enough_were_not(
 ) -> None:
     made = taken(monkeypatch, (1, 30.0), (0, 2.0), (4, 35.0), (0, 2.2), (0, 2.1), (2, 31.0))
     assert (len(made), made.counted(), made.median()) == (6, [2.0, 2.1, 2.2], 2.1)
-    assert (made.least(), made.was_free()) == (2.0, True)
+    assert (made.least(), made.is_disturbed()) == (2.0, False)
 
 
 def test_the_least_interrupted_count_where_all_were(monkeypatch: pytest.MonkeyPatch) -> None:
     made = taken(monkeypatch, (9, 90.0), (1, 10.0), (2, 12.0), (2, 11.0), (3, 20.0))
     assert made.counted() == [10.0, 11.0, 12.0]
-    assert not made.was_free()
+    assert made.is_disturbed()
+
+
+def test_few_undisturbed_calls_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = taken(monkeypatch, (0, 2.0), (0, 2.1), (7, 30.0), (5, 25.0))
+    assert (made.counted(), made.is_disturbed()) == ([2.0, 2.1, 25.0], True)
+    assert not taken(monkeypatch, (0, 1.0)).is_disturbed()  # as many as there are
+
+
+def test_a_device_that_times_itself_is_not_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = iter(range(0, 1000, 7))
+    monkeypatch.setattr(samples, "interruptions", lambda: next(count))
+    made = Samples()
+    for _ in range(ENOUGH):
+        made.take(lambda: 1.0, by_host=False)
+    assert not made.is_disturbed()
 
 
 def test_without_interruptions_every_call_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch  # noqa: TID253 - what is timed is torch's
 
 from qdoctor.choosing import bench as benches
-from qdoctor.choosing import timing
+from qdoctor.choosing import samples, timing
 from qdoctor.choosing.bench import Bench
 from qdoctor.choosing.samples import Samples
 from qdoctor.choosing.timing import Contender, prepared, race, relative_error
@@ -84,6 +84,18 @@ def test_with_time_left_there_are_more_rounds_but_not_for_the_slow() -> None:
     clock = Clock({"a": 1.0, "b": 1.1, "c": 9.0}, dict.fromkeys("abc", 0.1))
     field, _ = run(clock, until=time.monotonic() + 60)
     assert [len(one.device) for one in field] == [timing.MOST, timing.MOST, timing.SLOW_ROUNDS]
+
+
+def test_the_slow_are_let_go_later_where_their_times_are_in_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = itertools.count()
+    monkeypatch.setattr(samples, "interruptions", lambda: next(count))
+    clock = Clock({"a": 1.0, "b": 8.0, "c": 10.0}, dict.fromkeys("abc", 0.1))
+    clock.on_gpu = False
+    field, _ = run(clock, until=time.monotonic() + 60)
+    assert [len(one.device) for one in field] == [timing.MOST, timing.MOST, timing.SLOW_ROUNDS]
+    assert all(one.cell()["disturbed"] for one in field)
 
 
 def test_half_is_timed_to_the_end_however_slow_it_is() -> None:
