@@ -127,6 +127,17 @@ def _int_mm(torch: Any, linear: Any, *, training: bool) -> Contender:
     return Contender(product, torch.int8, comparable=False)
 
 
+def _backend(name: str) -> Callable[..., Contender]:
+    def make(torch: Any, linear: Any, *, training: bool) -> Contender:
+        if training:
+            raise OtherPassError("its weight is quantized for good: for inference only")
+        from qdoctor.backends import named
+
+        return Contender(named(name).replaced(linear), torch.bfloat16)
+
+    return make
+
+
 CONTENDERS: dict[str, Callable[..., Contender]] = {
     "linear": _linear,
     "switchback-vector": _switchback("SwitchBackLinearVectorwise"),
@@ -139,6 +150,7 @@ CONTENDERS: dict[str, Callable[..., Contender]] = {
     "torchao-training": _torchao_training(compiled=False),
     "torchao-training-compiled": _torchao_training(compiled=True),
     "linear-compiled": _linear_compiled,
+    "torch-fp8": _backend("torch-fp8"),
     "int_mm": _int_mm,
 }
 """``linear`` first: every speedup is against it."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,20 @@ def test_what_takes_too_long_is_stopped(bounded: Any) -> None:
     with bounded.within(0.05):
         pass
     time.sleep(0.1)  # nothing rings later
+
+
+def test_an_alarm_of_somebody_else_rings_still(bounded: Any) -> None:
+    rung: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    others, _ = signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with bounded.within(5.0):
+            time.sleep(0.01)
+        time.sleep(0.4)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, others)
+        signal.signal(signal.SIGALRM, before)
+    assert rung == [1]
 
 
 def test_a_step_is_told_before_and_after(bounded: Any, capsys: pytest.CaptureFixture[str]) -> None:

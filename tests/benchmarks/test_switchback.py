@@ -109,8 +109,9 @@ def test_every_contender_that_runs_by_default_can_be_made(
         assert names[0] == "linear", passes
         assert set(names) <= set(made.CONTENDERS)
     assert set(made.COMPARED) <= set(made.CONTENDERS)
-    with pytest.raises(made.OtherPassError):
-        made.CONTENDERS["int_mm"](None, None, training=True)
+    for name in ("int_mm", "torch-fp8", "torchao", "torchao-compiled"):
+        with pytest.raises(made.OtherPassError):
+            made.CONTENDERS[name](None, None, training=True)
     with pytest.raises(made.OtherPassError):
         made.CONTENDERS["torchao-training"](None, None, training=False)
 
