@@ -1,10 +1,9 @@
 """Are the installed bitsandbytes' 4-bit weights what nf4 and fp4 say, and is its layer right?
 
-Each variant quantizes a weight and reads it back, element by element against a codebook of our own,
-then multiplies by ``Linear4bit`` against float64. The codebooks: nf4 is made of quantiles of the
-normal distribution (QLoRA, arXiv 2305.14314, section 3 and appendix E); fp4 is a sign, two bits of
-exponent and one of mantissa (2, 3, 4, 6, 8, 12), with 0 and 1/16 in place of the lowest exponent
-(bitsandbytes' documentation of ``get_4bit_type``), divided by 12.
+Each variant quantizes a weight and reads it back, element by element against a codebook of our own
+(``_bnb_weights.py``), then multiplies by ``Linear4bit`` against float64. The variants that end in
+``-uneven`` try sizes that are not whole blocks (``_bnb_uneven.py``): a release may be right for
+most models, and wrong for some.
 """
 
 # ruff: noqa: ANN401, BLE001 - examined modules have no types, and any error is an answer
@@ -16,8 +15,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from statistics import NormalDist
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 PROBE = {  # type: Dict[str, Any]
     "name": "bnb_4bit",
@@ -29,7 +27,7 @@ PROBE = {  # type: Dict[str, Any]
     "gpu_mib": 64,
     "imports": ["torch", "bitsandbytes"],
     "quick": False,
-    "variants": ["nf4", "fp4", "nf4-double-quant"],
+    "variants": ["nf4", "fp4", "nf4-double-quant", "nf4-uneven", "fp4-uneven"],
     "tolerance": {"bfloat16": 0.006, "float16": 0.001},
 }
 
@@ -38,13 +36,6 @@ TOLERANCE = {"bfloat16": 0.006, "float16": 0.001}
 nearest errs by at most 2**-9 of a value, by about 0.0017 in the mean square: of the result, of the
 weight, and in some kernels of the scale and of each product. Twice the mean square of these four
 (0.0034) is not reached; of float16, an eighth."""
-LEVEL = 1e-4
-"""How far a level may be off, in units of the block's largest value: below a fiftieth of the
-smallest gap between levels (0.0052, fp4's), above what four printed digits lose (0.0052083)."""
-NESTED = 0.008
-"""Scales that are quantized again are off by at most half the largest step of the 8-bit dynamic map
-(0.9 / 64 / 2 = 0.007 of the largest scale's distance to their mean)."""
-BLOCK = 64
 SIZES = ((17, 64), (100, 1000), (65, 76), (1, 130))
 """Weights, rows by columns: whole blocks; rows that end within one; a last one not full; one row.
 Some releases refuse some of these on a CPU, and say so: there the first one decides."""
@@ -53,6 +44,8 @@ ODD_SIZE = (1, 131)
 LAYERS = ((256, 1024, 768), (1, 1280, 512), (17, 1000, 300), (17, 1280, 320), (1, 100, 65))
 """Rows, depth, columns: plain; one row, which has a kernel of its own; depths within a block."""
 CHECKED_ROWS = 64
+NESTED, UNEVEN = "double-quant", "uneven"
+"""What variants do beside the plain one."""
 
 
 def phase(text: str) -> None:
@@ -82,55 +75,14 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
             yield made.from_error(error, **fields)
 
 
-def codebook(kind: str) -> List[float]:
-    """Return the 16 levels of ``nf4`` or ``fp4``, ascending, the largest being 1.
-
-    nf4: 8 quantiles for the positive half and 7 for the negative, evenly spaced in probability
-    from 1/2 to the mean of 1 - 1/30 and 1 - 1/32 (the outermost of 15 and of 16 equal parts, cut
-    in their middle), and 0.
-    """
-    if kind == "fp4":
-        positive = [value / 12 for value in (0.0625, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)]
-        return sorted([0.0, 0.0, *positive, *(-value for value in positive)])
-    outermost = 1 - (1 / 30 + 1 / 32) / 2
-    quantile = NormalDist().inv_cdf
-    largest = quantile(outermost)
-
-    def half(count: int) -> List[float]:
-        step = (outermost - 0.5) / count
-        return [quantile(outermost - step * i) / largest for i in range(count)]
-
-    return sorted([0.0, *half(8), *(-value for value in half(7))])
-
-
-def reference(torch: Any, weight: Any, kind: str) -> Tuple[Any, Any]:
-    """Round a weight to the nearest level of its block: (float64 values, each one's scale)."""
-    flat = weight.double().reshape(-1)
-    blocks = -(-flat.numel() // BLOCK)
-    padded = torch.zeros(blocks * BLOCK, dtype=torch.float64)
-    padded[: flat.numel()] = flat
-    scale = padded.view(blocks, BLOCK).abs().amax(dim=1, keepdim=True).expand(-1, BLOCK)
-    scale = scale.reshape(-1)[: flat.numel()]
-    levels = torch.tensor(codebook(kind), dtype=torch.float64)
-    nearest = (flat.unsqueeze(1) - levels * scale.unsqueeze(1)).abs().argmin(dim=1)
-    return (levels[nearest] * scale).view(weight.shape), scale.view(weight.shape)
-
-
-class Setting(NamedTuple):
-    """One variant on one device: ``nested`` quantizes the scales again; ``dtype`` of the layer."""
-
-    kind: str
-    nested: bool
-    dtype: Any
-    where: str
-
-
 def _examined(made: Any, torch: Any, module: Any, fields: Dict[str, Any]) -> Dict[str, Any]:
     bnb, where, variant = _beside("_bnb"), fields["device"], fields["variant"]
     if not hasattr(module.functional, "quantize_4bit"):
         raise made.Skipped("not-shipped", "this bitsandbytes has no 4-bit weights")
-    kind = variant.split("-")[0]
-    setting = Setting(kind, variant != kind, _half(torch, where), where)
+    kind, _, how = variant.partition("-")
+    setting = _beside("_bnb_weights").Setting(kind, how == NESTED, _half(torch, where), where)
+    if how == UNEVEN:
+        return _uneven(torch, module, setting, fields)
     phase("quantizing {} on {}".format(variant, where))
     with bnb.noted_calls() as packing:
         code, trouble = _read_back(torch, module, setting, fields)
@@ -153,6 +105,16 @@ def _examined(made: Any, torch: Any, module: Any, fields: Dict[str, Any]) -> Dic
     phase("timing on " + where)
     _time(torch, module, setting, fields)
     return _judged(made, fields)
+
+
+def _uneven(torch: Any, module: Any, setting: Any, fields: Dict[str, Any]) -> Dict[str, Any]:
+    phase("trying uneven sizes ({}) on {}".format(setting.kind, setting.where))
+    tolerance = TOLERANCE[str(setting.dtype).split(".")[-1]]
+    bnb, uneven = _beside("_bnb"), _beside("_bnb_uneven")
+    with bnb.noted_calls() as calls:
+        outcome: Dict[str, Any] = uneven.examined(torch, module, setting, fields, tolerance)
+    numbers = dict(outcome["numbers"], gpu_mib=_beside("_torch").gpu_mib(torch))
+    return dict(outcome, numbers=numbers, path_taken=bnb.called(calls))
 
 
 def _judged(made: Any, fields: Dict[str, Any]) -> Dict[str, Any]:
@@ -189,7 +151,7 @@ def _half(torch: Any, where: str) -> Any:
 
 
 def _read_back(
-    torch: Any, module: Any, setting: Setting, fields: Dict[str, Any]
+    torch: Any, module: Any, setting: Any, fields: Dict[str, Any]
 ) -> Tuple[str, Optional[str]]:
     """Quantize float32 weights and read them back: (code, what is wrong with the values)."""
     for size in SIZES if setting.where == "cpu" else (*SIZES, ODD_SIZE):
@@ -204,11 +166,12 @@ def _read_back(
     return "", None
 
 
-def _one_read_back(
-    torch: Any, module: Any, weight: Any, setting: Setting
-) -> Tuple[str, Optional[str]]:
+def _one_read_back(torch: Any, module: Any, weight: Any, setting: Any) -> Tuple[str, Optional[str]]:
     packed, state = module.functional.quantize_4bit(
-        weight, blocksize=BLOCK, compress_statistics=setting.nested, quant_type=setting.kind
+        weight,
+        blocksize=_beside("_bnb_weights").BLOCK,
+        compress_statistics=setting.nested,
+        quant_type=setting.kind,
     )
     got = module.functional.dequantize_4bit(packed, state)
     other = _beside("_bnb").not_kept(torch, got, setting.where, torch.float32)
@@ -218,7 +181,9 @@ def _one_read_back(
     if taken != -(-weight.numel() // 2):
         text = "{} weights take {} bytes, not half a byte each"
         return "silent-slow-path", text.format(weight.numel(), taken)
-    trouble = _off(torch, weight.cpu(), got.cpu().reshape(weight.shape), setting)
+    trouble = _beside("_bnb_weights").off(
+        torch, weight.cpu(), got.cpu().reshape(weight.shape), setting
+    )
     return "wrong-value", trouble
 
 
@@ -230,42 +195,25 @@ def _note_refusal(fields: Dict[str, Any], error: Exception, what: str, *, first:
     fields["evidence"] = [*fields["evidence"], text]
 
 
-def _off(torch: Any, weight: Any, got: Any, setting: Setting) -> Optional[str]:
-    """Compare values read back with the nearest levels: each on a level, none farther than it."""
-    nearest, scale = reference(torch, weight, setting.kind)
-    slack = LEVEL * scale
-    if setting.nested:
-        slack = slack + NESTED * scale.max()
-    farther = (got.double() - weight.double()).abs() - (nearest - weight.double()).abs() > slack
-    levels = torch.tensor(codebook(setting.kind), dtype=torch.float64)
-    gaps = (got.double().unsqueeze(-1) - levels * scale.unsqueeze(-1)).abs().amin(dim=-1)
-    stray = ~(gaps <= slack)  # not a number is stray as well
-    bad = int((farther | stray).sum())
-    if not bad:
-        return None
-    text = "{} of {} values are not the nearest of the published levels; the worst is {:.4f} off"
-    return text.format(bad, got.numel(), float((gaps / scale).max()))
-
-
 def _products(
-    torch: Any, module: Any, setting: Setting, fields: Dict[str, Any]
+    torch: Any, module: Any, setting: Any, fields: Dict[str, Any]
 ) -> Tuple[List[Tuple[float, float]], Dict[str, int], Optional[str]]:
     """Multiply LAYERS: errors against the dequantized and the plain weight; what one row called."""
     bnb = _beside("_bnb")
     errors: List[Tuple[float, float]] = []
     single: Dict[str, int] = {}
     for rows, depth, columns in LAYERS:
-        x, weight, bias = _data(torch, (rows, depth, columns), setting)
+        x, weight, bias = _beside("_bnb_weights").data(torch, (rows, depth, columns), setting)
         try:
-            layer = _layer(torch, module, (weight, bias), setting)
-            dequantized = _dequantized(module, layer, (columns, depth))
+            layer = _beside("_bnb_weights").layer(torch, module, (weight, bias), setting)
+            dequantized = _beside("_bnb_weights").dequantized(module, layer, (columns, depth))
             with bnb.noted_calls() as calls:
                 got = layer(x)
         except (AssertionError, RuntimeError) as error:
             what = "Linear4bit {} -> {}".format(depth, columns)
             _note_refusal(fields, error, what, first=not errors)
             continue
-        if rows == 1 and depth % BLOCK == 0:
+        if rows == 1 and depth % _beside("_bnb_weights").BLOCK == 0:
             single = calls
         other = bnb.not_kept(torch, got, setting.where, setting.dtype)
         if other:
@@ -275,41 +223,15 @@ def _products(
     return errors, single, None
 
 
-def _layer(torch: Any, module: Any, values: Tuple[Any, Any], setting: Setting) -> Any:
-    """Make a Linear4bit of a half-precision weight and bias, as a model's weights are loaded."""
-    weight, bias = values
-    layer = module.nn.Linear4bit(
-        weight.shape[1], weight.shape[0], bias=True, compute_dtype=setting.dtype,
-        compress_statistics=setting.nested, quant_type=setting.kind,
-    )  # fmt: skip
-    layer.weight.data = weight
-    layer.bias.data = bias
-    return layer.to(torch.device(setting.where)).eval()
-
-
-def _dequantized(module: Any, layer: Any, size: Tuple[int, int]) -> Any:
-    """Read the layer's weight back; a CPU layer packs it otherwise at its first forward."""
-    weight = layer.weight
-    return module.functional.dequantize_4bit(weight.data, weight.quant_state).reshape(size)
-
-
-def _data(torch: Any, shape: Tuple[int, int, int], setting: Setting) -> Tuple[Any, ...]:
-    """Make Gaussian x, weight and bias; the weight's values are exact in both half formats."""
-    rows, depth, columns = shape
-    x = torch.randn((rows, depth)).to(setting.dtype).to(setting.where)
-    weight = torch.randn((columns, depth)).bfloat16().to(setting.dtype)
-    return x, weight, torch.randn(columns).to(setting.dtype)
-
-
-def _time(torch: Any, module: Any, setting: Setting, fields: Dict[str, Any]) -> None:
+def _time(torch: Any, module: Any, setting: Any, fields: Dict[str, Any]) -> None:
     """Time the forward on the product that all are timed on; check some of its rows as well.
 
     One row, which decoding consists of, is timed beside it.
     """
     api, bnb, where = _beside("_torch"), _beside("_bnb"), setting.where
     shape = api.timed_shape(where)
-    x, weight, bias = _data(torch, shape, setting)
-    layer = _layer(torch, module, (weight, bias), setting)
+    x, weight, bias = _beside("_bnb_weights").data(torch, shape, setting)
+    layer = _beside("_bnb_weights").layer(torch, module, (weight, bias), setting)
     wanted = bnb.product(x[:CHECKED_ROWS], weight, bias)
     fields["numbers"]["timed_rel_error"] = bnb.relative_error(layer(x)[:CHECKED_ROWS], wanted)
     for name, rows in (("milliseconds", x), ("milliseconds_one_row", x[:1])):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from qdoctor.answered import gave_no_answer
 from qdoctor.layers import Answer, together
 from qdoctor.matrix import shipped
@@ -41,7 +43,10 @@ def judge(
     witnesses = Witnesses(machine, tuple(observations), matrix)
     rows = matrix.table("backends")["rows"]
     half = witnesses.of_backend(rows[_BASELINE])
-    return [_verdict(name, row, witnesses, findings, half) for name, row in rows.items()]
+    return [
+        _limited(_verdict(name, row, witnesses, findings, half), row, witnesses)
+        for name, row in rows.items()
+    ]
 
 
 def select(verdicts: Sequence[Verdict], matrix: Matrix | None = None) -> str | None:
@@ -86,6 +91,14 @@ def _verdict(
         )
         return _filled(name, row, Answer("yes", reason))
     return _filled(name, row, answer)
+
+
+def _limited(verdict: Verdict, row: dict[str, Any], witnesses: Witnesses) -> Verdict:
+    """Say of a usable backend what it does not do rightly everywhere."""
+    told = list(witnesses.limits(row)) if verdict.usable == "yes" else []
+    if not told:
+        return verdict
+    return msgspec.structs.replace(verdict, reason="; but ".join([verdict.reason, *told]))
 
 
 def _by_layers(row: dict[str, Any], witnesses: Witnesses) -> tuple[Answer, str]:

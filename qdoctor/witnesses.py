@@ -62,6 +62,18 @@ class Witnesses(msgspec.Struct, frozen=True):
         seen = (one for probe in showing for one in self._seen(probe))
         return next((one for one in seen if one.ran and one.outcome == "passed"), None)
 
+    def limits(self, row: dict[str, Any]) -> Iterator[str]:
+        """Yield what a usable backend is known, or was seen, not to do rightly here."""
+        for limit in row.get("limits", ()):
+            seen = list(self._seen(limit))
+            if any(one.ran and one.outcome == "passed" for one in seen):
+                continue
+            answer, shown = self.ask(limit["layer"]), _against(seen)
+            if answer.value == "no":
+                yield answer.reason
+            elif shown is not None:
+                yield f"the probe {shown.probe} ({shown.variant}) {shown.outcome}: {shown.detail}"
+
     def ask(self, layer: str) -> Answer:
         """Ask one layer by its name: what ran here outranks what the matrix says."""
         if layer not in self.answers:

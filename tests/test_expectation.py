@@ -68,6 +68,25 @@ def test_four_bit_on_a_cpu_by_release(version: str, nf4: str, fp4: str) -> None:
     assert expected("bnb_4bit", "fp4", "cpu", **cpu) == fp4
 
 
+@pytest.mark.parametrize(
+    ("features", "version", "outcome"),
+    [
+        (["avx512f"], "0.50.2", "fail"),
+        (["avx512f"], "0.48.2", "pass"),
+        (["avx2"], "0.50.2", "pass"),
+        (None, "0.50.2", "unknown"),
+    ],
+)
+def test_uneven_four_bit_on_a_cpu_by_its_vectors(
+    features: list[str] | None, version: str, outcome: str
+) -> None:
+    packages = {"torch": "2.8.0+cpu", "triton": "", "bitsandbytes": version}
+    host = {"os": "linux", "machine": "x86_64", "libc": "glibc 2.35", "cpu_features": features}
+    for kind in ("nf4-uneven", "fp4-uneven"):
+        found = expected("bnb_4bit", kind, "cpu", packages=packages, gpus=[], host=host)
+        assert found == outcome
+
+
 @pytest.mark.parametrize(("version", "zeros"), [("0.50.2", "pass"), ("0.48.2", "fail")])
 def test_blocks_of_zeros_crash_some_releases_on_a_cpu(version: str, zeros: str) -> None:
     cpu = {"packages": {"torch": "2.8.0+cpu", "triton": "", "bitsandbytes": version}, "gpus": []}

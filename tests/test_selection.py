@@ -223,6 +223,35 @@ def test_four_bit_that_ran_on_the_cpu_says_nothing_of_a_gpu() -> None:
     assert (on_cpu.usable, on_cpu.measured_on) == ("yes", "the CPU")
 
 
+AVX512 = {**CPU, "host": {"os": "linux", "machine": "x86_64", "cpu_features": ["avx512f"]}}
+NF4_ON_CPU = seen("bnb_4bit", variant="nf4", device="cpu", numbers={"rel_error": 0.09})
+LIMIT = "a multiple of 16 and not of 64"
+
+
+def test_four_bit_that_is_wrong_for_some_sizes_is_usable_and_says_so() -> None:
+    uneven = seen("bnb_4bit", "wrong", variant="nf4-uneven", device="cpu", code="wrong-value")
+    for found in (verdicts(AVX512, NF4_ON_CPU, uneven), verdicts(AVX512, NF4_ON_CPU)):
+        assert found["bnb-nf4"].usable == "yes"
+        assert LIMIT in found["bnb-nf4"].reason
+    assert LIMIT in verdicts(AVX512)["bnb-fp4"].reason
+    assert LIMIT not in verdicts(AVX512)["bnb-int8"].reason
+
+
+def test_no_limit_is_told_where_all_sizes_passed_or_nothing_is_known_of_the_cpu() -> None:
+    uneven = seen("bnb_4bit", variant="nf4-uneven", device="cpu")
+    assert "; but " not in verdicts(AVX512, NF4_ON_CPU, uneven)["bnb-nf4"].reason
+    assert "; but " not in verdicts(CPU, NF4_ON_CPU)["bnb-nf4"].reason
+    assert "; but " not in verdicts({**H200, "host": AVX512["host"]})["bnb-nf4"].reason
+
+
+def test_a_wrong_size_that_the_matrix_does_not_know_of_is_told_too() -> None:
+    nf4 = seen("bnb_4bit", variant="nf4", numbers={"rel_error": 0.09})
+    uneven = seen("bnb_4bit", "wrong", variant="nf4-uneven", detail="wrong for 16, 48")
+    found = verdicts(H200, nf4, uneven)["bnb-nf4"]
+    assert found.usable == "yes"
+    assert found.reason.endswith("; but the probe bnb_4bit (nf4-uneven) wrong: wrong for 16, 48")
+
+
 def test_torch_failing_on_the_gpu_takes_every_backend_of_torch_with_it() -> None:
     found = verdicts(H200, seen("half_gemm", "crashed", variant="half", detail="SIGSEGV"))
     assert usable(found) == []

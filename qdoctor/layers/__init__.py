@@ -91,11 +91,13 @@ from qdoctor.layers.triton import (
     triton_matches_pin,
     triton_supports_sm,
 )
+from qdoctor.layers.wrong_results import bnb_4bit_of_any_size
 
 __all__ = [
     "Answer",
     "Layer",
     "bf16_supported",
+    "bnb_4bit_of_any_size",
     "bnb_accepts_torch",
     "bnb_binary_has_sm",
     "bnb_blockwise_on_cpu",

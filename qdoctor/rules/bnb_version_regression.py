@@ -3,17 +3,19 @@
 ## What it finds
 A release without 4-bit layers where one is needed, and releases that are known to be broken for
 some use: a file missing from the wheel, a module that asks its own package for a name that is gone,
-wrong results.
+wrong results. What goes wrong on some GPUs or CPUs only is reported where it strikes.
 
 ## Why it hurts
 The layer cannot be built, the package cannot be imported, or results are wrong without an error.
 
 ## How we know
 The public names of each released wheel are listed; broken releases stand in the matrix (table
-`known_bad`), each with the file that shows it or the maintainers' own words.
+`known_bad`), each with the file that shows it or the maintainers' own words. Releases that compute
+wrongly were read and run, and a probe tries what it can here.
 
 ## Fix
-Install a release that has what is missing.
+Install a release that has what is missing. Where only some layers come out wrong, leaving those out
+changes least.
 
 ## When to ignore
 If nothing here needs what is missing.
@@ -23,13 +25,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qdoctor.layers import bnb_has_fp4, bnb_has_nf4
+from qdoctor.layers import (
+    bnb_accepts_torch,
+    bnb_fits_libc,
+    bnb_fits_python,
+    bnb_has_fp4,
+    bnb_has_nf4,
+    bnb_imports,
+)
 from qdoctor.model import Because, Finding
 from qdoctor.released import cited, fits
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import accused, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import pip
+from qdoctor.rules.wrong_results import findings, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,10 +50,18 @@ if TYPE_CHECKING:
 
 NAME = "bnb-version-regression"
 _TABLE = "known_bad"
+_KEPT = (bnb_accepts_torch, bnb_fits_libc, bnb_fits_python, bnb_imports)
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report a release that lacks 4-bit layers, or is broken for a use."""
+    """Report a release that lacks 4-bit layers, is broken for a use, or computes wrongly here."""
+    if not told_of(case, NAME, BNB):
+        yield from _broken(case)
+    yield from findings(case, NAME, BNB, _KEPT)
+
+
+def _broken(case: Case) -> Iterator[Finding]:
+    """Report what a release lacks, or breaks for everybody."""
     told = accused(case, NAME, "which release of bitsandbytes this is is not known")
     rows = list(_rows(case))
     for row in rows:

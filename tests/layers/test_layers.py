@@ -29,6 +29,7 @@ MUSL = {"os": "linux", "libc": "musl 1.2"}
 PLAIN_LINUX = {"os": "linux"}
 UBUNTU_20 = {"os": "linux", "libc": "glibc 2.31"}
 CUDA126 = {"torch_cuda": "12.6"}
+AVX512 = {"gpus": [], "host": {"os": "linux", "cpu_features": ["avx512f"]}}
 """Its library of bitsandbytes 0.45.0 needs glibc 2.34, the others' 2.4."""
 
 
@@ -220,6 +221,9 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("bnb_blockwise_zeros_on_cpu", "yes", None, bnb("0.42.0")),
     ("bnb_blockwise_zeros_on_cpu", "no", "bnb-version-regression", bnb("0.48.2")),
     ("bnb_blockwise_zeros_on_cpu", "unknown", None, bnb(None)),
+    ("bnb_4bit_of_any_size", "yes", None, bnb("0.48.2")),
+    ("bnb_4bit_of_any_size", "no", "bnb-version-regression", {**bnb("0.50.2"), **AVX512}),
+    ("bnb_4bit_of_any_size", "unknown", None, bnb(None)),
     ("bnb_int8_odd_depth", "no", "silent-slow-path", bnb("0.50.2")),
     ("bnb_int8_odd_depth", "no", "silent-slow-path", bnb("0.45.0")),
     ("bnb_int8_odd_depth", "unknown", None, bnb("0.44.1")),

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from qdoctor import layers
 from qdoctor.matrix import shipped
 from qdoctor.mining.suspects import lacking_a_library, needing_more_glibc, promising_any_platform
+from qdoctor.probes import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,5 +57,26 @@ def test_the_matrix_holds_no_withdrawn_release(rows: list[dict[str, Any]]) -> No
 
 
 def test_no_release_has_two_rows_of_one_kind_and_text(rows: list[dict[str, Any]]) -> None:
-    keys = [(row["package"], row["kind"], row["spec"]) for row in rows]
+    keys = [(row["package"], row["kind"], row["spec"], row.get("what")) for row in rows]
     assert len(keys) == len(set(keys))
+
+
+def test_what_is_computed_wrongly_says_what_to_do_and_who_notices(
+    rows: list[dict[str, Any]],
+) -> None:
+    variants = {one.name: one.header.variants for one in catalog.read()}
+    wrong = [row for row in rows if row["kind"] == "wrong-results"]
+    assert wrong
+    for row in wrong:
+        assert {"what", "instead"} <= row.keys()
+        assert hasattr(layers, row.get("question", "Answer"))
+        shown = row.get("shown_by")
+        assert shown is None or set(shown["variants"]) <= set(variants[shown["probe"]])
+
+
+def test_no_release_is_both_wrong_and_offered_as_right(rows: list[dict[str, Any]]) -> None:
+    for row in (one for one in rows if "repaired" in one):
+        released = shipped().versions(row["package"])
+        right = [one for one in released if one in SpecifierSet(row["repaired"])]
+        assert right
+        assert not [one for one in right if one in SpecifierSet(row["spec"])]

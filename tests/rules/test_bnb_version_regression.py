@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from qdoctor.model import Finding
+import msgspec
+import pytest
+
+from qdoctor.model import Finding, Observation
 
 Ask = Callable[..., dict[str, Finding]]
 
 NAME = "bnb-version-regression"
+BROKEN = "is known to be broken"
 
 
 def test_fires_on_a_release_without_4_bit_layers(ask: Ask) -> None:
@@ -35,7 +40,7 @@ def test_fires_on_a_release_whose_int8_is_known_to_be_broken(ask: Ask) -> None:
 
 
 def test_is_silent_on_the_release_that_repaired_it(ask: Ask) -> None:
-    assert NAME not in ask("a100", packages={"bitsandbytes": "0.48.1"})
+    assert BROKEN not in ask("a100", packages={"bitsandbytes": "0.48.1"})[NAME].title
 
 
 CPU_LIBRARY = "libbitsandbytes_cpu.so: cannot open shared object file: No such file or directory"
@@ -45,7 +50,7 @@ def test_a_missing_file_counts_where_a_text_names_it(ask: Ask) -> None:
     told = ask("a100", packages={"bitsandbytes": "0.45.4"}, error=CPU_LIBRARY)[NAME]
     assert told.explains_error
     assert told.undecided is None
-    assert NAME not in ask("a100", packages={"bitsandbytes": "0.45.4"})
+    assert BROKEN not in ask("a100", packages={"bitsandbytes": "0.45.4"})[NAME].title
 
 
 def test_a_text_accuses_no_release_that_is_whole(ask: Ask) -> None:
@@ -59,3 +64,58 @@ def test_a_text_dates_the_release_where_it_is_unknown(ask: Ask) -> None:
     found = ask("a100", packages={"bitsandbytes": None}, error=text)[NAME]
     assert found.explains_error
     assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "bitsandbytes")
+
+
+AVX512 = {"cpu_features": ["avx2", "avx512f"]}
+SIZES = "is silently wrong here: 4-bit weights whose in_features is a multiple of 16 and not of 64"
+
+
+def uneven(outcome: str) -> Observation:
+    plain = {"probe": "bnb_4bit", "variant": "nf4-uneven", "device": "cpu", "outcome": outcome}
+    return msgspec.convert({**plain, "detail": "wrong for 16, 48"}, Observation)
+
+
+def test_fires_where_a_cpu_with_avx512_reads_4_bit_weights_wrongly(ask: Ask) -> None:
+    found = ask("cpu", host=AVX512)[NAME]
+    assert (found.severity, found.title) == ("note", f"bitsandbytes 0.50.2 {SIZES}")
+    assert found.affects == []
+    code, older = found.fixes
+    assert (code.action, "llm_int8_skip_modules" in code.why) == ("change-code", True)
+    assert (older.action, older.spec) == ("downgrade", ">=0.47.0,<0.49.0")
+
+
+@pytest.mark.parametrize(
+    ("host", "version"),
+    [
+        ({"cpu_features": ["avx2"]}, "0.50.2"),
+        ({**AVX512, "os": "windows"}, "0.50.2"),
+        (AVX512, "0.48.2"),
+        ({}, "0.50.2"),
+        (AVX512, None),
+    ],
+)
+def test_is_silent_where_it_cannot_strike_and_where_that_is_unknown(
+    host: dict[str, Any], version: str | None, ask: Ask
+) -> None:
+    assert NAME not in ask("cpu", host=host, packages={"bitsandbytes": version})
+
+
+def test_what_ran_here_decides(ask: Ask) -> None:
+    assert NAME not in ask("cpu", host=AVX512, observations=(uneven("passed"),))
+    wrong = ask("cpu", observations=(uneven("wrong"),))[NAME]
+    assert wrong.undecided is None
+    assert wrong.because[-1].text.endswith("wrong: wrong for 16, 48")
+
+
+def test_fires_where_gpus_train_by_a_wrong_gradient_and_offers_what_trains(ask: Ask) -> None:
+    packages = {"bitsandbytes": "0.50.2", "torch": "2.8.0", "triton": "3.4.0", "torchao": ""}
+    found = ask("a100", packages=packages, torch_cuda="12.8", torch_arch_list=None)[NAME]
+    assert found.severity == "note"
+    assert "the weight's gradient of Linear8bitLt" in found.title
+    assert found.affects == []
+    assert [one.backend for one in found.fixes if one.action == "use"] == ["qdoctor-switchback"]
+
+
+def test_a_text_of_another_cause_does_not_speak_for_wrong_results(ask: Ask) -> None:
+    memory = "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB"
+    assert NAME not in ask("cpu", host=AVX512, error=memory)
