@@ -26,20 +26,26 @@ def half_dtype(device: Any) -> Any:
     return torch.bfloat16 if real else torch.float16
 
 
-def autocast_dtype(kind: str) -> Any:
-    """Return what autocast casts to on this kind of device ("cuda"), None where it is off."""
-    if hasattr(torch, "get_autocast_dtype"):
+if hasattr(torch, "get_autocast_dtype"):
+
+    def autocast_dtype(kind: str) -> Any:
+        """Return what autocast casts to on this kind of device ("cuda"), None where it is off."""
         on = kind != "meta" and torch.is_autocast_enabled(kind)
         return torch.get_autocast_dtype(kind) if on else None
-    if kind == "cpu":  # earlier releases ask for each kind by another name
-        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
-    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+
+else:
+
+    def autocast_dtype(kind: str) -> Any:
+        """Do so where earlier releases ask for each kind by another name."""
+        if kind == "cpu":
+            return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+        return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
 
 
 def autocast(x: Any) -> Any:
     """Cast x as autocast casts the input of a linear layer: never from float64."""
-    dtype = None if x.dtype == torch.float64 else autocast_dtype(x.device.type)
-    return x if dtype is None else x.to(dtype)
+    dtype = autocast_dtype("cuda" if x.is_cuda else x.device.type)  # a device's name costs more
+    return x if dtype is None or x.dtype == torch.float64 else x.to(dtype)
 
 
 def cast_input(layer: Any, x: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NoReturn
 
 import torch  # noqa: TID253 - the layers' own package
 
+from qdoctor.backends.precision import autocast
 from qdoctor.nn.gradients import How, prepared, trained
 from qdoctor.nn.preparable import Preparable
 from qdoctor.nn.products import has_int8_product
@@ -71,7 +72,7 @@ class SwitchBackLinear(Preparable):
             or (self.training and q is not None)
         ):
             self._refuse(x, weight.device)
-        x = _autocast(x)
+        x = autocast(x)
         return self._apply_to(x, weight) if x.dim() > 1 else self._apply_to(x[None], weight)[0]
 
     def _apply_to(self, x: Any, weight: Any) -> Any:
@@ -112,28 +113,6 @@ class SwitchBackLinear(Preparable):
 
 def _to(tensor: Any, dtype: Any) -> Any:
     return None if tensor is None else tensor.to(dtype)
-
-
-def _autocast(x: Any) -> Any:
-    """Cast x as autocast casts the input of a linear layer: never from float64."""
-    dtype = _autocast_dtype("cuda" if x.is_cuda else x.device.type)
-    return x if dtype is None or x.dtype == torch.float64 else x.to(dtype)
-
-
-if hasattr(torch, "get_autocast_dtype"):
-
-    def _autocast_dtype(kind: str) -> Any:
-        """Return what autocast casts to on this kind of device, None where it is off."""
-        on = kind != "meta" and torch.is_autocast_enabled(kind)
-        return torch.get_autocast_dtype(kind) if on else None
-
-else:
-
-    def _autocast_dtype(kind: str) -> Any:
-        """Do so where earlier releases ask for each kind by another name."""
-        if kind == "cpu":
-            return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
-        return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
 
 
 SwitchBackLinearGlobal = functools.partial(SwitchBackLinear, vector_wise_quantization=False)
