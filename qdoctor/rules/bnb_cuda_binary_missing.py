@@ -24,11 +24,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, bnb_has_cuda_binary, gpu_present
-from qdoctor.model import Finding
-from qdoctor.released import cited, fits
+from qdoctor.model import Because, Finding
+from qdoctor.released import cited, fits, release
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import BNB, serving, settled
-from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.case import quoted, rule, suspect
+from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.torch_builds import offers, on_some_system, with_a_torch
 from qdoctor.rules.what_if import with_os
 
@@ -45,6 +46,10 @@ NAME = "bnb-cuda-binary-missing"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a bitsandbytes without a library for torch's CUDA version."""
+    rocm = case.said(NAME, "rocm")
+    if rocm is not None:
+        yield from _of_rocm(case, rocm)
+        return
     suspicion = suspect(case, NAME, _has(case))
     if suspicion is None:
         return
@@ -59,6 +64,44 @@ def find(case: Case) -> Iterator[Finding]:
         affects=needing(case, "bnb_has_cuda_binary"),
         undecided=suspicion.undecided,
     )
+
+
+def _of_rocm(case: Case, rocm: str) -> Iterator[Finding]:
+    """Report a text that names a library for ROCm, unless the release has that very one."""
+    version, file = case.machine.bitsandbytes.value, f"libbitsandbytes_rocm{rocm}."
+    known = [str(one) for one in case.matrix.versions(BNB)]
+    having = [one for one in known if _ships(case, one, file)]
+    if version in having:
+        return
+    why = "it is the first release with that library" if having else "it has more of them for ROCm"
+    wanted = having[0] if having else known[-1]
+    text = f"{len(having) or 'no'} of the known releases hold {file}so"
+    yield Finding(
+        rule=NAME,
+        severity="error",
+        title=f"bitsandbytes {version or '?'} has no library for this ROCm ({file}so)",
+        because=[
+            *map(quoted, case.signals_of(NAME)[:1]),
+            Because(text, "the libraries in the released wheels", "mined"),
+        ],
+        fixes=[
+            pip("upgrade", BNB, f">={_minor(wanted)}", why, verify=NAME),
+            by_hand("rebuild", "built from source for this ROCm it has the library", verify=NAME),
+        ],
+        affects=needing(case, "bnb_has_cuda_binary"),
+    )
+
+
+def _ships(case: Case, version: str, file: str) -> bool:
+    found = release(case.matrix, BNB, version)
+    return found is not None and any(
+        one["file"].startswith(file) for one in found.facts.get("native", ())
+    )
+
+
+def _minor(version: str) -> str:
+    """Return the first release of the same minor: ``0.50.0`` for ``0.50.2``."""
+    return ".".join([*version.split(".")[:2], "0"])
 
 
 def _has(case: Case) -> Answer:

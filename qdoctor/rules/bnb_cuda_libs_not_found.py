@@ -34,7 +34,7 @@ from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import Suspicion, rule, suspect
 from qdoctor.rules.cuda_libs_in_text import is_anothers
 from qdoctor.rules.observed import what_happened
-from qdoctor.rules.torch_builds import offers, with_a_torch
+from qdoctor.rules.torch_builds import offers, offers_of_major, with_a_torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +91,11 @@ def _fixes(case: Case) -> list[Fix]:
     why = "it must name the folder of these libraries: a toolkit's lib64, or the nvidia packages'"
     path = Fix(action="set-env", name=name, why=why, verify=_PROBE)
     builds = offers(case, "the build brings these libraries along", verify=_PROBE)
+    major = case.said(NAME, "major")
+    if major and case.machine.torch.value:  # of another major it would not bring this library
+        bringing = [one for one in builds if (one.index or "")[2:].startswith(major)]
+        why = f"a build for CUDA {major} brings these libraries along"
+        builds = bringing or offers_of_major(case, int(major), why, verify=_PROBE)
     return [*_own_search_ended(case), *builds, path]
 
 

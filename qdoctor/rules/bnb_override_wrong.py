@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 NAME = "bnb-override-wrong"
 _VARIABLE = "BNB_CUDA_VERSION"
+_SOME = "set"
+_TELLING = {"bnb-override-and-failure"}
+"""Texts that say that the variable is set, if not always to what."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -40,16 +43,18 @@ def find(case: Case) -> Iterator[Finding]:
     sure = [one for one in case.signals_of(NAME) if NAME not in one.confirmed]
     told = next((one.said["override"] for one in sure if "override" in one.said), None)
     value = (case.machine.facts.env or {}).get(_VARIABLE) or told or _requested(case)
+    value = value or (_SOME if any(one.signature in _TELLING for one in sure) else None)
     if not value or not _suspicious(case, value):
         return
     cuda = case.machine.torch_cuda.value
     text = f"{_VARIABLE} is {value}" + (f"; torch is built for CUDA {cuda}" if cuda else "")
     stated = _VARIABLE in (case.machine.facts.env or {})
+    shown = _VARIABLE if value == _SOME else f"{_VARIABLE}={value}"
     where = f"facts: env.{_VARIABLE}" if stated else "the error text"
     yield Finding(
         rule=NAME,
         severity="warning",
-        title=f"{_VARIABLE}={value} chooses another library than torch's CUDA version would",
+        title=f"{shown} chooses another library than torch's CUDA version would",
         because=[Because(text, where, "inspected"), *map(quoted, case.signals_of(NAME)[:1])],
         fixes=[unset(_VARIABLE, "bitsandbytes then chooses by torch's CUDA version", verify=NAME)],
         affects=needing(case, "bnb_has_cuda_binary"),

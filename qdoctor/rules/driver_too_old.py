@@ -59,10 +59,12 @@ def find(case: Case) -> Iterator[Finding]:
 
 
 def _fixes(case: Case) -> list[Fix]:
-    """Offer the build that the driver serves; first a driver where no torch is known to move."""
+    """Offer another build of the installed torch; else a driver before another release of torch."""
     builds = offers(case, "this build needs no newer driver", verify=NAME)
-    unknown = case.machine.torch.value is None and case.machine.torch_cuda.value is None
-    return [_newer(case), *builds] if unknown else [*builds, _newer(case)]
+    own = parsed(case.machine.torch.value)
+    same = [one for one in builds if own is not None and one.spec == f"=={own.public}"]
+    known = own is None and case.machine.torch_cuda.value is not None
+    return [*builds, _newer(case)] if same or known else [_newer(case), *builds]
 
 
 def _title(case: Case) -> str:

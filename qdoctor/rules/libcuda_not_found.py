@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 NAME = "libcuda-not-found"
 _PATH = "LD_LIBRARY_PATH"
+_OF_WSL = "/usr/lib/wsl/lib"
+"""Where Windows puts its driver's libraries into Linux (NVIDIA, CUDA on WSL User Guide)."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -110,6 +112,8 @@ def _fixes(case: Case) -> list[Fix]:
             "and NVIDIA_DRIVER_CAPABILITIES=compute,utility"
         )
         return [by_hand("run", why, verify=NAME), _ldconfig(None)]
+    if host.wsl:
+        return [_set(_PATH, folder or _OF_WSL), _ldconfig(folder or _OF_WSL)]
     return [_ldconfig(folder), _set(_PATH, folder)]
 
 

@@ -101,14 +101,18 @@ def _title(absent: list[str], *, built: bool) -> str:
 
 
 def _fixes(case: Case, absent: list[str]) -> Iterator[Fix]:
+    """Offer what changes nothing first, where it is not known that torch has no CUDA."""
+    built = ""
     if absent:
         for name in absent:
             yield pip("install", name, "", "transformers asks for it", verify=NAME)
     elif case.ask(gpu_present).value == "no":
         yield by_hand("change-hardware", "the check asks for a CUDA GPU", verify=NAME)
-    elif case.ask(torch_has_cuda).value != "yes":
+    elif (built := case.ask(torch_has_cuda).value) == "no":
         yield from offers(case, "with CUDA the check finds the GPU", verify=NAME)
     yield _RESTART
+    if not absent and built == "unknown":
+        yield from offers(case, "if torch is a build without CUDA: one with it", verify=NAME)
 
 
 def _foreseen(case: Case) -> Iterator[Finding]:

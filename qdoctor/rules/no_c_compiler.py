@@ -55,10 +55,19 @@ def find(case: Case) -> Iterator[Finding]:
         if builds
         else "no C compiler works here: triton cannot compile the launcher of a kernel",
         because=suspicion.because,
-        fixes=_to_build(case) if builds else of_this_system(case, NAME) or [usual],
+        fixes=_to_build(case) if builds or _no_nvidia(case) else _of_triton(case) or [usual],
         affects=needing(case, "triton_can_compile"),
         undecided=suspicion.undecided,
     )
+
+
+def _no_nvidia(case: Case) -> bool:
+    """Say whether only GPUs of other makers are known: triton-windows is made for NVIDIA's."""
+    return bool(case.machine.gpus.value) and not case.machine.usable_gpus
+
+
+def _of_triton(case: Case) -> list[Fix]:
+    return of_this_system(case, NAME)
 
 
 def _to_build(case: Case) -> list[Fix]:

@@ -70,10 +70,13 @@ def answer_to(case: Case, name: str, signal: Signal) -> dict[str, Any] | None:
 def _concerned(case: Case, signal: Signal, row: dict[str, Any]) -> bool:
     """Say whether a row is about what runs here: ``beside`` one of some packages, or ``apart``.
 
-    Where no packages are stated, any of them may be there.
+    Where no packages are stated, any of them may be there; ``where`` asks for stated releases.
     """
     names: list[str] = row.get("beside", row.get("apart", []))
-    stated = case.machine.facts.packages
+    stated = case.machine.facts.packages or {}
+    asked: dict[str, str] = row.get("where", {})
+    if not all(_installed_is_in(case, one, spec) and one in stated for one, spec in asked.items()):
+        return False
     there = not stated or any(stated.get(one) or one in signal.asked_by for one in names)
     return there if "beside" in row else not ("apart" in row and there)
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _SHOWN = 200
 _RETYPED = 2000
 """Characters of a text that someone may have typed; nobody types a log."""
+_WRAPPED = re.compile(r"[ \t|\u2502\u2503>]*\n[ \t|\u2502\u2503>]*")
+"""A line's end, with the frame of a table or of a quotation."""
 _NO_WORDS: list[str] = []
 _ROLES = ("failure", "echo", "notice")
 """What a row's text is, the more telling first."""
@@ -46,12 +48,24 @@ def plain(text: str, matrix: Matrix) -> str:
 def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     """Return the known texts in plain lines, as ``recognize`` does.
 
-    In a short text of which nothing is known the case of letters does not count: it was retyped.
+    In a short text of which nothing is known the case of letters does not count, nor where lines
+    break: it was retyped, or wrapped by a terminal or a table.
     """
-    known = _known_in(kept, matrix.table("signatures"), retyped=False)
+    table = matrix.table("signatures")
+    known = _known_in(kept, table, retyped=False)
     if known or len(kept) > _RETYPED:
         return known
-    return _known_in(kept, matrix.table("signatures"), retyped=True)
+    for text, retyped in _other_readings(kept):
+        if found := _known_in(text, table, retyped=retyped):
+            return found
+    return ()
+
+
+def _other_readings(kept: str) -> Iterator[tuple[str, bool]]:
+    """Yield a short text as it stands in other letters, and as one line."""
+    yield kept, True
+    if "\n" in kept.strip():
+        yield _WRAPPED.sub(" ", kept.strip()), True
 
 
 def _known_in(kept: str, table: dict[str, Any], *, retyped: bool) -> tuple[Signal, ...]:

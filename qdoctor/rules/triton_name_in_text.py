@@ -29,7 +29,7 @@ from qdoctor.rules.triton_releases import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Fix
+    from qdoctor.model import Action, Fix
     from qdoctor.rules.case import Case, Signal
 
 _LIBDEVICE = "extra.libdevice"
@@ -115,6 +115,8 @@ def asked_by_torch(case: Case, signal: Signal, name: str) -> bool:
     asks = asker(signal, "triton")
     if signal.rules[:1] == (_OF_TORCH,):
         return True
+    if asks is None and _only_torch_asks(case, name):
+        return True
     if asks is not None or not pin_is_broken(case):
         return asks == "torch"
     internals: list[str] = case.matrix.table("name_askers")["internals"]["of_torch"]
@@ -122,11 +124,18 @@ def asked_by_torch(case: Case, signal: Signal, name: str) -> bool:
     return known or name.startswith(tuple(internals))
 
 
+def _only_torch_asks(case: Case, name: str) -> bool:
+    """Say whether only torch is known to ask for a name, where no version speaks against it."""
+    stated = any((case.machine.facts.packages or {}).get(one) for one in (*_STATED, "torch"))
+    return not stated and {one for one, _ in known_askers(case, name)} == {"torch"}
+
+
 def pin_is_broken(case: Case) -> bool:
     """Say whether triton is known not to be of the minor release that this torch is made for."""
     if case.ask(triton_matches_pin).value == "no":
         return True
-    torch, own = parsed(case.machine.torch.value), parsed(case.machine.triton.value)
+    own = parsed((case.machine.triton.value or "").replace(".x", ""))
+    torch = parsed(case.machine.torch.value)
     known = fact(case.matrix, "torch", torch.base_version, "triton_pin").value if torch else None
     pin = parsed((known or "").removeprefix("=="))
     return pin is not None and own is not None and pin.release[:2] != own.release[:2]
@@ -164,7 +173,9 @@ def newer_triton(case: Case, name: str, *, verify: str) -> list[Fix]:
     torch = first_torch_with(case.matrix, came)
     package = distribution(case.machine)
     why = f"{name} is there from triton {came} on; every torch requires its own triton"
-    fixes = [pip("upgrade", package, f">={came}", why, verify=verify, applicability="unsafe")]
+    there = package == "triton" or package in (case.machine.facts.packages or {})
+    action: Action = "upgrade" if there else "install"
+    fixes = [pip(action, package, f">={came}", why, verify=verify, applicability="unsafe")]
     if torch:
         why = f"it is the first to bring a triton along that has {name}"
         spec = f">={torch}"

@@ -23,9 +23,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from qdoctor.layers import Answer, triton_matches_pin
 from qdoctor.model import Finding, Fix
-from qdoctor.released import parsed, release
+from qdoctor.released import has, parsed, release
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.packages_in_text import without_asking
 from qdoctor.rules.remedies import pip
@@ -74,11 +76,28 @@ def _matches(case: Case) -> Answer:
 def _of_windows(case: Case) -> Answer | None:
     """Hold to the pin of the same torch elsewhere, where a text asks: on Windows it has none."""
     torch, triton = case.machine.torch, case.machine.triton
-    if case.machine.os.value != "windows" or not case.signals_of(NAME) or not pin_is_broken(case):
+    if case.machine.os.value != "windows" or not pin_is_broken(case):
+        return None
+    if not case.signals_of(NAME) and not _torch_misses_a_name(case):
         return None
     text = f"triton {triton.value} is not of the release that torch {torch.value} is made for"
     known = tuple(one for one in (torch.because, triton.because) if one)
     return Answer("no", text, known, NAME)
+
+
+def _torch_misses_a_name(case: Case) -> bool:
+    """Say whether this torch asks for a name that this triton has under none of its paths."""
+    torch, triton = parsed(case.machine.torch.value), case.machine.triton.value
+    if torch is None or not triton:
+        return False
+    table, asked = case.matrix.table("name_askers"), dict[str, list[str]]()
+    for row in table["rows"]:
+        if row["package"] == "torch" and torch < Version(row["without"]):
+            asked.setdefault(row["name"].rpartition(".")[2], []).append(row["name"])
+    return any(
+        all(has(case.matrix, "triton", triton, one) == "no" for one in asked.get(last, ["?"]))
+        for last in table["always_asked"]
+    )
 
 
 def _fixes(case: Case) -> list[Fix]:
@@ -103,8 +122,10 @@ def _action(case: Case, pin: str) -> Action:
 def _by_the_name(case: Case) -> list[Fix]:
     """Without known versions: go by where the name is that torch misses, and which torch asks."""
     name = named(case, NAME)
-    known = history(case, name) if name else None
-    if known is None or not known.having:
+    if name is None:
+        return _by_the_member(case)
+    known = history(case, name)
+    if not known.having:
         return []
     fixes = []
     if known.went and has_before(case, known.went):
@@ -114,6 +135,21 @@ def _by_the_name(case: Case) -> list[Fix]:
         why = f"from this release on torch does not need {known.name}"
         fixes.append(moved_torch(case, "upgrade", f">={without}", why, verify=NAME))
     return fixes
+
+
+def _by_the_member(case: Case) -> list[Fix]:
+    """Go by where a member of triton's classes went, which torch misses (table)."""
+    table, member = case.matrix.table("name_askers"), case.said(NAME, "member")
+    row = next((one for one in table["members"]["rows"] if one["member"] == member), None)
+    if row is None:
+        return []
+    package, went = distribution(case.machine), row["went"]
+    why = f"triton {went} has no CompiledKernel.{member} any more"
+    newer = f"from this release on torch does not need {member}"
+    return [
+        pip("downgrade", package, f"<{went}", why, verify=NAME),
+        moved_torch(case, "upgrade", f">={row['without']}", newer, verify=NAME),
+    ]
 
 
 def _pinned_one(case: Case) -> Fix:

@@ -42,6 +42,8 @@ def find(case: Case) -> Iterator[Finding]:
     """Say that a text's or the machine's CUDA versions need not be equal."""
     yield from _OF_TEXTS.find(case)
     toolkit, cuda = case.machine.facts.toolkit_cuda, case.machine.torch_cuda
+    if toolkit and case.machine.torch.value is None and not cuda.value and not case.signals:
+        yield _alone(toolkit)
     if not cuda.value or not cuda.because or not _differ(toolkit, cuda.value):
         return
     if case.ask(driver_serves_torch).value == "no":
@@ -52,6 +54,17 @@ def find(case: Case) -> Iterator[Finding]:
         severity="note",
         title=f"the toolkit is CUDA {toolkit}, torch brings CUDA {cuda.value}: they need not agree",
         because=[read, cuda.because],
+        fixes=[Fix(action="none", why=_WHY)],
+    )
+
+
+def _alone(toolkit: str) -> Finding:
+    """Say of a toolkit of which nothing else is known what it is for."""
+    return Finding(
+        rule=NAME,
+        severity="note",
+        title=f"the toolkit is CUDA {toolkit}: torch brings its own CUDA, whatever that is",
+        because=[Because(f"the toolkit is CUDA {toolkit}", "facts: toolkit_cuda", "inspected")],
         fixes=[Fix(action="none", why=_WHY)],
     )
 

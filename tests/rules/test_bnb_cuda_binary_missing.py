@@ -62,3 +62,18 @@ def test_what_no_wheel_has_is_missing_whatever_the_system_is(ask: Ask) -> None:
 def test_is_silent_where_only_some_system_lacks_it(ask: Ask) -> None:
     packages = {**ALONE, "bitsandbytes": "0.43.1"}
     assert NAME not in ask("a100", torch_cuda="12.4", packages=packages, host=NOWHERE)
+
+
+def test_a_library_for_rocm_is_looked_for_by_its_name(ask: Ask) -> None:
+    text = "RuntimeError: Configured ROCm binary not found at /x/libbitsandbytes_rocm82.so"
+    packages = {"torch": "2.12.0+rocm7.12", "bitsandbytes": "0.49.2"}
+    found = ask("h100", text, packages=packages, torch_cuda=None, native=None, gpus=None)
+    assert "ROCm" in found["bnb-cuda-binary-missing"].title
+    assert found["bnb-cuda-binary-missing"].fixes[0].action == "upgrade"
+
+
+def test_a_release_that_has_the_library_for_rocm_is_not_accused(ask: Ask) -> None:
+    text = "RuntimeError: Configured ROCm binary not found at /x/libbitsandbytes_rocm72.so"
+    packages = {"torch": "2.12.0+rocm7.2", "bitsandbytes": "0.49.2"}
+    found = ask("h100", text, packages=packages, torch_cuda=None, native=None, gpus=None)
+    assert "bnb-cuda-binary-missing" not in found

@@ -29,3 +29,12 @@ def test_is_silent_on_torchs_own(ask: Ask) -> None:
 
 def test_is_silent_where_the_environment_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("h100", env=None)
+
+
+def test_a_text_that_says_that_it_is_set_is_enough(ask: Ask) -> None:
+    text = (
+        "WARNING: Manual override via BNB_CUDA_VERSION env variable detected!\n"
+        "CUDA SETUP: Required library version not found: libbitsandbytes_cuda114_nocublaslt.so."
+    )
+    found = ask("h100", text, packages={"bitsandbytes": None}, native=None, env={})
+    assert next(iter(found)) == "bnb-override-wrong"

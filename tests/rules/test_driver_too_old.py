@@ -45,3 +45,14 @@ def test_a_text_accuses_where_torch_is_unknown(ask: Ask) -> None:
     assert found.explains_error
     assert found.fixes[0].action == "upgrade-driver"  # no torch is known that could be changed
     assert found.fixes[0].spec == ">=525.60.13"
+
+
+def test_another_release_of_torch_comes_after_a_newer_driver(ask: Ask) -> None:
+    """Of one release another build changes less; without one the driver does."""
+    packages = {"torch": "2.13.0", "triton": "3.7.1"}
+    driver = {"version": "575.57.08", "cuda": "12.9"}
+    gpus = [{"index": 0, "name": "NVIDIA GB200", "sm": "10.0"}]
+    found = ask("h100", packages=packages, driver=driver, gpus=gpus, torch_cuda=None, native=None)
+    fixes = found["driver-too-old"].fixes
+    same = [one.spec == "==2.13.0" for one in fixes]
+    assert any(same[:1]) or fixes[0].action == "upgrade-driver"

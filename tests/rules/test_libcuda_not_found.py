@@ -84,3 +84,10 @@ def test_a_text_accuses_where_nobody_looked(ask: Ask, text: str) -> None:
 def test_is_silent_on_windows_whose_driver_has_no_such_file(ask: Ask) -> None:
     text = "CUDA SETUP: WARNING! libcuda.so not found! Do you have a CUDA driver installed?"
     assert NAME not in ask("h100", error=text, host={"os": "windows", "libc": None})
+
+
+def test_in_wsl_the_folder_of_windows_is_named(ask: Ask) -> None:
+    text = "OSError: libcuda.so: cannot open shared object file: No such file or directory"
+    found = ask("h100", text, host={"wsl": True}, driver={"libcuda": None})["libcuda-not-found"]
+    first = found.fixes[0]
+    assert (first.action, first.value) == ("set-env", "/usr/lib/wsl/lib")

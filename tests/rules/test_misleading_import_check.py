@@ -35,9 +35,10 @@ def test_an_accelerate_that_is_new_enough_is_not_seen_yet(ask: Ask) -> None:
     assert found[NAME].fixes[0].action == "restart-kernel"
 
 
-def test_nothing_known_asks_for_a_build_with_cuda_and_stays_open() -> None:
+def test_nothing_known_offers_a_restart_before_another_build_and_stays_open() -> None:
     found = diagnose(Facts(), error=OLD)[1]
-    assert (found[0].rule, found[0].fixes[0].action) == (NAME, "install-build")
+    assert found[0].rule == NAME
+    assert [fix.action for fix in found[0].fixes] == ["restart-kernel", "install-build"]
     assert found[0].undecided
 
 
@@ -54,3 +55,10 @@ def test_foresees_the_check_on_a_machine_without_cuda(ask: Ask) -> None:
     assert NAME not in ask("cpu", packages={"transformers": "4.31.0"})
     assert NAME not in ask("h100", packages={"transformers": "4.32.0"})
     assert NAME not in ask("cpu", packages={"transformers": None})
+
+
+def test_what_changes_nothing_comes_first_where_torch_is_not_known(ask: Ask) -> None:
+    text = "ImportError: Using `bitsandbytes` 8-bit quantization requires Accelerate"
+    packages = {"torch": None, "accelerate": "0.24.1"}
+    found = ask("h100", text, packages=packages, torch_cuda=None, native=None, gpus=None)
+    assert found["misleading-import-check"].fixes[0].action == "restart-kernel"

@@ -91,3 +91,10 @@ def test_no_pattern_runs_away(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("row", "text"), [one for one in EXAMPLES if one[1].count("`") > 1])
 def test_a_forum_that_takes_backticks_as_markup_hides_nothing(row: str, text: str) -> None:
     assert row in ids(text.replace("`", ""))
+
+
+def test_a_text_that_a_terminal_wrapped_is_known() -> None:
+    text = "RuntimeError: CUDA error: no kernel image is available for\nexecution on the device"
+    assert ids(text) == ["no-kernel-image"]
+    framed = "│ CUDA error: no kernel image is     │\n│ available for execution on the device │"
+    assert ids(framed) == ["no-kernel-image"]

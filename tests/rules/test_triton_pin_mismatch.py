@@ -68,7 +68,30 @@ def test_without_versions_the_name_says_which_triton_and_which_torch(ask: Ask) -
 
 
 def test_without_versions_and_name_the_one_of_torch_is_offered(ask: Ask) -> None:
-    fixes = ask("h100", error=HOOK, packages=UNKNOWN, torch_cuda=None)[NAME].fixes
+    text = HOOK.replace("launch_enter_hook", "num_warps")
+    fixes = ask("h100", error=text, packages=UNKNOWN, torch_cuda=None)[NAME].fixes
     assert [(fix.action, fix.package, fix.spec) for fix in fixes] == [
         ("install-matching", "triton", None)
     ]
+
+
+def test_on_windows_a_torch_that_misses_a_name_is_told_without_a_text(ask: Ask) -> None:
+    packages = {"torch": "2.6.0", "triton": "3.3.x", "bitsandbytes": None, "torchao": None}
+    host = {"os": "windows", "libc": ""}
+    found = ask("h100", host=host, packages=packages, torch_cuda="12.4", native=None)
+    first = found["triton-pin-mismatch"].fixes[0]
+    assert (first.package, first.spec) == ("triton-windows", "==3.2.*")
+
+
+def test_on_windows_a_torch_that_misses_nothing_is_left_alone(ask: Ask) -> None:
+    packages = {"torch": "2.9.0", "triton": "3.5.1", "bitsandbytes": None, "torchao": None}
+    host = {"os": "windows", "libc": ""}
+    assert "triton-pin-mismatch" not in ask("h100", host=host, packages=packages, native=None)
+
+
+def test_a_member_that_went_names_the_release_before(ask: Ask) -> None:
+    text = "AttributeError: type object 'CompiledKernel' has no attribute 'launch_enter_hook'"
+    packages = {"torch": None, "triton": None}
+    found = ask("h100", text, packages=packages, native=None, torch_cuda=None)
+    first = found["triton-pin-mismatch"].fixes[0]
+    assert (first.action, first.spec) == ("downgrade", "<3.4.0")

@@ -32,9 +32,15 @@ def test_is_silent_where_the_versions_agree_or_one_is_unknown(ask: Ask) -> None:
     cuda = "12.1"
     assert NAME not in ask("h100", toolkit_cuda=cuda, torch_cuda=cuda)
     assert NAME not in ask("h100", toolkit_cuda=None)
-    assert NAME not in ask("h100", toolkit_cuda="11.8", torch_cuda=None, packages={"torch": None})
+    assert NAME not in ask("h100", toolkit_cuda=None, torch_cuda=None, packages={"torch": None})
 
 
 def test_is_silent_where_the_driver_is_too_old_for_torch(ask: Ask) -> None:
     driver = {"version": "450.80.02", "cuda": "11.0"}
     assert NAME not in ask("h100", toolkit_cuda="11.8", driver=driver)
+
+
+def test_a_toolkit_of_which_nothing_else_is_known_needs_no_match(ask: Ask) -> None:
+    packages = {"torch": None, "triton": None}
+    found = ask("h100", packages=packages, torch_cuda=None, native=None, toolkit_cuda="11.5")
+    assert found["version-misreading"].fixes[0].action == "none"
