@@ -30,8 +30,13 @@ def rows_of(matrix: Matrix, package: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["kind"] == KIND and row["package"] == package]
 
 
-def spared(machine: Machine, matrix: Matrix, row: dict[str, Any]) -> Answer:
-    """Is this machine spared what a row describes: by its release, its GPU or its CPU?"""
+def spared(
+    machine: Machine, matrix: Matrix, row: dict[str, Any], *, wherever: bool = False
+) -> Answer:
+    """Is this machine spared what a row describes: by its release, its GPU or its CPU?
+
+    ``wherever``: only the release is asked about; a text has told that it struck.
+    """
     package = row["package"]
     version = machine.package(package)
     if not version.value:
@@ -42,7 +47,7 @@ def spared(machine: Machine, matrix: Matrix, row: dict[str, Any]) -> Answer:
         return unknown(f"which release {named} is, is not known")
     if not held:
         return yes(f"{named}: nothing is known against {row['what']}", version.because)
-    elsewhere = _elsewhere(machine, matrix, row.get("strikes", {}))
+    elsewhere = _elsewhere(machine, matrix, {} if wherever else row.get("strikes", {}))
     if elsewhere is not None:
         return elsewhere
     because = cited(matrix.table(TABLE), row, f"{named}: {row['text']}")

@@ -42,7 +42,8 @@ def findings(
         texts = [one for one in case.signals_of(name) if one.signature in row.get("texts", ())]
         if case.signals_of(name) and not texts:
             continue
-        answer, seen = spared(case.machine, case.matrix, row), _shown(case, row)
+        answer = spared(case.machine, case.matrix, row, wherever=bool(texts))
+        seen = [] if texts else _shown(case, row)
         if _counts(answer, texts, seen):
             yield _finding(case, name, row, (answer, texts, seen), guards)
 

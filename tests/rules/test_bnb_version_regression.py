@@ -119,3 +119,38 @@ def test_fires_where_gpus_train_by_a_wrong_gradient_and_offers_what_trains(ask: 
 def test_a_text_of_another_cause_does_not_speak_for_wrong_results(ask: Ask) -> None:
     memory = "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB"
     assert NAME not in ask("cpu", host=AVX512, error=memory)
+
+
+PACKING = """  File "/x/bitsandbytes/nn/modules.py", line 620, in forward
+    self.weight.data, quant_state = _convert_weight_packed_for_cpu(self.weight.data, quant_state)
+  File "/x/bitsandbytes/functional.py", line 1720, in _convert_weight_packed_for_cpu
+    quant_state.absmax.reshape(quant_state.shape[0], quant_state.shape[1] // quant_state.blocksize)
+RuntimeError: shape '[128, 1]' is invalid for input of size 192
+"""
+REFUSED = "AssertionError: N must be divisible by block_n"
+
+
+@pytest.mark.parametrize("text", [PACKING, REFUSED])
+@pytest.mark.parametrize("version", ["0.50.2", None])
+def test_a_refused_size_is_explained_whatever_else_is_known(
+    text: str, version: str | None, ask: Ask
+) -> None:
+    for machine in ("cpu", "h100"):
+        found = ask(machine, error=text, packages={"bitsandbytes": version})[NAME]
+        assert found.explains_error
+        assert found.undecided is None
+        assert "Linear4bit after its first forward" in found.title
+        assert "support_avx512bf16_for_cpu = False" in found.fixes[0].why
+
+
+def test_what_qdoctors_own_trial_says_is_explained(ask: Ask) -> None:
+    output = "bnb-nf4 computes wrongly on cpu: its output has the relative error 0.22 in a trial"
+    found = ask("cpu", error=output)[NAME]
+    assert (found.explains_error, SIZES in found.title) == (True, True)
+    gradient = "bnb-int8 computes wrongly on cuda:0: its weight gradient has the relative error 1.2"
+    found = ask("h100", error=gradient, packages={"bitsandbytes": "0.50.2"})[NAME]
+    assert (found.explains_error, "gradient" in found.title) == (True, True)
+
+
+def test_a_release_that_is_right_is_not_accused_by_such_a_text(ask: Ask) -> None:
+    assert NAME not in ask("cpu", error=REFUSED, packages={"bitsandbytes": "0.48.2"})
