@@ -1,4 +1,7 @@
-"""transformers and PEFT with every backend: python transformers_flow.py CHECKOUT ANSWER [DEVICE].
+"""transformers and PEFT with every backend, or with those named.
+
+``python transformers_flow.py CHECKOUT ANSWER [DEVICE [BACKEND ...]]``; ANSWER is written after each
+step, so that a run that is stopped leaves what it found.
 
 A small Llama of random weights is saved, loaded by ``transformers_config()`` (or as it is, then
 given to ``quantize_``), asked for logits and words, trained with LoRA, merged, saved again. Figures
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 CHECKOUT, ANSWER = map(Path, sys.argv[1:3])
-DEVICE = (*sys.argv, "cpu")[3] if len(sys.argv) > 3 else "cpu"
+DEVICE, *NAMED = sys.argv[3:] or ["cpu"]
 sys.path.append(str(CHECKOUT))  # last: other packages look for a ``kernels`` of their own
 
 import peft
@@ -31,7 +34,7 @@ from qdoctor.backends import NAMES, BackendUnavailable, named
 from qdoctor.backends.replacing import quantize_
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from qdoctor.backends import Kind
 
@@ -50,13 +53,19 @@ def main() -> None:
         "device": torch.cuda.get_device_name() if DEVICE == "cuda" else DEVICE,
         "backends": {},
     }
+
+    def keep() -> None:
+        ANSWER.write_text(json.dumps(told), encoding="utf-8")
+
     with tempfile.TemporaryDirectory() as folder:
         saved = Saved(Path(folder), tied=False)
-        for name in NAMES:
-            told["backends"][name] = one = flow(name, saved)
+        for name in NAMED or NAMES:
+            one: dict[str, Any] = told["backends"].setdefault(name, {})
+            flow(name, saved, one, keep)
             print(name, json.dumps(one), flush=True)  # noqa: T201 - a script
-        told["skipping"] = skipping(Saved(Path(folder) / "tied", tied=True))
-    ANSWER.write_text(json.dumps(told), encoding="utf-8")
+        if not NAMED:
+            told["skipping"] = skipping(Saved(Path(folder) / "tied", tied=True))
+    keep()
 
 
 class Saved:
@@ -95,31 +104,48 @@ class Saved:
         return model
 
 
-def flow(name: str, saved: Saved) -> dict[str, Any]:
+def flow(name: str, saved: Saved, told: dict[str, Any], keep: Callable[[], None]) -> None:
     """Take one backend through all steps; a step that fails tells its error."""
     try:
         kind = named(name)
         model = saved.quantized(kind)
     except (BackendUnavailable, ImportError) as error:
-        return {"unavailable": f"{type(error).__name__}: {error}"}
+        told["unavailable"] = f"{type(error).__name__}: {error}"
+        return
     config = kind.transformers_config()
-    told: dict[str, Any] = {
+    told.update({
         "config": None if config is None else type(config).__name__,
         "layers": {n: class_of(m) for n, m in model.named_modules() if n.endswith(ENDS)},
         "logits": off(logits(model, saved.ids), saved.logits),
         "words": list(model.generate(saved.ids, max_new_tokens=WORDS, do_sample=False).shape),
         "packed": any(packed(one) for one in model.modules()),
-        "config and quantize_": attempt(both_ways, kind, saved),
-    }
+    })  # fmt: skip
+    for label, step in steps(kind, saved, configured=config is not None):
+        keep()
+        told[label] = step()
+    told["done"] = True
+
+
+def steps(kind: Kind, saved: Saved, *, configured: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Name the further steps of a backend, what a reader does first coming first."""
     for when, first in (("fresh", False), ("answered first", True)):
-        told[f"saved, {when}"] = attempt(saved_again, kind, saved, first)
-        if config is not None:
-            told[f"lora by config, {when}"] = attempt(lora, saved, saved.quantized, kind, first)
-        told[f"lora by quantize_, {when}"] = attempt(lora, saved, saved.by_hand, kind, first)
+        if configured:
+            yield (
+                f"lora by config, {when}",
+                functools.partial(attempt, lora, saved, saved.quantized, kind, first),
+            )
+        yield (
+            f"lora by quantize_, {when}",
+            functools.partial(attempt, lora, saved, saved.by_hand, kind, first),
+        )
+        yield f"saved, {when}", functools.partial(attempt, saved_again, kind, saved, first)
     if kind.trainable:
         with_weights = functools.partial(saved.by_hand, training=True)
-        told["lora by quantize_, training=True"] = attempt(lora, saved, with_weights, kind, True)  # noqa: FBT003
-    return told
+        yield (
+            "lora by quantize_, training=True",
+            functools.partial(attempt, lora, saved, with_weights, kind, True),  # noqa: FBT003
+        )
+    yield "config and quantize_", functools.partial(attempt, both_ways, kind, saved)
 
 
 ENDS = ("layers.0.mlp.up_proj", "layers.1.self_attn.q_proj", "lm_head")
