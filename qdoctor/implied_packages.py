@@ -41,7 +41,8 @@ def os_of(facts: Facts, matrix: Matrix) -> Known[str]:
     host = facts.host or Host()
     if host.os is not None:
         text = f"the operating system is {host.os}"
-        return Known(host.os, Because(text, "facts: host.os", "inspected"))
+        name = matrix.table("systems")["names"].get(host.os.lower(), host.os)
+        return Known(name, Because(text, "facts: host.os", "inspected"))
     if host.libc or host.wsl:
         return Known("linux", Because("only Linux has this libc", "facts: host.libc", "inspected"))
     version = stated(facts, "triton").value

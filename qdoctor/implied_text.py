@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 from qdoctor.machine import complete
 from qdoctor.model import Because, Driver, Facts, Gpu, Host
+from qdoctor.released import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,13 +43,29 @@ def informed(machine: Machine, signals: Sequence[Signal], text: str, matrix: Mat
         if filled is not facts and field not in known:
             facts, known[field] = filled, because
     if not known:
-        return machine
+        return _of_a_build(machine, text, matrix)
     told = complete(facts, matrix, assume_driver=machine.driver_assumed)
     replaced = {
         field: msgspec.structs.replace(getattr(told, field), because=because)
         for field, because in known.items()
     }
-    return msgspec.structs.replace(told, **replaced)
+    return _of_a_build(msgspec.structs.replace(told, **replaced), text, matrix)
+
+
+def _of_a_build(machine: Machine, text: str, matrix: Matrix) -> Machine:
+    """Take back that torch is the system's default build without CUDA, where a text refutes it.
+
+    Which CUDA version it is built for stays open. What was stated or read is left as it is.
+    """
+    stated = machine.facts.torch_cuda is not None or "+" in (machine.torch.value or "")
+    if machine.torch_cuda.value != "" or not machine.torch.value or stated:
+        return machine
+    if not any(
+        _compiled(row["pattern"]).search(text) for row in matrix.table("signatures")["builds"]
+    ):
+        return machine
+    open_ = unknown("the text is of a build with CUDA; for which version is not known")
+    return msgspec.structs.replace(machine, torch_cuda=open_, torch_sm=open_)
 
 
 def wordings(signals: Iterable[Signal]) -> list[Wording]:

@@ -57,7 +57,16 @@ def find(case: Case) -> Iterator[Finding]:
     """Report a wheel for another platform; with a text also where the release is not known."""
     found = list(_OF_LAYERS.find(case))
     sure = [one for one in found if one.undecided is None]
-    yield from sure or _on_a_board(case) or _never_shipped(case) or found
+    yield from sure or _on_a_mac(case) or _on_a_board(case) or _never_shipped(case) or found
+
+
+def _on_a_mac(case: Case) -> list[Finding]:
+    """Decide a text on a system that has no CUDA: no release has a library with CUDA for it."""
+    system = case.machine.os.value or ""
+    row = case.matrix.table("systems")["rows"].get(system)
+    if row is None or not case.signals_of(NAME):
+        return []
+    return [_told(case, f"no release has a library with CUDA for {system}: {row['why']}", system)]
 
 
 def _on_a_board(case: Case) -> list[Finding]:

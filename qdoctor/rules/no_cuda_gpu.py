@@ -25,10 +25,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import gpu_present
-from qdoctor.model import Finding, Fix, Gpu
+from qdoctor.layers import driver_serves_torch, gpu_present, torch_has_cuda
+from qdoctor.model import Finding, Fix, Gpu, Host
 from qdoctor.rules.affected import needing_gpu, stands_up
-from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import by_hand, unset, use
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 NAME = "no-cuda-gpu"
 _TOLD = of_texts(NAME, __doc__, severity="error")
 _HIDING = "CUDA_VISIBLE_DEVICES"
+_SEES_NONE = {"no-gpus-available", "no-nvidia-driver"}
+"""Texts in which CUDA itself finds no GPU, whatever is installed."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -50,6 +52,7 @@ def find(case: Case) -> Iterator[Finding]:
         return
     suspicion = suspect(case, NAME, case.ask(gpu_present))
     if suspicion is None:
+        yield from _unseen(case)
         return
     yield Finding(
         rule=NAME,
@@ -59,6 +62,28 @@ def find(case: Case) -> Iterator[Finding]:
         fixes=list(_fixes(case)),
         affects=["gpu", *needing_gpu(case)],
         undecided=suspicion.undecided,
+    )
+
+
+def _unseen(case: Case) -> Iterator[Finding]:
+    """Report a GPU that is there and that the process does not see, as its text says."""
+    texts = [one for one in case.signals_of(NAME) if one.signature in _SEES_NONE]
+    other = "no" in {case.ask(torch_has_cuda).value, case.ask(driver_serves_torch).value}
+    if not texts or other:
+        return
+    host = case.machine.facts.host or Host()
+    gpu = (case.machine.gpu.name if case.machine.gpu else None) or "the GPU"
+    container = by_hand("run", "in a container: start it with --gpus all", verify=NAME)
+    hidden = unset(_HIDING, "an empty or wrong value hides every GPU from the process", verify=NAME)
+    restart = by_hand("run", "restart: a driver that was just upgraded answers nobody", verify=NAME)
+    yield Finding(
+        rule=NAME,
+        severity="error",
+        title=f"the process does not see {gpu}, which is there",
+        because=[*map(quoted, texts[:1]), *case.ask(gpu_present).because[:1]],
+        fixes=[container, hidden, restart] if host.container else [hidden, container, restart],
+        affects=["gpu", *needing_gpu(case)],
+        undecided="what nvidia-smi says where the process runs",
     )
 
 

@@ -60,16 +60,18 @@ def find(case: Case) -> Iterator[Finding]:
 
 
 def _has_sm(case: Case) -> Answer:
-    """Ask the layer; of an unknown release what all with this CUDA version have in common."""
+    """Ask the layer; where release or build is not known, what all candidates have in common."""
     answer, cuda = case.ask(torch_has_sm), case.machine.torch_cuda.value
-    if answer.value != "unknown" or case.machine.torch.value or not cuda:
+    own = (case.machine.torch.value or "").partition("+")[0]
+    if answer.value != "unknown" or bool(own) == bool(cuda):
         return answer
-    tag = "cu" + cuda.replace(".", "")
-    known = [str(one) for one in case.matrix.versions("torch")]
+    tag = "cu" + cuda.replace(".", "") if cuda else None
+    known = [own] if own else [str(one) for one in case.matrix.versions("torch")]
     machines = [
-        with_package(case.machine, case.matrix, "torch", f"{one}+{tag}")
+        with_package(case.machine, case.matrix, "torch", f"{one}+{build}")
         for one in known
-        if tag in tags_of(case, one)
+        for build in tags_of(case, one)
+        if tag in {None, build}
     ]
     said = [torch_has_sm(one, case.matrix) for one in machines]
     sure = bool(said) and all(one.value == "no" for one in said)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -32,3 +34,12 @@ def test_is_silent_on_linux(ask: Ask) -> None:
 
 def test_is_silent_where_bitsandbytes_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("cpu", packages={"bitsandbytes": None}, torch_cuda=None, **MAC)
+
+
+@pytest.mark.parametrize("name", ["macos", "darwin"])
+def test_on_a_system_without_cuda_no_build_is_offered(ask: Ask, name: str) -> None:
+    text = "The 8-bit optimizer is not available on your device, only available on CUDA for now."
+    host = {"os": name, "machine": "arm64", "libc": ""}
+    found = ask("cpu", text, host=host, packages={"bitsandbytes": None}, native=None)
+    assert next(iter(found)) == NAME
+    assert "install-build" not in {fix.action for one in found.values() for fix in one.fixes}

@@ -56,4 +56,19 @@ def test_a_text_accuses_where_the_gpus_are_unknown(ask: Ask) -> None:
 
 
 def test_a_text_does_not_overrule_a_gpu_that_is_there(ask: Ask) -> None:
-    assert NAME not in ask("h100", error="RuntimeError: Found no NVIDIA driver on your system.")
+    found = ask("h100", error="RuntimeError: Found no NVIDIA driver on your system.")[NAME]
+    assert found.undecided is not None or "does not see" in found.title
+    assert "no CUDA GPU here" not in found.title
+
+
+def test_a_gpu_that_the_process_does_not_see_needs_no_other_hardware(ask: Ask) -> None:
+    found = ask("h100", "RuntimeError: No CUDA GPUs are available")["no-cuda-gpu"]
+    assert "does not see" in found.title
+    assert (found.fixes[0].action, found.fixes[0].name) == ("unset-env", "CUDA_VISIBLE_DEVICES")
+    assert "change-hardware" not in {one.action for one in found.fixes}
+
+
+def test_a_container_without_the_gpu_is_to_be_started_with_it(ask: Ask) -> None:
+    text = 'could not select device driver "" with capabilities: [[gpu]].'
+    found = ask("h100", text)["no-cuda-gpu"]
+    assert (found.fixes[0].action, found.fixes[0].name) == ("run", "docker run --gpus all")

@@ -56,3 +56,14 @@ def test_the_gpu_code_of_its_library_tells_where_the_flags_were_not_read(ask: As
     assert found.because[0].source == "facts: native"
     newer = {**library, "sm": ["sm_80", "sm_90"]}
     assert NAME not in ask("h100", torch_arch_list=None, native=[newer])
+
+
+def test_a_text_of_cuda_refutes_the_default_build_of_windows(ask: Ask) -> None:
+    text = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+    gpus = [{"index": 0, "name": "NVIDIA GeForce RTX 5090"}]
+    packages = {"torch": "2.6.0", "triton": None}
+    host = {"os": "windows", "libc": ""}
+    found = ask("h100", text, host=host, packages=packages, gpus=gpus, torch_cuda=None, native=None)
+    assert next(iter(found)) == "torch-no-sm-binary"
+    assert "torch-cpu-only" not in found
+    assert found["torch-no-sm-binary"].fixes[0].action == "install-build"
