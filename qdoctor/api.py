@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from qdoctor.backend import Backend
+    from qdoctor.choosing.cache_reading import Kept
     from qdoctor.choosing.request import Request
-    from qdoctor.choosing.stored import Kept
     from qdoctor.model import Report
 
     Level = Literal["none", "quick", "full"]

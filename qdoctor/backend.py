@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from qdoctor.backends.kind import Kind
     from qdoctor.backends.replacing import Replaced
-    from qdoctor.choosing.stored import Kept
+    from qdoctor.choosing.cache_reading import Kept
     from qdoctor.model import Verdict
 
 _VERDICT = (

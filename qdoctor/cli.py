@@ -111,11 +111,18 @@ def select(  # noqa: PLR0913, PLR0917 - click gives the options by name
     export: str | None,
     **asked: Any,  # noqa: ANN401
 ) -> int:
-    """Measure the backends that work here, name the one to use, and why each other one loses."""
-    from qdoctor.choosing import commanded
+    """Measure the backends that work here, name the one to use, and why each other one loses.
+
+    Where QDOCTOR_SELECTION names a decision, that one is shown, as Python takes it; --refresh and
+    --export make another.
+
+    Exit codes: 0 answered, 1 what is demanded (--require, or anything after --deny half) cannot be
+    had, 2 usage or bad input, 3 could not tell.
+    """
+    from qdoctor.choosing import select_command
 
     chosen = {name: asked.pop(name) for name in _CHOOSING}
-    command = commanded.command(
+    command = select_command.command(
         _question(**asked), shapes=(*shapes, *more_shapes), export=export is not None, **chosen
     )
     if output is not None and export is not None and _is_one_file(output, export):
@@ -124,11 +131,11 @@ def select(  # noqa: PLR0913, PLR0917 - click gives the options by name
         if path is not None:
             refuse_unwritable(Path(path), option)
     with _warnings_said(), Progress(sys.stderr) as progress:
-        report = commanded.answered(command, _stdin(), progress)
+        report = select_command.answered(command, _stdin(), progress)
     if export is not None:
         from qdoctor.choosing.exported import export as write
 
-        write(commanded.carried(report), export)
+        write(select_command.carried(report), export)
     _show(report, format_, output, color, view="select")
     return report.exit_code
 

@@ -15,7 +15,7 @@ import pytest
 import qdoctor
 from qdoctor import cli
 from qdoctor.backends import NAMES
-from qdoctor.choosing import lacking, shared
+from qdoctor.choosing import missing_package, shared
 from qdoctor.choosing.objectives import decide
 from qdoctor.matrix import shipped
 from qdoctor.model import Asked, Report, Selection, from_json, to_json
@@ -127,11 +127,29 @@ def test_a_required_backend_that_does_not_work_ends_1_with_the_fix(
     assert "use qdoctor-switchback" in out or "pip install" in out
 
 
+def test_of_a_required_backend_s_findings_the_one_that_decided_comes_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = {"packages": {"torch": "2.11.0+cpu", "bitsandbytes": "0.50.2"}, "gpus": []}
+    (tmp_path / "bare.json").write_text(json.dumps(bare))
+    words = ["select", "--facts", str(tmp_path / "bare.json"), "--format", "json"]
+    assert cli.run([*words, "--require", "bnb-switchback"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    errors = [one["rule"] for one in report["findings"] if one["severity"] == "error"]
+    assert errors == ["bnb-triton-modules-removed", "no-cuda-gpu"]
+
+
 def test_half_stands_in_for_what_is_allowed_unless_it_is_denied(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     code, report = answered("--allow", "bnb-switchback", capsys=capsys)
     assert (code, report["selected"]) == (0, "half")
+    assert (
+        "half stands in for what is allowed, bnb-switchback: it cannot be used here: bits"
+        in (report["selection"]["reason"])
+    )
+    _, report = answered("--allow", "bnb-switchback,torchao-mxfp4", capsys=capsys)
+    assert "of which nothing can be taken, as each says" in report["selection"]["reason"]
     code, report = answered("--allow", "bnb-switchback", "--deny", "half", capsys=capsys)
     assert (code, report["selected"]) == (1, None)
     reason = report["selection"]["reason"]
@@ -145,7 +163,8 @@ def test_half_stands_in_for_what_is_allowed_unless_it_is_denied(
 def test_every_package_that_a_backend_stands_on_can_be_named() -> None:
     rows = shipped().table("backends")["rows"].values()
     asked = {layer for row in rows for layer in (*row["layers"], *(row["cpu_layers"] or ()))}
-    assert {layer for layer in asked if layer.endswith("_installed")} == set(lacking._PACKAGES)
+    packages = {layer for layer in asked if layer.endswith("_installed")}
+    assert packages == set(missing_package._PACKAGES)
 
 
 def test_a_package_that_is_missing_is_named_with_the_command_where_that_helps(

@@ -13,8 +13,8 @@ import pytest
 import qdoctor
 from qdoctor import BackendUnavailable, BadInput, backends, choosing
 from qdoctor.choosing import answering, devices, key, notice
+from qdoctor.choosing.cache_reading import Kept
 from qdoctor.choosing.request import device_of
-from qdoctor.choosing.stored import Kept
 from qdoctor.model import Candidate, SelectedFor, Selection, Timed
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from qdoctor.backends import BackendUnavailable
 from qdoctor.choosing import answering, merging
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.board import Board, Silence, board_of
+from qdoctor.choosing.cache_reading import Kept
 from qdoctor.choosing.required import required
-from qdoctor.choosing.stored import Kept
 from qdoctor.model import BadInput, Selection
 
 if TYPE_CHECKING:

@@ -6,16 +6,16 @@ cache; what is in none of them is measured by one process while others that ask 
 
 from __future__ import annotations
 
+from qdoctor.choosing import cache_reading
 from qdoctor.choosing import key as keys
-from qdoctor.choosing import stored
 
 TYPE_CHECKING = False  # as typing's, without the cost of importing typing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from qdoctor.choosing.cache_reading import Kept
     from qdoctor.choosing.key import Key
     from qdoctor.choosing.request import Request
-    from qdoctor.choosing.stored import Kept
 
 CARRIED = "QDOCTOR_SELECTION"
 _MOST = 64
@@ -51,7 +51,7 @@ def answer(request: Request, environ: Mapping[str, str], *, refresh: bool = Fals
 
 def kept(request: Request, key: Key, environ: Mapping[str, str]) -> Kept | None:
     """Return what the cache holds and may still be believed."""
-    found = stored.read(stored.place(key.text, environ), key.text)
+    found = cache_reading.read(cache_reading.place(key.text, environ), key.text)
     return found if found is not None and found.serves(request.budget) else None
 
 

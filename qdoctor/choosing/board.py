@@ -18,7 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from qdoctor.choosing.locked import identity, is_dead_here
+from qdoctor.choosing.lock import identity, is_dead_here
 from qdoctor.model import BadInput
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import msgspec
 from qdoctor import exit_code
 from qdoctor.choosing.measured import HALF
 from qdoctor.choosing.request import in_question
+from qdoctor.choosing.required import taken
 
 if TYPE_CHECKING:
     from qdoctor.model import Selection
@@ -21,9 +22,7 @@ def required(selection: Selection, name: str) -> Selection:
         doubt = "is not known to work" if own.usable == "unknown" else "cannot be used"
         reason = f"{name} is required, and {doubt} here: {own.reason}"
         return msgspec.structs.replace(selection, selected=None, reason=reason)
-    by_itself = "" if own.lost is None else f"; {selection.selected} would be chosen: {own.lost}"
-    reason = f"{name} is required, and works here{by_itself}"
-    return msgspec.structs.replace(selection, selected=name, reason=reason)
+    return taken(selection, own)
 
 
 def ending(selection: Selection, require: str | None) -> int:

@@ -22,10 +22,10 @@ import msgspec
 from qdoctor import matrix as matrices
 from qdoctor.backends import NAMES
 from qdoctor.choosing import key as keys
+from qdoctor.choosing.cache_reading import Kept
 from qdoctor.choosing.explained import printable
 from qdoctor.choosing.installed import stamp
 from qdoctor.choosing.notice import say_once
-from qdoctor.choosing.stored import Kept
 from qdoctor.model import BadInput, Selection, from_json, to_json
 
 if TYPE_CHECKING:

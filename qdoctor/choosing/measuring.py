@@ -17,7 +17,7 @@ import msgspec
 
 from qdoctor import process
 from qdoctor.choosing.measured import HALF, Measured
-from qdoctor.choosing.wording import shape as named_shape
+from qdoctor.choosing.reasons import shape as named_shape
 from qdoctor.model import SelectedFor, Shape, Timed
 from qdoctor.probes.answer import printable, read_bytes
 from qdoctor.probes.ending import fate

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from qdoctor.choosing import unmeasured, wording
+from qdoctor.choosing import reasons, unmeasured
 from qdoctor.choosing.bounds import ALIKE_BYTES, asked_slowdown, error_bound, usual_slowdown
 from qdoctor.choosing.measured import HALF, Figures, compared, figures, lacking
 from qdoctor.model import Candidate, Selection
@@ -52,7 +52,7 @@ def decide(
     return Selection(
         asked=asked,
         selected=winner,
-        reason=wording.won(asked, winner, every, refused),
+        reason=reasons.won(asked, winner, every, refused),
         candidates=[
             _candidate(one, winner, asked, measured, every=every, refused=refused.get(one.backend))
             for one in verdicts
@@ -167,7 +167,7 @@ def _doubtful(asked: Asked, every: Field, refused: Mapping[str, str]) -> dict[st
         return {}
     half = every[HALF]
     return {
-        name: wording.in_doubt(own, half)
+        name: reasons.in_doubt(own, half)
         for name, own in every.items()
         if name != HALF and name not in refused and (own.disturbed or half.disturbed)
         if 1 - half.spread < score(asked.objective, own, half) * (1 + own.spread)
@@ -177,6 +177,8 @@ def _doubtful(asked: Asked, every: Field, refused: Mapping[str, str]) -> dict[st
 
 def is_slower(own: Figures, half: Figures) -> bool:
     """Say whether a candidate is slower than half by more than both spreads."""
+    if own.disturbed or half.disturbed:
+        return own.ratio * (1 - own.spread) > half.ratio * (1 + half.spread)
     return own.least > half.most
 
 
@@ -189,10 +191,10 @@ def _refused(
         own = figures(measured, one.backend)
         reason = (
             unmeasured.refused(asked, one, matrix)
-            or (one.backend != HALF and not one.measured_on and wording.NO_PROBE)
+            or (one.backend != HALF and not one.measured_on and reasons.NO_PROBE)
             or measured.failed.get(one.backend)
             or (own is None and one.backend != HALF and _too_inexact(one.rel_error, asked))
-            or (own is None and wording.lacks(lacking(measured, one.backend)))
+            or (own is None and reasons.lacks(lacking(measured, one.backend)))
             or (own is not None and one.backend != HALF and _too_inexact(own.error, asked))
             or (own is not None and one.backend != HALF and _too_slow(own, asked))
             or (own is not None and one.backend != HALF and _changes_nothing(measured, one.backend))
@@ -204,11 +206,11 @@ def _refused(
 
 def _too_inexact(error: float | None, asked: Asked) -> str:
     limit = error_bound(asked)
-    return "" if error is None or error <= limit else wording.too_inexact(error, limit, asked)
+    return "" if error is None or error <= limit else reasons.too_inexact(error, limit, asked)
 
 
 def _too_slow(own: Figures, asked: Asked) -> str:
-    return wording.too_slow(own, asked) if own.slowdown > asked_slowdown(asked) else ""
+    return reasons.too_slow(own, asked) if own.slowdown > asked_slowdown(asked) else ""
 
 
 def _changes_nothing(measured: Measured, backend: str) -> str:
@@ -239,7 +241,7 @@ def _candidate(  # noqa: PLR0913 - what there is to say of one
     own = None if broken else every.get(name)
     half = every[HALF]
     slow = own is not None and name != HALF and is_slower(own, half)
-    lost = None if name == winner else refused or wording.lost(asked, name, winner, every)
+    lost = None if name == winner else refused or reasons.lost(asked, name, winner, every)
     return Candidate(
         backend=name,
         usable="no" if broken else verdict.usable,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from qdoctor.backends import BackendUnavailable
+from qdoctor.choosing.cache_reading import Kept
 from qdoctor.choosing.explained import printable
-from qdoctor.choosing.stored import Kept
+from qdoctor.model import Selection
 
 if TYPE_CHECKING:
-    from qdoctor.model import Finding
+    from qdoctor.model import Candidate, Finding
 
 _MOST = 3  # fixes that are named
 
@@ -23,13 +24,19 @@ def required(selection: dict[str, Any], name: str) -> Kept:
 
     It is taken though it may be slower or less exact than another: ``lost`` still says so.
     """
-    own = next((one for one in selection["candidates"] if one["backend"] == name), None)
-    if own is None or own["usable"] != "yes":
-        reason = own["reason"] if own else "this selection does not know it"
-        raise BackendUnavailable(refusal(name, reason, selection["device"].get("name")))
-    told = f"; by itself {selection['selected']} would be selected" if own.get("lost") else ""
-    reason = f"{name} is required, and works here{told}"
-    return Kept(name, msgspec.json.encode({**selection, "selected": name, "reason": reason}))
+    whole = msgspec.convert(selection, Selection)
+    own = next((one for one in whole.candidates if one.backend == name), None)
+    if own is None or own.usable != "yes":
+        reason = own.reason if own else "this selection does not know it"
+        raise BackendUnavailable(refusal(name, reason, whole.device.name))
+    return Kept(name, msgspec.json.encode(taken(whole, own)))
+
+
+def taken(selection: Selection, own: Candidate) -> Selection:
+    """Return the selection with a candidate that works as the one, though another would be."""
+    told = f"; by itself {selection.selected} would be selected: {own.lost}" if own.lost else ""
+    reason = f"{own.backend} is required, and works here{told}"
+    return msgspec.structs.replace(selection, selected=own.backend, reason=reason)
 
 
 def refusal(name: str, reason: str, device: str | None) -> str:
@@ -44,7 +51,7 @@ def _fixes(name: str) -> list[str]:
     """Name what a check that needs this backend would have changed; nothing where it cannot run."""
     # only where something is wrong:
     from qdoctor.api import check  # noqa: PLC0415
-    from qdoctor.choosing.lacking import to_install  # noqa: PLC0415
+    from qdoctor.choosing.missing_package import to_install  # noqa: PLC0415
     from qdoctor.question import Question  # noqa: PLC0415
 
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qdoctor import selection as by_preference
-from qdoctor.choosing import wording
+from qdoctor.choosing import reasons
 from qdoctor.choosing.bounds import ALIKE_BYTES, error_bound
 from qdoctor.choosing.measured import HALF
 from qdoctor.model import Candidate, Selection
@@ -37,7 +37,7 @@ def decide(
     return Selection(
         asked=asked,
         selected=winner,
-        reason=wording.won_unmeasured(asked, winner, rows, measured, refused),
+        reason=reasons.won_unmeasured(asked, winner, rows, measured, refused),
         candidates=[
             Candidate(
                 backend=one.backend,
@@ -46,7 +46,7 @@ def decide(
                 lost=None
                 if one.backend == winner
                 else refused.get(one.backend)
-                or wording.lost_unmeasured(asked, one.backend, winner, rows),
+                or reasons.lost_unmeasured(asked, one.backend, winner, rows),
                 rule=one.rule,
                 rel_error=one.rel_error,
                 weight_bytes_per_param=one.weight_bytes_per_param,
@@ -71,7 +71,7 @@ def refused_or_broken(asked: Asked, one: Verdict, measured: Measured | None, mat
         return f"only a measurement can show that it takes {most}"
     limit = error_bound(asked)
     if one.rel_error is not None and one.rel_error > limit:
-        return wording.too_inexact(one.rel_error, limit, asked)
+        return reasons.too_inexact(one.rel_error, limit, asked)
     return ""
 
 

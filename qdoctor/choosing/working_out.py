@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor import choosing
-from qdoctor.choosing import answering, keeping, stored
+from qdoctor.choosing import answering, cache_reading, cache_writing
 from qdoctor.choosing import key as keys
+from qdoctor.choosing.cache_reading import Kept
 from qdoctor.choosing.installed import stamp
-from qdoctor.choosing.locked import Lock, wait_or_take
+from qdoctor.choosing.lock import Lock, wait_or_take
 from qdoctor.choosing.notice import say_once
-from qdoctor.choosing.stored import Kept
 from qdoctor.model import BadInput, Candidate, Selection
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _PATIENCE_SECONDS = 240.0
 
 def found(request: Request, key: Key, environ: Mapping[str, str], *, refresh: bool) -> Kept:
     """Work it out in this process, or wait for the one that does."""
-    path = stored.place(key.text, environ)
+    path = cache_reading.place(key.text, environ)
     before = stamp(path) if refresh else ""
     seen: list[Kept] = []
 
@@ -50,7 +50,7 @@ def found(request: Request, key: Key, environ: Mapping[str, str], *, refresh: bo
         return kept is not None
 
     try:
-        lock = Lock(str(Path(keeping.made(environ), f".{Path(path).name}.lock")))
+        lock = Lock(str(Path(cache_writing.made(environ), f".{Path(path).name}.lock")))
         mine = wait_or_take(lock, is_answered, _PATIENCE_SECONDS + 3 * request.budget)
     except (OSError, BadInput) as error:
         _say_unkept(error)
@@ -64,11 +64,11 @@ def found(request: Request, key: Key, environ: Mapping[str, str], *, refresh: bo
         if keys.key_of(request.text, request.device, environ).text != key.text:
             return made  # something was installed meanwhile: it is true of neither key
         try:
-            keeping.write(path, key.text, made, environ, replace=stamp(path) != "-")
+            cache_writing.write(path, key.text, made, environ, replace=stamp(path) != "-")
         except (OSError, BadInput) as error:
             _say_unkept(error)
             return made
-        return stored.read(path, key.text) or made
+        return cache_reading.read(path, key.text) or made
 
 
 def looked_up(request: Request, key: Key, environ: Mapping[str, str]) -> Kept:
@@ -90,7 +90,9 @@ def keep(selection: Selection, request: Request, environ: Mapping[str, str]) -> 
     key = keys.key_of(request.text, request.device, environ)
     made = _kept(selection, request, key)
     try:
-        keeping.write(stored.place(key.text, environ), key.text, made, environ, replace=True)
+        cache_writing.write(
+            cache_reading.place(key.text, environ), key.text, made, environ, replace=True
+        )
     except (OSError, BadInput) as error:
         _say_unkept(error)
     return msgspec.json.decode(made.body, type=Selection)

@@ -20,8 +20,8 @@ import msgspec
 import torch.distributed as dist  # noqa: TID253 - this one is the user of torch
 
 from qdoctor.choosing import agreement, board
+from qdoctor.choosing.cache_reading import Kept
 from qdoctor.choosing.request import Request
-from qdoctor.choosing.stored import Kept
 from qdoctor.model import Candidate, SelectedFor, Selection, Timed
 
 

@@ -52,7 +52,10 @@ def test_exit_codes(found: Selection, require: str | None, code: int) -> None:
 def test_what_is_required_is_taken_with_what_would_be_chosen_beside_it() -> None:
     taken = required(selection("half", half="yes", bnb_nf4="yes"), "bnb-nf4")
     assert taken.selected == "bnb-nf4"
-    assert taken.reason == "bnb-nf4 is required, and works here; half would be chosen: it lost"
+    assert (
+        taken.reason
+        == "bnb-nf4 is required, and works here; by itself half would be selected: it lost"
+    )
     broken = required(selection("half", half="yes", bnb_nf4="no"), "bnb-nf4")
     assert (broken.selected, "cannot be used here: why no" in broken.reason) == (None, True)
     unknown = required(selection("half", half="yes", bnb_nf4="unknown"), "bnb-nf4")

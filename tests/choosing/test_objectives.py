@@ -102,6 +102,16 @@ def test_a_disturbed_measurement_still_tells_what_is_beyond_its_spread() -> None
     assert choose("latency", doubtful, deny=["half"]).selected == "bnb-int8"
 
 
+def test_what_may_only_have_been_disturbed_is_not_called_slow() -> None:
+    times = {"half": 1.0, "bnb-int8": 1.5, "qdoctor-switchback": 4.0}
+    spreads = dict.fromkeys(times, 0.3)
+    calm = choose("memory", measured(times, spreads=spreads))
+    assert loser(calm, "bnb-int8").rule == SLOWER
+    found = choose("memory", measured(times, spreads=spreads, disturbed=["half"]))
+    assert loser(found, "bnb-int8").rule is None
+    assert loser(found, "qdoctor-switchback").rule == SLOWER
+
+
 def test_what_is_sure_is_not_passed_over_for_what_is_in_doubt() -> None:
     times = {"half": 1.0, "qdoctor-switchback": 0.8, "bnb-int8": 0.6}
     spreads = {"half": 0.01, "qdoctor-switchback": 0.01, "bnb-int8": 0.9}
@@ -302,6 +312,15 @@ def test_what_is_not_allowed_or_denied_is_not_taken_and_half_always_is() -> None
     assert "not among what is allowed" in (loser(found, "bnb-nf4").lost or "")
     found = choose("latency", measured(FAST), deny=["qdoctor-switchback"])
     assert (found.selected, loser(found, "qdoctor-switchback").lost) == ("half", "it is denied")
+
+
+def test_half_that_stands_in_for_what_is_allowed_says_so() -> None:
+    judged = [verdict("half"), verdict("bnb-nf4", "no"), verdict("bnb-int8")]
+    found = choose("balanced", measured({"half": 1.0}), judged, allow=["bnb-nf4"])
+    assert found.selected == "half"
+    assert found.reason == (
+        "half stands in for what is allowed, bnb-nf4: it cannot be used here: why no"
+    )
 
 
 def test_half_denied_leaves_the_fastest_of_the_others_and_says_that_it_is_slower() -> None:

@@ -2,7 +2,7 @@
 
 A file is a line with a checksum of all that follows, a line that says until when it may be believed
 and what it selects, the key itself, and the selection as JSON. What is not whole, not of this user,
-or open to others is not believed. ``keeping`` writes them.
+or open to others is not believed. ``cache_writing`` writes them.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def why_not(status: os.stat_result, *, folder: bool) -> str:
 
 
 def opened(data: bytes) -> tuple[bytes, Kept] | None:
-    """Return the key and the answer; None for anything that ``keeping.closed`` did not write."""
+    """Return the key and the answer; None for what ``cache_writing.closed`` did not write."""
     head, _, rest = data.partition(b"\n")
     if head != b"%s %016x %d" % (FORMAT, checksum(rest), len(rest)):
         return None

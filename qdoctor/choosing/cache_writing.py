@@ -1,4 +1,4 @@
-"""Writes kept answers, so that nobody ever sees half of one; see ``stored``.
+"""Writes kept answers, so that nobody ever sees half of one; see ``cache_reading``.
 
 A file is written beside its place, brought to the disk, and linked or renamed into it. Nothing here
 needs locks that work.
@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from qdoctor import cache
-from qdoctor.choosing.stored import FOLDER, FORMAT, Kept, checksum, why_not
+from qdoctor.choosing.cache_reading import FOLDER, FORMAT, Kept, checksum, why_not
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def made(environ: Mapping[str, str]) -> str:
 
 
 def closed(text: str, kept: Kept) -> bytes:
-    """Return the bytes of a file, which ``stored.opened`` reads."""
+    """Return the bytes of a file, which ``cache_reading.opened`` reads."""
     key = text.encode("utf-8", "surrogateescape")
     told = f"{kept.until:.0f} {kept.budget:g} {len(key)} {kept.selected or '-'}\n".encode()
     rest = told + key + kept.body

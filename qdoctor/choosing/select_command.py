@@ -13,9 +13,9 @@ from qdoctor.choosing import key as keys
 from qdoctor.choosing import shapes as shapes_of
 from qdoctor.choosing.ending import ending, required
 from qdoctor.choosing.from_scratch import check, examined_and_chosen
-from qdoctor.choosing.lacking import to_install
+from qdoctor.choosing.missing_package import to_install
 from qdoctor.choosing.request import in_question
-from qdoctor.choosing.slower import with_slow
+from qdoctor.choosing.slower_finding import with_slow
 from qdoctor.model import Asked, BadInput, Selection, from_plain, to_plain
 from qdoctor.question import BACKENDS, Question, known_name
 
@@ -153,6 +153,8 @@ def _ended(report: Report, asked: Command, selection: Selection) -> Report:
     findings = with_slow(report.findings, selection, asked.question.need)
     require = asked.require
     if require is not None:
+        rule = next(one.rule for one in selection.candidates if one.backend == require)
+        findings.sort(key=lambda one: one.rule != rule)  # what decided comes first
         selection = required(selection, require)
         selection = _with_command(selection, require, report, asked.question)
     failed = report.exit_code == exit_code.OUR_BUG

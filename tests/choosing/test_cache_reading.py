@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdoctor.choosing import keeping, notice, stored
-from qdoctor.choosing.stored import Kept
+from qdoctor.choosing import cache_reading, cache_writing, notice
+from qdoctor.choosing.cache_reading import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,35 +31,35 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def keep(environ: dict[str, str], text: str, kept: Kept, *, replace: bool = False) -> str:
-    path = stored.place(text, environ)
-    keeping.write(path, text, kept, environ, replace=replace)
+    path = cache_reading.place(text, environ)
+    cache_writing.write(path, text, kept, environ, replace=replace)
     return path
 
 
 def test_what_is_kept_is_read_whole(environ: dict[str, str]) -> None:
     path = keep(environ, "key\nof all\n", Kept("bnb-nf4", b'{"a": 1}\n', until=0.0, budget=2.5))
-    found = stored.read(path, "key\nof all\n")
+    found = cache_reading.read(path, "key\nof all\n")
     assert found is not None
     assert (found.selected, found.body, found.budget) == ("bnb-nf4", b'{"a": 1}\n', 2.5)
     nothing = keep(environ, "other", Kept(None, b"{}"))
-    found = stored.read(nothing, "other")
+    found = cache_reading.read(nothing, "other")
     assert found is not None
     assert found.selected is None
 
 
 def test_a_key_that_only_shares_the_file_is_another_one(environ: dict[str, str]) -> None:
     path = keep(environ, "key", Kept("half", b"{}"))
-    assert stored.read(path, "kez") is None
-    assert stored.read(path, "key") is not None
+    assert cache_reading.read(path, "kez") is None
+    assert cache_reading.read(path, "key") is not None
 
 
 def test_the_first_answer_stays_unless_it_is_replaced(environ: dict[str, str]) -> None:
     keep(environ, "key", Kept("half", b"{}"))
     path = keep(environ, "key", Kept("bnb-nf4", b"{}"))
-    assert (found := stored.read(path, "key")) is not None
+    assert (found := cache_reading.read(path, "key")) is not None
     assert found.selected == "half"
     keep(environ, "key", Kept("bnb-nf4", b"{}"), replace=True)
-    assert (found := stored.read(path, "key")) is not None
+    assert (found := cache_reading.read(path, "key")) is not None
     assert found.selected == "bnb-nf4"
 
 
@@ -71,7 +71,7 @@ def test_a_file_system_without_links_keeps_the_last(
 
     monkeypatch.setattr(os, "link", link)
     path = Path(keep(environ, "key", Kept("half", b"{}")))
-    assert stored.read(str(path), "key") is not None
+    assert cache_reading.read(str(path), "key") is not None
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -87,14 +87,16 @@ def test_what_holds_for_a_while_holds_no_longer() -> None:
 
 def test_paths_that_are_no_text_can_be_in_a_key(environ: dict[str, str]) -> None:
     text = "python /home/\udcff/python\n"
-    assert stored.read(keep(environ, text, Kept("half", b"{}")), text) is not None
+    assert cache_reading.read(keep(environ, text, Kept("half", b"{}")), text) is not None
 
 
 @pytest.mark.filterwarnings("ignore::qdoctor.choosing.notice.SelectionWarning")
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_damage_is_read_as_an_answer(data: st.DataObject) -> None:
-    whole = keeping.closed("a key\n", Kept("bnb-int8", b'{"selected": "bnb-int8"}', until=17.0))
+    whole = cache_writing.closed(
+        "a key\n", Kept("bnb-int8", b'{"selected": "bnb-int8"}', until=17.0)
+    )
     at = data.draw(st.integers(0, len(whole) - 1))
     kind = data.draw(st.sampled_from(["flip", "cut", "insert", "zeros"]))
     if kind == "flip":
@@ -105,9 +107,9 @@ def test_no_damage_is_read_as_an_answer(data: st.DataObject) -> None:
         broken = whole[:at] + data.draw(st.binary(min_size=1, max_size=9)) + whole[at:]
     else:
         broken = whole[:at] + b"\0" * (len(whole) - at)
-    assert broken == whole or stored.opened(broken) is None
+    assert broken == whole or cache_reading.opened(broken) is None
 
 
 @given(st.binary(max_size=300))
 def test_no_file_of_anybodys_breaks_the_reading(data: bytes) -> None:
-    assert stored.opened(data) is None
+    assert cache_reading.opened(data) is None

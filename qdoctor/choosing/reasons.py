@@ -70,15 +70,16 @@ def won(
     if winner is None:
         return nothing_left(asked, refused)
     if winner != HALF:
-        return (
-            f"it has {wants}: {_figures(every[winner])}{_although(asked, every[winner], refused)}"
-        )
+        own = every[winner]
+        return f"it has {wants}: {_figures(own)}{_although(asked, own, refused)}"
+    if none := _none_of_allowed(asked, refused):
+        return none
     if len(every) == 1:
         return "no quantized backend could be measured here"
-    reasons = {"latency": "faster than half", "balanced": "better in time x memory"}
+    wanted = {"latency": "faster than half", "balanced": "better in time x memory"}
     if asked.objective == "memory":
         return "no backend that takes less memory is left"
-    better = reasons.get(asked.objective, "as fast")
+    better = wanted.get(asked.objective, "as fast")
     return f"no quantized backend within a relative error of {error_bound(asked):.2g} is {better}"
 
 
@@ -99,6 +100,16 @@ def nothing_left(asked: Asked, refused: Mapping[str, str]) -> str:
     if len(others) == 1:
         return f"nothing is left: half is denied; {others[0]}: {refused[others[0]]}"
     return "nothing is left: half is denied, and every other backend is ruled out, as each says"
+
+
+def _none_of_allowed(asked: Asked, refused: Mapping[str, str]) -> str:
+    """Say that half stands in for all that was allowed; ``""`` where that is not so."""
+    allowed = [name for name in asked.allow or () if name not in (asked.deny or ())]
+    if not allowed or HALF in allowed or not set(allowed) <= set(refused):
+        return ""
+    if len(allowed) == 1:
+        return f"half stands in for what is allowed, {allowed[0]}: {refused[allowed[0]]}"
+    return "half stands in for what is allowed, of which nothing can be taken, as each says"
 
 
 def lost(asked: Asked, name: str, winner: str | None, every: Mapping[str, Figures]) -> str:
@@ -180,6 +191,8 @@ def won_unmeasured(
         )
     if winner is None:
         return f"{head}; {nothing_left(asked, refused)}"
+    if winner == HALF and (none := _none_of_allowed(asked, refused)):
+        return f"{head}: {none}"
     return f"{head}: {_unmeasured_ground(asked, winner, rows)}"
 
 

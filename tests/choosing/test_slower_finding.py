@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from qdoctor.choosing.objectives import SLOWER, decide
-from qdoctor.choosing.slower import with_slow
+from qdoctor.choosing.slower_finding import with_slow
 from qdoctor.matrix import shipped
 from qdoctor.model import Asked, Finding
 from tests.choosing.conftest import measured, verdicts

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qdoctor.choosing import locked
-from qdoctor.choosing.locked import Lock, wait_or_take
+from qdoctor.choosing import lock as locks
+from qdoctor.choosing.lock import Lock, wait_or_take
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def test_only_one_can_take_it(tmp_path: Path) -> None:
 
 
 def test_the_owner_beats_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locked, "_BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(locks, "_BEAT_SECONDS", 0.02)
     path = tmp_path / "lock"
     lock = Lock(str(path))
     assert lock.take()
@@ -65,7 +65,7 @@ def test_a_silent_owner_of_another_host_is_dead_after_a_while(tmp_path: Path) ->
 
 @linux_only
 def test_an_owner_of_this_host_that_ended_is_seen_at_once(tmp_path: Path) -> None:
-    code = "from qdoctor.choosing.locked import Lock; import sys; Lock(sys.argv[1]).take()"
+    code = "from qdoctor.choosing.lock import Lock; import sys; Lock(sys.argv[1]).take()"
     path = str(tmp_path / "lock")
     subprocess.run([sys.executable, "-c", code, path], check=True)
     lock = Lock(path)
@@ -78,7 +78,7 @@ def test_an_owner_of_this_host_that_ended_is_seen_at_once(tmp_path: Path) -> Non
 
 @linux_only
 def test_a_number_that_another_process_has_now_is_not_the_owner(tmp_path: Path) -> None:
-    words = locked.identity().split(" ")
+    words = locks.identity().split(" ")
     (tmp_path / "lock").write_text(" ".join([words[0], str(os.getpid()), "1", words[3]]))
     assert Lock(str(tmp_path / "lock")).owner_is_dead()
 
@@ -134,8 +134,8 @@ def test_where_no_file_can_be_made_that_is_an_error(tmp_path: Path) -> None:
 def test_of_a_host_that_has_no_name_nobody_is_said_to_be_dead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(locked, "_host", lambda: "?")
-    words = locked.identity().split(" ")
-    assert not locked.is_dead_here(" ".join(["?", "999999999", "1", words[3]]))
-    assert not locked.is_dead_here("")
-    assert not locked.is_dead_here("one two three")
+    monkeypatch.setattr(locks, "_host", lambda: "?")
+    words = locks.identity().split(" ")
+    assert not locks.is_dead_here(" ".join(["?", "999999999", "1", words[3]]))
+    assert not locks.is_dead_here("")
+    assert not locks.is_dead_here("one two three")
