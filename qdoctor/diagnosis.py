@@ -14,7 +14,7 @@ from qdoctor import several_gpus
 from qdoctor.implied_text import informed, possible, wordings
 from qdoctor.machine import complete
 from qdoctor.matrix import shipped
-from qdoctor.model import Because, Finding, Severity
+from qdoctor.model import Because, Finding, Fix, Severity
 from qdoctor.rules import RULES
 from qdoctor.rules.case import Case, Rule, Signal
 from qdoctor.rules.signatures import known_in, plain
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qdoctor.plan import Problem
 
 RULE_FAILED = "qdoctor-rule-failed"
+_NOTHING = Fix(action="none", why="nothing to fix: nobody asked for it here, and the rest runs")
 _WEIGHT: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -183,12 +184,23 @@ def _weigh(one: Finding, need: Sequence[str], harmless: Collection[str]) -> Find
 
 
 def _asides_last(ordered: list[Finding], rules: Sequence[Rule]) -> list[Finding]:
-    """Move to the end what a GPU never had, where nobody asked for it: it is in the verdicts."""
-    aside = {rule.name for rule in rules if rule.aside}
-    return sorted(
-        ordered,
-        key=lambda one: one.rule in aside and one.severity == "note" and not one.explains_error,
-    )
+    """Move to the end what a GPU never had, where nobody asked for it: it is in the verdicts.
+
+    There it is nothing to fix either, and says so before it names what runs instead.
+    """
+    names = {rule.name for rule in rules if rule.aside}
+    aside = [
+        one.rule in names and one.severity == "note" and not one.explains_error for one in ordered
+    ]
+    kept = [one for one, moved in zip(ordered, aside, strict=True) if not moved]
+    return kept + [_at_ease(one) for one, moved in zip(ordered, aside, strict=True) if moved]
+
+
+def _at_ease(one: Finding) -> Finding:
+    """Say first that nothing has to change, where nobody asked for what is not there."""
+    if any(fix.action == "none" for fix in one.fixes):
+        return one
+    return msgspec.structs.replace(one, fixes=[_NOTHING, *one.fixes])
 
 
 def _ordered(found: list[Finding], signals: Sequence[Signal]) -> list[Finding]:

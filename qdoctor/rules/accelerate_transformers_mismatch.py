@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import parsed
+from qdoctor.rules import hub_names
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_names import missing
 from qdoctor.rules.of_text import of_texts
@@ -43,8 +44,6 @@ _OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 _PACKAGE = "accelerate"
 _NAME_MISSING = "hf-name-missing"
 """The row of signatures for names that the table of names does not know."""
-_PACKAGES = ("on", "of2", "of3")
-_NAMES = ("imported", "name_missing2", "name_missing3")
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -55,13 +54,14 @@ def find(case: Case) -> Iterator[Finding]:
     for signal in case.signals_of(NAME):
         if wanted := asked_of_accelerate(signal):
             yield from _too_old(case, signal, wanted)
-        if signal.signature == _NAME_MISSING and not known:
+        if signal.signature == _NAME_MISSING and not known and not hub_names.knows(case, signal):
             yield _of_other_times(case, signal)
 
 
 def _of_other_times(case: Case, signal: Signal) -> Finding:
     """Say of a name that one package asks of another in vain that they are of different times."""
-    package, name = _said(signal, _PACKAGES), _said(signal, _NAMES)
+    package, name = hub_names.missed(signal)
+    package = package.partition(".")[0]
     caller = blamed(case, signal, "") if asker(signal, "") else None
     version = case.machine.package(package).value or "of this release"
     why = f"where {name} is new, a newer {package} has it"
@@ -79,10 +79,6 @@ def _of_other_times(case: Case, signal: Signal) -> Finding:
         ],
         undecided=f"whether {name} is new in {package} or gone",
     )
-
-
-def _said(signal: Signal, groups: tuple[str, ...]) -> str:
-    return next(signal.said[one] for one in groups if one in signal.said)
 
 
 def asked_of_accelerate(signal: Signal) -> Version | None:

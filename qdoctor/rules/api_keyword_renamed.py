@@ -24,8 +24,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.model import Finding, Fix
+from qdoctor.rules import hub_names
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_names import missing
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.packages_in_text import asker, blamed
 from qdoctor.rules.remedies import pip
 
@@ -35,27 +37,33 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case, Signal
 
 NAME = "api-keyword-renamed"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 _ANY = "any-keyword"
+_ANY_ATTRIBUTE = "any-attribute"
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report the names that the table knows; of a keyword that it does not know, what is sure."""
-    known = list(missing(case, NAME, "note"))
+    """Report the names that the tables know; of one that they do not know, what is sure."""
+    known = [*missing(case, NAME, "note"), *_OF_TEXTS.find(case)]
     yield from known
-    if not known:
-        yield from (_of_any(case, one) for one in case.signals_of(NAME) if one.signature == _ANY)
+    for signal in case.signals_of(NAME) if not known else ():
+        owner, name = hub_names.missed(signal)
+        if hub_names.knows(case, signal) or not name:
+            continue
+        of_family = signal.signature == _ANY_ATTRIBUTE and hub_names.is_of_family(case, owner)
+        if signal.signature == _ANY or of_family:
+            yield _of_any(case, signal, owner, name)
 
 
-def _of_any(case: Case, signal: Signal) -> Finding:
-    """Say of an unknown keyword that caller and called are of different releases, or wrong."""
-    on, keyword = signal.said["on"], signal.said["keyword"]
+def _of_any(case: Case, signal: Signal, on: str, name: str) -> Finding:
+    """Say of an unknown name that caller and called are of different releases, or it is wrong."""
     caller = blamed(case, signal, "") if asker(signal, "") else None
-    why = f"{on} of this release has no {keyword}: leave it out, or write what it is called there"
+    why = f"{on} of this release has no {name}: leave it out, or write what it is called there"
     newer = [pip("upgrade", caller, "", "it makes the call", verify=NAME)] if caller else []
     return Finding(
         rule=NAME,
         severity="note",
-        title=f"{on} does not take {keyword}",
+        title=f"{on} does not {'take' if 'keyword' in signal.said else 'have'} {name}",
         because=[quoted(signal)],
         fixes=[Fix(action="change-code", why=why), *newer],
         undecided="which releases of the caller and of what is called go together",

@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import fact, parsed
+from qdoctor.rules import hub_names
 from qdoctor.rules.case import Rule, quoted, rule
 from qdoctor.rules.remedies import pip
 
@@ -31,6 +32,7 @@ State: TypeAlias = Literal["too-old", "too-new", "never", "present", "unknown"]
 _KINDS = ("keyword", "attribute", "imported")
 """The groups of signatures that hold the name."""
 _UNNAMED = "__init__"
+_OF_INSTANCES = "members"
 _TELLING: dict[State, str] = {
     "too-old": "{package} {version} does not have {name} yet",
     "too-new": "{package} {version} does not have {name} any more",
@@ -57,23 +59,22 @@ def hidden(case: Case, signal: Signal) -> tuple[str, Because] | None:
     """Return the package whose installed release has what a text misses, and how that is known."""
     for name in signal.rules:
         row = _row(case, name, signal)
-        if row is not None and _state(case, row, signal) == "present":
+        if row is None or row["kind"] == _OF_INSTANCES:
+            continue  # what an instance has depends on how it was made
+        if _state(case, row, signal) == "present":
             return row["package"], _history(case, row)
     return None
 
 
 def _row(case: Case, name: str, signal: Signal) -> Row | None:
+    """Return the row of what a text misses, if it is of rule ``name``: first those by hand."""
     rows: list[Row] = case.matrix.table("api_names")["rows"]
     named = next((signal.said[kind] for kind in _KINDS if kind in signal.said), None)
     where = signal.said.get("on", _UNNAMED)
-    return next(
-        (
-            row
-            for row in rows
-            if row["rule"] == name and row["name"] == named and _fits(row, signal, where)
-        ),
-        None,
-    )
+    known = [row for row in rows if row["name"] == named and _fits(row, signal, where)]
+    if known:
+        return next((row for row in known if row["rule"] == name), None)
+    return hub_names.row_of(case, name, signal)
 
 
 def _fits(row: Row, signal: Signal, where: str) -> bool:
@@ -97,7 +98,7 @@ def _finding(case: Case, name: str, severity: Severity, signal: Signal, row: Row
         severity=severity,
         title=" ".join(title.split()),
         because=[quoted(signal), _history(case, row), *read],
-        fixes=list(_fixes(name, row, state)),
+        fixes=list(_fixes(name, row, state, old_first=_may_be_old(case, row, signal))),
         undecided=f"which release of {package} is installed" if state == "unknown" else None,
     )
 
@@ -143,6 +144,11 @@ def _python_is_too_old(case: Case, row: Row, signal: Signal) -> bool:
     return needed is not None and not SpecifierSet(needed).contains(python)
 
 
+def _may_be_old(case: Case, row: Row, signal: Signal) -> bool:
+    """Say whether too old is likelier, where the text does not even name what was called."""
+    return "on" not in signal.said and hub_names.mostly_older(case, row)
+
+
 def _history(case: Case, row: Row) -> Because:
     """Say in which of the releases that were looked at the name is."""
     spans = [
@@ -150,24 +156,24 @@ def _history(case: Case, row: Row) -> Because:
         f"it is gone in {row['removed']} (still in {row['last']})" if "removed" in row else "",
     ]
     told = ", ".join(span for span in spans if span) or f"no release of {row['package']} has it"
-    source = case.matrix.table("api_names")["sources"][row["source"]]
+    source = case.matrix.table("api_names")["sources"].get(row["source"], row["source"])
     return Because(f"{row['name']}: {told}", source, row["strength"])
 
 
-def _fixes(name: str, row: Row, state: State) -> Iterator[Fix]:
+def _fixes(name: str, row: Row, state: State, *, old_first: bool) -> Iterator[Fix]:
+    """Offer what the state asks for; of an unknown one both ways, the likelier first."""
     package = row["package"]
-    instead = Fix(action="change-code", why=row["instead"]) if "instead" in row else None
+    instead = [Fix(action="change-code", why=row["instead"])] if "instead" in row else []
     if "caller" in row and state == "too-new":
         why = f"a newer one no longer passes {row['name']}, where it makes the call"
         yield pip("upgrade", row["caller"], "", why, verify=name)
-    if instead and state != "too-old":
-        yield instead
+    newer = []
     if "since" in row and state in {"too-old", "unknown"}:
         why = f"{row['name']} is there from this release on"
         below = f",<{row['removed']}" if "removed" in row else ""
-        yield pip("upgrade", package, f">={row['since']}{below}", why, verify=name)
-    if instead and state == "too-old":
-        yield instead
+        newer = [pip("upgrade", package, f">={row['since']}{below}", why, verify=name)]
+    first = state == "too-old" or old_first
+    yield from [*newer, *instead] if first else [*instead, *newer]
     if "removed" in row and state in {"too-new", "unknown"}:
         why = f"{row['name']} is still there before this release"
         yield pip("downgrade", package, f"<{row['removed']}", why, verify=name)

@@ -27,6 +27,7 @@ from packaging.utils import canonicalize_name
 
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import parsed
+from qdoctor.rules import hub_names
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_text import answer_to, answered
 from qdoctor.rules.remedies import pip
@@ -37,6 +38,15 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case, Signal
 
 NAME = "package-too-old"
+_MODELS = "transformers"
+_OF_MODELS = {
+    "model_type": ("model_types", ""),
+    "model_type2": ("model_types", ""),
+    "model_class": ("imports", _MODELS),
+    "model_class2": ("imports", _MODELS),
+    "model_class3": ("imports", _MODELS),
+}
+"""The groups of signatures that name a model, and where the table of names has it."""
 _GROUPS = ("", "2", "3", "4")
 """What the groups of a pattern's alternatives end in: names must differ."""
 
@@ -45,10 +55,33 @@ def find(case: Case) -> Iterator[Finding]:
     """Report each package that a text asks to upgrade."""
     for signal in case.signals_of(NAME):
         package = _said(signal, "wanted_package")
-        if package is not None:
+        model = next((one for one in _OF_MODELS if one in signal.said), None)
+        if model is not None and answer_to(case, NAME, signal) is None:
+            yield from _of_model(case, signal, signal.said[model], *_OF_MODELS[model])
+        elif package is not None:
             yield _finding(case, signal, canonicalize_name(package), _said(signal, "at_least"))
         elif (row := answer_to(case, NAME, signal)) is not None:
             yield answered(case, NAME, "warning", signal, row, None)
+
+
+def _of_model(case: Case, signal: Signal, name: str, kind: str, owner: str) -> Iterator[Finding]:
+    """Report a model that only a later transformers knows; of an unknown one its text speaks."""
+    known = case.machine.package(_MODELS)
+    came, own = hub_names.came_with(case, _MODELS, kind, owner, name), parsed(known.value)
+    wanted = parsed(came)
+    if wanted is None or (own is not None and own >= wanted):
+        return
+    read = [known.because] if known.because else []
+    source = "the names in the wheels of transformers"
+    text = f"{name} is in transformers {came}, not in the release looked at before it"
+    yield Finding(
+        rule=NAME,
+        severity="warning",
+        title=f"transformers {known.value or ''} does not know {name} yet".replace("  ", " "),
+        because=[quoted(signal), Because(text, source, "mined"), *read],
+        fixes=[pip("upgrade", _MODELS, f">={came}", "it knows the model", verify=NAME)],
+        undecided=None if own else "which transformers is installed",
+    )
 
 
 def _said(signal: Signal, group: str) -> str | None:

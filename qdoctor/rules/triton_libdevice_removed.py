@@ -27,7 +27,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import switchback_triton_names_resolve
+from qdoctor.layers.bnb_binaries import PACKAGE as BNB
 from qdoctor.model import Finding
+from qdoctor.released import fact
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.packages_asking import with_packages
 from qdoctor.rules.packages_in_text import asker
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "triton-libdevice-removed"
+_OF_BNB = ("switchback-assertion", "switchback-named-assertion")
+"""Texts that bitsandbytes' own layers print."""
 _MISSED = "triton.language.libdevice"
 
 
@@ -50,22 +54,35 @@ def find(case: Case) -> Iterator[Finding]:
     if suspicion is None:
         return
     triton, known = case.machine.triton.value, working(case)
+    asks = "bitsandbytes' SwitchBack" if _of_bnb(case) else "some code"
+    of_code = _of_code(case)
+    offered = [*instead(case), *older_torch(case, known, verify=NAME)]
     yield Finding(
         rule=NAME,
         severity="note",
-        title=f"bitsandbytes' SwitchBack needs a name that triton {triton or '?'} does not have",
+        title=f"{asks} needs a name that triton {triton or '?'} does not have",
         because=[*suspicion.because, *([known.because] if known else [])],
-        fixes=[*instead(case), *older_torch(case, known, verify=NAME), *_of_code(case)],
+        fixes=[*offered, *of_code] if _of_bnb(case) else [*of_code, *offered],
         affects=["bnb-switchback"],
         undecided=suspicion.undecided,
     )
 
 
+def _of_bnb(case: Case) -> bool:
+    """Say whether bitsandbytes asks: not where its release is known to have no such layers."""
+    if any(
+        one.signature in _OF_BNB or asker(one, "triton") == BNB for one in case.signals_of(NAME)
+    ):
+        return True
+    version = case.machine.bitsandbytes.value or ""
+    return fact(case.matrix, BNB, version, "switchback").value is not False
+
+
 def _of_code(case: Case) -> list[Fix]:
     """Say what the function is called now, where it is not known that bitsandbytes asks for it."""
     texts = case.signals_of(NAME)
-    of_bnb = any(asker(one, "triton") for one in texts)
-    if case.machine.bitsandbytes.value or not texts or of_bnb:
+    shown = any(asker(one, "triton") for one in texts)
+    if not texts or shown or (case.machine.bitsandbytes.value and _of_bnb(case)):
         return []
     where = ": where code of your own asks for it, without bitsandbytes"
     return change_code(case, _MISSED, where=where, verify=NAME)

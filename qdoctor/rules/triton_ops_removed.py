@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import bnb_imports
+from qdoctor.layers.triton_names import has_name
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import importable
@@ -41,7 +42,7 @@ NAME = "triton-ops-removed"
 def find(case: Case) -> Iterator[Finding]:
     """Report a bitsandbytes whose import needs a triton module that is gone."""
     suspicion = suspect(case, NAME, case.ask(bnb_imports))
-    if suspicion is None:
+    if suspicion is None or (suspicion.undecided and _is_there(case)):
         return
     bnb, triton = case.machine.bitsandbytes.value, case.machine.triton.value
     yield Finding(
@@ -54,6 +55,12 @@ def find(case: Case) -> Iterator[Finding]:
         affects=needing(case, "bnb_imports"),
         undecided=suspicion.undecided,
     )
+
+
+def _is_there(case: Case) -> bool:
+    """Say whether the triton that was stated still has it: then nobody misses it for this."""
+    stated = bool((case.machine.facts.packages or {}).get("triton"))
+    return stated and has_name(case.machine, case.matrix, "triton.ops") == "yes"
 
 
 def find_all(case: Case) -> Iterator[Finding]:

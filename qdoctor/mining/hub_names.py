@@ -1,0 +1,233 @@
+"""Which names of Hugging Face's packages came or went: ``matrix/tables/hub_names.json``.
+
+Read from the Python files of released wheels that lie in a folder: what can be imported from each
+module, the members of each class, and the keywords of each function that takes no others. Classes
+of transformers' models are read by their own names only; what their instances have comes from the
+base classes. Only what changed is kept, between the releases that were looked at.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import zipfile
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import parse_wheel_filename
+
+from qdoctor import shipped
+from qdoctor.mining.hub_classes import Classes, keywords_of
+from qdoctor.mining.shard import write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from packaging.version import Version
+
+TABLE = "hub_names.json"
+_LEFT_OUT = re.compile(r"/(?:test_utils|testing|commands|cli|kernels|benchmark|sagemaker)/|/dummy_")
+_MODELS = re.compile(r"^(?:transformers|diffusers)/(?:models/|pipelines/\w+/)")
+_AUTO = ("/models/auto/configuration_auto.py", "/models/auto/auto_mappings.py")
+_MODEL_TYPE = re.compile(r"""^ +\(?["']([a-z][\w.-]*)["'](?:,|:) ["']\w+Config["']""", re.MULTILINE)
+_KINDS = ("imports", "members", "keywords", "model_types")
+_LAZY = "define_import_structure"
+_LISTED = re.compile(r"^__all__ = \[([^\]]*)\]", re.MULTILINE)
+_WORD = re.compile(r"[A-Za-z_]\w*$")
+_FAMILIES = (
+    ("transformers", r"\w*(?:For[A-Z]\w+|LMHeadModel|PreTrainedModel|Model)", "PreTrainedModel"),
+    ("transformers", r"\w*Config", "PretrainedConfig"),
+    ("transformers", r"\w*Tokenizer(?:Fast)?", "PreTrainedTokenizerBase"),
+    ("transformers", r"\w*Trainer", "Trainer"),
+    ("peft", r"Peft\w+", "PeftModel"),
+    ("diffusers", r"\w*Pipeline", "DiffusionPipeline"),
+)
+"""What instances of classes that are not listed have, they have from these."""
+_MISMATCH, _RENAMED = "accelerate-transformers-mismatch", "api-keyword-renamed"
+_RULES: dict[str, dict[str, tuple[str, ...]]] = {
+    "accelerate": {"imports": (_MISMATCH,), "members": (_MISMATCH,), "keywords": (_MISMATCH,)},
+    "huggingface_hub": {
+        "imports": (_MISMATCH,),
+        "members": (_MISMATCH,),
+        "keywords": (_RENAMED,),
+    },
+    "peft": dict.fromkeys(("imports", "members", "keywords"), ("peft-too-old", _RENAMED)),
+}
+_ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "imports": (_MISMATCH,),
+    "members": (_RENAMED,),
+    "keywords": (_RENAMED,),
+}
+"""Which rule speaks of a name that is new, and of one that is gone."""
+_ABOUT = (
+    "Names of Hugging Face's packages that came or went between the releases that were looked at: "
+    "the first that has them (came), or the first that lacks them again (went). `imports` by "
+    "module, `members` by class, `keywords` by function, `model_types` that configurations name. "
+    "`families`: whose members a class has that is not listed. Between two releases that were "
+    "looked at (`releases`) a name may have come or gone at any."
+)
+
+
+def names_in(texts: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Give the names of one release: kind -> ``owner:name``; ``texts``: member -> its text."""
+    found: dict[str, set[str]] = {kind: set() for kind in _KINDS}
+    classes = Classes()
+    for member, text in texts.items():
+        if member.endswith(_AUTO):
+            found["model_types"].update(f":{one}" for one in _MODEL_TYPE.findall(text))
+            continue
+        tree = _tree(text)
+        module = member.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        classes.read(tree)
+        parent, _, leaf = module.rpartition(".")
+        found["imports"].update([f"{parent}:{leaf}"] if parent else [])
+        top = "." not in module
+        own = set(_scope(tree)) | (set(_strings(tree)) if top else set())
+        found["imports"].update(f"{module}:{name}" for name in own if not name.startswith("__"))
+        found["keywords"].update(f"{on}:{name}" for on, name in keywords_of(tree))
+    for on, names in classes.constructors():
+        found["keywords"].update(f"{on}.__init__:{name}" for name in names)
+    found["members"].update(f"{on}:{name}" for on, name in classes.members())
+    return {kind: frozenset(names) for kind, names in found.items()}
+
+
+def history(releases: Mapping[Version, frozenset[str]]) -> dict[str, dict[str, Any]]:
+    """Give owner -> what came and went at which release; what is there by turns is left out."""
+    rows: dict[str, dict[str, Any]] = defaultdict(lambda: {"came": {}, "went": {}})
+    ordered = sorted(releases)
+    every = frozenset.intersection(*releases.values())
+    for full in sorted(frozenset.union(*releases.values()) - every):
+        having = [ordered.index(one) for one in ordered if full in releases[one]]
+        if having[-1] - having[0] + 1 != len(having):
+            continue
+        owner, _, name = full.partition(":")
+        if having[0] > 0:
+            rows[owner]["came"].setdefault(str(ordered[having[0]]), []).append(name)
+        if having[-1] + 1 < len(ordered):
+            rows[owner]["went"].setdefault(str(ordered[having[-1] + 1]), []).append(name)
+    return {owner: rows[owner] for owner in sorted(rows)}
+
+
+def table_of(found: Mapping[str, Mapping[Version, dict[str, frozenset[str]]]]) -> dict[str, Any]:
+    """Give the whole table; ``found``: package -> release -> ``names_in``."""
+    packages: dict[str, dict[str, Any]] = {}
+    for package, releases in sorted(found.items()):
+        kinds = {
+            kind: history({release: names[kind] for release, names in releases.items()})
+            for kind in _KINDS
+        }
+        packages[package] = {"releases": [str(one) for one in sorted(releases)], **kinds}
+    return {
+        "about": _ABOUT,
+        "columns": {
+            "releases": "those that were looked at, ascending",
+            "came": "release -> names that it is the first to have",
+            "went": "release -> names that it is the first to lack again",
+            "source": "key into sources",
+            "strength": "documented | mined | inspected | observed",
+        },
+        "sources": {
+            "wheels": "the packages' wheels, all .py files; which releases, `releases` say"
+        },
+        "source": "wheels",
+        "strength": "mined",
+        "rules": {package: _rules(package) for package in sorted(found)},
+        "families": [
+            {"package": package, "pattern": pattern, "class": owner}
+            for package, pattern, owner in _FAMILIES
+        ],
+        "rows": packages,
+    }
+
+
+def _rules(package: str) -> dict[str, dict[str, str]]:
+    kinds: dict[str, tuple[str, ...]] = _RULES.get(package, _ELSEWHERE)
+    return {kind: {"came": rules[0], "went": rules[-1]} for kind, rules in kinds.items()}
+
+
+def written(table: Mapping[str, Any], path: Path) -> bool:
+    """Write the table, one owner of names a line; False where the file says the same already."""
+    head = json.dumps({key: value for key, value in table.items() if key != "rows"}, indent=1)
+    blocks = []
+    for package, kinds in table["rows"].items():
+        parts = [f'   "releases": {json.dumps(kinds["releases"])}']
+        for kind in _KINDS:
+            lines = [f"    {json.dumps(on)}: {json.dumps(row)}" for on, row in kinds[kind].items()]
+            parts.append(f'   "{kind}": {{\n' + ",\n".join(lines) + "\n   }")
+        blocks.append(f"  {json.dumps(package)}: {{\n" + ",\n".join(parts) + "\n  }")
+    text = head.removesuffix("\n}") + ',\n "rows": {\n' + ",\n".join(blocks) + "\n }\n}\n"
+    return write(path, text)
+
+
+def _tree(text: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])  # made for another Python than this one
+
+
+def _scope(tree: ast.Module) -> Iterator[str]:
+    """Yield what can be imported from a module: what it defines, assigns or imports itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from (one.asname or one.name for one in node.names if one.name != "*")
+    for node in _flat(tree.body):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (one.id for one in targets if isinstance(one, ast.Name))
+
+
+def _flat(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        yield node
+        for field in ("body", "orelse", "finalbody"):
+            if isinstance(node, (ast.If, ast.Try)):
+                yield from _flat(getattr(node, field, []))
+
+
+def _strings(tree: ast.Module) -> Iterator[str]:
+    """Yield the words among a module's strings: a lazy package lists its names as strings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from [node.value] if _WORD.match(node.value) else []
+
+
+def texts_of(path: Path) -> dict[str, str]:
+    """Read the Python files of a wheel; of its models only what they list in ``__all__``.
+
+    That is taken for the package's own list where it makes its list of them (``_LAZY``).
+    """
+    with zipfile.ZipFile(path) as wheel:
+        package = wheel.namelist()[0].partition("/")[0]
+        names = [one for one in wheel.namelist() if one.startswith(f"{package}/")]
+        kept = [one for one in names if one.endswith(".py") and not _LEFT_OUT.search(one)]
+        read = [one for one in kept if one.endswith(_AUTO) or not _MODELS.match(one)]
+        texts = {name: _text(wheel, name) for name in read}
+        top = f"{package}/__init__.py"
+        if _LAZY in texts.get(top, ""):
+            listed = (_LISTED.findall(_text(wheel, name)) for name in kept if _MODELS.match(name))
+            texts[top] += "".join(f"\n[{names}]" for found in listed for names in found)
+        return texts
+
+
+def _text(wheel: zipfile.ZipFile, name: str) -> str:
+    return wheel.read(name).decode("utf-8", "replace")
+
+
+def main(arguments: list[str]) -> int:
+    """Read the wheels of a folder and write the table."""
+    found: dict[str, dict[Version, dict[str, frozenset[str]]]] = defaultdict(dict)
+    for path in sorted(Path(arguments[0]).glob("*.whl")):
+        name, version, *_ = parse_wheel_filename(path.name)
+        found[str(name).replace("-", "_")][version] = names_in(texts_of(path))
+    written(table_of(found), shipped.matrix_folder() / "tables" / TABLE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,134 @@
+"""Names of Hugging Face's packages that an error text misses: ``matrix/tables/hub_names.json``.
+
+Where ``matrix/tables/api_names.json``, written by hand, knows a name, that counts; this table knows
+all that came and went between the releases that were looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from packaging.version import Version
+
+from qdoctor.released import parsed
+from qdoctor.rules.packages_in_text import asker, blamed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case, Signal
+
+Row: TypeAlias = dict[str, Any]
+
+_KINDS = {"imported": "imports", "attribute": "members", "keyword": "keywords"}
+_TABLE = "hub_names"
+_OWNERS = ("on", "of2", "of3", "on2")
+_MISSED = ("imported", "name_missing2", "name_missing3", "attribute", "attribute2", "keyword")
+"""The groups of signatures that hold the owner, and what it lacks: names must differ."""
+_GROUPS = {"name_missing2": "imported", "name_missing3": "imported", "attribute2": "attribute"}
+
+
+def row_of(case: Case, rule: str, signal: Signal) -> Row | None:
+    """Return what the table says of the name that a text misses, if it is of ``rule``."""
+    for package, kind, owner, name in _asked(case, signal):
+        known = case.matrix.table(_TABLE)["rows"][package][kind].get(owner)
+        row = _made(case, package, kind, known, name) if known else None
+        if row is not None:
+            return {**row, **_caller(case, signal, package)} if row["rule"] == rule else None
+    return None
+
+
+def knows(case: Case, signal: Signal) -> bool:
+    """Say whether the table knows the name that a text misses, whosever rule it is."""
+    rows = case.matrix.table(_TABLE)["rows"]
+    return any(
+        _made(case, package, kind, known, name) is not None
+        for package, kind, owner, name in _asked(case, signal)
+        if (known := rows[package][kind].get(owner))
+    )
+
+
+def missed(signal: Signal) -> tuple[str, str]:
+    """Return the owner that a text names (a module, class or function), and what it lacks."""
+    owner = next((signal.said[one] for one in _OWNERS if one in signal.said), "")
+    return owner, next((signal.said[one] for one in _MISSED if one in signal.said), "")
+
+
+def came_with(case: Case, package: str, kind: str, owner: str, name: str) -> str | None:
+    """Return the first release of a package, of those looked at, that has a name; None: unknown."""
+    known = case.matrix.table(_TABLE)["rows"][package][kind].get(owner, {"came": {}})
+    return next((release for release, names in known["came"].items() if name in names), None)
+
+
+def mostly_older(case: Case, row: Row) -> bool:
+    """Say whether more releases are from before a name than from after it: an unknown one is old.
+
+    False where that is not known.
+    """
+    known = case.matrix.table(_TABLE)["rows"].get(row["package"])
+    came, went = parsed(row.get("since")), parsed(row.get("removed"))
+    if known is None or came is None:
+        return False
+    releases = [Version(one) for one in known["releases"]]
+    after = [one for one in releases if went is not None and one >= went]
+    return len([one for one in releases if one < came]) > len(after)
+
+
+def is_of_family(case: Case, owner: str) -> bool:
+    """Say whether a class is named after one of the packages' base classes."""
+    families = case.matrix.table(_TABLE)["families"]
+    return any(re.fullmatch(row["pattern"], owner) for row in families)
+
+
+def _asked(case: Case, signal: Signal) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (package, kind, owner, name) of each thing that a text may miss."""
+    table = case.matrix.table(_TABLE)
+    owner, name = missed(signal)
+    groups = {_GROUPS.get(one, one) for one in _MISSED if one in signal.said}
+    for group, kind in _KINDS.items():
+        if group not in groups or not owner:
+            continue
+        if kind == "imports":
+            package = owner.partition(".")[0]
+            yield from [(package, kind, owner, name)] if package in table["rows"] else []
+            continue
+        yield from ((package, kind, owner, name) for package in table["rows"])
+        if kind == "members":
+            yield from (
+                (row["package"], kind, row["class"], name)
+                for row in table["families"]
+                if re.fullmatch(row["pattern"], owner)
+            )
+
+
+def _made(case: Case, package: str, kind: str, known: Row, name: str) -> Row | None:
+    """Make a row as those of ``api_names`` are; None where the name neither came nor went."""
+    table = case.matrix.table(_TABLE)
+    came = next((one for one, names in known["came"].items() if name in names), None)
+    went = next((one for one, names in known["went"].items() if name in names), None)
+    if came is None and went is None:
+        return None
+    releases: list[str] = table["rows"][package]["releases"]
+    row = {"name": name, "kind": kind, "package": package, "strength": table["strength"]}
+    row["source"] = table["sources"][table["source"]]
+    if came is not None:
+        row |= {"since": came, "before": releases[releases.index(came) - 1]}
+    if went is not None:
+        row |= {"removed": went, "last": releases[releases.index(went) - 1]}
+    row["rule"] = _rule(case, package, kind, row)
+    return row
+
+
+def _rule(case: Case, package: str, kind: str, row: Row) -> str:
+    """Name the rule: it depends on the package, and on whether the name is new or gone."""
+    rules: dict[str, str] = case.matrix.table(_TABLE)["rules"][package][kind]
+    own, came = parsed(case.machine.package(package).value), parsed(row.get("since"))
+    too_old = came is not None and (own is None or own < came)
+    return rules["came" if too_old else "went"]
+
+
+def _caller(case: Case, signal: Signal, package: str) -> Row:
+    """Name the package that asks, where the traceback shows one other than the asked one."""
+    caller = blamed(case, signal, package) if asker(signal, package) else None
+    return {"caller": caller} if caller and caller != package.replace("_", "-") else {}
