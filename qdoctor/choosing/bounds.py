@@ -1,4 +1,4 @@
-"""What each objective bears, unless the caller says: data, each figure with its reason. Pure."""
+"""What each objective wants, and what it bears unless the caller says. Data, with reasons. Pure."""
 
 from __future__ import annotations
 
@@ -9,29 +9,37 @@ if TYPE_CHECKING:
     from qdoctor.model import Asked, Objective
 
 
-class Bears(NamedTuple):
-    """``error`` is relative; ``slowdown`` is how many times half's time, None: see ``why_time``."""
+class Aim(NamedTuple):
+    """``wants`` says what the winner has; ``error`` is relative, ``slowdown`` in times half's time.
 
+    ``slowdown`` None: ``why_time`` says what bounds the time instead.
+    """
+
+    wants: str
     error: float
     why_error: str
     slowdown: float | None
     why_time: str
 
 
-BEARS: dict[Objective, Bears] = {
-    "accuracy": Bears(
+AIMS: dict[Objective, Aim] = {
+    "accuracy": Aim(
+        "the smallest error among what is quantized and not slower than half",
         0.02, "int8 is near 0.012; fp8, at 0.037, is not what who asks for accuracy means",
         None, "what is slower than half is not taken at all",
     ),
-    "balanced": Bears(
+    "balanced": Aim(
+        "the least time x memory",
         0.05, "int8 and fp8, which models bear without being trained for it",
         None, "time x memory bounds it: twice half's time for half its bytes",
     ),
-    "latency": Bears(
+    "latency": Aim(
+        "the least time",
         0.05, "as balanced: it takes more bits than four to be faster and as good",
         None, "what is slower than half is not taken at all",
     ),
-    "memory": Bears(
+    "memory": Aim(
+        "the fewest bytes a weight",
         0.15, "nf4 is near 0.09, fp4 0.12: four bits is what a model is made to fit with",
         4.0, "four bits save a factor of four at most: who may take more than four times as long "
         "is served as well by half on four devices, or one layer after the other",
@@ -44,7 +52,7 @@ ALIKE_BYTES = 1.1
 
 def error_bound(asked: Asked) -> float:
     """Return the relative error that is borne."""
-    return BEARS[asked.objective].error if asked.max_error is None else asked.max_error
+    return AIMS[asked.objective].error if asked.max_error is None else asked.max_error
 
 
 def asked_slowdown(asked: Asked) -> float:
@@ -54,5 +62,5 @@ def asked_slowdown(asked: Asked) -> float:
 
 def usual_slowdown(asked: Asked) -> float:
     """Return how many times half's time the objective bears while something else will do."""
-    usual = BEARS[asked.objective].slowdown
+    usual = AIMS[asked.objective].slowdown
     return math.inf if usual is None or asked.max_slowdown is not None else usual

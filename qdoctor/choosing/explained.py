@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_WORDS = {
-    "balanced": "least time x memory",
-    "latency": "least time",
-    "memory": "least memory",
-    "accuracy": "least error of what is not slower than half",
-}
+from qdoctor.choosing.bounds import AIMS
 
 
 def explained(selection: dict[str, Any]) -> str:
@@ -37,7 +32,9 @@ def _asked(selection: dict[str, Any]) -> str:
     if asked.get("max_slowdown"):
         bound += f", at most {asked['max_slowdown']:g} times half's time"
     purpose = "training" if asked["training"] else "inference"
-    return f"asked: {asked['objective']} ({_WORDS[asked['objective']]}) for {purpose}{bound}{on}"
+    return (
+        f"asked: {asked['objective']} ({AIMS[asked['objective']].wants}) for {purpose}{bound}{on}"
+    )
 
 
 def _basis(selection: dict[str, Any]) -> list[str]:

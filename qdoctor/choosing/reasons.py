@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qdoctor.choosing.bounds import ALIKE_BYTES, asked_slowdown, error_bound, usual_slowdown
+from qdoctor.choosing.bounds import AIMS, ALIKE_BYTES, asked_slowdown, error_bound, usual_slowdown
 from qdoctor.choosing.measured import HALF, WIDEST
 from qdoctor.choosing.request import in_question
 
@@ -12,15 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qdoctor.choosing.measured import Figures, Measured
-    from qdoctor.model import Asked, Objective, Timed
+    from qdoctor.model import Asked, Timed
 
 NO_PROBE = "no probe of its own passed here, and without one nothing is chosen by its time"
-_WANTS: dict[Objective, str] = {
-    "latency": "the least time",
-    "memory": "the fewest bytes a weight",
-    "balanced": "the least time x memory",
-    "accuracy": "the smallest error among what is quantized and not slower than half",
-}
 
 
 def too_inexact(error: float, limit: float, asked: Asked) -> str:
@@ -66,11 +60,10 @@ def won(
     asked: Asked, winner: str | None, every: Mapping[str, Figures], refused: Mapping[str, str]
 ) -> str:
     """Say in one sentence why the winner is it."""
-    wants = _WANTS[asked.objective]
     if winner is None:
         return nothing_left(asked, refused)
     if winner != HALF:
-        own = every[winner]
+        own, wants = every[winner], AIMS[asked.objective].wants
         return f"it has {wants}: {_figures(own)}{_although(asked, own, refused)}"
     if none := _none_of_allowed(asked, refused):
         return none

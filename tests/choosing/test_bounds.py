@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import get_args
 
-from qdoctor.choosing.bounds import BEARS, asked_slowdown, error_bound, usual_slowdown
+from qdoctor.choosing.bounds import AIMS, asked_slowdown, error_bound, usual_slowdown
 from qdoctor.choosing.request import OBJECTIVES
 from qdoctor.model import Asked, Objective
 
 
 def test_every_objective_has_its_bounds_with_reasons() -> None:
-    assert set(BEARS) == set(get_args(Objective)) == set(OBJECTIVES)
-    for one in BEARS.values():
+    assert set(AIMS) == set(get_args(Objective)) == set(OBJECTIVES)
+    for one in AIMS.values():
         assert 0 < one.error < 1
         assert one.slowdown is None or one.slowdown > 1
         assert len(one.why_error) > 20

@@ -36,7 +36,8 @@ def selection(**more: Any) -> dict[str, Any]:  # noqa: ANN401
 def test_the_choice_its_ground_and_every_loser() -> None:
     assert explained(selection()).splitlines() == [
         "selected: bnb-nf4: it is the smallest",
-        "asked: memory (least memory) for training, error at most 0.1 on Tesla T4 (SM 7.5)",
+        "asked: memory (the fewest bytes a weight) for training, error at most 0.1 on Tesla T4 "
+        "(SM 7.5)",
         "measured in 3.2 s",
         "note: one was left out",
         "",
@@ -64,7 +65,7 @@ def test_a_required_backend_that_works_is_taken_and_what_speaks_against_it_said(
     found = json.loads(kept.body)
     assert kept.selected == found["selected"] == "half"
     assert found["reason"] == (
-        "half is required, and works here; by itself bnb-nf4 would be selected"
+        "half is required, and works here; by itself bnb-nf4 would be selected: it is larger"
     )
     assert "would be" not in json.loads(required(selection(), "bnb-nf4").body)["reason"]
 
