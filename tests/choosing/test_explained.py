@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from qdoctor.backends import BackendUnavailable
+from qdoctor.choosing.bounds import AIMS
 from qdoctor.choosing.explained import explained, printable
 from qdoctor.choosing.required import required
 
@@ -36,8 +37,7 @@ def selection(**more: Any) -> dict[str, Any]:  # noqa: ANN401
 def test_the_choice_its_ground_and_every_loser() -> None:
     assert explained(selection()).splitlines() == [
         "selected: bnb-nf4: it is the smallest",
-        "asked: memory (the fewest bytes a weight) for training, error at most 0.1 on Tesla T4 "
-        "(SM 7.5)",
+        f"asked: memory ({AIMS['memory'].wants}) for training, error at most 0.1 on Tesla T4 (SM 7.5)",
         "measured in 3.2 s",
         "note: one was left out",
         "",
