@@ -5,8 +5,12 @@ timed with the quantization of the rows before it, beside torch.nn.Linear in bf1
 contenders in random order, more memory than any cache holds read before each, median. Results must
 be those of the first candidate, bit for bit.
 
+With ``--check`` no row is made: each shape is timed twice, and what matrix/tables/switchback_tiles
+holds for it is compared with the best of each time.
+
 Usage: ``python benchmarks/switchback_tiles.py ROW.json [--arch sm_90a] [--rows 1 16 ...]
-[--shapes 1024x4096 ...] [--repetitions 13]``. Needs a CUDA GPU; an H100 takes three minutes.
+[--shapes 1024x4096 ...] [--repetitions 13]``, or ``--check [--points 1x1024x4096 ...]``. Needs a
+CUDA GPU; an H100 takes three minutes for all.
 """
 
 # ruff: noqa: ANN401, PLC0415 - torch is untyped here, and imported on demand
@@ -41,6 +45,9 @@ READ_FLOATS = 96 * 2**20
 LAUNCH_US = 4.0
 """What two events around the shortest kernel tell: no part of a wave."""
 KEPT = 8
+NOISE = 0.03
+"""Two medians of the same differ by as much."""
+TABLE = Path(__file__).resolve().parent.parent / "matrix" / "tables" / "switchback_tiles.json"
 CUTS = (
     (1, 32, 14, True, 1, True), (1, 64, 10, True, 1, True), (1, 32, 10, False, 1, True),
     (1, 64, 8, False, 2, True), (1, 96, 7, False, 2, True), (1, 128, 6, False, 2, True),
@@ -49,8 +56,9 @@ CUTS = (
     (2, 160, 4, True, 2, True), (2, 192, 4, True, 2, True),
 )  # fmt: skip
 TILES = (
-    (16, 16, 256, 2, 5), (16, 16, 512, 4, 4), (16, 16, 1024, 4, 3), (16, 32, 256, 4, 4),
-    (16, 32, 512, 4, 3), (16, 64, 256, 8, 4), (16, 64, 512, 8, 3), (16, 128, 256, 8, 3),
+    (16, 16, 256, 2, 5), (16, 16, 512, 4, 4), (16, 16, 1024, 4, 3), (16, 16, 1024, 4, 4),
+    (16, 32, 256, 4, 4), (16, 32, 512, 4, 3), (16, 64, 256, 4, 4), (16, 64, 256, 8, 4),
+    (16, 64, 512, 4, 3), (16, 64, 512, 8, 3), (16, 128, 256, 8, 3),
     (32, 32, 256, 4, 4), (64, 16, 256, 4, 4), (64, 32, 128, 4, 6), (64, 32, 256, 4, 4),
     (64, 64, 128, 4, 6), (64, 64, 256, 4, 3), (64, 128, 128, 4, 4), (128, 64, 128, 4, 4),
     (128, 128, 128, 8, 3),
@@ -62,32 +70,84 @@ Times = dict[Any, float]
 def main() -> None:
     """Measure every shape, print the best of each, write the row."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("row", type=Path)
+    parser.add_argument("row", type=Path, nargs="?", help="the file to write")
+    parser.add_argument("--check", action="store_true", help="compare with the table's choices")
+    parser.add_argument("--points", nargs="+", default=[], metavar="MxKxN", type=_shape)
     parser.add_argument("--arch", default="sm_90a")
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="KxN")
     parser.add_argument("--repetitions", type=int, default=13)
     options = parser.parse_args()
+    if (options.row is None) is not options.check:
+        parser.error("name the file to write, or --check")
     import torch
 
     if not torch.cuda.is_available():
         sys.exit("needs a CUDA GPU")
     torch.set_grad_enabled(False)
+    layers = [tuple(int(word) for word in words.split("x")) for words in options.shapes]
+    shapes = options.points or [(rows, *layer) for layer in layers for rows in options.rows]
+    if options.check:
+        check(torch, shapes, options)
+        return
     measured: dict[Shape, Times] = {}
-    for words in options.shapes:
-        depth, columns = (int(word) for word in words.split("x"))
-        for rows in options.rows:
-            shape = (rows, depth, columns)
-            calls = contenders(torch, shape, options.arch)
-            measured[shape] = times(torch, calls, options.repetitions)
-            point = _point(shape, measured[shape])
-            print(*point.values(), flush=True)
+    for shape in shapes:
+        calls = contenders(torch, shape, options.arch)
+        measured[shape] = times(torch, calls, options.repetitions)
+        point = _point(shape, measured[shape])
+        print(*point.values(), flush=True)
     properties = torch.cuda.get_device_properties(0)
     made = row(measured, properties.multi_processor_count)
     sm = f"{properties.major}.{properties.minor}"
     limit = properties.shared_memory_per_block_optin
     text = json.dumps({"sm": sm, "arch": options.arch, "shared_bytes": limit, **made}, indent=1)
     options.row.write_text(text + "\n", encoding="utf-8")
+
+
+def _shape(text: str) -> Shape:
+    words = text.split("x")
+    if len(words) != len(("rows", "depth", "columns")) or not all(
+        word.isdigit() and int(word) for word in words
+    ):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 16x1024x4096")
+    rows, depth, columns = map(int, words)
+    return rows, depth, columns
+
+
+def check(torch: Any, shapes: list[Shape], options: Any) -> None:
+    """Time each shape twice, and print what the table's choice for it loses against the best."""
+    major, minor = torch.cuda.get_device_capability()
+    kept = chosen(json.loads(TABLE.read_text(encoding="utf-8")), f"{major}.{minor}")
+    for shape in shapes:
+        calls = contenders(torch, shape, options.arch)
+        found = [times(torch, calls, options.repetitions) for _ in range(2)]
+        print(verdict(shape, kept.get(shape), found), flush=True)
+
+
+def chosen(table: dict[str, Any], sm: str) -> dict[Shape, Any]:
+    """Return what the table holds for a GPU: the choice for each of its points."""
+    return {
+        tuple(point["shape"]): tuple(point["cut"] or point["tiles"])
+        for one in table["rows"]
+        if one["sm"] == sm
+        for point in one["points"]
+    }
+
+
+def verdict(shape: Shape, choice: Any, found: list[Times]) -> str:
+    """Say whether a choice holds: BEATEN where each time another was faster by more than NOISE."""
+    words = [f"{shape[0]} x {shape[1]}->{shape[2]}: {choice}"]
+    lost = []
+    for one in found:
+        best = min((name for name in one if name != "linear"), key=one.__getitem__)
+        own = one.get(choice)
+        words.append(
+            f"{'not among the candidates' if own is None else f'{own:.1f} us'}, "
+            f"best {best} {one[best]:.1f}, half {one['linear']:.1f}"
+        )
+        lost.append(math.inf if own is None else own / one[best] - 1)
+    word = "unknown" if math.inf in lost else "BEATEN " if min(lost) > NOISE else "holds  "
+    return f"{word} " + " | ".join(words)
 
 
 def contenders(torch: Any, shape: Shape, arch: str) -> dict[Any, Callable[[], Any]]:
