@@ -35,9 +35,10 @@ def selection(**more: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def test_the_choice_its_ground_and_every_loser() -> None:
+    wants = AIMS["memory"].wants
     assert explained(selection()).splitlines() == [
         "selected: bnb-nf4: it is the smallest",
-        f"asked: memory ({AIMS['memory'].wants}) for training, error at most 0.1 on Tesla T4 (SM 7.5)",
+        f"asked: memory ({wants}) for training, error at most 0.1 on Tesla T4 (SM 7.5)",
         "measured in 3.2 s",
         "note: one was left out",
         "",
