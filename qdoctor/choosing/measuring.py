@@ -115,7 +115,8 @@ def measure(
     began = time.monotonic()
     work = _Work(wish)
     names = ", ".join(work.left)
-    progress(f"measuring {names} at {len(wish.shapes)} shapes on {wish.device}")
+    shapes = f"{len(wish.shapes)} shape{'s' * (len(wish.shapes) > 1)}"
+    progress(f"measuring {names} at {shapes} on {wish.device}")
     for _ in range(_MOST_LOST + 1):
         again = _one_child(work, python, environ)
         if not again or HALF in work.failed or work.seconds <= 0:

@@ -58,8 +58,8 @@ class Samples:
         return min((took for _, took in self._taken), default=0.0)
 
     def is_disturbed(self) -> bool:
-        """Say whether calls count that were interrupted: hardly any were not."""
-        return sum(times == 0 for times, _ in self._taken) < min(ENOUGH, len(self._taken))
+        """Say whether most of the calls that count were interrupted: hardly any were not."""
+        return 2 * sum(times == 0 for times, _ in self._taken) < len(self.counted())
 
 
 def interruptions() -> int:

@@ -43,8 +43,8 @@ CHECKED_ROWS, CHECKED_COLUMNS = 256, 1024
 LEAST_CHECKED = 32
 """Rows of the error: a few decode steps' worth where a call has fewer."""
 SLOW, SLOW_ROUNDS = 3.0, 3
-"""So many times slower than the fastest needs no narrow spread: these rounds will do. It takes as
-many times more where other programs had the cores meanwhile."""
+"""So many times slower than the fastest needs no narrow spread: these rounds will do, unless other
+programs had the cores meanwhile."""
 HALF = "half"
 
 
@@ -165,15 +165,16 @@ def _begin(bench: Bench, one: Contender) -> None:
 
 
 def _running(field: list[Contender], number: int) -> list[Contender]:
+    """Leave out the slow; what other programs made slow comes back if there is time for it."""
     if number < SLOW_ROUNDS:
         return list(field)
     fastest = min(_least_so_far(one) for one in field) if field else 0.0
-    return [
-        one
-        for one in field
-        if one.name == HALF
-        or _least_so_far(one) <= SLOW * fastest * (SLOW if one.device.is_disturbed() else 1)
-    ]
+    return [one for one in field if one.name == HALF or _stays(one, number, fastest)]
+
+
+def _stays(one: Contender, number: int, fastest: float) -> bool:
+    times = _least_so_far(one) / fastest if fastest > 0 else 1.0
+    return times <= SLOW or (one.device.is_disturbed() and (times <= SLOW**2 or number >= LEAST))
 
 
 def _least_so_far(one: Contender) -> float:

@@ -40,9 +40,11 @@ def test_the_least_interrupted_count_where_all_were(monkeypatch: pytest.MonkeyPa
 
 
 def test_few_undisturbed_calls_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = taken(monkeypatch, (0, 2.0), (0, 2.1), (7, 30.0), (5, 25.0))
-    assert (made.counted(), made.is_disturbed()) == ([2.0, 2.1, 25.0], True)
-    assert not taken(monkeypatch, (0, 1.0)).is_disturbed()  # as many as there are
+    made = taken(monkeypatch, (0, 2.0), (6, 26.0), (7, 30.0), (5, 25.0))
+    assert (made.counted(), made.is_disturbed()) == ([2.0, 25.0, 26.0], True)
+    made = taken(monkeypatch, (0, 2.0), (0, 2.1), (7, 30.0))
+    assert (made.median(), made.is_disturbed()) == (2.1, False)  # the median is of an own
+    assert not taken(monkeypatch, (0, 1.0)).is_disturbed()
 
 
 def test_a_device_that_times_itself_is_not_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
