@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from qdoctor.layers import driver_serves_torch
+from qdoctor.layers import Answer, driver_serves_torch
 from qdoctor.model import Finding
 from qdoctor.released import parsed
 from qdoctor.rules.affected import needing
@@ -40,11 +40,13 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "driver-too-old"
+_SAYS_SO = "driver-too-old"
+_ALIVE = "cuda_alive"
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a driver that does not serve torch's CUDA version."""
-    suspicion = suspect(case, NAME, case.ask(driver_serves_torch))
+    suspicion = suspect(case, NAME, _serves(case))
     if suspicion is None:
         return
     yield Finding(
@@ -56,6 +58,16 @@ def find(case: Case) -> Iterator[Finding]:
         affects=["gpu", *needing(case, "gpu_present")],
         undecided=suspicion.undecided,
     )
+
+
+def _serves(case: Case) -> Answer:
+    """Ask the layer; torch's own word that it does not serve outweighs what the versions say."""
+    answer = case.ask(driver_serves_torch)
+    says = any(one.signature == _SAYS_SO for one in case.signals_of(NAME))
+    started = any(one.probe == _ALIVE and one.outcome == "passed" for one in case.observations)
+    if answer.value == "yes" and says and not started:
+        return Answer("unknown", "for which CUDA version the torch that runs is built")
+    return answer
 
 
 def _fixes(case: Case) -> list[Fix]:

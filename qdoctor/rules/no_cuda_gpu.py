@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import driver_serves_torch, gpu_present, torch_has_cuda
 from qdoctor.model import Finding, Fix, Gpu, Host
 from qdoctor.rules.affected import needing_gpu, stands_up
+from qdoctor.rules.amd import on_amd
 from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import by_hand, unset, use
@@ -98,6 +99,9 @@ def _fixes(case: Case) -> Iterator[Fix]:
     if _hidden(case):
         yield unset(_HIDING, "it hides every GPU from this process", verify=NAME)
         return
+    if on_amd(case) and case.signals_of(NAME):
+        why = "let the process reach /dev/kfd and /dev/dri: be in the groups render and video; "
+        yield by_hand("run", f"{why}docker run --device /dev/kfd --device /dev/dri", verify=NAME)
     why = "kernels of this kind run on NVIDIA GPUs only"
     yield by_hand("change-hardware", why, verify=NAME)
     for backend in ("bnb-int8", "half"):

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Because, Finding
 from qdoctor.rules.case import accused, rule
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "package-files-missing"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="error")
 _KEY = "packages_found."
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report packages of which only the metadata is there."""
     packages = case.machine.facts.packages or {}
+    yield from _OF_TEXTS.find(case)
     told = accused(case, NAME, "")
     for key, reason in (case.machine.facts.unread or {}).items():
         name = key.removeprefix(_KEY)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import gpu_present, torch_has_cuda
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.rules.affected import needing
+from qdoctor.rules.amd import on_amd
 from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.torch_builds import never_has_cuda, offers
@@ -43,6 +44,8 @@ NAME = "torch-cpu-only"
 def find(case: Case) -> Iterator[Finding]:
     """Report a CPU build of torch beside a CUDA GPU."""
     gpu = case.ask(gpu_present).value
+    if on_amd(case):
+        return
     if gpu == "no":
         yield from _without_gpu(case)
         return

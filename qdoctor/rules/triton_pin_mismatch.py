@@ -103,7 +103,11 @@ def _torch_misses_a_name(case: Case) -> bool:
 def _fixes(case: Case) -> list[Fix]:
     pin, why = _wanted(case)
     if pin is None:
-        return _matching_torch(case) or _by_the_name(case) or [_pinned_one(case)]
+        return (
+            [*_newer_triton(case), *_matching_torch(case)]
+            or _by_the_name(case)
+            or [_pinned_one(case)]
+        )
     package, action = distribution(case.machine), _action(case, pin)
     if package == WINDOWS:
         pin = f"=={pin.removeprefix('==').rpartition('.')[0]}.*"
@@ -115,8 +119,18 @@ def _action(case: Case, pin: str) -> Action:
     """Say which way triton goes, where torch failed for it; what nobody ran is just installed."""
     own, wanted = parsed(case.machine.triton.value), parsed(pin.removeprefix("=="))
     failed = any("pin" not in signal.said for signal in case.signals_of(NAME))
-    newer = own is not None and wanted is not None and own > wanted
+    newer = own is not None and wanted is not None and Version(own.public) > Version(wanted.public)
     return "downgrade" if failed and newer else "install-matching"
+
+
+def _newer_triton(case: Case) -> list[Fix]:
+    """Offer the triton that has what torch misses, where the installed one is too old for it."""
+    name, own = named(case, NAME), parsed(case.machine.triton.value)
+    came = history(case, name).came_after(own) if name and own else None
+    if came is None or own is None or any(one <= own for one in history(case, name or "").having):
+        return []
+    why = f"torch asks for {name}, which is there from triton {came} on"
+    return [pip("upgrade", distribution(case.machine), f">={came}", why, verify=NAME)]
 
 
 def _by_the_name(case: Case) -> list[Fix]:

@@ -56,3 +56,10 @@ def test_another_release_of_torch_comes_after_a_newer_driver(ask: Ask) -> None:
     fixes = found["driver-too-old"].fixes
     same = [one.spec == "==2.13.0" for one in fixes]
     assert any(same[:1]) or fixes[0].action == "upgrade-driver"
+
+
+def test_torch_s_own_word_outweighs_what_the_versions_say(ask: Ask) -> None:
+    text = "RuntimeError: The NVIDIA driver on your system is too old (found version 11020)."
+    packages, driver = {"torch": "2.0.1"}, {"version": None, "cuda": None}
+    found = ask("h100", text, packages=packages, driver=driver, torch_cuda=None, native=None)
+    assert found["driver-too-old"].explains_error

@@ -33,3 +33,8 @@ def test_is_silent_on_a_whole_install(ask: Ask) -> None:
 
 def test_is_silent_where_nothing_is_known(ask: Ask) -> None:
     assert NAME not in ask("h100", error=TEXT, packages={"bitsandbytes": None}, unread=None)
+
+
+def test_a_part_of_triton_s_wheel_that_is_not_there(ask: Ask) -> None:
+    found = ask("h100", "RuntimeError: Cannot find ptxas")[NAME]
+    assert (found.fixes[0].action, found.fixes[0].package) == ("reinstall", "triton")

@@ -73,3 +73,9 @@ def test_files_of_two_tritons_print_a_text_of_their_own(ask: Ask) -> None:
     text = "SystemError: PY_SSIZE_T_CLEAN macro must be defined for '#' formats"
     found = ask("h100", error=text)[NAME]
     assert (found.fixes[0].action, found.fixes[0].package) == ("reinstall", "triton")
+
+
+def test_a_module_compiled_for_another_python(ask: Ask) -> None:
+    text = "/x/python3.9/site-packages/triton/_C/libtriton.so: undefined symbol: _PyUnicode_Ready"
+    found = ask("h100", f"ImportError: {text}")[NAME]
+    assert found.fixes[0].action == "reinstall"

@@ -72,3 +72,10 @@ def test_an_unknown_driver_is_not_asked_for_the_newest_cuda(ask: Ask) -> None:
     tags = [fix.index or "" for fix in ask("h100", error=text, **unknown)[NAME].fixes]
     assert tags
     assert all(tag.startswith("cu12") for tag in tags)
+
+
+def test_a_build_for_rocm_is_no_build_without_a_gpu(ask: Ask) -> None:
+    packages, gpus = {"torch": "2.1.0+rocm5.6"}, [{"index": 0, "name": "AMD Radeon RX 7900 XTX"}]
+    found = ask("h100", "No HIP GPUs are available", packages=packages, gpus=gpus, torch_cuda=None)
+    assert "torch-cpu-only" not in found
+    assert found["no-cuda-gpu"].fixes[0].action == "run"
