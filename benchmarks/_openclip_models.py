@@ -41,10 +41,10 @@ def makers(original: Any, backends: list[str], device: Any) -> dict[str, Callabl
 
     return {
         "half": lambda: Contender(in_half(original, device), plain),
-        **{f"half, {name}": quantized(name) for name in backends},
         "autocast": lambda: Contender(original, half),
         "guide, Global": guided(nn.SwitchBackLinear),
         "guide, Vectorwise": guided(nn.SwitchBackLinearVectorwise),
+        **{f"half, {name}": quantized(name) for name in backends},  # one may refuse a graph: last
     }
 
 

@@ -17,7 +17,7 @@ that takes too long, or for which ``--budget`` has no time left, is left out, an
 so. A further run with the same file adds to it: ``--phases`` says what it does.
 
 Usage: ``python benchmarks/openclip.py [--models ViT-L-14 ViT-H-14] [--batches 64 256]
-[--repetitions 6] [--backends qdoctor-switchback ...] [--phases features speed select training]
+[--repetitions 6] [--backends qdoctor-switchback ...] [--phases features speed training select]
 [--compile] [--budget 300] [--select-budget 10] [--json FILE]``. ``select`` is what
 ``qdoctor.select_backend`` takes for latency on the model's own layers. A model may be the path of a
 configuration file of open_clip. Needs a CUDA GPU and open_clip_torch; ``--device cpu`` tries the
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TRAINED_ROWS = 64
-PHASES = ("features", "speed", "select", "training")
+PHASES = ("features", "speed", "training", "select")
 CREATE, FEATURES, SPEED, TRAIN = 90.0, 60.0, 60.0, 60.0
 """Seconds that one step may take: a model; one contender; one batch of all; one kind of layer."""
 SELECT = 150.0
@@ -163,12 +163,12 @@ class Measuring:
             self.made |= compiled(self.made)
         if "speed" in asked:
             self._speed(original, self.made)
-        if "select" in asked:
-            self._select(original)
         self.made.clear()
         freed(self.device)
         if "training" in asked:
             self._training(original)
+        if "select" in asked:  # last: it takes as long as all before
+            self._select(original)
 
     def _model(self, name: str) -> Any:
         import open_clip
@@ -207,10 +207,10 @@ class Measuring:
         return one
 
     def _speed(self, original: Any, made: dict[str, Contender]) -> None:
-        for batch in sorted(self.options.batches, reverse=True):
-            if batch not in self.row["batches"]:
-                self.row["batches"].append(batch)
-            for captured in (False, True)[: 1 + (self.device.type == "cuda")]:
+        for captured in (False, True)[: 1 + (self.device.type == "cuda")]:
+            for batch in sorted(self.options.batches, reverse=True):
+                if batch not in self.row["batches"]:
+                    self.row["batches"].append(batch)
                 what = f"{batch} as a graph" if captured else f"{batch}"
                 rates = self.phases.run(
                     f"images a second, {what}", SPEED,
@@ -246,7 +246,7 @@ class Measuring:
             f"{chosen[0]['replaced']} layers replaced: {chosen[0]['why']}",
             flush=True,
         )
-        half = self.made.get("half") or makers(original, [], self.device)["half"]()
+        half = makers(original, [], self.device)["half"]()
         self._contender(SELECTED)["mib"] = weight_mib(contender.model)
         self._speed(original, {"half": half, SELECTED: contender})
 

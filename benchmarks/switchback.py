@@ -100,6 +100,8 @@ def main(arguments: list[str] | None = None) -> int:
     end = time.monotonic() + options.budget
     if options.tell:
         return _told(options)
+    if options.compile != "off" and options.compile_workers:  # read when torch is imported
+        os.environ.update({name: os.environ.get(name, word) for name, word in ENVIRON.items()})
     torch = _torch(options.device)
     warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
     COMPILE["dynamic"], COMPILE["mode"] = options.compile == "dynamic", options.compile_mode
@@ -202,7 +204,6 @@ def _run(clock: Clock, options: Any, told: dict[str, Any], peak: Any, end: float
     todo = [one for one in _groups(options) if _left(told, one, options)]
     compiled = any(n.endswith("-compiled") for one in todo for n in _chosen(options, one.passes))
     if compiled and clock.on_gpu and options.compile_workers:
-        os.environ.update({n: os.environ.get(n, word) for n, word in ENVIRON.items()})
         seconds = min(90.0, COMPILING * (end - time.monotonic()))
         print(beforehand(options.words, options.compile_workers, seconds), flush=True)
     try:
