@@ -1,5 +1,7 @@
 """Which names of Hugging Face's packages came or went: ``matrix/tables/hub_names.json``.
 
+And which keywords of triton's functions.
+
 Read from the Python files of released wheels that lie in a folder: what can be imported from each
 module, the members of each class, and the keywords of each function that takes no others. Classes
 of transformers' models are read by their own names only; what their instances have comes from the
@@ -34,6 +36,8 @@ _MODELS = re.compile(r"^(?:transformers|diffusers)/(?:models/|pipelines/\w+/)")
 _AUTO = ("/models/auto/configuration_auto.py", "/models/auto/auto_mappings.py")
 _MODEL_TYPE = re.compile(r"""^ +\(?["']([a-z][\w.-]*)["'](?:,|:) ["']\w+Config["']""", re.MULTILINE)
 _KINDS = ("imports", "members", "keywords", "model_types")
+_ONLY_KEYWORDS = {"triton"}
+"""Packages whose other names the matrix knows better, from each release's own file."""
 _LAZY = "define_import_structure"
 _LISTED = re.compile(r"^__all__ = \[([^\]]*)\]", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z_]\w*$")
@@ -54,6 +58,7 @@ _RULES: dict[str, dict[str, tuple[str, ...]]] = {
         "members": (_MISMATCH,),
         "keywords": (_RENAMED,),
     },
+    "triton": {"keywords": ("triton-too-old-for-package", "triton-api-moved-other")},
     "peft": dict.fromkeys(("imports", "members", "keywords"), ("peft-too-old", _RENAMED)),
 }
 _ELSEWHERE: dict[str, tuple[str, ...]] = {
@@ -63,7 +68,8 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
 }
 """Which rule speaks of a name that is new, and of one that is gone."""
 _ABOUT = (
-    "Names of Hugging Face's packages that came or went between the releases that were looked at: "
+    "Names of Hugging Face's packages, and keywords of triton's functions, that came or went "
+    "between the releases that were looked at: "
     "the first that has them (came), or the first that lacks them again (went). `imports` by "
     "module, `members` by class, `keywords` by function, `model_types` that configurations name. "
     "`families`: whose members a class has that is not listed. Between two releases that were "
@@ -117,6 +123,8 @@ def table_of(found: Mapping[str, Mapping[Version, dict[str, frozenset[str]]]]) -
     for package, releases in sorted(found.items()):
         kinds = {
             kind: history({release: names[kind] for release, names in releases.items()})
+            if kind == "keywords" or package not in _ONLY_KEYWORDS
+            else {}
             for kind in _KINDS
         }
         packages[package] = {"releases": [str(one) for one in sorted(releases)], **kinds}

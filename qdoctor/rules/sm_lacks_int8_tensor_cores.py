@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, bnb_int8_on_this_sm, int8_tensor_cores
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing, stands_up
 from qdoctor.rules.bnb_releases import BNB, before_all_known, serving
 from qdoctor.rules.case import rule, suspect
@@ -34,10 +34,10 @@ from qdoctor.rules.remedies import by_hand, pip, use
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "sm-lacks-int8-tensor-cores"
+_NOTHING = "nothing is broken: where int8 layers are to run, 4-bit or half is faster here"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -90,7 +90,10 @@ def _fixes(case: Case) -> list[Fix]:
         "half": "half precision runs on this GPU, and faster than emulated int8",
     }
     others = [use(name, why, verify=name) for name, why in choices.items() if stands_up(case, name)]
-    return [*newer, *others, by_hand("change-hardware", "int8 matrix units come with SM 7.5")]
+    asked = case.signals_of(NAME) or case.machine.bitsandbytes.value
+    nothing = [] if asked else [Fix(action="none", why=_NOTHING)]
+    hardware = by_hand("change-hardware", "int8 matrix units come with SM 7.5")
+    return [*nothing, *newer, *others, hardware]
 
 
 RULE = rule(NAME, __doc__, find)

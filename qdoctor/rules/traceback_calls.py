@@ -8,7 +8,7 @@ _LOOKED_AT = 16 * 1024
 """Characters above the text: a traceback of some hundred calls."""
 _BEGINS = "Traceback (most recent call last)"
 _CALL = re.compile(
-    r"(?:site|dist)-packages[/\\]{1,4}([A-Za-z_]\w*)[^\"\n]{0,300}?\.py(?:\"?, line|:) ?\d"
+    r"(?:site|dist)-packages[/\\]{1,4}([A-Za-z_]\w*)[^\"\n]{0,300}?\.py(?:\"?,\s{1,8}line|:)\s?\d"
 )
 
 

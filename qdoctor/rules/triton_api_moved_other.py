@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.rules.case import rule
 from qdoctor.rules.missing_names import missing_names
+from qdoctor.rules.of_names import missing
 from qdoctor.rules.triton_name_in_text import internal_in_text
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ _NAMES = missing_names(NAME, __doc__)
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report names that are gone, and members of triton's own classes."""
+    """Report names that are gone, members of triton's own classes, and keywords."""
     yield from _NAMES.find(case)
     yield from internal_in_text(case)
+    yield from missing(case, NAME, "note")
 
 
 RULE = rule(NAME, __doc__, find)

@@ -29,16 +29,18 @@ from qdoctor.layers.triton_names import has_name
 from qdoctor.layers.triton_uses import TOO_OLD
 from qdoctor.released import has, parsed, release
 from qdoctor.rules.case import rule
+from qdoctor.rules.of_names import missing
 from qdoctor.rules.packages_asking import of_packages
 from qdoctor.rules.remedies import pip
 from qdoctor.rules.triton_name_in_text import in_text, named
+from qdoctor.rules.triton_releases import first_torch_with
 from qdoctor.rules.what_if import all_yes, spans, with_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.layers.triton_uses import Lack
-    from qdoctor.model import Finding, Fix
+    from qdoctor.model import Applicability, Finding, Fix
     from qdoctor.rules.case import Case
 
 NAME = TOO_OLD
@@ -52,6 +54,20 @@ def find(case: Case) -> Iterator[Finding]:
     for one in in_text(case, NAME) if not found else ():
         torch = _newer_torch(case, [name] if (name := named(case, NAME)) else [])
         yield msgspec.structs.replace(one, fixes=[*torch, *_without(one.fixes, torch)])
+    for one in missing(case, NAME, "note"):
+        yield msgspec.structs.replace(one, fixes=[*one.fixes, *_with_triton(case, one)])
+
+
+def _with_triton(case: Case, found: Finding) -> list[Fix]:
+    """Offer the torch that brings along the triton which a finding asks for."""
+    wanted = next((parsed(fix.spec.partition("=")[2]) for fix in found.fixes if fix.spec), None)
+    torch = first_torch_with(case.matrix, wanted) if wanted else None
+    why = f"triton belongs to torch: this one requires triton {wanted} or newer"
+    unsafe: Applicability = "unsafe"
+    return [
+        pip("upgrade", "torch", f">={one}", why, verify=NAME, applicability=unsafe)
+        for one in ([torch] if torch else [])
+    ]
 
 
 def _without(fixes: list[Fix], torch: list[Fix]) -> list[Fix]:
