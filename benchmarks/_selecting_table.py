@@ -42,9 +42,12 @@ LAYERS = {
 class Machine:
     """The machine, examined once, on whose verdicts everything here is decided."""
 
-    def __init__(self, device: str | None, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, device: str | None, progress: Callable[[str], None], *, training: bool = False
+    ) -> None:
         """Read the facts and run the probes, for some tens of seconds."""
         self.environ, self.device, self._progress = dict(os.environ), device, progress
+        self.training = training
         self.matrix = local_data.current(self.environ)
         begun = time.monotonic()
         self.report = doctor.examine(
@@ -60,7 +63,7 @@ class Machine:
         """Measure what any objective may take, at the shapes (None: the stated ones)."""
         asked = Asked(
             objective=WIDEST_BOUND, shapes=shapes, device=self.device, budget_seconds=seconds,
-            allow=list(allow) if allow else None,
+            training=self.training, allow=list(allow) if allow else None,
         )  # fmt: skip
         chosen = choose_from(
             self.report, asked, environ=self.environ, progress=self._progress, matrix=self.matrix
@@ -71,7 +74,9 @@ class Machine:
 
     def decided(self, objective: Objective, measured: Measured) -> Selection:
         """Decide by figures that are there already."""
-        asked = Asked(objective=objective, shapes=measured.shapes, device=self.device)
+        asked = Asked(
+            objective=objective, shapes=measured.shapes, device=self.device, training=self.training
+        )
         return objectives.decide(asked, self.verdicts, measured, self.matrix)
 
 
@@ -120,13 +125,16 @@ def held(shape: Shape, selected: str, by: Measured) -> Held | None:
     )  # fmt: skip
 
 
-def held_by_table(shape: Shape, selected: str, cells: Sequence[Mapping[str, Any]]) -> Held | None:
-    """Hold a choice against cells of switchback.py: forward, ``ms`` and ``call_ms``."""
+def held_by_table(
+    shape: Shape, selected: str, cells: Sequence[Mapping[str, Any]], *, training: bool = False
+) -> Held | None:
+    """Hold a choice against cells of switchback.py, by ``ms`` and ``call_ms``."""
+    passes = "forward+backward" if training else "forward"
     name = LAYERS.get(selected)
     for cell in cells:
         made = cell["contenders"]
         there = (cell["rows"], cell["depth"], cell["columns"]) == shape
-        if there and cell["passes"] == "forward" and name in made and LAYERS[HALF] in made:
+        if there and cell["passes"] == passes and name in made and LAYERS[HALF] in made:
             own, half = made[name], made[LAYERS[HALF]]
             times = [max(one["ms"], one["call_ms"]) for one in (half, own)]
             widths = [(one["p90"] - one["p10"]) / 2 / one["ms"] for one in (half, own)]
@@ -168,7 +176,7 @@ def table_lines(
             words.append(f"chosen at x{_ms(one.timed[HALF][0]) / _ms(own[0]):.2f}")
         for what, one_held in (
             ("again", held(shape, selected, again)),
-            ("table", held_by_table(shape, selected, cells)),
+            ("table", held_by_table(shape, selected, cells, training=machine.training)),
         ):
             if one_held is not None:
                 found[what].append(one_held)

@@ -12,10 +12,10 @@ process has filled.
 Usage: ``python benchmarks/select.py [--phases first kept loop at-once table repeat budgets full]
 [--runs N] [--processes N] [--never] [--against COMMIT] [--budget SECONDS] [--table FILE]
 [--table-budget 60] [--rows 4096 ...] [--shapes 1024x4096 ...] [--allow BACKEND ...]
-[--repeats 5] [--device cuda:0] [--json FILE]``. ``--never`` leaves measuring out of the calls
-(probes and matrix alone); ``--against`` also times ``import qdoctor`` of another commit, in turn
-with this one, A B A B ..., as both vary with the machine. Each step is told as it begins; one for
-which the budget has no time is left out.
+[--training] [--repeats 5] [--device cuda:0] [--json FILE]``. ``--never`` leaves measuring out of
+the calls (probes and matrix alone); ``--against`` also times ``import qdoctor`` of another commit,
+in turn with this one, A B A B ..., as both vary with the machine. Each step is told as it begins;
+one for which the budget has no time is left out.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ class Answers:
     @functools.cached_property
     def machine(self) -> Machine:
         """The machine, examined."""
-        made = Machine(self.options.device, lambda _: None)
+        made = Machine(self.options.device, lambda _: None, training=self.options.training)
         say(f"examined in {made.seconds:.1f} s")
         return made
 
@@ -295,6 +295,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="KxN", type=_layer)
     parser.add_argument("--allow", nargs="+", help="consider only these backends, beside half")
+    parser.add_argument("--training", action="store_true", help="for table, repeat and budgets")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", help="cuda:N or cpu; default: what select_backend takes")
     parser.add_argument("--json", type=Path)

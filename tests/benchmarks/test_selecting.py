@@ -41,6 +41,8 @@ def selecting(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 class Machine:
     """Decides as the real one does, by verdicts that are made up."""
 
+    training = False
+
     def decided(self, objective: Any, measured: Measured) -> Selection:
         asked = Asked(objective=objective, shapes=measured.shapes)
         return decide(asked, verdicts(), measured, shipped())
@@ -112,6 +114,12 @@ def test_the_tables_own_figures_are_held_against_the_choice_too(table: Any) -> N
     assert "SLOWER" in lines(table, first(), first(), [cell(0.5, 1.1)])[0]
 
 
+def test_in_training_the_tables_forward_and_backward_count(table: Any) -> None:
+    cells = [cell(0.1, 0.1), cell(0.5, 0.8, "forward+backward")]
+    one = table.held_by_table(MANY, "qdoctor-switchback", cells, training=True)
+    assert (one.ratio, one.device) == (1.25, 2.0)
+
+
 def test_a_layer_that_the_table_lacks_is_not_judged_by_it(table: Any) -> None:
     one = cell(0.5, 0.8)
     del one["contenders"]["switchback-vector"]
@@ -146,12 +154,15 @@ def test_the_machine_measures_what_any_objective_may_take(
     monkeypatch.setattr(table, "choose_from", choose_from)
     real = object.__new__(table.Machine)
     real.report, real.device, real.environ, real.matrix = None, "cpu", {}, shipped()
+    real.training = True
     real._progress = lambda _: None
     real.verdicts = verdicts()
     found = real.measured([MANY], 3.0, ["bnb-nf4"])
     assert found.timed["bnb-nf4"][0].milliseconds == 1.5
     (one,) = asked
     assert (one.objective, one.budget_seconds, one.allow) == ("memory", 3.0, ["bnb-nf4"])
+    assert one.training
+    real.training = False
     assert real.decided("memory", found).selected == "bnb-nf4"
 
 
