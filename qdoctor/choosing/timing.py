@@ -18,6 +18,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from qdoctor.choosing.bench import DATA
 from qdoctor.choosing.samples import Samples
 
 if TYPE_CHECKING:
@@ -106,11 +107,12 @@ def relative_error(bench: Bench, layer: Any, linear: Any, shape: Shape) -> float
     rows = min(shape[0], CHECKED_ROWS)
     columns = min(shape[2], CHECKED_COLUMNS)
     wrong, right = 0.0, 0.0
+    same = torch.Generator(bench.device).manual_seed(DATA)
     with torch.no_grad():
         weight = linear.weight[:columns].double()
         bias = linear.bias[:columns].double()
         for _ in range(math.ceil(min(LEAST_CHECKED, CHECKED_ROWS) / rows)):
-            x = torch.randn(rows, shape[1], device=bench.device, dtype=bench.dtype)
+            x = torch.randn(rows, shape[1], device=bench.device, dtype=bench.dtype, generator=same)
             y = layer(x)
             if tuple(y.shape) != (rows, shape[2]):
                 raise ValueError(f"it returned {tuple(y.shape)}, not {(rows, shape[2])}")

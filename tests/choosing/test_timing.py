@@ -183,6 +183,19 @@ def test_the_error_is_that_of_rounding_for_half_and_of_the_factor_for_a_scaled_l
     assert relative_error(bench, scaled, linear, shape) == pytest.approx(0.25, abs=0.01)
 
 
+def test_an_error_is_the_same_whatever_was_measured_before(bench: Bench) -> None:
+    shape = (5, 96, 64)
+    first = bench.linear(shape)
+    error = relative_error(bench, first, first, shape)
+    torch.randn(1000)
+    again = bench.linear(shape)
+    assert torch.equal(again.weight, first.weight)
+    assert relative_error(bench, again, again, shape) == error
+    data = torch.randn(96, generator=torch.Generator().manual_seed(benches.DATA))
+    near = torch.corrcoef(torch.stack([data, first.weight[0].detach().float()]))[0, 1]
+    assert abs(float(near)) < 0.5  # other numbers than the weights
+
+
 def test_what_is_not_finite_is_refused(bench: Bench) -> None:
     shape = (4, 8, 8)
     linear = bench.linear(shape)
