@@ -101,6 +101,8 @@ GOALS = (
     Goal("forward+backward >= 1.13 x bf16, 4096 rows and more, 1280 wide and more",
          lambda c: not _forward(c) and _rows(c) and min(c["depth"], c["columns"]) >= NARROW,
          BASE, 1.13),
+    Goal("forward+backward not below torchao's compiled int8 training",
+         lambda c: not _forward(c), "torchao-training-compiled", 1.0, spread=True),
     Goal("never slower than bf16 (where it is, select_backend must not pick it)",
          lambda _: True, BASE, 1.0, spread=True),
 )  # fmt: skip

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -151,3 +152,83 @@ def test_a_contender_without_memory_costs_itself_alone(timing: Any, passes: str)
     assert cell["failed"] == {"torchao": "OutOfMemoryError: CUDA out of memory. Tried to allocate"}
     assert cell["contenders"]["linear"]["ms"] > 0
     assert cell["contenders"]["linear"]["rel_error"] < 0.01
+
+
+class Device:
+    """A stand-in for torch and a GPU: work takes its milliseconds after what was queued before."""
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+            self.at = 0.0
+
+        def record(self) -> None:
+            self.at = Device.busy_until()
+
+        def elapsed_time(self, other: Any) -> float:
+            return float(other.at - self.at)
+
+    done_at = 0.0
+    passes: list[str]
+
+    def __init__(self) -> None:
+        Device.done_at = 0.0
+        Device.passes = []
+        self.cuda = self
+        self.is_available = lambda: True
+
+    @staticmethod
+    def now() -> float:
+        return 1000 * time.perf_counter()
+
+    @classmethod
+    def busy_until(cls) -> float:
+        return max(cls.done_at, cls.now())
+
+    @classmethod
+    def work(cls, milliseconds: float, what: str = "") -> None:
+        cls.done_at = cls.busy_until() + milliseconds
+        cls.passes.append(what)
+
+    def zeros(self, count: int, *, device: str) -> Any:
+        assert device == "cuda"
+        assert count * 4 > 50 * 2**20  # more than any L2 cache
+        return self
+
+    def zero_(self) -> None:
+        self.work(0.5, "written")
+
+    def sum(self) -> None:
+        self.work(0.5, "clean")
+
+    def _sleep(self, _cycles: int) -> None:
+        self.work(0.5, "warm")
+
+    def synchronize(self) -> None:
+        time.sleep(max(0.0, self.done_at - self.now()) / 1000)
+
+
+@pytest.mark.parametrize("cache", ["clean", "written", "warm"])
+def test_on_a_gpu_a_sample_is_the_devices_own_time(timing: Any, cache: str) -> None:
+    clock = timing.Clock(Device(), "cuda", cache)
+    assert set(Device.passes) == {cache}
+    assert clock._pass_ms == pytest.approx(0.5, abs=0.2)
+    Device.passes.clear()
+    sample = clock.sample(lambda: Device.work(3.0), 400.0)
+    clock.wait()
+    assert sample.milliseconds() == pytest.approx(3.0, abs=0.01)
+    assert not sample.late
+    assert Device.passes.count(cache) * clock._pass_ms >= 399.0
+
+
+def test_on_a_gpu_a_host_that_is_held_up_makes_a_late_sample(timing: Any) -> None:
+    clock = timing.Clock(Device(), "cuda", "clean")
+
+    def held_up() -> None:
+        time.sleep(0.03)
+        Device.work(3.0)
+
+    sample = clock.sample(held_up, 5.0)
+    clock.wait()
+    assert sample.late
+    assert sample.milliseconds() > 10.0  # the host's time, and none of the device's
