@@ -46,6 +46,7 @@ _FAMILIES = (
     ("transformers", r"\w*Config", "PretrainedConfig"),
     ("transformers", r"\w*Tokenizer(?:Fast)?", "PreTrainedTokenizerBase"),
     ("transformers", r"\w*Trainer", "Trainer"),
+    ("transformers", r"\w*Cache", "Cache"),
     ("peft", r"Peft\w+", "PeftModel"),
     ("diffusers", r"\w*Pipeline", "DiffusionPipeline"),
 )

@@ -80,7 +80,6 @@ def _of_model(case: Case, signal: Signal, name: str, kind: str, owner: str) -> I
         title=f"transformers {known.value or ''} does not know {name} yet".replace("  ", " "),
         because=[quoted(signal), Because(text, source, "mined"), *read],
         fixes=[pip("upgrade", _MODELS, f">={came}", "it knows the model", verify=NAME)],
-        undecided=None if own else "which transformers is installed",
     )
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _LIBDEVICE = "extra.libdevice"
 _MATH = "triton.language.math"
+_LANGUAGE = "triton.language"
+_MOVED = "triton-math-moved"
 _OTHER = "triton-api-moved-other"
 _OF_TORCH = "triton-pin-mismatch"
 _ASKED_BY_BNB = ("triton_names_used", "import_needs", "switchback_names_used")
@@ -212,10 +214,16 @@ def problem(case: Case, name: str) -> str | None:
     if own is not None and not stated and has_name(case.machine, case.matrix, name) == "yes":
         return None
     if not known.having:
-        return _OTHER
+        return _MOVED if _is_math(case, name) else _OTHER
     older_ones = known.having[0] <= own if own else known.having[0] == known.known[0]
     in_between = own is None and known.went is not None
     return rule_of(name, case.matrix) if older_ones or in_between else TOO_OLD
+
+
+def _is_math(case: Case, name: str) -> bool:
+    """Say whether a name that no release has is that of a function which some have elsewhere."""
+    scope, _, last = name.rpartition(".")
+    return scope == _LANGUAGE and bool(history(case, f"{_MATH}.{last}").having)
 
 
 def _for_new(case: Case, rule: str, signal: Signal, known: History) -> Iterator[Fix]:
