@@ -69,14 +69,22 @@ class Figures(msgspec.Struct, frozen=True):
         return max(self.ratio, self.total_ratio)
 
     @property
+    def margin(self) -> float:
+        """What makes two times alike, relative: no more than ``WIDEST`` of a spread.
+
+        All of it where other programs had the cores: then noise alone would decide.
+        """
+        return min(self.spread, 1.0 if self.disturbed else WIDEST)
+
+    @property
     def least(self) -> float:
         """The lower end of its time ratio."""
-        return self.ratio * (1 - min(self.spread, WIDEST))
+        return self.ratio * (1 - self.margin)
 
     @property
     def most(self) -> float:
         """The upper end of its time ratio."""
-        return self.ratio * (1 + min(self.spread, WIDEST))
+        return self.ratio * (1 + self.margin)
 
 
 def compared(measured: Measured) -> list[int]:

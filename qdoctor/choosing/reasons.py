@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qdoctor.choosing.bounds import AIMS, ALIKE_BYTES, asked_slowdown, error_bound, usual_slowdown
-from qdoctor.choosing.measured import HALF, WIDEST
+from qdoctor.choosing.measured import HALF
 from qdoctor.choosing.request import in_question
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _against(asked: Asked, own: Figures, best: Figures, winner: str) -> str:
 
 
 def _tie(own: Figures, best: Figures, winner: str) -> str:
-    spread = 100 * min(max(own.spread, best.spread), WIDEST)
+    spread = 100 * max(own.margin, best.margin)
     head = f"no better than {winner} beyond the spread ({spread:.0f} %)"
     if own.error > best.error:
         return f"{head}, and less exact: {own.error:.2g} against {best.error:.2g}"

@@ -112,8 +112,6 @@ def _too_slow_for_its_bytes(asked: Asked, field: Field, half: Figures) -> set[st
 
 def is_slower(own: Figures, half: Figures) -> bool:
     """Say whether a candidate is slower than half by more than both spreads."""
-    if own.disturbed or half.disturbed:
-        return own.ratio * (1 - own.spread) > half.ratio * (1 + half.spread)
     return own.least > half.most
 
 

@@ -49,6 +49,10 @@ class Samples:
         borne = sorted(times for times, _ in self._taken)[:ENOUGH][-1:]
         return sorted(took for times, took in self._taken if times <= max(borne, default=0))
 
+    def differing(self) -> list[float]:
+        """Return in order the times that a spread is of: all, where others disturbed most."""
+        return sorted(took for _, took in self._taken) if self.is_disturbed() else self.counted()
+
     def median(self) -> float:
         """Return the median of what counts; raises ``StatisticsError`` where nothing was timed."""
         return statistics.median(self.counted())

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -71,11 +70,11 @@ class Contender:
         host = self.host.median() if self.host else None
         device = self.device.median()
         bound_by = self.host if host is not None and host > device else self.device
-        times = bound_by.counted()
+        spread = bound_by.differing()
         return {
-            "milliseconds": statistics.median(times),
-            "p10": _quantile(times, 0.1),
-            "p90": _quantile(times, 0.9),
+            "milliseconds": bound_by.median(),
+            "p10": _quantile(spread, 0.1),
+            "p90": _quantile(spread, 0.9),
             "rel_error": self.error,
             "weight_bytes_per_param": self.bytes_per_weight,
             "device_milliseconds": device,

@@ -102,12 +102,23 @@ def test_a_disturbed_measurement_still_tells_what_is_beyond_its_spread() -> None
     assert choose("latency", doubtful, deny=["half"]).selected == "bnb-int8"
 
 
+def test_among_what_was_disturbed_not_the_noise_decides_but_the_error() -> None:
+    times = {"half": 1.0, "torch-fp8": 2.0, "bnb-int8": 2.6}
+    spreads = dict.fromkeys(times, 0.3)
+    assert choose("memory", measured(times, spreads=spreads)).selected == "torch-fp8"
+    found = choose("memory", measured(times, spreads=spreads, disturbed=list(times)))
+    assert found.selected == "bnb-int8"
+    lost = "no better than bnb-int8 beyond the spread (30 %), and less exact: 0.037 against 0.009"
+    assert loser(found, "torch-fp8").lost == lost
+
+
 def test_what_may_only_have_been_disturbed_is_not_called_slow() -> None:
     times = {"half": 1.0, "bnb-int8": 1.5, "qdoctor-switchback": 4.0}
     spreads = dict.fromkeys(times, 0.3)
     calm = choose("memory", measured(times, spreads=spreads))
     assert loser(calm, "bnb-int8").rule == SLOWER
-    found = choose("memory", measured(times, spreads=spreads, disturbed=["half"]))
+    both = ["half", "bnb-int8"]
+    found = choose("memory", measured(times, spreads=spreads, disturbed=both))
     assert loser(found, "bnb-int8").rule is None
     assert loser(found, "qdoctor-switchback").rule == SLOWER
 

@@ -30,12 +30,14 @@ def test_interrupted_calls_do_not_count_where_enough_were_not(
 ) -> None:
     made = taken(monkeypatch, (1, 30.0), (0, 2.0), (4, 35.0), (0, 2.2), (0, 2.1), (2, 31.0))
     assert (len(made), made.counted(), made.median()) == (6, [2.0, 2.1, 2.2], 2.1)
+    assert made.differing() == made.counted()
     assert (made.least(), made.is_disturbed()) == (2.0, False)
 
 
 def test_the_least_interrupted_count_where_all_were(monkeypatch: pytest.MonkeyPatch) -> None:
     made = taken(monkeypatch, (9, 90.0), (1, 10.0), (2, 12.0), (2, 11.0), (3, 20.0))
     assert made.counted() == [10.0, 11.0, 12.0]
+    assert made.differing() == [10.0, 11.0, 12.0, 20.0, 90.0]  # all say how unsure that is
     assert made.is_disturbed()
 
 
