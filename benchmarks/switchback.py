@@ -145,8 +145,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tell", action="store_true", help="measure nothing: judge the file")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     options = parser.parse_args(arguments)
-    if options.tell and options.json is None:
-        parser.error("--tell judges the file of --json FILE: name it")
+    if options.tell and (options.json is None or not options.json.exists()):
+        parser.error("--tell judges the file of --json FILE: name one that is there")
     options.words = _choosing(sys.argv[1:] if arguments is None else arguments)
     options.shapes = [_shape(shape) for shape in options.shapes]
     return options

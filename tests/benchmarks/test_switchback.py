@@ -59,6 +59,13 @@ def test_a_shape_is_inputs_x_outputs(checkout: Path, shape: str) -> None:
     assert "is not like 1024x4096" in ended.stderr
 
 
+@pytest.mark.parametrize("words", [["--tell"], ["--tell", "--json", "none.json"]])
+def test_only_a_file_that_is_there_can_be_judged(checkout: Path, words: list[str]) -> None:
+    ended = started(checkout, *words)
+    assert ended.returncode == 2
+    assert "name one that is there" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "bytes_"),
     [
