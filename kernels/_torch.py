@@ -8,6 +8,7 @@ Python 3.8 syntax, standard library only; torch comes as an argument.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import os
 import sys
@@ -125,6 +126,19 @@ def gpu_mib(torch: Any) -> float:
     if not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return 0.0
     return float(torch.cuda.max_memory_reserved()) / (1 << 20)
+
+
+def start_afresh(torch: Any) -> None:
+    """Give back the GPU memory that a variant left: it would add to what the next one takes.
+
+    cuBLAS' workspace is given back as well, where torch tells how: it would lie in the midst of the
+    next one's room.
+    """
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return
+    gc.collect()
+    getattr(torch._C, "_cuda_clearCublasWorkspaces", int)()  # noqa: SLF001 - it has no other name
+    torch.cuda.empty_cache()
 
 
 def shape_numbers(shape: Tuple[int, int, int]) -> Dict[str, int]:

@@ -8,6 +8,7 @@ Shared by the probes of torchao's formats. Python 3.8 syntax, standard library o
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ class Held(NamedTuple):
     ``product`` names it in words (``an int8 product``). The error is against the unquantized layer,
     or, with ``kept``, against float64 of the operands as they are quantized: ``weight`` alone or
     ``both``; then what quantizing them loses may be ``most``. ``timed``: whether it is timed.
+    ``moved``: whether the large layer that is timed is quantized on the CPU, and then moved.
     """
 
     product: str
@@ -34,6 +36,15 @@ class Held(NamedTuple):
     kept: str = ""
     most: float = 1.0
     timed: bool = True
+    moved: bool = False
+
+
+class Timed(NamedTuple):
+    """The layer that is timed, quantized where it runs; some rows of its weight, and its bias."""
+
+    model: Any
+    weight: Any
+    bias: Any
 
 
 def recipe(name: str, device: str) -> Any:
@@ -68,6 +79,10 @@ def judged(
     errors: List[float] = []
     lost: List[float] = []
     again: Dict[str, Callable[[], Any]] = {}
+    large = None
+    if held.timed:  # first: while it is quantized, nothing else needs room
+        phase("quantizing the layer to be timed on " + device)
+        large = to_time(torch, quantize, device, moved=held.moved)
     for shape in held.shapes:
         named = "{} x {} x {}".format(*shape)
         phase("quantizing and running {} on {}".format(named, device))
@@ -75,9 +90,9 @@ def judged(
         errors.append(error)
         lost.append(away)
     times: Dict[str, float] = {}
-    if held.timed:
+    if large is not None:
         phase("timing on " + device)
-        times = _times(torch, quantize, device)
+        times = _times(torch, large, device)
     phase("asking torch what it called")
     calls = _beside("_traced").called(torch, again)
     for (named, seen), error, away in zip(calls.items(), errors, lost):
@@ -163,20 +178,51 @@ def _kept(torch: Any, quantize: Callable[[Any], Any], matrix: Any) -> Any:
     return torch.cat(parts, 1)[:, :depth].double()
 
 
-def _times(torch: Any, quantize: Callable[[Any], Any], device: str) -> Dict[str, float]:
+def to_time(torch: Any, quantize: Callable[[Any], Any], device: str, *, moved: bool) -> Timed:
+    """Make and quantize the layer of the common product, 8 MiB of bfloat16.
+
+    torchao's casts hold some formats' weights three times in float32, 48 MiB: with ``moved`` they
+    do so on the CPU. What cannot be quantized there, or is left alone, is quantized where it runs.
+    """
+    _rows, depth, columns = _beside("_torch").timed_shape(device)
+    weight, bias = (torch.randn(size) for size in ((columns, depth), columns))
+    kept = weight[: _beside("_torch").CORNER[1]].bfloat16()
+    model = None
+    if moved and device != "cpu":
+        with contextlib.suppress(Exception):
+            model = _quantized(torch, quantize, _linear(torch, weight, bias, "cpu"))
+            model = None if _is_plain(torch, model) else model.to(device)
+    if model is None:
+        model = _quantized(torch, quantize, _linear(torch, weight, bias, device))
+    return Timed(model, kept, bias.bfloat16())
+
+
+def _linear(torch: Any, weight: Any, bias: Any, device: str) -> Any:
+    made = torch.nn.Linear(weight.shape[1], weight.shape[0], device="meta", dtype=torch.bfloat16)
+    made.weight = torch.nn.Parameter(weight.bfloat16().to(device))
+    made.bias = torch.nn.Parameter(bias.bfloat16().to(device))
+    return made
+
+
+def _is_plain(torch: Any, model: Any) -> bool:
+    """Say whether quantizing left a model's layer as it was."""
+    layer = model[0]
+    same = type(layer) is torch.nn.Linear and type(layer.weight) is torch.nn.Parameter
+    return same and layer.weight.dtype == torch.bfloat16
+
+
+def _times(torch: Any, large: Timed, device: str) -> Dict[str, float]:
     """Time the layer on the common product, as it is: not compiled."""
     api = _beside("_torch")
     shape = api.timed_shape(device)
-    x, layer = _operands(torch, shape, device)
-    weight = layer.weight[: api.CORNER[1]].clone()
-    bias = layer.bias.clone()
-    model = _quantized(torch, quantize, layer)
+    x = torch.randn((shape[0], shape[1]), device=device, dtype=torch.bfloat16)
+    weight, bias = large.weight.to(device), large.bias.to(device)
     in_float64 = lambda a, b: reference(a, b, bias[: b.shape[0]])  # noqa: E731 - it is passed on
-    lost = api.corner_error(model(x), in_float64, x, weight)
-    del weight, layer
+    lost = api.corner_error(large.model(x), in_float64, x, weight)
+    del weight
     return {
         "timed_rel_error": lost,
-        "milliseconds": api.timed_on(torch, device, lambda: model(x)),
+        "milliseconds": api.timed_on(torch, device, lambda: large.model(x)),
         **api.shape_numbers(shape),
     }
 

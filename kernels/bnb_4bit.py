@@ -67,8 +67,7 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
             module = bnb.imported(made)
             phase(variant)
             torch.manual_seed(8)
-            if fields["device"] != "cpu":
-                torch.cuda.empty_cache()  # what the variant before left adds to the 64 MiB
+            api.start_afresh(torch)  # what the variant before left adds to the 64 MiB
             with torch.no_grad(), api.current(torch, fields["device"]):
                 yield _examined(made, torch, module, fields)
         except (Exception, SystemExit) as error:
