@@ -73,7 +73,9 @@ def won(
     if asked.objective == "memory":
         return "no backend that takes less memory is left"
     better = wanted.get(asked.objective, "as fast")
-    return f"no quantized backend within a relative error of {error_bound(asked):.2g} is {better}"
+    doubt = " beyond doubt" if any(own.disturbed for own in every.values()) else ""
+    bound = f"{error_bound(asked):.2g}"
+    return f"no quantized backend within a relative error of {bound} is {better}{doubt}"
 
 
 def _although(asked: Asked, best: Figures, refused: Mapping[str, str]) -> str:
