@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from benchmarks._switchback_contenders import DEFAULT
-from benchmarks._switchback_kept import key, merged
-from benchmarks._switchback_timed import UNSETTLED, spread
+from benchmarks._switchback_kept import key, merged, noise
+from benchmarks._switchback_timed import quiet, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -151,8 +151,8 @@ def _held(goal: Goal, cells: dict[Key, list[Cell]], name: str) -> Verdict:
         if not pairs:
             unmeasured += 1
             continue
-        ours, other = min(pairs, key=lambda pair: max(map(spread, pair)))
-        if max(spread(ours), spread(other)) > UNSETTLED:
+        ours, other = min(pairs, key=lambda pair: max(map(noise, pair)))
+        if not (quiet(ours) and quiet(other)):
             disturbed.append(_place(where))
             continue
         ratio = other["ms"] / ours["ms"]
@@ -228,7 +228,7 @@ def line(cell: Cell) -> str:
             f" call {one['call_ms']:.3f}{against}{error}"
         )
     words += [f"{name} FAILED {why}" for name, why in cell["failed"].items()]
-    words += [f"{name} DISTURBED" for name, one in made.items() if spread(one) > UNSETTLED]
+    words += [f"{name} DISTURBED" for name, one in made.items() if not quiet(one)]
     floor = least(cell)
     words += [f"roofline {floor:.4f}"] if floor else []
     return f"{sized(cell):20} {cell['passes']:16} " + " | ".join(words)
@@ -242,7 +242,7 @@ def summary(records: Iterable[Cell]) -> Iterator[str]:
     found: dict[tuple[str, str], list[float]] = {}
     for cell in merged(records):
         for name, one in cell["contenders"].items():
-            if one["base_ms"] and spread(one) <= UNSETTLED:
+            if one["base_ms"] and quiet(one):
                 found.setdefault((cell["passes"], name), []).append(one["base_ms"] / one["ms"])
     for (passes, name), all_ in found.items():
         yield (
@@ -277,7 +277,7 @@ def _entry(made: dict[str, Any], name: str) -> str:
     if name not in made:
         return "-"
     ms, base = made[name]["ms"], made[name]["base_ms"]
-    star = "*" if spread(made[name]) > UNSETTLED else ""
+    star = "" if quiet(made[name]) else "*"
     return _number(ms) + star + (f" ({base / ms:.2f})" if base and name != BASE else "")
 
 

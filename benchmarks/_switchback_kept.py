@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks._switchback_contenders import ANCHORS
-from benchmarks._switchback_timed import UNSETTLED, spread
+from benchmarks._switchback_timed import quiet, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,10 +69,10 @@ def lacking(records: Iterable[Record], cell: Key, cache: str, wanted: Sequence[s
     for record in records:
         if key(record) == cell and record["cache"] == cache:
             settled.update(record["failed"])
-            quiet = {n for n, one in record["contenders"].items() if spread(one) <= UNSETTLED}
+            good = {name for name, one in record["contenders"].items() if quiet(one)}
             # a ratio to a disturbed anchor tells nothing
-            if all(n in quiet for n in ANCHORS if n in record["contenders"]):
-                settled |= quiet
+            if all(name in good for name in ANCHORS if name in record["contenders"]):
+                settled |= good
     left = [name for name in wanted if name not in settled]
     anchors = [name for name in ANCHORS if name in wanted and name not in left]
     return [name for name in wanted if name in {*left, *anchors}] if left else []
@@ -110,6 +110,11 @@ def write(path: Path | None, told: dict[str, Any]) -> None:
         part.replace(path)
 
 
+def noise(one: dict[str, Any]) -> tuple[bool, float]:
+    """Order figures of a contender, the most trustworthy first."""
+    return not quiet(one), spread(one)
+
+
 def merged(records: Iterable[Record]) -> list[Record]:
     """Make one cell of all records of it, for tables: each contender by its quietest figures.
 
@@ -124,7 +129,7 @@ def merged(records: Iterable[Record]) -> list[Record]:
         )
         for name, one in record["contenders"].items():
             known = cell["contenders"].get(name)
-            if known is None or spread(one) < spread(known):
+            if known is None or noise(one) < noise(known):
                 cell["contenders"][name] = {**one, "base_ms": base}
         cell["failed"] |= record["failed"]
     for cell in cells.values():

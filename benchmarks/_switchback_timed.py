@@ -39,6 +39,8 @@ AGAIN = 2
 """Times that a cell is timed again whose spread says that something disturbed it."""
 UNSETTLED = 0.15
 """A spread beyond this comes from something else that ran meanwhile: the cell decides nothing."""
+COLD_TIMES, COLD_MS = 1.6, 0.03
+"""By how much a single call may outlast one of many in a row, whose operands are in the cache."""
 CACHES = {
     "clean": "the L2 cache is filled by reading other memory before each call",
     "written": "the L2 cache is filled by writing other memory before each call, which the call"
@@ -177,7 +179,7 @@ def measured(
             failed[name] = told_of(clock, name, error)
     found = timed(clock, running, seconds, failed)
     for _ in range(AGAIN):
-        if all(spread(one) <= UNSETTLED for one in found.values()):
+        if all(quiet(one) for one in found.values()):
             break
         again = timed(clock, running, seconds, failed)
         found = {name: settled(found[name], one) for name, one in again.items()}
@@ -188,13 +190,25 @@ def measured(
 
 
 def settled(first: dict[str, Any], again: dict[str, Any]) -> dict[str, Any]:
-    """Of two measurements take the one with less spread; a quiet one stays."""
-    return again if spread(again) < spread(first) and spread(first) > UNSETTLED else first
+    """Of two measurements take the quieter one; one that is quiet stays."""
+    if quiet(first):
+        return first
+    return again if quiet(again) or spread(again) < spread(first) else first
 
 
 def spread(one: dict[str, Any]) -> float:
     """Half the way from the 10th to the 90th percentile, relative to the median."""
     return float((one["p90"] - one["p10"]) / 2 / one["ms"])
+
+
+def quiet(one: dict[str, Any]) -> bool:
+    """Say whether nothing seems to have disturbed a contender's times.
+
+    Two signs: a wide spread, and single calls that outlast those in a row. The second is that of a
+    GPU which another process shares: it takes turns of milliseconds, alike for all samples.
+    """
+    alike = one["ms"] <= COLD_TIMES * one["call_ms"] + COLD_MS
+    return alike and spread(one) <= UNSETTLED
 
 
 def told_of(clock: Clock, name: str, error: BaseException) -> str:

@@ -13,7 +13,8 @@ float64; with outliers, 6 columns of x are 20 to 60 times as large as the others
 
 Cells come in order of importance, and the file of ``--json`` is written after each: within
 ``--budget`` a run measures what the file still lacks or has disturbed figures of, so several short
-runs make one table. A cell whose spread says that something disturbed it is timed again at once.
+runs make one table. A cell whose spread, or whose single calls outlasting those in a row, say that
+something disturbed it is timed again at once.
 torch.compile runs for each shape (``dynamic=False``), beforehand in ``--compile-workers``
 processes, inside the budget and outside of any time. What fails costs itself alone.
 
@@ -253,8 +254,8 @@ def _group(  # noqa: PLR0913, PLR0917 - of one file
         told["cells"].append(cell)
         write(options.json, told)
         print(line(cell), flush=True)
+        clock.free()
     made.clear()
-    clock.free()
 
 
 def _lost(lost: GpuLostError, rows: int, group: Group, options: Any) -> dict[str, Any]:

@@ -28,7 +28,13 @@ def kept(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def record(*names: str, wide: str = "", failed: str = "", cache: str = "clean") -> Any:
     made = {
-        name: {"ms": 1.0, "p10": 0.5 if name == wide else 0.99, "p90": 1.01, "rel_error": None}
+        name: {
+            "ms": 1.0,
+            "p10": 0.5 if name == wide else 0.99,
+            "p90": 1.01,
+            "call_ms": 1.0,
+            "rel_error": None,
+        }
         for name in names
     }
     failed_ = {failed: "why"} if failed else {}

@@ -105,12 +105,27 @@ def test_one_that_takes_the_device_with_it_is_named(timing: Any) -> None:
     assert lost.value.contender == "b"
 
 
+def of(ms: float, p10: float, p90: float, call_ms: float = 1.5) -> dict[str, float]:
+    return {"ms": ms, "p10": p10, "p90": p90, "call_ms": call_ms}
+
+
 def test_of_two_measurements_only_a_disturbed_one_is_replaced(timing: Any) -> None:
-    quiet, quieter = {"ms": 1.0, "p10": 0.9, "p90": 1.1}, {"ms": 2.0, "p10": 2.0, "p90": 2.0}
-    wide = {"ms": 1.0, "p10": 0.5, "p90": 1.5}
+    quiet, quieter = of(1.0, 0.9, 1.1), of(2.0, 2.0, 2.0)
+    wide = of(1.0, 0.5, 1.5)
     assert timing.settled(quiet, quieter) is quiet  # chosen by nothing but noise otherwise
     assert timing.settled(wide, quieter) is quieter
-    assert timing.settled(wide, {"ms": 1.0, "p10": 0.1, "p90": 5.0}) is wide
+    assert timing.settled(wide, of(1.0, 0.1, 5.0)) is wide
+    assert timing.settled(of(9.0, 9.0, 9.0), wide)["ms"] == 9.0
+    assert timing.settled(of(9.0, 9.0, 9.0), quiet) is quiet
+
+
+def test_single_calls_that_outlast_those_in_a_row_were_disturbed(timing: Any) -> None:
+    """As on a GPU that takes turns between processes: each sample is longer by the same."""
+    assert timing.quiet(of(1.0, 1.0, 1.0))
+    assert timing.quiet(of(1.5, 1.5, 1.5))  # operands from memory, not from the cache
+    assert timing.quiet(of(0.02, 0.02, 0.02, call_ms=0.004))  # two events alone take some time
+    assert not timing.quiet(of(3.3, 3.29, 3.31, call_ms=1.755))
+    assert not timing.quiet(of(2.73, 2.7, 2.74, call_ms=0.413))
 
 
 def test_a_disturbed_cell_is_timed_again(timing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +138,7 @@ def test_a_disturbed_cell_is_timed_again(timing: Any, monkeypatch: pytest.Monkey
     def timed(*_: Any) -> Any:
         rounds.append(1)
         p90 = 9.0 if len(rounds) == 1 else 1.0
-        return {"linear": {"ms": 1.0, "p10": 1.0, "p90": p90}}
+        return {"linear": of(1.0, 1.0, p90)}
 
     monkeypatch.setattr(timing, "timed", timed)
     contender = made.Contender(linear, torch.bfloat16)
