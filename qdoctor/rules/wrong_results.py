@@ -100,5 +100,5 @@ def _fixes(case: Case, name: str, row: dict[str, Any], guards: tuple[Layer, ...]
             guard(machine, case.matrix).value != "no" for guard in guards
         )
 
-    why = "this is right there; it lacks what came later"
+    why = f"this is right there; {row.get('price', 'it lacks what came later')}"
     yield from offer(case, row["package"], right, why, verify=name)

@@ -82,6 +82,7 @@ def test_fires_where_a_cpu_with_avx512_reads_4_bit_weights_wrongly(ask: Ask) -> 
     code, older = found.fixes
     assert (code.action, "llm_int8_skip_modules" in code.why) == ("change-code", True)
     assert (older.action, older.spec) == ("downgrade", ">=0.47.0,<0.49.0")
+    assert "a block of zeros" in older.why
 
 
 @pytest.mark.parametrize(
@@ -141,6 +142,7 @@ def test_a_refused_size_is_explained_whatever_else_is_known(
         assert found.undecided is None
         assert "Linear4bit after its first forward" in found.title
         assert "support_avx512bf16_for_cpu = False" in found.fixes[0].why
+        assert "in_features is no multiple of 64 unquantized" in found.fixes[0].why
 
 
 def test_what_qdoctors_own_trial_says_is_explained(ask: Ask) -> None:
