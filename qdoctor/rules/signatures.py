@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdoctor.rules.case import Signal
 from qdoctor.rules.error_text import readable
+from qdoctor.rules.program_texts import known_texts
 from qdoctor.rules.traceback_calls import callers
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ _RETYPED = 2000
 """Characters of a text that someone may have typed; nobody types a log."""
 _WRAPPED = re.compile(r"[ \t|\u2502\u2503>]*\n[ \t|\u2502\u2503>]*")
 """A line's end, with the frame of a table or of a quotation."""
-_NO_WORDS: list[str] = []
 _ROLES = ("failure", "echo", "notice")
 """What a row's text is, the more telling first."""
 
@@ -51,14 +51,13 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     In a short text of which nothing is known the case of letters does not count, nor where lines
     break: it was retyped, or wrapped by a terminal or a table.
     """
-    table = matrix.table("signatures")
-    known = _known_in(kept, table, retyped=False)
+    known = _known_in(kept, matrix, retyped=False)
     if known or len(kept) > _RETYPED:
         return known
     for text, retyped in _other_readings(kept):
-        if found := _known_in(text, table, retyped=retyped):
+        if found := _known_in(text, matrix, retyped=retyped):
             return found
-    return ()
+    return known_texts(kept, matrix)
 
 
 def _other_readings(kept: str) -> Iterator[tuple[str, bool]]:
@@ -68,14 +67,12 @@ def _other_readings(kept: str) -> Iterator[tuple[str, bool]]:
         yield _WRAPPED.sub(" ", kept.strip()), True
 
 
-def _known_in(kept: str, table: dict[str, Any], *, retyped: bool) -> tuple[Signal, ...]:
+def _known_in(kept: str, matrix: Matrix, *, retyped: bool) -> tuple[Signal, ...]:
     found: dict[int, tuple[str, Signal]] = {}
-    words_in = kept.lower() if retyped else kept
-    for row in table["rows"]:
-        if not _may_match(row, words_in, retyped=retyped):
-            continue
-        flags = re.MULTILINE | re.IGNORECASE if retyped else re.MULTILINE
-        for signal in _matches(row, table["sources"], kept, flags):
+    sources = matrix.table("signatures")["sources"]
+    flags = re.MULTILINE | re.IGNORECASE if retyped else re.MULTILINE
+    for row in _may_match(kept, matrix, retyped=retyped):
+        for signal in _matches(row, sources, kept, flags):
             line = kept.count("\n", 0, signal.position)
             found.setdefault(line, (row.get("role", _ROLES[0]), signal))
     for role in _ROLES:
@@ -85,13 +82,23 @@ def _known_in(kept: str, table: dict[str, Any], *, retyped: bool) -> tuple[Signa
     return ()
 
 
-def _may_match(row: dict[str, Any], text: str, *, retyped: bool) -> bool:
-    """Say whether one of the words is there of which each match of a row holds one (``has``)."""
-    words: list[str] = row.get("has", _NO_WORDS)
-    for word in words:
-        if (word.lower() if retyped else word) in text:
-            return True
-    return not words
+def _may_match(kept: str, matrix: Matrix, *, retyped: bool) -> Iterator[dict[str, Any]]:
+    """Yield the rows, in their order, of which a word is there that each match holds (``has``)."""
+    text = kept.lower() if retyped else kept
+    rows_of = _rows_of_words(matrix, retyped)
+    places = {place for word in rows_of if word in text for place in rows_of[word]}
+    rows: list[dict[str, Any]] = matrix.table("signatures")["rows"]
+    return (rows[place] for place in sorted(places))
+
+
+@lru_cache(maxsize=8)
+def _rows_of_words(matrix: Matrix, retyped: bool) -> dict[str, tuple[int, ...]]:  # noqa: FBT001
+    """Return the places of the rows by their words; "" stands for those without."""
+    found: dict[str, list[int]] = {}
+    for place, row in enumerate(matrix.table("signatures")["rows"]):
+        for word in row.get("has") or [""]:
+            found.setdefault(word.lower() if retyped else word, []).append(place)
+    return {word: tuple(places) for word, places in found.items()}
 
 
 def _matches(
