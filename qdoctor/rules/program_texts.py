@@ -1,0 +1,67 @@
+"""What packages say where the environment is well: ``matrix/tables/program_texts.json``.
+
+Asked last, for texts that no signature knows: a warning after which its package goes on, and an
+exception about what the program passes. A warning says nothing beside an exception that is not
+known: then the text as a whole is not known.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from qdoctor.rules.case import Signal
+
+if TYPE_CHECKING:
+    from qdoctor.matrix import Matrix
+
+_BEGINNING = 6
+"""Words by which a text is looked up; each has at least so many."""
+_WORD = re.compile(r"[a-z0-9_]+")
+_EXCEPTION = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception)\b", re.MULTILINE)
+RULES = {
+    "refusals": ("program-refusal", "not-environment"),
+    "notices": ("program-notice", "harmless-warning"),
+}
+"""Kind of text -> what the signature is called, and the rule that answers."""
+
+
+def known_texts(text: str, matrix: Matrix) -> tuple[Signal, ...]:
+    """Return the texts of packages in plain lines: the first refusal, else the first notice."""
+    found = list(_found(text, matrix))
+    refused = [signal for kind, signal in found if kind == "refusals"]
+    if refused or not _EXCEPTION.search(text):
+        return tuple((refused or [signal for _, signal in found])[:1])
+    return ()
+
+
+def _found(text: str, matrix: Matrix) -> list[tuple[str, Signal]]:
+    index = _index(matrix)
+    words = list(_WORD.finditer(text.lower()))
+    spoken = [one[0] for one in words]
+    found = []
+    for start in range(len(words) - _BEGINNING + 1):
+        for kind, package, whole in index.get(tuple(spoken[start : start + _BEGINNING]), ()):
+            if tuple(spoken[start : start + len(whole)]) == whole:
+                end = words[start + len(whole) - 1].end()
+                found.append((kind, _signal(kind, package, text, end)))
+    return found
+
+
+def _signal(kind: str, package: str, text: str, end: int) -> Signal:
+    signature, rule = RULES[kind]
+    line = text[text.rfind("\n", 0, end) + 1 :].partition("\n")[0].strip()[:200]
+    return Signal(signature, (rule,), line, end, f"the files of {package}", {"package": package})
+
+
+@lru_cache(maxsize=4)
+def _index(matrix: Matrix) -> dict[tuple[str, ...], list[tuple[str, str, tuple[str, ...]]]]:
+    """Return the beginning of each text -> its kind, its package and all its words."""
+    index: dict[tuple[str, ...], list[tuple[str, str, tuple[str, ...]]]] = {}
+    for package, row in matrix.table("program_texts")["rows"].items():
+        for kind in RULES:
+            for text in row[kind]:
+                words = tuple(text.split())
+                index.setdefault(words[:_BEGINNING], []).append((kind, package, words))
+    return index
