@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     COMPILE["dynamic"], COMPILE["mode"] = options.compile == "dynamic", options.compile_mode
     if options.only_compile:
         return _only_compile(torch, options, end)
-    name = torch.cuda.get_device_name() if options.device != "cpu" else "the CPU, as a trial"
+    name = _name(torch, options.device)
     peak = peaks(name)
     print(f"{name}, {versions()}")
     print(f"peaks: {peak['source'] if peak else 'not known for this device: no roofline'}")
@@ -164,11 +164,11 @@ def _shape(text: Any) -> Any:
 
 
 def _choosing(arguments: list[str]) -> list[str]:
-    """Leave out what a compiling worker must not do: it writes no file and prints no table."""
+    """Keep what chooses the cells, for a compiling worker; it reads the file and writes none."""
     kept: list[str] = []
     skip = False
     for word in arguments:
-        if skip or word in {"--json", "--budget", "--format", "--compile-workers"}:
+        if skip or word in {"--budget", "--format", "--compile-workers"}:
             skip = not skip
             continue
         kept.append(word)
@@ -189,6 +189,10 @@ def _torch(device: str) -> Any:
         )
         sys.exit(2)
     return torch
+
+
+def _name(torch: Any, device: str) -> str:
+    return "the CPU, as a trial" if device == "cpu" else str(torch.cuda.get_device_name())
 
 
 def _groups(options: Any) -> list[Group]:
@@ -299,7 +303,8 @@ def _only_compile(torch: Any, options: Any, end: float) -> int:
             started(clock, made[name], made[""].layer, rows, group.passes)
         clock.free()
 
-    items = [(group, rows) for group in _groups(options) for rows in group.rows]
+    told = read(options.json, {"device": _name(torch, options.device), "versions": versions()})
+    items = [(one, rows) for one in _groups(options) for rows in _left(told, one, options)]
     compile_all(share(items, options.only_compile), compile_one, end)
     return 0
 

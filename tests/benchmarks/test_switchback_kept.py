@@ -154,6 +154,32 @@ def test_runs_one_after_the_other_make_one_table(checkout: Path, tmp_path: Path)
     assert len(json.loads(file.read_text(encoding="utf-8"))["cells"]) == 2
 
 
+def test_a_worker_compiles_only_what_the_file_lacks(
+    kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    switchback = importlib.import_module("benchmarks.switchback")
+    monkeypatch.setattr(switchback, "versions", lambda: "torch 1")
+    path, asked = tmp_path / "table.json", []
+
+    def compile_all(items: Any, *_: Any) -> int:
+        asked.extend(items)
+        return 0
+
+    monkeypatch.setattr(switchback, "compile_all", compile_all)
+    told = kept.read(path, {"device": "the CPU, as a trial", "versions": "torch 1"})
+    told["cells"] = [record(*WANTED), {**record("linear"), "rows": 4}]
+    kept.write(path, told)
+    words = ["--device", "cpu", "--rows", "4", "16", "1", "--shapes", "64x96", "96x64"]
+    words += ["--passes", "forward", "--only", *WANTED, "--json", str(path)]
+    options = switchback._options([*words, "--only-compile", "0/1"])
+    assert switchback._only_compile(torch, options, 0.0) == 0
+    assert [(group.layer, rows) for group, rows in asked] == [
+        ((64, 96), 4), ((64, 96), 1), ((96, 64), 16), ((96, 64), 4), ((96, 64), 1)
+    ]  # fmt: skip
+    assert switchback._choosing(["--budget", "3", *words, "--format", "markdown"]) == words
+
+
 def test_a_budget_that_is_spent_leaves_cells_out_and_says_so(
     checkout: Path, tmp_path: Path
 ) -> None:
