@@ -46,7 +46,7 @@ class Pretended:
         self.torch, self.reference, self.by_rows = torch, reference, by_rows
         pretended = self
 
-        class Linear4bit(torch.nn.Linear):  # type: ignore[misc, name-defined]
+        class Linear4bit(torch.nn.Linear):  # type: ignore[misc]
             def __init__(self, depth: int, columns: int, *, bias: bool, **how: Any) -> None:
                 super().__init__(depth, columns, bias=bias, dtype=how["compute_dtype"])
                 self.kind = how["quant_type"]

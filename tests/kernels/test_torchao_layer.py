@@ -86,7 +86,7 @@ def peak_mib(torch: Any, device: str, action: Callable[[], Any]) -> float:
     with Counted() as counted, torch.no_grad():
         action()
         gc.collect()
-    return counted.peak / MIB
+    return float(counted.peak) / MIB
 
 
 def test_a_layer_that_is_moved_takes_what_is_left_of_it_and_no_copies(
