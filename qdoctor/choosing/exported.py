@@ -22,6 +22,7 @@ import msgspec
 from qdoctor import matrix as matrices
 from qdoctor.backends import NAMES
 from qdoctor.choosing import key as keys
+from qdoctor.choosing.answering import CARRIED
 from qdoctor.choosing.cache_reading import Kept
 from qdoctor.choosing.explained import printable
 from qdoctor.choosing.installed import stamp
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from qdoctor.choosing.request import Request
 
-VARIABLE = "QDOCTOR_SELECTION"
+VARIABLE = CARRIED
 _LARGEST = 1 << 20  # bytes
 _REPORT = b'"qdoctor/report/'
 """What stands in a report, which ``--format json --output`` writes."""
