@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _BEGINNING = 6
 """Words by which a text is looked up; each has at least so many."""
+_ENOUGH = 10
+"""Words after which a text is nobody else's: pasted lines are cut."""
 _WORD = re.compile(r"[a-z0-9_]+")
 _EXCEPTION = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception)\b", re.MULTILINE)
 RULES = {
@@ -57,11 +59,11 @@ def _signal(kind: str, package: str, text: str, end: int) -> Signal:
 
 @lru_cache(maxsize=4)
 def _index(matrix: Matrix) -> dict[tuple[str, ...], list[tuple[str, str, tuple[str, ...]]]]:
-    """Return the beginning of each text -> its kind, its package and all its words."""
+    """Return the beginning of each text -> its kind, its package and its words."""
     index: dict[tuple[str, ...], list[tuple[str, str, tuple[str, ...]]]] = {}
     for package, row in matrix.table("program_texts")["rows"].items():
         for kind in RULES:
             for text in row[kind]:
-                words = tuple(text.split())
+                words = tuple(text.split()[:_ENOUGH])
                 index.setdefault(words[:_BEGINNING], []).append((kind, package, words))
     return index

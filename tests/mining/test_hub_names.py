@@ -1,0 +1,104 @@
+"""What a package's files say of its names, and what is kept of their history."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.version import Version
+
+from qdoctor.mining.hub_names import history, names_in, table_of, texts_of, written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXTS = {
+    "pkg/__init__.py": "_lazy = {'models': ['Llama', 'not a name']}\nfrom .core import place\n",
+    "pkg/core.py": (
+        "import os\nfrom typing import Any\nfrom .other import helper\n"
+        "def place(model, offload=None): ...\n"
+        "def open_ended(model, **kwargs): ...\n"
+        "class Accelerator:\n"
+        "    def __init__(self, cpu=False):\n        self.state = 1\n"
+        "    def unwrap_model(self, model, keep=True): ...\n"
+        "class Other:\n    def method(self, word): ...\n"
+    ),
+    "pkg/config.py": (
+        "@dataclass\nclass Base:\n    kind: str\n@dataclass\nclass Lora(Base):\n    rank: int = 8\n"
+    ),
+    "pkg/models/auto/configuration_auto.py": '        ("llama4", "Llama4Config"),\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("imports", "pkg:Llama"),
+        ("imports", "pkg:place"),
+        ("imports", "pkg:core"),
+        ("imports", "pkg.core:helper"),
+        ("imports", "pkg.core:Accelerator"),
+        ("members", "Accelerator:state"),
+        ("members", "Accelerator:unwrap_model"),
+        ("keywords", "place:offload"),
+        ("keywords", "Accelerator.__init__:cpu"),
+        ("keywords", "Accelerator.unwrap_model:keep"),
+        ("keywords", "Lora.__init__:kind"),
+        ("keywords", "Lora.__init__:rank"),
+        ("model_types", ":llama4"),
+    ],
+)
+def test_a_name_is_read(kind: str, name: str) -> None:
+    assert name in names_in(TEXTS)[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("imports", "pkg:not a name"),
+        ("imports", "pkg.core:os"),
+        ("imports", "pkg.core:Any"),
+        ("keywords", "open_ended:model"),
+        ("keywords", "Other.method:word"),
+    ],
+)
+def test_what_says_nothing_is_left_out(kind: str, name: str) -> None:
+    assert name not in names_in(TEXTS)[kind]
+
+
+def test_only_what_changed_is_kept() -> None:
+    releases = {
+        Version("1.0"): frozenset({"f:always", "f:old", "f:blinking"}),
+        Version("2.0"): frozenset({"f:always", "f:new"}),
+        Version("3.0"): frozenset({"f:always", "f:new", "f:blinking"}),
+    }
+    expected = {"f": {"came": {"2.0": ["new"]}, "went": {"2.0": ["old"]}}}
+    assert history(releases) == expected
+
+
+def test_a_wheel_whose_list_is_made_of_its_models(tmp_path: Path) -> None:
+    path = tmp_path / "transformers-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("transformers/__init__.py", "define_import_structure(here)\n")
+        wheel.writestr("transformers/models/llama/modeling.py", "__all__ = ['LlamaModel']\n")
+        wheel.writestr("transformers/commands/run.py", "def run(): ...\n")
+    texts = texts_of(path)
+    assert "transformers:LlamaModel" in names_in(texts)["imports"]
+    assert list(texts) == ["transformers/__init__.py"]
+
+
+def test_the_table_is_written_once(tmp_path: Path) -> None:
+    names = {Version("1.0"): names_in(TEXTS), Version("2.0"): names_in({})}
+    table, path = table_of({"pkg": names}), tmp_path / "hub_names.json"
+    assert written(table, path)
+    assert not written(table, path)
+    assert json.loads(path.read_text(encoding="utf-8")) == table
+
+
+def test_of_triton_only_keywords_are_kept() -> None:
+    names = {Version("1.0"): names_in(TEXTS), Version("2.0"): names_in({})}
+    row = table_of({"triton": names})["rows"]["triton"]
+    assert row["keywords"]
+    assert not row["imports"]

@@ -1,0 +1,98 @@
+"""Names of Hugging Face's packages and triton's keywords that came or went, in error texts."""
+
+from __future__ import annotations
+
+import pytest
+
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
+
+IMPORT = "ImportError: cannot import name '{}' from '{}'"
+MEMBER = "AttributeError: '{}' object has no attribute '{}'"
+CALL = "TypeError: {}() got an unexpected keyword argument '{}'"
+
+
+def explained(text: str, **packages: str) -> list[Finding]:
+    found = diagnose(Facts(packages=packages or None), error=text)[1]
+    return [one for one in found if one.explains_error]
+
+
+def offers(found: Finding) -> list[tuple[str, str | None, str | None]]:
+    return [(fix.action, fix.package, fix.spec) for fix in found.fixes]
+
+
+@pytest.mark.parametrize(
+    ("text", "packages", "rule", "offer"),
+    [
+        (
+            IMPORT.format("is_flash_attn_greater_or_equal_2_10", "transformers.utils"),
+            {"transformers": "4.30.0"},
+            "accelerate-transformers-mismatch",
+            ("upgrade", "transformers", ">=4.36.2"),
+        ),
+        (
+            IMPORT.format("top_k_top_p_filtering", "transformers"),
+            {"transformers": "4.50.0"},
+            "accelerate-transformers-mismatch",
+            ("downgrade", "transformers", "<4.39.3"),
+        ),
+        (
+            CALL.format("jit", "launch_metadata"),
+            {"triton": "2.1.0"},
+            "triton-too-old-for-package",
+            ("upgrade", "triton", ">=3.0.0"),
+        ),
+        (
+            CALL.format("do_bench", "percentiles"),
+            {"triton": "3.0.0"},
+            "triton-api-moved-other",
+            ("downgrade", "triton", "<2.1.0"),
+        ),
+    ],
+)
+def test_the_installed_release_decides(
+    text: str, packages: dict[str, str], rule: str, offer: tuple[str, str, str]
+) -> None:
+    found = explained(text, **packages)[0]
+    assert (found.rule, found.undecided) == (rule, None)
+    assert offer in offers(found)
+
+
+def test_a_keyword_of_triton_brings_its_torch_along() -> None:
+    found = explained(CALL.format("jit", "launch_metadata"), triton="2.1.0")[0]
+    assert ("upgrade", "torch", ">=2.4.0") in offers(found)
+
+
+def test_a_name_that_the_installed_release_has_accuses_another_copy() -> None:
+    text = IMPORT.format("is_flash_attn_greater_or_equal_2_10", "transformers.utils")
+    assert explained(text, transformers="4.50.0")[0].rule == "stale-package-shadowing"
+
+
+def test_an_instance_that_lacks_what_its_class_may_have_accuses_no_copy() -> None:
+    text = MEMBER.format("LlamaForCausalLM", "hf_device_map")
+    rules = [one.rule for one in explained(text, transformers="4.50.0")]
+    assert "stale-package-shadowing" not in rules
+
+
+def test_a_function_that_nobody_knows_is_not_explained() -> None:
+    assert not explained(CALL.format("paint", "colour"))
+    assert not explained(MEMBER.format("Painter", "colour"))
+
+
+def test_a_value_of_pythons_own_is_the_programs_business() -> None:
+    found = explained(MEMBER.format("NoneType", "device"))
+    assert [one.rule for one in found] == ["not-environment"]
+
+
+def test_a_model_that_later_releases_know() -> None:
+    text = "KeyError: 'llama4'"
+    found = explained(text, transformers="4.40.0")[0]
+    assert (found.rule, offers(found)[0]) == (
+        "package-too-old",
+        ("upgrade", "transformers", ">=4.51.3"),
+    )
+
+
+def test_a_model_that_the_installed_release_knows_is_not_its_fault() -> None:
+    rules = [one.rule for one in explained("KeyError: 'llama4'", transformers="4.57.3")]
+    assert rules == ["not-environment"]
