@@ -60,7 +60,11 @@ _RULES: dict[str, dict[str, tuple[str, ...]]] = {
         "keywords": (_RENAMED,),
     },
     "triton": {"keywords": ("triton-too-old-for-package", "triton-api-moved-other")},
-    "peft": dict.fromkeys(("imports", "members", "keywords"), ("peft-too-old", _RENAMED)),
+    "peft": {
+        "imports": ("peft-too-old", _MISMATCH),
+        "members": ("peft-too-old", _RENAMED),
+        "keywords": ("peft-too-old", _RENAMED),
+    },
 }
 _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "imports": (_MISMATCH,),

@@ -53,7 +53,7 @@ def of_texts(  # noqa: PLR0913 - a rule has these parts
 def answer_to(case: Case, name: str, signal: Signal) -> dict[str, Any] | None:
     """Return the row that says what a text means for a rule on this machine; None for none."""
     rows: list[dict[str, Any]] = case.matrix.table("answers")["rows"]
-    gpu = "known" if case.machine.usable_gpus else "unknown"
+    gpu = "known" if case.machine.usable_gpus or _stated(case) else "unknown"
     return next(
         (
             row
@@ -65,6 +65,12 @@ def answer_to(case: Case, name: str, signal: Signal) -> dict[str, Any] | None:
         ),
         None,
     )
+
+
+def _stated(case: Case) -> bool:
+    """Say whether anything is stated of the machine beside what a text gives away."""
+    facts = case.machine.facts
+    return bool(facts.python or facts.packages or facts.driver or facts.torch_cuda)
 
 
 def _concerned(case: Case, signal: Signal, row: dict[str, Any]) -> bool:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 NAME = "triton-libdevice-removed"
 _OF_BNB = ("switchback-assertion", "switchback-named-assertion")
 """Texts that bitsandbytes' own layers print."""
+_IMPORTED = "triton-libdevice-import"
 _MISSED = "triton.language.libdevice"
 
 
@@ -69,7 +70,12 @@ def find(case: Case) -> Iterator[Finding]:
 
 
 def _of_bnb(case: Case) -> bool:
-    """Say whether bitsandbytes asks: not where its release is known to have no such layers."""
+    """Say whether bitsandbytes asks: not where its release is known to have no such layers.
+
+    Its files say ``tl.libdevice``: what imports the name is other code.
+    """
+    if case.signals_of(NAME) and all(one.signature == _IMPORTED for one in case.signals_of(NAME)):
+        return False
     if any(
         one.signature in _OF_BNB or asker(one, "triton") == BNB for one in case.signals_of(NAME)
     ):
