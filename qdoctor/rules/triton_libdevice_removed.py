@@ -33,6 +33,7 @@ from qdoctor.released import fact
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.packages_asking import with_packages
 from qdoctor.rules.packages_in_text import asker
+from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.switchback import instead, older_torch, working
 from qdoctor.rules.triton_name_in_text import change_code
 
@@ -91,7 +92,16 @@ def _of_code(case: Case) -> list[Fix]:
     if not texts or shown or (case.machine.bitsandbytes.value and _of_bnb(case)):
         return []
     where = ": where code of your own asks for it, without bitsandbytes"
-    return change_code(case, _MISSED, where=where, verify=NAME)
+    return change_code(case, _MISSED, where=where, verify=NAME) or _by_function(case)
+
+
+def _by_function(case: Case) -> list[Fix]:
+    """Say where libdevice's functions are in a triton that has no module of that name."""
+    version = case.machine.triton.value or ""
+    paths = fact(case.matrix, "triton", version, "libdevice_paths").value or []
+    scopes = [path.rpartition(".")[0] for path in paths[:1]]
+    why = "in triton {} the functions of libdevice are in {}"
+    return [by_hand("change-code", why.format(version, one), verify=NAME) for one in scopes]
 
 
 def find_all(case: Case) -> Iterator[Finding]:
