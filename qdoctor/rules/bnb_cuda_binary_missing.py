@@ -23,7 +23,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import Answer, bnb_has_cuda_binary, gpu_present
+from qdoctor.implied_text import possible, wordings
+from qdoctor.layers import Answer, bnb_has_cuda_binary, bnb_ships_here, gpu_present
 from qdoctor.model import Because, Finding
 from qdoctor.released import cited, fits, release
 from qdoctor.rules.affected import needing
@@ -31,14 +32,14 @@ from qdoctor.rules.bnb_releases import BNB, serving, settled
 from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.torch_builds import offers, on_some_system, with_a_torch
-from qdoctor.rules.what_if import with_os
+from qdoctor.rules.what_if import with_os, with_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.machine import Machine
     from qdoctor.model import Fix, Severity
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Signal
     from qdoctor.rules.what_if import Condition
 
 NAME = "bnb-cuda-binary-missing"
@@ -50,6 +51,12 @@ def find(case: Case) -> Iterator[Finding]:
     if rocm is not None:
         yield from _of_rocm(case, rocm)
         return
+    told = [one for one in case.signals_of(NAME) if one.said.get("cuda") and BNB in one.printed_by]
+    if told and case.machine.bitsandbytes.value is None:
+        found = list(_of_wording(case, told[0]))
+        yield from found
+        if found:
+            return
     suspicion = suspect(case, NAME, _has(case))
     if suspicion is None:
         return
@@ -64,6 +71,49 @@ def find(case: Case) -> Iterator[Finding]:
         affects=needing(case, "bnb_has_cuda_binary"),
         undecided=suspicion.undecided,
     )
+
+
+def _of_wording(case: Case, signal: Signal) -> Iterator[Finding]:
+    """Report a text that names a library, where only its wording tells the release.
+
+    Of the releases that word it so, some lack the library: it was one of them.
+    """
+    file = f"libbitsandbytes_cuda{signal.said['cuda']}."
+    known = [str(one) for one in case.matrix.versions(BNB)]
+    having = [one for one in known if _ships(case, one, file)]
+    lacking = [one for one in possible(BNB, wordings([signal]), case.matrix) if one not in having]
+    older = bool(having) and having[0] == known[0]
+    if lacking:
+        having = [one for one in having if known.index(one) > known.index(lacking[-1])]
+    if not having or not (lacking or older):
+        return
+    text = (
+        f"of the releases that print this, {lacking[0]} to {lacking[-1]} lack {file}so"
+        if lacking
+        else f"every release from {known[0]} on that prints this has {file}so: it is an older one"
+    )
+    yield Finding(
+        rule=NAME,
+        severity="error",
+        title=f"this bitsandbytes has no {file}so: it is in releases from {having[0]} on",
+        because=[quoted(signal), Because(text, "the libraries in the released wheels", "mined")],
+        fixes=_newer_with(case, having) + _fixes(case),
+        affects=needing(case, "bnb_has_cuda_binary"),
+    )
+
+
+def _newer_with(case: Case, having: list[str]) -> list[Fix]:
+    """Offer the releases with a library; the newest ones only, where older ones miss the system."""
+    why = "it has this library"
+    if not _has_no_wheel(case, having[0]):
+        return [pip("upgrade", BNB, f">={having[0]}", why, verify=NAME)]
+    found = [one for one in having if not _has_no_wheel(case, one)]
+    return [pip("upgrade", BNB, f">={found[0]}", why, verify=NAME)] if found else []
+
+
+def _has_no_wheel(case: Case, version: str) -> bool:
+    machine = with_package(case.machine, case.matrix, BNB, version)
+    return bnb_ships_here(machine, case.matrix).value == "no"
 
 
 def _of_rocm(case: Case, rocm: str) -> Iterator[Finding]:

@@ -72,7 +72,9 @@ def _on_a_mac(case: Case) -> list[Finding]:
 def _on_a_board(case: Case) -> list[Finding]:
     """Decide a text on an integrated GPU: no wheel is for it, whatever it calls itself."""
     sm, texts = case.machine.sm.value, case.signals_of(NAME)
-    if not texts or sm is None or not is_integrated(sm, case.matrix):
+    version = case.machine.bitsandbytes.value
+    somewhere = version is None and case.machine.installed(BNB) == "yes"
+    if not (texts or somewhere) or sm is None or not is_integrated(sm, case.matrix):
         return []
     text = f"only boards (Jetson) have SM {sm}: the wheels for ARM are made for servers"
     return [_told(case, text, f"SM {sm}")]
@@ -94,7 +96,7 @@ def _told(case: Case, text: str, where: str) -> Finding:
     read = Because(text, "the libraries in the released wheels", "mined")
     return Finding(
         rule=NAME,
-        severity="warning",
+        severity="warning" if case.signals_of(NAME) else "note",
         title=f"bitsandbytes {case.machine.bitsandbytes.value or ''} has no library for {where}",
         because=[read, *map(quoted, case.signals_of(NAME))],
         fixes=_fixes(case),

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import gpu_present, torch_has_cuda
+from qdoctor.layers import Answer, driver_serves_torch, gpu_present, torch_has_cuda
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.rules.affected import needing
 from qdoctor.rules.amd import on_amd
@@ -51,7 +51,7 @@ def find(case: Case) -> Iterator[Finding]:
         return
     if gpu == "unknown" and not case.signals_of(NAME):
         return
-    answer = case.ask(torch_has_cuda)
+    answer = _has_cuda(case)
     suspicion = suspect(case, NAME, answer)
     if suspicion is None:
         yield from _by_default(case) if answer.value == "unknown" else ()
@@ -65,6 +65,20 @@ def find(case: Case) -> Iterator[Finding]:
         affects=["gpu", *needing(case, "gpu_present")],
         undecided=suspicion.undecided,
     )
+
+
+def _has_cuda(case: Case) -> Answer:
+    """Ask the layer; the system's default build is a guess, which a text outweighs.
+
+    A driver that does not serve that build explains such a text as well, and comes first.
+    """
+    answer, facts = case.ask(torch_has_cuda), case.machine.facts
+    read = facts.torch_cuda is not None or "+" in (case.machine.torch.value or "")
+    inspected = any(one.package == "torch" for one in facts.native or ())
+    guessed = answer.value == "yes" and not (read or inspected or facts.torch_arch_list)
+    if guessed and case.signals_of(NAME) and case.ask(driver_serves_torch).value != "no":
+        return Answer("unknown", "whether torch is the default build with CUDA")
+    return answer
 
 
 def _of_the_maker(case: Case) -> list[Fix]:

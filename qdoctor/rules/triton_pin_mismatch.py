@@ -154,12 +154,14 @@ def _by_the_name(case: Case) -> list[Fix]:
 def _by_the_member(case: Case) -> list[Fix]:
     """Go by where a member of triton's classes went, which torch misses (table)."""
     table, member = case.matrix.table("name_askers"), case.said(NAME, "member")
-    row = next((one for one in table["members"]["rows"] if one["member"] == member), None)
+    texts = {one.signature for one in case.signals_of(NAME)}
+    rows = table["members"]["rows"]
+    row = next((r for r in rows if r["member"] == member or texts & set(r.get("texts", ()))), None)
     if row is None:
         return []
     package, went = distribution(case.machine), row["went"]
-    why = f"triton {went} has no CompiledKernel.{member} any more"
-    newer = f"from this release on torch does not need {member}"
+    why = f"triton {went} has no {row['member']} any more"
+    newer = f"from this release on torch does not need {row['member']}"
     return [
         pip("downgrade", package, f"<{went}", why, verify=NAME),
         moved_torch(case, "upgrade", f">={row['without']}", newer, verify=NAME),

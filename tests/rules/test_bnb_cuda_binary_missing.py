@@ -77,3 +77,25 @@ def test_a_release_that_has_the_library_for_rocm_is_not_accused(ask: Ask) -> Non
     packages = {"torch": "2.12.0+rocm7.2", "bitsandbytes": "0.49.2"}
     found = ask("h100", text, packages=packages, torch_cuda=None, native=None, gpus=None)
     assert "bnb-cuda-binary-missing" not in found
+
+
+def told(ask: Ask, text: str) -> Finding:
+    packages = {"bitsandbytes": None, "torch": None, "triton": None}
+    return ask("h100", text, packages=packages, torch_cuda=None, native=None)[NAME]
+
+
+def test_a_text_without_a_stated_release_is_of_one_that_lacks_the_library(ask: Ask) -> None:
+    text = "CUDA SETUP: Required library version not found: libbitsandbytes_cuda121.so."
+    found = told(ask, text)
+    assert (found.explains_error, found.undecided) == (True, None)
+    assert (found.fixes[0].action, found.fixes[0].spec) == ("upgrade", ">=0.37.2")
+
+
+def test_a_library_that_all_known_releases_have_is_missing_from_an_older_one(ask: Ask) -> None:
+    text = "CUDA SETUP: Required library version not found: libbitsandbytes_cuda118.so."
+    assert told(ask, text).fixes[0].action == "upgrade"
+
+
+def test_a_library_that_no_later_release_has_is_left_to_what_else_is_known(ask: Ask) -> None:
+    text = "CUDA SETUP: Required library version not found: libbitsandbytes_cuda100.so."
+    assert told(ask, text).fixes[0].package != "bitsandbytes" or told(ask, text).undecided

@@ -43,3 +43,12 @@ def test_on_a_system_without_cuda_no_build_is_offered(ask: Ask, name: str) -> No
     found = ask("cpu", text, host=host, packages={"bitsandbytes": None}, native=None)
     assert next(iter(found)) == NAME
     assert "install-build" not in {fix.action for one in found.values() for fix in one.fixes}
+
+
+def test_a_board_with_some_bitsandbytes_is_noted_without_a_text(ask: Ask) -> None:
+    host = {"machine": "aarch64"}
+    gpus = [{"index": 0, "name": "Jetson AGX Orin", "sm": "8.7"}]
+    packages = {"bitsandbytes": "?", "torch": None, "triton": None}
+    found = ask("h100", host=host, gpus=gpus, packages=packages, torch_cuda=None, native=None)
+    assert found[NAME].severity == "note"
+    assert found[NAME].fixes[-1].action == "rebuild"

@@ -79,3 +79,12 @@ def test_a_module_compiled_for_another_python(ask: Ask) -> None:
     text = "/x/python3.9/site-packages/triton/_C/libtriton.so: undefined symbol: _PyUnicode_Ready"
     found = ask("h100", f"ImportError: {text}")[NAME]
     assert found.fixes[0].action == "reinstall"
+
+
+def test_triton_never_imports_itself_in_a_circle(ask: Ask) -> None:
+    text = (
+        "ImportError: cannot import name 'OutOfResources' from partially initialized module "
+        "'triton.runtime.autotuner' (most likely due to a circular import)"
+    )
+    first = ask("h100", text)[NAME].fixes[0]
+    assert (first.action, first.package) == ("reinstall", "triton")

@@ -79,3 +79,17 @@ def test_a_build_for_rocm_is_no_build_without_a_gpu(ask: Ask) -> None:
     found = ask("h100", "No HIP GPUs are available", packages=packages, gpus=gpus, torch_cuda=None)
     assert "torch-cpu-only" not in found
     assert found["no-cuda-gpu"].fixes[0].action == "run"
+
+
+def test_a_text_outweighs_the_build_that_a_system_has_by_default(ask: Ask) -> None:
+    packages = {"torch": "2.1.2", "triton": None}
+    text = "AssertionError: Torch not compiled with CUDA enabled"
+    found = ask("a100", text, packages=packages, torch_cuda=None, native=None)
+    assert next(iter(found)) == "torch-cpu-only"
+    assert found["torch-cpu-only"].fixes[0].action == "install-build"
+
+
+def test_a_build_that_was_stated_outweighs_the_text(ask: Ask) -> None:
+    text = "AssertionError: Torch not compiled with CUDA enabled"
+    found = ask("a100", text, packages={"torch": "2.1.2+cu121"}, torch_cuda=None, native=None)
+    assert "torch-cpu-only" not in found

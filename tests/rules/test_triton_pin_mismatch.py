@@ -95,3 +95,10 @@ def test_a_member_that_went_names_the_release_before(ask: Ask) -> None:
     found = ask("h100", text, packages=packages, native=None, torch_cuda=None)
     first = found["triton-pin-mismatch"].fixes[0]
     assert (first.action, first.spec) == ("downgrade", "<3.4.0")
+
+
+def test_a_class_that_is_no_dataclass_any_more_is_torch_s_business(ask: Ask) -> None:
+    text = "TypeError: must be called with a dataclass type or instance"
+    packages = {"torch": None, "triton": None}
+    found = ask("h100", text, packages=packages, native=None, torch_cuda=None)
+    assert [one.spec for one in found["triton-pin-mismatch"].fixes] == ["<3.2.0", ">=2.6.0"]
