@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import torch_installed
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing
-from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.of_text import of_texts
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def find(case: Case) -> Iterator[Finding]:
         return
     suspicion = suspect(case, NAME, case.ask(torch_installed))
     if suspicion is None:
+        yield from _elsewhere(case)
         return
     fix = Fix(
         action="install",
@@ -60,6 +61,27 @@ def find(case: Case) -> Iterator[Finding]:
         fixes=[fix],
         affects=needing(case, "torch_installed"),
         undecided=suspicion.undecided,
+    )
+
+
+def _elsewhere(case: Case) -> Iterator[Finding]:
+    """Report a text that misses a torch that is installed: another Python runs the program."""
+    texts = case.signals_of(NAME)
+    if not texts:
+        return
+    why = "the program runs in another Python than the one that torch is installed in: "
+    run = "start it with that Python (python -m ...), or choose its kernel in the notebook"
+    here = "python -m pip install torch, with the very Python that runs the program"
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title="torch is installed, and the program runs where it is not",
+        because=[*map(quoted, texts[:1]), *case.ask(torch_installed).because[:1]],
+        fixes=[
+            Fix(action="use-python", why=why + run, verify=NAME),
+            Fix(action="install", package="torch", why=here, verify=NAME),
+        ],
+        undecided="which Python runs the program",
     )
 
 

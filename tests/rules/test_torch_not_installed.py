@@ -28,3 +28,17 @@ def test_is_silent_with_torch(ask: Ask) -> None:
 
 def test_is_silent_where_torch_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("cpu", packages={"torch": None}, torch_cuda=None)
+
+
+def test_a_torch_that_is_there_is_missed_by_another_python(ask: Ask) -> None:
+    found = ask("h100", "ModuleNotFoundError: No module named 'torch'")[NAME]
+    assert found.explains_error
+    assert [one.action for one in found.fixes] == ["use-python", "install"]
+
+
+def test_a_build_that_pip_isolates_has_no_torch(ask: Ask) -> None:
+    text = (
+        "  Getting requirements to build wheel did not run successfully.\n"
+        "      ModuleNotFoundError: No module named 'torch'"
+    )
+    assert "--no-build-isolation" in (ask("h100", text)[NAME].fixes[0].why)
