@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import bnb_int8_on_this_sm
 from qdoctor.model import Finding
 from qdoctor.rules.affected import needing, stands_up
+from qdoctor.rules.amd import on_amd
 from qdoctor.rules.bnb_releases import serving
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import use
@@ -41,7 +42,7 @@ NAME = "bnb-hopper-int8-unsupported"
 def find(case: Case) -> Iterator[Finding]:
     """Report a bitsandbytes whose int8 layouts this GPU does not accept."""
     suspicion = suspect(case, NAME, case.ask(bnb_int8_on_this_sm))
-    if suspicion is None:
+    if suspicion is None or on_amd(case):
         return
     bnb, sm = case.machine.bitsandbytes.value, case.machine.sm.value
     yield Finding(

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import bnb_binary_has_sm, bnb_has_cuda_binary
 from qdoctor.layers.sms import is_integrated
 from qdoctor.model import Because, Finding
+from qdoctor.released import parsed, release
+from qdoctor.rules.amd import on_amd
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
@@ -57,7 +59,26 @@ def find(case: Case) -> Iterator[Finding]:
     """Report a wheel for another platform; with a text also where the release is not known."""
     found = list(_OF_LAYERS.find(case))
     sure = [one for one in found if one.undecided is None]
-    yield from sure or _on_a_mac(case) or _on_a_board(case) or _never_shipped(case) or found
+    yield from (
+        sure
+        or _on_rocm(case)
+        or _on_a_mac(case)
+        or _on_a_board(case)
+        or _never_shipped(case)
+        or found
+    )
+
+
+def _on_rocm(case: Case) -> list[Finding]:
+    """Decide a text on an AMD machine: the release has no library for ROCm."""
+    version = parsed(case.machine.bitsandbytes.value)
+    if version is None or not case.signals_of(NAME) or not on_amd(case):
+        return []
+    found = release(case.matrix, BNB, version.base_version)
+    files = [one["file"] for one in found.facts.get("native", ())] if found else []
+    if not files or any("rocm" in one or "hip" in one for one in files):
+        return []
+    return [_told(case, f"bitsandbytes {version.base_version} has no library for ROCm", "ROCm")]
 
 
 def _on_a_mac(case: Case) -> list[Finding]:

@@ -36,3 +36,12 @@ def test_is_silent_on_a_release_with_the_plain_layout(ask: Ask) -> None:
 
 def test_is_silent_where_bitsandbytes_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("h100", packages={"bitsandbytes": None})
+
+
+def test_an_amd_machine_is_not_told_of_hopper(ask: Ask) -> None:
+    gpus = [{"index": 0, "name": "RX 7900XT"}]
+    packages = {"bitsandbytes": "0.44.1", "torch": "2.5.1+rocm6.2", "triton": None}
+    text = "Exception: cublasLt ran into an error!"
+    found = ask("h100", text, gpus=gpus, packages=packages, torch_cuda=None, native=None)
+    assert NAME not in found
+    assert next(iter(found)) == "bnb-platform-unsupported"
