@@ -31,6 +31,8 @@ _RETYPED = 2000
 """Characters of a text that someone may have typed; nobody types a log."""
 _WRAPPED = re.compile(r"[ \t|\u2502\u2503>]*\n[ \t|\u2502\u2503>]*")
 """A line's end, with the frame of a table or of a quotation."""
+_COVERS = "covers"
+"""The group of a pattern whose lines say nothing on their own: what the match ends on counts."""
 _ROLES = ("failure", "echo", "notice")
 """What a row's text is, the more telling first."""
 
@@ -75,6 +77,8 @@ def _known_in(kept: str, matrix: Matrix, *, retyped: bool) -> tuple[Signal, ...]
         for signal in _matches(row, sources, kept, flags):
             line = kept.count("\n", 0, signal.position)
             found.setdefault(line, (row.get("role", _ROLES[0]), signal))
+            for above in range(line - signal.said.get(_COVERS, "").count("\n"), line):
+                found.setdefault(above, ("", signal))
     for role in _ROLES:
         telling = tuple(found[line][1] for line in sorted(found) if found[line][0] == role)
         if telling:
