@@ -108,11 +108,21 @@ def _fixes(case: Case, absent: list[str]) -> Iterator[Fix]:
             yield pip("install", name, "", "transformers asks for it", verify=NAME)
     elif case.ask(gpu_present).value == "no":
         yield by_hand("change-hardware", "the check asks for a CUDA GPU", verify=NAME)
-    elif (built := case.ask(torch_has_cuda).value) == "no":
+    elif (built := case.ask(torch_has_cuda).value) == "no" or (
+        built == "unknown" and _asks_for_cuda(case)
+    ):
+        built = "no"
         yield from offers(case, "with CUDA the check finds the GPU", verify=NAME)
     yield _RESTART
     if not absent and built == "unknown":
         yield from offers(case, "if torch is a build without CUDA: one with it", verify=NAME)
+
+
+def _asks_for_cuda(case: Case) -> bool:
+    """Say whether the check of the stated transformers asks for a CUDA GPU (table)."""
+    row = case.matrix.table("import_checks")["rows"][0]
+    version = parsed(case.machine.package(row["package"]).value)
+    return version is not None and SpecifierSet(row["spec"]).contains(version, prereleases=True)
 
 
 def _foreseen(case: Case) -> Iterator[Finding]:
@@ -120,7 +130,7 @@ def _foreseen(case: Case) -> Iterator[Finding]:
     row = case.matrix.table("import_checks")["rows"][0]
     known = case.machine.package(row["package"])
     version = parsed(known.value)
-    if version is None or not SpecifierSet(row["spec"]).contains(version, prereleases=True):
+    if not _asks_for_cuda(case):
         return
     gpu = case.ask(gpu_present)
     if gpu.value != "no" or known.because is None:
