@@ -6,6 +6,7 @@ stronger is kept and the contradiction remembered.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -26,9 +27,14 @@ __all__ = ["Known", "Machine", "complete"]
 
 Value = TypeVar("Value", str, bool)
 
+_COMPLETED = frozenset({"torch", "triton", "bitsandbytes"})
+"""Packages whose versions other facts may imply."""
 
-class Machine(msgspec.Struct, frozen=True):
+
+class Machine(msgspec.Struct, frozen=True, dict=True):
     """One machine as far as it is known.
+
+    Every rule asks it anew, so what takes a search is searched for once.
 
     ``""`` is known to be none: for a package not installed, for ``torch_cuda`` a build without
     CUDA, for ``driver_version`` and ``driver_cuda`` no driver, for ``triton_pin`` no requirement.
@@ -56,13 +62,13 @@ class Machine(msgspec.Struct, frozen=True):
     judged: int = 0
     """Which GPU is judged, as CUDA numbers it; the first one is what torch uses unless told."""
 
-    @property
+    @cached_property
     def gpu(self) -> Gpu | None:
         """The GPU that is judged: a visible one of NVIDIA; None for none, or not known."""
         usable = self.usable_gpus
         return usable[self.judged] if self.judged < len(usable) else None
 
-    @property
+    @cached_property
     def usable_gpus(self) -> list[Gpu]:
         """Every GPU that CUDA would number, in its order."""
         return [gpu for gpu in self.gpus.value or () if devices.is_usable(gpu)]
@@ -80,8 +86,10 @@ class Machine(msgspec.Struct, frozen=True):
 
     def package(self, name: str) -> Known[str]:
         """Return a package's version, ``""`` where it is known to be absent."""
-        own = {"torch": self.torch, "triton": self.triton, "bitsandbytes": self.bitsandbytes}
-        return own.get(name) or packages.stated(self.facts, name)
+        if name in _COMPLETED:
+            own: Known[str] = getattr(self, name)
+            return own
+        return packages.stated(self.facts, name)
 
     def installed(self, name: str) -> YesNo:
         """Say whether a package is installed, even where its version is not known."""
