@@ -65,6 +65,7 @@ def has(matrix: Matrix, package: str, version: str, dotted: str) -> YesNo:
     return answers.pop() if len(answers) == 1 else "unknown"
 
 
+@lru_cache(maxsize=8192)
 def fits(matrix: Matrix, package: str, version: str, spec: str) -> bool | None:
     """Say whether ``version`` lies in a PEP 440 specifier set; None where that cannot be told.
 

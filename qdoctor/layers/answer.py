@@ -44,14 +44,19 @@ def unknown(reason: str) -> Answer:
 
 def together(answers: Iterable[Answer]) -> Answer:
     """Join answers of layers that are all needed: the first no, else unknown, else yes."""
-    asked = list(answers)
-    for value in ("no", "unknown"):
-        for answer in asked:
-            if answer.value == value:
-                return answer
+    asked: list[Answer] = []
+    open_: Answer | None = None
+    for answer in answers:
+        if answer.value == "no":
+            return answer
+        if answer.value == "unknown" and open_ is None:
+            open_ = answer
+        asked.append(answer)
+    if open_ is not None:
+        return open_
     reason = "; ".join(dict.fromkeys(answer.reason for answer in asked))
     return Answer("yes", reason, tuple(one for answer in asked for one in answer.because))
 
 
-def _given(because: Iterable[Because | None]) -> tuple[Because, ...]:
-    return tuple(one for one in because if one is not None)
+def _given(because: tuple[Because | None, ...]) -> tuple[Because, ...]:
+    return tuple([one for one in because if one is not None])

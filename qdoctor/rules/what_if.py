@@ -5,6 +5,7 @@ So a fix needs no knowledge of its own, and what it promises is what the next ch
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +17,7 @@ from qdoctor.released import parsed
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from packaging.version import Version
 
@@ -72,18 +73,10 @@ def with_package(machine: Machine, matrix: Matrix, package: str, version: str) -
     return msgspec.structs.replace(told, judged=machine.judged)
 
 
-def spans(
-    case: Case, package: str, fits: Condition, among: Callable[[Version], bool] = lambda _: True
-) -> list[Span]:
-    """Return the runs of known releases of ``package`` for which ``fits`` holds, ascending.
-
-    Releases that are not ``among`` what is looked at count as not fitting.
-    """
-    known = [one for one in case.matrix.versions(package) if not one.is_prerelease]
-    good = [
-        among(one) and fits(with_package(case.machine, case.matrix, package, str(one)))
-        for one in known
-    ]
+def spans(case: Case, package: str, fits: Condition) -> list[Span]:
+    """Return the runs of known releases of ``package`` for which ``fits`` holds, ascending."""
+    known = _released(case, package)
+    good = [fits(with_package(case.machine, case.matrix, package, str(one))) for one in known]
     return runs(known, good)
 
 
@@ -131,19 +124,49 @@ def nearest(found: Sequence[Span], installed: str | None) -> tuple[Action, Span]
 
 
 def offer(case: Case, package: str, fits: Condition, why: str, *, verify: str) -> list[Fix]:
-    """Offer the nearest release of ``package`` for which ``fits`` holds; [] for none.
-
-    Only if none from the installed one on fits are the older ones looked at.
-    """
-    installed = case.machine.package(package).value
-    now = parsed(installed)
-    found = nearest(spans(case, package, fits, lambda one: now is None or one >= now), installed)
-    if found is None and now is not None:
-        found = nearest(spans(case, package, fits, lambda one: one < now), installed)
+    """Offer the nearest release of ``package`` for which ``fits`` holds; [] for none."""
+    known = _released(case, package)
+    now = parsed(case.machine.package(package).value)
+    found = _nearest_of(
+        known, now, lambda one: fits(with_package(case.machine, case.matrix, package, str(one)))
+    )
     if found is None:
         return []
     action, span = found
     return [pip(action, package, span.spec, f"{why} ({package} {span})", verify=verify)]
+
+
+def _released(case: Case, package: str) -> list[Version]:
+    return [one for one in case.matrix.versions(package) if not one.is_prerelease]
+
+
+def _nearest_of(
+    known: Sequence[Version], now: Version | None, fits: Callable[[Version], bool]
+) -> tuple[Action, Span] | None:
+    """Pick as ``nearest`` does, asking of no more releases than it takes to find that run."""
+    if now is None:
+        span = _first_run(known, fits, reversed(range(len(known))))
+        return ("upgrade", span) if span else None
+    here = bisect_left(known, now)
+    if span := _first_run(known, fits, range(here, len(known))):
+        return ("reinstall", Span(now, now, now)) if span.holds(now) else ("upgrade", span)
+    span = _first_run(known, fits, reversed(range(here)))
+    return ("downgrade", span) if span else None
+
+
+def _first_run(
+    known: Sequence[Version], fits: Callable[[Version], bool], places: Iterable[int]
+) -> Span | None:
+    good: list[int] = []
+    for at in places:
+        if fits(known[at]):
+            good.append(at)
+        elif good:
+            break
+    if not good:
+        return None
+    last = max(good)
+    return Span(known[min(good)], known[last], known[last + 1] if last + 1 < len(known) else None)
 
 
 def _changed(facts: Facts, package: str, version: str) -> Facts:
