@@ -46,12 +46,12 @@ def find(case: Case) -> Iterator[Finding]:
         row = table["rows"].get(_stem(library))
         if row is None:
             continue
-        package, why = row["package"], f"it holds {library}"
+        package, why = row["package"], f"it brings {library}"
         yield Finding(
             rule=NAME,
             severity="error",
             title=f"the system's library {library} is not installed",
-            because=[quoted(signal), released.cited(table, row, f"{package} holds {library}")],
+            because=[quoted(signal), released.cited(table, row, f"{package} brings {library}")],
             fixes=[system_package(package, _command(case, package), why, verify=NAME)],
         )
     yield from _OF_TEXTS.find(case)
