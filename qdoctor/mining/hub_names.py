@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 TABLE = "hub_names.json"
 _LEFT_OUT = re.compile(r"/(?:test_utils|testing|commands|cli|kernels|benchmark|sagemaker)/|/dummy_")
 _MODELS = re.compile(r"^(?:transformers|diffusers)/(?:models/|pipelines/\w+/)")
+_CALLED = {
+    "triton": re.compile(
+        r"triton/(?:language/(?:core|standard|math|semantic|extra/\w+|extra/cuda/\w+)"
+        r"|runtime/(?:jit|autotuner|driver|cache)|compiler(?:/\w+)?|backends/compiler|testing)\.py$"
+    )
+}
+"""The files whose functions others call, where those of the rest are named alike."""
 _AUTO = ("/models/auto/configuration_auto.py", "/models/auto/auto_mappings.py")
 _MODEL_TYPE = re.compile(r"""^ +\(?["']([a-z][\w.-]*)["'](?:,|:) ["']\w+Config["']""", re.MULTILINE)
 _KINDS = ("imports", "members", "keywords", "model_types")
@@ -216,9 +223,14 @@ def texts_of(path: Path) -> dict[str, str]:
     That is taken for the package's own list where it makes its list of them (``_LAZY``).
     """
     with zipfile.ZipFile(path) as wheel:
-        package = wheel.namelist()[0].partition("/")[0]
+        package = _package_of(path)[0]
         names = [one for one in wheel.namelist() if one.startswith(f"{package}/")]
-        kept = [one for one in names if one.endswith(".py") and not _LEFT_OUT.search(one)]
+        called = _CALLED.get(package, re.compile(""))
+        kept = [
+            one
+            for one in names
+            if one.endswith(".py") and not _LEFT_OUT.search(one) and called.match(one)
+        ]
         read = [one for one in kept if one.endswith(_AUTO) or not _MODELS.match(one)]
         texts = {name: _text(wheel, name) for name in read}
         top = f"{package}/__init__.py"
@@ -226,6 +238,12 @@ def texts_of(path: Path) -> dict[str, str]:
             listed = (_LISTED.findall(_text(wheel, name)) for name in kept if _MODELS.match(name))
             texts[top] += "".join(f"\n[{names}]" for found in listed for names in found)
         return texts
+
+
+def _package_of(path: Path) -> tuple[str, Version]:
+    """Give the folder that holds the package, named as the wheel is, and the release."""
+    name, version, *_ = parse_wheel_filename(path.name)
+    return name.replace("-", "_"), version
 
 
 def _text(wheel: zipfile.ZipFile, name: str) -> str:
@@ -236,8 +254,8 @@ def main(arguments: list[str]) -> int:
     """Read the wheels of a folder and write the table."""
     found: dict[str, dict[Version, dict[str, frozenset[str]]]] = defaultdict(dict)
     for path in sorted(Path(arguments[0]).glob("*.whl")):
-        name, version, *_ = parse_wheel_filename(path.name)
-        found[str(name).replace("-", "_")][version] = names_in(texts_of(path))
+        package, version = _package_of(path)
+        found[package][version] = names_in(texts_of(path))
     written(table_of(found), shipped.matrix_folder() / "tables" / TABLE)
     return 0
 

@@ -89,6 +89,23 @@ def test_a_wheel_whose_list_is_made_of_its_models(tmp_path: Path) -> None:
     assert list(texts) == ["transformers/__init__.py"]
 
 
+@pytest.mark.parametrize("first", ["examples/run.py", "trl-1.0.dist-info/METADATA", "trl.libs/so"])
+def test_the_package_is_what_the_wheel_is_named_for(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "trl-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(first, "def not_of_the_package(): ...\n")
+        wheel.writestr("trl/core.py", "def f(a): ...\n")
+    assert list(texts_of(path)) == ["trl/core.py"]
+
+
+def test_of_triton_only_what_others_call_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "triton-3.4.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("triton/runtime/jit.py", "def jit(fn, repr): ...\n")
+        wheel.writestr("triton/experimental/gluon/_runtime.py", "def jit(fn): ...\n")
+    assert list(texts_of(path)) == ["triton/runtime/jit.py"]
+
+
 def test_the_table_is_written_once(tmp_path: Path) -> None:
     names = {Version("1.0"): names_in(TEXTS), Version("2.0"): names_in({})}
     table, path = table_of({"pkg": names}), tmp_path / "hub_names.json"
