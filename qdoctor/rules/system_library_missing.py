@@ -23,7 +23,7 @@ import re
 from typing import TYPE_CHECKING
 
 from qdoctor import released
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Fix
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import system_package
@@ -46,15 +46,29 @@ def find(case: Case) -> Iterator[Finding]:
         row = table["rows"].get(_stem(library))
         if row is None:
             continue
-        package, why = row["package"], f"it brings {library}"
+        package, file = row["package"], row["file"]
+        brings = f"{package} of Debian 12 brings {file}"
         yield Finding(
             rule=NAME,
             severity="error",
             title=f"the system's library {library} is not installed",
-            because=[quoted(signal), released.cited(table, row, f"{package} brings {library}")],
-            fixes=[system_package(package, _command(case, package), why, verify=NAME)],
+            because=[quoted(signal), released.cited(table, row, brings)],
+            fixes=[_install(case, package, file, library)],
         )
     yield from _OF_TEXTS.find(case)
+
+
+def _install(case: Case, package: str, file: str, library: str) -> Fix:
+    """Offer the package; say so where it is known to bring the library under another name only."""
+    why = f"it brings {file}"
+    if _unhashed(library) != file:
+        why += f"; {library} may be of another release of the system"
+    return system_package(package, _command(case, package), why, verify=NAME)
+
+
+def _unhashed(library: str) -> str:
+    """Return the name that a library had before a wheel's builder put a hash into it."""
+    return re.sub(r"-[0-9a-f]{6,}(?=\.so)", "", library)
 
 
 def _command(case: Case, package: str) -> str | None:

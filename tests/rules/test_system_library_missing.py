@@ -23,6 +23,17 @@ def test_a_hash_in_the_name_plays_no_part(ask: Ask) -> None:
     assert found.fixes[0].package == "libgomp1"
 
 
+def test_says_where_the_package_is_known_to_bring_another_version(ask: Ask) -> None:
+    found = ask("h100", MISSING.format("libssl.so.1.1"))[NAME]
+    assert (
+        found.fixes[0].why
+        == "it brings libssl.so.3; libssl.so.1.1 may be of another release of the system"
+    )
+    assert any("libssl.so.3" in because.text for because in found.because)
+    found = ask("h100", MISSING.format("libgomp-a34b3233.so.1"))[NAME]
+    assert found.fixes[0].why == "it brings libgomp.so.1"
+
+
 def test_a_loader_without_room_is_told_what_to_load_first(ask: Ask) -> None:
     text = "/x/torch.libs/libgomp-804f19d4.so.1.0.0: cannot allocate memory in static TLS block"
     assert ask("h100", text)[NAME].fixes[0].name == "LD_PRELOAD"
