@@ -88,6 +88,8 @@ def _default_cuda(
         return unknown(f"torch's CUDA version is not known: {torch.reason or system.reason}")
     if "+" in torch.value:
         return unknown(f"what CUDA version the build torch {torch.value} has is not known")
+    if (nightly := released.parsed(torch.value)) and nightly.is_devrelease:
+        return unknown(f"torch {torch.value} is a nightly build, of an index for each CUDA version")
     table = matrix.table("torch_defaults")
     machine = (facts.host or Host()).machine or table["usual_machine"]
     rows = [one for one in table["rows"] if one["os"] == system.value]

@@ -50,6 +50,13 @@ def test_a_build_tag_that_names_no_cuda_we_know_stays_unknown() -> None:
     assert found.torch_cuda.value is None
 
 
+@pytest.mark.parametrize("host", [LINUX, WINDOWS])
+def test_a_nightly_build_has_no_default(host: dict[str, str]) -> None:
+    found = machine(host=host, packages={"torch": "2.7.0.dev20250310"})
+    assert found.torch_cuda.value is None
+    assert "nightly" in found.torch_cuda.reason
+
+
 def test_the_aarch64_default_became_a_cuda_build() -> None:
     arm = {"os": "linux", "machine": "aarch64"}
     assert machine(host=arm, packages={"torch": "2.9.0"}).torch_cuda.value == ""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from qdoctor.layers import Answer, driver_serves_torch
+from qdoctor.layers import Answer, driver_serves_torch, gpu_present
 from qdoctor.model import Finding
 from qdoctor.released import parsed
 from qdoctor.rules.affected import needing
@@ -45,9 +45,12 @@ _ALIVE = "cuda_alive"
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report a driver that does not serve torch's CUDA version."""
+    """Report a driver that does not serve torch's CUDA version.
+
+    Where there is no NVIDIA GPU a text alone accuses no driver: CUDA says the same without any.
+    """
     suspicion = suspect(case, NAME, _serves(case))
-    if suspicion is None:
+    if suspicion is None or (suspicion.undecided and case.ask(gpu_present).value == "no"):
         return
     yield Finding(
         rule=NAME,

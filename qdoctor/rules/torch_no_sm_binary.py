@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "torch-no-sm-binary"
+_SAYS_SO = "sm-not-compatible"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -60,8 +61,13 @@ def find(case: Case) -> Iterator[Finding]:
 
 
 def _has_sm(case: Case) -> Answer:
-    """Ask the layer; where release or build is not known, what all candidates have in common."""
+    """Ask the layer; where release or build is not known, what all candidates have in common.
+
+    Torch's own word that it does not serve the GPU outweighs what was listed of it.
+    """
     answer, cuda = case.ask(torch_has_sm), case.machine.torch_cuda.value
+    if answer.value == "yes" and any(one.signature == _SAYS_SO for one in case.signals_of(NAME)):
+        return Answer("unknown", "whether the torch that runs is the one whose SMs were listed")
     own = (case.machine.torch.value or "").partition("+")[0]
     if answer.value != "unknown" or bool(own) == bool(cuda):
         return answer

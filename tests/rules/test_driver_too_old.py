@@ -63,3 +63,12 @@ def test_torch_s_own_word_outweighs_what_the_versions_say(ask: Ask) -> None:
     packages, driver = {"torch": "2.0.1"}, {"version": None, "cuda": None}
     found = ask("h100", text, packages=packages, driver=driver, torch_cuda=None, native=None)
     assert found["driver-too-old"].explains_error
+
+
+def test_a_text_accuses_no_driver_where_there_is_no_gpu_of_nvidia(ask: Ask) -> None:
+    text = "CUDA driver version is insufficient for CUDA runtime version"
+    intel = [{"index": 0, "name": "Intel Iris Xe", "vendor": "intel"}]
+    found = ask("a100", error=text, gpus=intel, driver=None)
+    assert NAME not in found
+    assert found["no-cuda-gpu"].explains_error
+    assert ask("a100", error=text, driver=OLD)[NAME].explains_error

@@ -67,3 +67,16 @@ def test_a_text_of_cuda_refutes_the_default_build_of_windows(ask: Ask) -> None:
     assert next(iter(found)) == "torch-no-sm-binary"
     assert "torch-cpu-only" not in found
     assert found["torch-no-sm-binary"].fixes[0].action == "install-build"
+
+
+def test_torchs_own_word_outweighs_ptx_that_was_listed(ask: Ask) -> None:
+    text = (
+        "NVIDIA GeForce RTX 5090 with CUDA capability sm_120 is not compatible with the current "
+        "PyTorch installation."
+    )
+    held = ["sm_80", "sm_90", "compute_37"]
+    changed = {"gpus": BLACKWELL, "torch_arch_list": held}
+    assert NAME not in ask("a100", **changed)
+    found = ask("a100", error=text, **changed)[NAME]
+    assert found.explains_error
+    assert found.fixes[0].action == "install-build"
