@@ -9,6 +9,7 @@ release and is left out wherever it is found.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from qdoctor import process
 from qdoctor.mining.errors import UnreadableRelease
 from qdoctor.mining.http import Transport
 
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
 JSON = "application/vnd.pypi.simple.v1+json"
 _ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _LARGEST_PAGE = 64 * 2**20
+_PIP_SECONDS = 60.0
+_ASK_PIP = """
+import sys
+sys.path = [one for one in sys.path if one]  # the folder that we stand in is nobody's program
+import json
+from pip._internal.commands import create_command  # there is no other way to ask it
+options, _ = create_command("download").parse_args(["none"])
+print(json.dumps([str(options.index_url), options.cert or None]))
+"""
 
 
 @dataclass(frozen=True)
@@ -54,15 +65,17 @@ class WheelFile:
 def configured() -> tuple[str, Transport]:
     """Give pip's index URL and how pip reaches it, from pip's own options, files and environment.
 
-    Raises ``UnreadableRelease`` where pip is not installed beside us.
+    A process of its own asks: pip, once imported, changes what others import after it (setuptools
+    gives ``distutils`` back to the standard library). Raises ``UnreadableRelease`` where pip is not
+    installed beside us, or does not say.
     """
-    try:
-        from pip._internal.commands import create_command  # noqa: PLC0415 - no other way to ask it
-    except ImportError as error:
-        raise UnreadableRelease("mining needs pip, whose configured index it reads") from error
-    options, _names = create_command("download").parse_args(["none"])
-    url = str(options.index_url).rstrip("/") + "/"
-    return url, Transport(certificate=options.cert or None)
+    ended = process.run([sys.executable, "-c", _ASK_PIP], seconds=_PIP_SECONDS)
+    if ended.returncode != 0:
+        said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
+        why = ended.start_error or (said[-1] if said else "it said nothing")
+        raise UnreadableRelease(f"mining needs pip, whose configured index it reads: {why}")
+    index_url, certificate = json.loads(ended.stdout.splitlines()[-1])
+    return f"{index_url.rstrip('/')}/", Transport(certificate=certificate)
 
 
 def wheels(index_url: str, package: str, transport: Transport) -> list[WheelFile]:

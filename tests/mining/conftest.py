@@ -114,11 +114,7 @@ def make_wheel() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def _pip() -> None:
-    """Skip where pip is not installed, without importing it.
-
-    Looking for the module is enough to make setuptools leave ``distutils`` to the standard library
-    from then on, after which torch's compiler can no longer import setuptools in this process.
-    """
+    """Skip where pip is not installed, without importing it: what setuptools does changes then."""
     try:
         metadata.version("pip")
     except metadata.PackageNotFoundError:

@@ -109,7 +109,20 @@ def test_extra_indexes_and_folders_of_this_machine_are_not_asked(
     ]
 
 
-def test_without_pip_mining_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pip._internal.commands", None)
-    with pytest.raises(UnreadableRelease, match="needs pip"):
+@pytest.mark.usefixtures("_pip")
+def test_pip_is_not_imported_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nor is what lies in the folder that we stand in."""
+    (tmp_path / "json.py").write_text("raise SystemExit('not this one')\n")
+    monkeypatch.chdir(tmp_path)
+    before = set(sys.modules)
+    assert configured()[0].endswith("/")
+    assert not {name for name in set(sys.modules) - before if name.partition(".")[0] == "pip"}
+
+
+def test_without_pip_mining_says_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pip.py").write_text("raise ImportError('no pip here')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(UnreadableRelease, match=r"needs pip.*no pip here"):
         configured()
