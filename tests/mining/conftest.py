@@ -46,7 +46,7 @@ class Index:
             page, kind = "".join(links).encode(), "text/html"
         else:
             page, kind = json.dumps({"files": rows}).encode(), "application/vnd.pypi.simple.v1+json"
-        self.files[f"/simple/{package}/"] = (page, kind)
+        self.files[f"/wheels/{package}/"] = (page, kind)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def index() -> Iterator[Index]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    served.url = f"http://127.0.0.1:{server.server_address[1]}/simple/"
+    served.url = f"http://127.0.0.1:{server.server_address[1]}/wheels/"
     yield served
     server.shutdown()
     server.server_close()

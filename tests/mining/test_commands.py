@@ -102,7 +102,7 @@ def test_mining_again_reads_nothing(
     served.asked.clear()
     _code, done, _err = run("matrix", "mine", "--package", "triton")
     assert done["written"] == []
-    assert all(path.startswith("/simple/") for path in served.asked)
+    assert all(path.startswith("/wheels/") for path in served.asked)
 
 
 def test_maintainers_build_a_whole_matrix(
@@ -204,7 +204,7 @@ def test_verifying_offline_says_so(
     monkeypatch: pytest.MonkeyPatch,
     data: Path,
 ) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/wheels")
     monkeypatch.setattr("qdoctor.mining.http.time.sleep", lambda _seconds: None)
     for words in (["verify", "--only", "triton==3.0.0"], ["mine", "--package", "triton"]):
         code, _done, err = run("matrix", *words)

@@ -80,7 +80,7 @@ def test_a_second_run_reads_nothing_and_changes_nothing(
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
     served.asked.clear()
     mined = mine(tmp_path, served.url, transport, Wanted("peft"), lambda _: None)
-    assert (mined.written, served.asked) == ([], ["/simple/peft/"])
+    assert (mined.written, served.asked) == ([], ["/wheels/peft/"])
     mined = mine(tmp_path, served.url, transport, Wanted("peft", refresh=True), lambda _: None)
     assert len(mined.unchanged) == 2
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == before

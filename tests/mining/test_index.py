@@ -64,7 +64,7 @@ def test_what_is_no_wheel_of_the_package_is_left_out(index: Index, transport: Tr
 def test_a_page_that_is_not_what_it_says_is_refused(
     index: Index, transport: Transport, page: bytes
 ) -> None:
-    index.files["/simple/torch/"] = (page, "application/vnd.pypi.simple.v1+json")
+    index.files["/wheels/torch/"] = (page, "application/vnd.pypi.simple.v1+json")
     with pytest.raises(UnreadableRelease, match="PEP 691"):
         wheels(index.url, "torch", transport)
 
@@ -86,12 +86,12 @@ def test_the_index_is_the_one_that_pip_is_configured_with(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = tmp_path / "pip.conf"
-    config.write_text("[global]\nindex-url = https://index.example/team/simple\n")
+    config.write_text("[global]\nindex-url = https://index.example/team/wheels\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
-    assert configured()[0] == "https://index.example/team/simple/"
-    monkeypatch.setenv("PIP_INDEX_URL", "https://other.index.example/simple")
-    assert configured()[0] == "https://other.index.example/simple/"
+    assert configured()[0] == "https://index.example/team/wheels/"
+    monkeypatch.setenv("PIP_INDEX_URL", "https://other.index.example/wheels")
+    assert configured()[0] == "https://other.index.example/wheels/"
 
 
 @pytest.mark.usefixtures("_pip")

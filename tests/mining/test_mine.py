@@ -183,7 +183,7 @@ def test_what_has_a_shard_is_read_again_only_when_asked(
     run(Wanted(package="triton"))
     served.asked.clear()
     assert run(Wanted(package="triton"))[0].written == []
-    assert served.asked == ["/simple/triton/"]
+    assert served.asked == ["/wheels/triton/"]
     index = tmp_path / "out" / "index.json"
     old = {"version": "2020.01.01", "packages": {"triton": ["3.2.0", "3.4.0"]}}
     index.write_text(json.dumps(old), encoding="utf-8")

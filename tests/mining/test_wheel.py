@@ -36,7 +36,7 @@ def local(data: bytes) -> Wheel:
 def served(index: Index) -> Callable[[bytes], WheelFile]:
     def serve(data: bytes) -> WheelFile:
         index.add("demo", {NAME: data})
-        return listed(index.url.replace("/simple/", f"/files/{NAME}"))
+        return listed(index.url.replace("/wheels/", f"/files/{NAME}"))
 
     return serve
 

@@ -32,7 +32,7 @@ def clean(text: str) -> str:
         ("run by adalove on engine7", "run by <user> on <host>"),
         ("engine7.example: timeout", "<host>: timeout"),
         ("engine70 and xadalove", "engine70 and xadalove"),
-        ("https://me:secret@index.example/simple", "https://<redacted>@index.example/simple"),
+        ("https://me:secret@index.example/team", "https://<redacted>@index.example/team"),
         ("HF_TOKEN=abc123 python x.py", "HF_TOKEN=<redacted> python x.py"),
         ("WANDB_API_KEY: 'a b c'", "WANDB_API_KEY: <redacted>"),
         ("mail ada@lovelace.example now", "mail <e-mail> now"),
