@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 INSTALLING = {"install", "install-build", "install-matching", "install-system", "reinstall"}
 BACKENDS = {"nf4": "bnb-nf4", "fp4": "bnb-fp4", "int8": "bnb-int8", "Linear8bitLt": "bnb-int8"}
+_HEADERS = re.compile(r"python3\.\d+-dev")
 _CLAUSE = re.compile(r"(?:===|==|~=|!=|<=|>=|<|>)\s*[0-9][A-Za-z0-9.!+*]*")
 
 
@@ -135,7 +136,7 @@ def agrees(offered: Fix, wanted: Wanted, matrix: Matrix) -> bool:
     installs = {offered.action, wanted.action} <= INSTALLING
     if offered.action != wanted.action and not installs:
         return False
-    if wanted.package and _name(offered.package) != _name(wanted.package):
+    if wanted.package and not _is_package(offered.package, wanted.package):
         return False
     if wanted.backend and offered.backend != BACKENDS.get(wanted.backend, wanted.backend):
         return False
@@ -177,8 +178,15 @@ def _near(named: str) -> Iterator[Version]:
         yield Version(".".join(map(str, [*parts[:-1], parts[-1] - 1, 999])))
 
 
-def _name(package: str | None) -> str | None:
-    return None if package is None else canonicalize_name(package)
+def _is_package(offered: str | None, wanted: str) -> bool:
+    """Whether a package is the wanted one; the headers of one Python are those of Debian's default.
+
+    ``python3-dev`` depends on ``python3.X-dev``, never the other way round.
+    """
+    if offered is None:
+        return False
+    own = _HEADERS.fullmatch(offered) and wanted == "python3-dev"
+    return bool(own) or canonicalize_name(offered) == canonicalize_name(wanted)
 
 
 def _shown(fix: Fix) -> dict[str, str]:

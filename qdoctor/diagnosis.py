@@ -17,6 +17,7 @@ from qdoctor.matrix import shipped
 from qdoctor.model import Because, Finding, Fix, Severity
 from qdoctor.rules import RULES
 from qdoctor.rules.case import Case, Rule, Signal
+from qdoctor.rules.likelihood import ordered
 from qdoctor.rules.signatures import known_in, plain
 from qdoctor.rules.what_if import with_package
 
@@ -63,6 +64,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract
     text = plain(error, matrix) if error else ""
     signals = known_in(text, matrix) if text else ()
     machine = informed(machine, signals, text, matrix) if text else machine
+    signals = ordered(signals, machine)
     found = [
         [finding for rule in rules for finding in _run(rule, case)]
         for look in several_gpus.looks(machine, observations)

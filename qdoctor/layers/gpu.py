@@ -18,7 +18,7 @@ def gpu_present(machine: Machine, matrix: Matrix) -> Answer:
     """Is there an NVIDIA GPU that the process may see?"""
     known = machine.gpus
     if known.value is None:
-        return _by_system(machine, matrix) or unknown(known.reason)
+        return _by_system(machine, matrix) or _by_driver(machine) or unknown(known.reason)
     gpu = machine.gpu
     if gpu is None:
         return no("no-cuda-gpu", _why_none(known.value), known.because)
@@ -35,6 +35,16 @@ def _by_system(machine: Machine, matrix: Matrix) -> Answer | None:
         return None
     because = Because(row["why"], table["sources"][row["source"]], row["strength"])
     return no("no-cuda-gpu", row["why"], because, machine.os.because)
+
+
+def _by_driver(machine: Machine) -> Answer | None:
+    """Answer where only a driver is stated: its tools tell its version beside a GPU only."""
+    stated = machine.facts.driver
+    if stated is None or not (stated.version or stated.cuda) or machine.driver_assumed:
+        return None
+    driver = f"{stated.version or ''}{f' for CUDA {stated.cuda}' if stated.cuda else ''}".strip()
+    text = f"the driver {driver} answers, which it does only beside an NVIDIA GPU"
+    return yes(text, Because(text, "facts: driver", "inspected"))
 
 
 def driver_knows_gpu(machine: Machine, matrix: Matrix) -> Answer:

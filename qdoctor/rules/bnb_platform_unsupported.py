@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qdoctor.implied_text import possible, wordings
 from qdoctor.layers import bnb_binary_has_sm, bnb_has_cuda_binary
 from qdoctor.layers.sms import is_integrated
 from qdoctor.model import Because, Finding
@@ -70,15 +71,26 @@ def find(case: Case) -> Iterator[Finding]:
 
 
 def _on_rocm(case: Case) -> list[Finding]:
-    """Decide a text on an AMD machine: the release has no library for ROCm."""
+    """Decide a text on an AMD machine: the release has no library for ROCm.
+
+    Where it is not stated: none of those has one that word their texts so.
+    """
+    if not case.signals_of(NAME) or not on_amd(case):
+        return []
     version = parsed(case.machine.bitsandbytes.value)
-    if version is None or not case.signals_of(NAME) or not on_amd(case):
+    known = possible(BNB, wordings(case.signals_of(NAME)), case.matrix)
+    told = [version.base_version] if version else known
+    if not told or any(_may_hold_rocm(case, one) for one in told):
         return []
-    found = release(case.matrix, BNB, version.base_version)
+    which = told[0] if len(told) == 1 else f"{told[0]} to {told[-1]}"
+    return [_told(case, f"bitsandbytes {which} has no library for ROCm", "ROCm")]
+
+
+def _may_hold_rocm(case: Case, version: str) -> bool:
+    """Say whether a release has a library for ROCm, or it is not known which ones it has."""
+    found = release(case.matrix, BNB, version)
     files = [one["file"] for one in found.facts.get("native", ())] if found else []
-    if not files or any("rocm" in one or "hip" in one for one in files):
-        return []
-    return [_told(case, f"bitsandbytes {version.base_version} has no library for ROCm", "ROCm")]
+    return not files or any("rocm" in one or "hip" in one for one in files)
 
 
 def _on_a_mac(case: Case) -> list[Finding]:

@@ -32,7 +32,7 @@ from qdoctor.released import parsed
 from qdoctor.rules.accelerate_transformers_mismatch import asked_of_accelerate
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.remedies import by_hand, pip
-from qdoctor.rules.torch_builds import offers
+from qdoctor.rules.torch_builds import default_without_cuda, offers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,7 @@ def _title(absent: list[str], *, built: bool) -> str:
 
 
 def _fixes(case: Case, absent: list[str]) -> Iterator[Fix]:
-    """Offer what changes nothing first, where it is not known that torch has no CUDA."""
+    """Offer what changes nothing first, unless torch is known or likely to have no CUDA."""
     built = ""
     if absent:
         for name in absent:
@@ -109,7 +109,7 @@ def _fixes(case: Case, absent: list[str]) -> Iterator[Fix]:
     elif case.ask(gpu_present).value == "no":
         yield by_hand("change-hardware", "the check asks for a CUDA GPU", verify=NAME)
     elif (built := case.ask(torch_has_cuda).value) == "no" or (
-        built == "unknown" and _asks_for_cuda(case)
+        built == "unknown" and (_asks_for_cuda(case) or default_without_cuda(case))
     ):
         built = "no"
         yield from offers(case, "with CUDA the check finds the GPU", verify=NAME)

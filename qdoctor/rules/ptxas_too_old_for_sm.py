@@ -30,6 +30,7 @@ from qdoctor.rules.observed import what_happened
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import pip
 from qdoctor.rules.toolchain import PROBE
+from qdoctor.rules.triton_releases import distribution
 from qdoctor.rules.what_if import all_yes, nearest, spans
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _fixes(case: Case) -> list[Fix]:
         verify="triton_libdevice",
     )
     newer = _newer(case)
-    ways = [*newer, own] if _is_llvm(case) else [own, *newer]
+    ways = [*newer, own] if _is_llvm(case) or not _pinned(case) else [own, *newer]
     return [*ways, *running(case, "it needs no Triton kernel", "bnb-nf4", "half")]
 
 
@@ -67,8 +68,13 @@ def _is_llvm(case: Case) -> bool:
     return bool(signals) and all("ptxas" not in signal.said for signal in signals)
 
 
+def _pinned(case: Case) -> bool:
+    """Say whether torch requires one triton: on Windows, of other makers, it does not."""
+    return case.machine.os.value != "windows"
+
+
 def _newer(case: Case) -> list[Fix]:
-    """Offer a triton that came with a ptxas for this GPU: unsafe, since torch pins its triton."""
+    """Offer a triton that came with a ptxas for this GPU: unsafe where torch pins its triton."""
     sm = case.machine.sm.value
     if sm is None:
         return []
@@ -76,9 +82,11 @@ def _newer(case: Case) -> list[Fix]:
     way = nearest(found, case.machine.triton.value)
     if way is None or way[0] != "upgrade":
         return []
-    package = "triton-windows" if case.machine.os.value == "windows" else "triton"
-    why = f"triton {way[1]} knows SM {sm}; torch pins its triton: upgrade torch, which brings it"
-    return [pip("upgrade", package, way[1].spec, why, verify=NAME, applicability="unsafe")]
+    why = f"triton {way[1]} knows SM {sm}"
+    if not _pinned(case):
+        return [pip("upgrade", distribution(case.machine), way[1].spec, why, verify=NAME)]
+    why += "; torch pins its triton: upgrade torch, which brings it"
+    return [pip("upgrade", "triton", way[1].spec, why, verify=NAME, applicability="unsafe")]
 
 
 _READ = of_layers(

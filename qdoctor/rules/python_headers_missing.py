@@ -34,6 +34,7 @@ from qdoctor.rules.toolchain import of_part
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "python-headers-missing"
@@ -45,20 +46,24 @@ def find(case: Case) -> Iterator[Finding]:
     suspicion = suspect(case, NAME, answer)
     if suspicion is None:
         return
-    version = case.machine.python.value or ""
-    short = ".".join(version.split(".")[:2])
-    exact = f"; for a Python {short} beside the system's it is python{short}-dev" if short else ""
-    why = f"it holds Python.h{exact}; distributions other than Debian's kin call it python3-devel"
-    usual = system_package("python3-dev", "apt-get install python3-dev", why, verify=NAME)
     yield Finding(
         rule=NAME,
         severity="warning",
         title="Python.h is missing: triton cannot compile the launcher of a kernel",
         because=suspicion.because,
-        fixes=of_this_system(case, NAME) or [usual],
+        fixes=of_this_system(case, NAME) or _of_debian(case),
         affects=needing(case, "triton_can_compile"),
         undecided=suspicion.undecided,
     )
+
+
+def _of_debian(case: Case) -> list[Fix]:
+    """Offer the headers of this very Python: python3-dev is only for the system's own."""
+    parts = (case.machine.python.value or "").split(".")
+    name = f"python{'.'.join(parts[:2])}-dev" if parts[1:] else "python3-dev"
+    own = "" if parts[1:] else "; for another Python than the system's it is python3.X-dev"
+    why = f"it holds Python.h{own}; distributions other than Debian's kin call it python3-devel"
+    return [system_package(name, f"apt-get install {name}", why, verify=NAME)]
 
 
 RULE = rule(NAME, __doc__, find)

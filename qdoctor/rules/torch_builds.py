@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -84,6 +84,14 @@ def on_some_system(case: Case) -> Case:
         return case
     machine = with_os(case.machine, case.matrix, "linux")
     return msgspec.structs.replace(case, machine=machine, answers={})
+
+
+def default_without_cuda(case: Case) -> dict[str, Any] | None:
+    """Return the row that says that this system's default torch never has CUDA (table)."""
+    table, system = case.matrix.table("torch_defaults"), case.machine.os.value
+    rows: list[dict[str, Any]] = [row for row in table["rows"] if row["os"] == system]
+    whole = [row for row in rows if (row["machine"], row["spec"], row["cuda"]) == ("*", "", "")]
+    return whole[0] if whole else None
 
 
 def never_has_cuda(case: Case) -> bool:

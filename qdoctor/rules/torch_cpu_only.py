@@ -31,7 +31,7 @@ from qdoctor.rules.affected import needing
 from qdoctor.rules.amd import on_amd
 from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.remedies import by_hand
-from qdoctor.rules.torch_builds import never_has_cuda, offers
+from qdoctor.rules.torch_builds import default_without_cuda, never_has_cuda, offers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,12 +109,9 @@ def _without_gpu(case: Case) -> Iterator[Finding]:
 
 def _by_default(case: Case) -> Iterator[Finding]:
     """Note where torch is unknown that its default on this system has no CUDA in any release."""
-    table, system = case.matrix.table("torch_defaults"), case.machine.os
-    rows = [row for row in table["rows"] if row["os"] == system.value]
-    whole = [row for row in rows if (row["machine"], row["spec"], row["cuda"]) == ("*", "", "")]
-    if not whole or case.machine.torch.value is not None or case.signals:
+    table, row = case.matrix.table("torch_defaults"), default_without_cuda(case)
+    if row is None or case.machine.torch.value is not None or case.signals:
         return
-    row = whole[0]
     yield Finding(
         rule=NAME,
         severity="note",

@@ -133,6 +133,8 @@ def test_the_installing_words_count_as_one(
         ({"package": "torch"}, {"package": "triton"}, False),
         ({}, {"package": "triton"}, False),
         ({"package": "triton"}, {}, True),
+        ({"package": "python3.12-dev"}, {"package": "python3-dev"}, True),
+        ({"package": "python3-dev"}, {"package": "python3.12-dev"}, False),
         ({"backend": "bnb-nf4"}, {"backend": "nf4"}, True),
         ({"backend": "bnb-int8"}, {"backend": "Linear8bitLt"}, True),
         ({"backend": "bnb-fp4"}, {"backend": "nf4"}, False),

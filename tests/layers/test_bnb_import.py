@@ -47,7 +47,7 @@ def test_a_guard_that_cannot_be_judged_leaves_a_failing_import_unknown(
 ) -> None:
     packages = {"torch": "2.1.2", "triton": "2.0.0", "bitsandbytes": GUARDED_BY_A_GPU}
     opened = ask(bnb_imports, packages=packages, gpus=[{"index": 0, "sm": "8.0"}])
-    unsure = ask(bnb_imports, packages=packages, gpus=None)
+    unsure = ask(bnb_imports, packages=packages, gpus=None, driver=None)
     assert (opened.value, unsure.value) == ("no", "unknown")
 
 

@@ -62,3 +62,10 @@ def test_what_changes_nothing_comes_first_where_torch_is_not_known(ask: Ask) -> 
     packages = {"torch": None, "accelerate": "0.24.1"}
     found = ask("h100", text, packages=packages, torch_cuda=None, native=None, gpus=None)
     assert found["misleading-import-check"].fixes[0].action == "restart-kernel"
+
+
+def test_where_the_default_torch_has_no_cuda_another_build_comes_first() -> None:
+    for text in (OLD, NEW):
+        found = diagnose(Facts(host=Host(os="windows")), error=text)[1]
+        assert found[0].rule == NAME
+        assert found[0].fixes[0].action == "install-build"

@@ -19,6 +19,14 @@ def test_fires_on_a_gpu_that_is_too_new(ask: Ask) -> None:
     assert (found.fixes[0].action, found.fixes[0].name) == ("set-env", "TRITON_PTXAS_PATH")
 
 
+def test_on_windows_no_torch_pins_the_triton_that_is_upgraded(ask: Ask) -> None:
+    packages = {"torch": "2.7.0+cu128", "triton": "3.2.0"}
+    found = ask("h100", host={"os": "windows"}, gpus=BLACKWELL, packages=packages, native=None)
+    first = found[NAME].fixes[0]
+    assert (first.action, first.package) == ("upgrade", "triton-windows")
+    assert first.applicability == "safe"
+
+
 def test_a_text_accuses_where_triton_is_unknown(ask: Ask) -> None:
     text = "ptxas fatal   : Value 'sm_121a' is not defined for option 'gpu-name'"
     packages = {"torch": None, "triton": None}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.model import Finding, Observation
 
 Ask = Callable[..., dict[str, Finding]]
@@ -14,7 +16,19 @@ NAME = "python-headers-missing"
 def test_fires_where_kernels_are_started(ask: Ask) -> None:
     found = ask("h100", python={"headers": False})[NAME]
     assert found.severity == "warning"
-    assert (found.fixes[0].action, found.fixes[0].name) == ("install-system", "python3-dev")
+    assert found.fixes[0].action == "install-system"
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [("3.10.12", "python3.10-dev"), ("3.13", "python3.13-dev"), (None, "python3-dev")],
+)
+def test_names_the_headers_of_the_interpreter_itself(
+    ask: Ask, version: str | None, name: str
+) -> None:
+    fix = ask("h100", python={"headers": False, "version": version})[NAME].fixes[0]
+    assert (fix.action, fix.package) == ("install-system", name)
+    assert name in (fix.command or "")
 
 
 def test_is_silent_where_it_is_there(ask: Ask) -> None:
