@@ -103,7 +103,8 @@ CASES: list[tuple[str, str, str | None, dict[str, Any]]] = [
     ("gpu_present", "yes", None, {}),
     ("gpu_present", "no", "no-cuda-gpu", {"gpus": []}),
     ("gpu_present", "no", "no-cuda-gpu", {"gpus": RADEON}),
-    ("gpu_present", "unknown", None, {"gpus": None}),
+    ("gpu_present", "yes", None, {"gpus": None}),  # a driver answers there
+    ("gpu_present", "unknown", None, {"gpus": None, "driver": None}),
     ("int8_tensor_cores", "yes", None, {"gpus": T4}),
     ("int8_tensor_cores", "no", "sm-lacks-int8-tensor-cores", {"gpus": V100}),
     ("int8_tensor_cores", "no", "sm75-without-tensor-cores", {"gpus": GTX1660}),
