@@ -21,12 +21,13 @@ Never: the call fails.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from qdoctor.model import Finding, Fix
 from qdoctor.rules import hub_names
 from qdoctor.rules.case import quoted, rule
-from qdoctor.rules.of_names import missing
+from qdoctor.rules.of_names import is_of_base_class, missing
 from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.packages_in_text import asker, blamed
 from qdoctor.rules.remedies import pip
@@ -48,11 +49,17 @@ def find(case: Case) -> Iterator[Finding]:
     yield from known
     for signal in case.signals_of(NAME) if not known else ():
         owner, name = hub_names.missed(signal)
-        if hub_names.knows(case, signal) or not name:
+        if not name or (hub_names.knows(case, signal) and not is_of_base_class(case, signal)):
             continue
-        of_family = signal.signature == _ANY_ATTRIBUTE and hub_names.is_of_family(case, owner)
+        of_family = signal.signature == _ANY_ATTRIBUTE and _is_of_a_model(case, owner)
         if signal.signature == _ANY or of_family:
             yield _of_any(case, signal, owner, name)
+
+
+def _is_of_a_model(case: Case, owner: str) -> bool:
+    """Say whether a class is named as those that models are made of."""
+    parts: str = case.matrix.table("api_names")["parts_of_models"]["pattern"]
+    return hub_names.is_of_family(case, owner) or re.fullmatch(parts, owner) is not None
 
 
 def _of_any(case: Case, signal: Signal, on: str, name: str) -> Finding:

@@ -33,6 +33,10 @@ _BREAKS = re.compile(r"\r\n?|\x0b|\x0c|\x85|\u2028|\u2029")
 _DIGITS = re.compile(r"[0-9a-f]+")
 _TYPESET = str.maketrans("\u2018\u2019\u201a\u201c\u201d\u201e\u00a0\uff1a", "'''\"\"\" :")
 """What word processors and web pages make of a program's quotes, spaces and colons."""
+_BARE = re.compile(
+    r"(?<![\w.])((?:\w+\.)*)(?:\*\*)?(init|new|call)(?:\*\*)?(?=\(\) (?:got|missing|takes) )"
+)
+"""Python's ``__init__`` where a web page took the underscores for bold type, as it stands there."""
 _DIGIT_BYTES = b"0123456789"
 
 
@@ -93,6 +97,7 @@ def _found(text: str, cue: str) -> Iterator[int]:
 def _plain(text: str) -> str:
     """Take out what is no text, and break lines that are too long."""
     text = _BREAKS.sub("\n", _ESCAPES.sub("", text)).translate(_TYPESET)
+    text = _BARE.sub(r"\1__\2__", text)
     lines = _CONTROL.sub(" ", text).split("\n")
     return "\n".join(piece for line in lines for piece in _pieces(line))
 

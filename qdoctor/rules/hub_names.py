@@ -23,7 +23,7 @@ Row: TypeAlias = dict[str, Any]
 
 _KINDS = {"imported": "imports", "attribute": "members", "keyword": "keywords"}
 _TABLE = "hub_names"
-_OWNERS = ("on", "of2", "of3", "on2")
+_OWNERS = ("on", "of2", "of3", "on2", "on3")
 _MISSED = ("imported", "name_missing2", "name_missing3", "attribute", "attribute2", "keyword")
 """The groups of signatures that hold the owner, and what it lacks: names must differ."""
 _GROUPS = {"name_missing2": "imported", "name_missing3": "imported", "attribute2": "attribute"}
@@ -33,7 +33,7 @@ def row_of(case: Case, rule: str, signal: Signal) -> Row | None:
     """Return what the table says of the name that a text misses, if it is of ``rule``."""
     for package, kind, owner, name in _asked(case, signal):
         known = case.matrix.table(_TABLE)["rows"][package][kind].get(owner)
-        row = _made(case, package, kind, known, name) if known else None
+        row = _made(case, package, kind, known, (owner, name)) if known else None
         if row is not None:
             return {**row, **_caller(case, signal, package)} if row["rule"] == rule else None
     return None
@@ -43,7 +43,7 @@ def knows(case: Case, signal: Signal) -> bool:
     """Say whether the table knows the name that a text misses, whosever rule it is."""
     rows = case.matrix.table(_TABLE)["rows"]
     return any(
-        _made(case, package, kind, known, name) is not None
+        _made(case, package, kind, known, (owner, name)) is not None
         for package, kind, owner, name in _asked(case, signal)
         if (known := rows[package][kind].get(owner))
     )
@@ -102,8 +102,12 @@ def _asked(case: Case, signal: Signal) -> Iterator[tuple[str, str, str, str]]:
             )
 
 
-def _made(case: Case, package: str, kind: str, known: Row, name: str) -> Row | None:
-    """Make a row as those of ``api_names`` are; None where the name neither came nor went."""
+def _made(case: Case, package: str, kind: str, known: Row, of_owner: tuple[str, str]) -> Row | None:
+    """Make a row as those of ``api_names`` are; None where the name neither came nor went.
+
+    What came along with its owner and went is gone where a text names the owner, which is there.
+    """
+    owner, name = of_owner
     table = case.matrix.table(_TABLE)
     came = next((one for one, names in known["came"].items() if name in names), None)
     went = next((one for one, names in known["went"].items() if name in names), None)
@@ -112,12 +116,24 @@ def _made(case: Case, package: str, kind: str, known: Row, name: str) -> Row | N
     releases: list[str] = table["rows"][package]["releases"]
     row = {"name": name, "kind": kind, "package": package, "strength": table["strength"]}
     row["source"] = table["sources"][table["source"]]
-    if came is not None:
+    if came is not None and (went is None or came != _came(table["rows"][package], owner)):
         row |= {"since": came, "before": releases[releases.index(came) - 1]}
     if went is not None:
         row |= {"removed": went, "last": releases[releases.index(went) - 1]}
     row["rule"] = _rule(case, package, kind, row)
     return row
+
+
+def _came(names: Row, owner: str) -> str | None:
+    """Return the first release, of those looked at, that has a class; None for not known."""
+    named = owner.partition(".")[0]
+    releases = [
+        release
+        for module in names["imports"].values()
+        for release, came in module["came"].items()
+        if named in came
+    ]
+    return min(releases, key=Version, default=None)
 
 
 def _rule(case: Case, package: str, kind: str, row: Row) -> str:

@@ -66,6 +66,13 @@ def hidden(case: Case, signal: Signal) -> tuple[str, Because] | None:
     return None
 
 
+def is_of_base_class(case: Case, signal: Signal) -> bool:
+    """Say whether the installed release has what a text misses, in the class that others derive."""
+    rows = [_row(case, name, signal) for name in signal.rules]
+    of_class = [row for row in rows if row is not None and row["kind"] == _OF_INSTANCES]
+    return any(_state(case, row, signal) == "present" for row in of_class)
+
+
 def _row(case: Case, name: str, signal: Signal) -> Row | None:
     """Return the row of what a text misses, if it is of rule ``name``: first those by hand."""
     rows: list[Row] = case.matrix.table("api_names")["rows"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from packaging.version import Version
 
 from qdoctor.diagnosis import diagnose
+from qdoctor.matrix import shipped
 from qdoctor.model import Facts, Finding
 
 IMPORT = "ImportError: cannot import name '{}' from '{}'"
@@ -77,6 +79,61 @@ def test_an_instance_that_lacks_what_its_class_may_have_accuses_no_copy() -> Non
 def test_a_function_that_nobody_knows_is_not_explained() -> None:
     assert not explained(CALL.format("paint", "colour"))
     assert not explained(MEMBER.format("Painter", "colour"))
+
+
+WENT = [
+    (owner, name)
+    for owner, row in shipped().table("hub_names")["rows"]["transformers"]["members"].items()
+    for names in row["went"].values()
+    for name in names
+    if not name.startswith("_") and any(name in came for came in row["came"].values())
+]
+MODULES = shipped().table("hub_names")["rows"]["transformers"]["imports"].values()
+
+
+def born(owner: str) -> str | None:
+    """Return the release in which a class is first seen in any module."""
+    came = [one for module in MODULES for one, names in module["came"].items() if owner in names]
+    return min(came, key=Version, default=None)
+
+
+@pytest.mark.parametrize(("owner", "name"), WENT[:: max(1, len(WENT) // 60)])
+def test_a_class_that_a_text_names_is_no_release_from_before_it(owner: str, name: str) -> None:
+    """What came with its class and went, went: the class is there."""
+    row = shipped().table("hub_names")["rows"]["transformers"]["members"][owner]
+    came = next(release for release, names in row["came"].items() if name in names)
+    found = explained(MEMBER.format(owner, name))
+    upgrades = [one for one in offers(found[0]) if one[0] == "upgrade"] if found else []
+    if born(owner) == came and found and found[0].rule == "api-keyword-renamed":
+        assert "transformers" not in {package for _, package, _ in upgrades}
+
+
+def test_a_cache_without_a_method_that_it_was_made_with_is_too_new() -> None:
+    found = explained(MEMBER.format("DynamicCache", "get_max_length"))[0]
+    assert (found.undecided, offers(found)[0][:2]) == (None, ("downgrade", "transformers"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AttributeError: BertTokenizer has no attribute batch_encode_plus. Did you mean: 'x'?",
+        "BertTokenizer' object has no attribute 'batch_encode_plus",
+        "AttributeError: BertTokenizer object has no attribute batch_encode_plus",
+    ],
+)
+def test_quotes_that_are_not_there_hide_no_name(text: str) -> None:
+    found = explained(text, transformers="5.5.0")[0]
+    assert found.rule == "api-keyword-renamed"
+    assert ("downgrade", "transformers", "<5.0.0") in offers(found)
+
+
+def test_a_class_that_lacks_what_its_namesakes_have_is_code_of_another_time() -> None:
+    text = MEMBER.format("BirdConfig", "get_text_config")
+    found = explained(text, transformers="4.49.0")[0]
+    assert (found.rule, found.fixes[0].action) == ("api-keyword-renamed", "change-code")
+    part = explained(MEMBER.format("LlamaAttention", "colour"))[0]
+    assert (part.rule, part.fixes[0].action) == ("api-keyword-renamed", "change-code")
+    assert not explained(MEMBER.format("Attentive", "colour"))
 
 
 def test_a_value_of_pythons_own_is_the_programs_business() -> None:

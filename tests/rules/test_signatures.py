@@ -93,6 +93,16 @@ def test_a_forum_that_takes_backticks_as_markup_hides_nothing(row: str, text: st
     assert row in ids(text.replace("`", ""))
 
 
+@pytest.mark.parametrize(
+    ("row", "text"), [one for one in EXAMPLES if re.search(r"__(?:init|new|call)__\(\)", one[1])]
+)
+@pytest.mark.parametrize("shown", [r"\1", r"**\1**"])
+def test_a_page_that_takes_underscores_as_bold_type_hides_nothing(
+    row: str, text: str, shown: str
+) -> None:
+    assert ids(re.sub(r"(?<!\w)__(init|new|call)__(?=\(\))", shown, text))[0] == row
+
+
 def test_a_text_that_a_terminal_wrapped_is_known() -> None:
     text = "RuntimeError: CUDA error: no kernel image is available for\nexecution on the device"
     assert ids(text) == ["no-kernel-image"]
