@@ -2,11 +2,12 @@
 
 Each backend takes tests/integration/transformers_flow.py in a process of its own, some at once, and
 each no longer than it may: one that hangs, or takes the GPU with it, costs only itself. A line a
-backend says what came of it, as far as it got, and whether that is what the README promises: the
-layers are replaced, logits are near the model's, words are generated, and after ``quantize_`` every
-adapter gets its gradient and learns, and merging changes the logits by no more than the backend's
-own error, or is refused with a reason. Where a library's own loader falls short of that, or of
-answering the same once saved and loaded, the line says so as LIBRARY: it is no promise of ours.
+backend says what came of it, as far as it got and what it was at when it ended, and whether that is
+what the README promises: the layers are replaced, logits are near the model's, words are generated,
+and after ``quantize_`` every adapter gets its gradient and learns, and merging changes the logits
+by no more than the backend's own error, or is refused with a reason. Where a library's own loader
+falls short of that, or of answering the same once saved and loaded, the line says so as LIBRARY: it
+is no promise of ours.
 
 Usage: ``python benchmarks/adapters.py [--backends bnb-fp4 ...] [--device cuda|cpu] [--seconds 120]
 [--budget 300] [--jobs 4] [--json FILE]``. Needs transformers, PEFT and accelerate. Exit status: 1
@@ -16,9 +17,11 @@ where a promise is broken.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,18 +60,23 @@ def main(arguments: list[str] | None = None) -> int:
     waiting, found = list(options.backends), {}
     running: list[Run] = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        while waiting or running:
-            while waiting and len(running) < options.jobs and time.monotonic() < end:
-                running.append(Run(waiting.pop(0), options, Path(folder), end))
-            if not running:
-                break
-            for one in [one for one in running if one.ended()]:
-                running.remove(one)
-                found[one.name] = told = one.told()
-                print(line(one.name, told, one.seconds), flush=True)
-                if options.json:
-                    options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
-            time.sleep(0.05)
+        try:
+            while waiting or running:
+                while waiting and len(running) < options.jobs and time.monotonic() < end:
+                    running.append(Run(waiting.pop(0), options, Path(folder), end))
+                if not running:
+                    break
+                for one in [one for one in running if one.ended()]:
+                    running.remove(one)
+                    found[one.name] = one.told()
+                    if options.json:
+                        options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+                    print(line(one.name, found[one.name], one.seconds), flush=True)
+                time.sleep(0.05)
+        finally:  # whatever happens here, nothing is left on the GPU
+            for one in running:
+                one.stop()
+                one.told()
     for name in waiting:
         print(f"unasked {name}: the budget is spent", flush=True)
     return int(any(broken(name, told) for name, told in found.items()))
@@ -107,25 +115,45 @@ class Run:
             if time.monotonic() < self._until:
                 return False
             self._late = True
-            self._child.kill()
-            self._child.wait()
+            self.stop()
         self.seconds = time.monotonic() - self._begun
         return True
 
+    def stop(self) -> None:
+        """End it at once; one that the GPU's driver holds is not waited for."""
+        self._child.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(10)
+
     def told(self) -> Told:
-        """Return what it found; ``ended`` says why there is no more."""
+        """Return what it found; ``ended`` says why there is no more, ``said`` its last words."""
         try:
             found: Told = json.loads(self._answer.read_text("utf-8"))["backends"][self.name]
         except (OSError, ValueError, KeyError):
             found = {}
         with self._errors:
             self._errors.seek(0)
-            last = self._errors.read().strip().rpartition("\n")[2][:300]
+            said = self._errors.read().strip().splitlines()
+        start = "the end" if found else "the start: not even the model is made"
+        at = f" at {found.get('at', start)}"
         if self._late:
-            found["ended"] = f"stopped after {self.seconds:.0f} s"
+            found["ended"] = f"stopped after {self.seconds:.0f} s{at}"
         elif self._child.returncode:
-            found["ended"] = f"exit {self._child.returncode}: {last}"
+            found["ended"] = f"exit {self._child.returncode}{at}: {_error(said)[:300]}"
+        elif "done" not in found and "unavailable" not in found:
+            found["ended"] = f"exit 0 without an end{at}"
+        if "ended" in found:
+            found["said"] = said[-40:]
         return found
+
+
+def _error(said: list[str]) -> str:
+    """Find the line that names the exception: torch's go on with advice."""
+    named = [one for one in said if _EXCEPTION.match(one)]
+    return (named or said or ["it said nothing"])[-1]
+
+
+_EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Exit|Interrupt|Unavailable)\b")
 
 
 def broken(name: str, told: Told) -> list[str]:
@@ -204,11 +232,11 @@ def line(name: str, told: Told, seconds: float) -> str:
         return f"no      {name}: {told['unavailable'][:300]} ({seconds:.0f} s)"
     bad = broken(name, told)
     word = "MISSED " if bad else "met    " if told.get("done") else "so far "
-    words = [f"{told['config'] or 'quantize_'}, logits off {told['logits']:.3f}"] * (
-        "logits" in told
-    )
+    words = []
+    if "logits" in told:
+        words += [f"{told['config'] or 'quantize_'}, logits off {told['logits']:.3f}"]
     words += [_step(label, one) for label, one in told.items() if label.startswith("lora")]
-    words += [told["ended"]] if "ended" in told else []
+    words += [told["ended"]] if told.get("ended", "").startswith("stopped") else []
     words += [f"BROKEN {why}" for why in bad]
     words += [f"LIBRARY {why[:160]}" for why in lacking(name, told)]
     return f"{word} {name} ({seconds:.0f} s): " + " | ".join(words)

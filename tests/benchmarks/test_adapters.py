@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -106,9 +107,17 @@ def test_what_is_not_to_be_had_says_why(adapters: Any) -> None:
 FLOW = """
 import json, os, sys, time
 _, _checkout, answer, device, name = sys.argv
+if name == "torch-fp8":  # before it has said anything
+    sys.exit("Loading\\nRuntimeError: CUDA error: out of memory\\nCompile with TORCH_USE_CUDA_DSA")
+if name == "torchao-int8":  # while it writes
+    open(answer, "w").write('{"backends": {"torchao-int8": {"conf')
+    os.kill(os.getpid(), 9)
+if name == "torchao-fp8":
+    sys.exit(0)
 told = json.loads(os.environ["TOLD"])
 if name == "bnb-nf4":
     del told["done"]
+    told["at"] = "saved, fresh"
 with open(answer, "w") as file:
     json.dump({"backends": {name: told}}, file)
 if name == "bnb-nf4":
@@ -136,10 +145,55 @@ def test_one_that_hangs_or_breaks_costs_only_itself(
     lines = {line[7:].split()[0]: line for line in every}
     assert lines["bnb-int8"].startswith("met")
     assert lines["bnb-fp4"].startswith("MISSED")
-    assert "exit 1: it broke" in lines["bnb-fp4"]
+    assert "exit 1 at the end: it broke" in lines["bnb-fp4"]
     assert lines["bnb-nf4"].startswith("so far")
-    assert "stopped after 4 s" in lines["bnb-nf4"]
+    assert "stopped after 4 s at saved, fresh" in lines["bnb-nf4"]
     assert set(json.loads(kept.read_text(encoding="utf-8"))) == {"bnb-nf4", "bnb-fp4", "bnb-int8"}
+
+
+def test_one_that_dies_before_it_answers_is_told_with_its_error(
+    adapters: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flow, kept = tmp_path / "flow.py", tmp_path / "kept.json"
+    flow.write_text(FLOW, encoding="utf-8")
+    monkeypatch.setattr(adapters, "FLOW", flow)
+    monkeypatch.setenv("TOLD", json.dumps(told()))
+    names = ["torch-fp8", "torchao-int8", "torchao-fp8", "bnb-int8"]
+    assert adapters.main(["--backends", *names, "--jobs", "1", "--json", str(kept)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(names)
+    start = "at the start: not even the model is made"
+    assert lines[0].startswith("MISSED  torch-fp8")
+    assert f"BROKEN exit 1 {start}: RuntimeError: CUDA error: out of memory" in lines[0]
+    assert f"BROKEN exit -9 {start}: it said nothing" in lines[1]
+    assert f"BROKEN exit 0 without an end {start}" in lines[2]
+    assert lines[3].startswith("met     bnb-int8")
+    said = json.loads(kept.read_text(encoding="utf-8"))["torch-fp8"]["said"]
+    assert said[0] == "Loading"
+
+
+def test_what_goes_wrong_here_leaves_nothing_running(
+    adapters: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = tmp_path / "flow.py"
+    flow.write_text(FLOW, encoding="utf-8")
+    monkeypatch.setattr(adapters, "FLOW", flow)
+    monkeypatch.setenv("TOLD", json.dumps(told()))
+    begun: list[Any] = []
+
+    class Child(subprocess.Popen[bytes]):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, **more)
+            begun.append(self)
+
+    monkeypatch.setattr(adapters.subprocess, "Popen", Child)
+    monkeypatch.setattr(adapters, "line", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        adapters.main(["--backends", "bnb-nf4", "half"])
+    assert [one.poll() is None for one in begun] == [False, False]
 
 
 def test_what_the_budget_has_no_time_for_is_not_begun(

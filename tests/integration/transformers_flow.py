@@ -55,12 +55,14 @@ def main() -> None:
     }
 
     def keep() -> None:
-        ANSWER.write_text(json.dumps(told), encoding="utf-8")
+        ANSWER.with_suffix(".new").write_text(json.dumps(told), encoding="utf-8")
+        ANSWER.with_suffix(".new").replace(ANSWER)  # it may be stopped at any time
 
     with tempfile.TemporaryDirectory() as folder:
         saved = Saved(Path(folder), tied=False)
         for name in NAMED or NAMES:
-            one: dict[str, Any] = told["backends"].setdefault(name, {})
+            one: dict[str, Any] = told["backends"].setdefault(name, {"at": "loading"})
+            keep()
             flow(name, saved, one, keep)
             print(name, json.dumps(one), flush=True)  # noqa: T201 - a script
         if not NAMED:
@@ -110,8 +112,11 @@ def flow(name: str, saved: Saved, told: dict[str, Any], keep: Callable[[], None]
         kind = named(name)
         model = saved.quantized(kind)
     except (BackendUnavailable, ImportError) as error:
+        del told["at"]
         told["unavailable"] = f"{type(error).__name__}: {error}"
         return
+    told["at"] = "the first answers"
+    keep()
     config = kind.transformers_config()
     told.update({
         "config": None if config is None else type(config).__name__,
@@ -121,8 +126,10 @@ def flow(name: str, saved: Saved, told: dict[str, Any], keep: Callable[[], None]
         "packed": any(packed(one) for one in model.modules()),
     })  # fmt: skip
     for label, step in steps(kind, saved, configured=config is not None):
+        told["at"] = label
         keep()
         told[label] = step()
+    del told["at"]
     told["done"] = True
 
 
