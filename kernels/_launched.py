@@ -11,7 +11,10 @@ and every launch goes the long way. Standard library only at import. Loaded by p
 from __future__ import annotations
 
 import importlib
-from typing import Any, Callable, Dict, Hashable, NamedTuple, Tuple
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, Hashable, NamedTuple, Optional, Tuple
 
 REMEMBERED = 4096
 
@@ -47,6 +50,8 @@ class Launcher:
         self, key: Tuple[Any, ...], arguments: Tuple[Any, ...], plan: Callable[[], Plan]
     ) -> None:
         """Launch on the current device and stream."""
+        if key[0] not in _here.devices:
+            _enter(key[0])
         ready = self._ready.get(key)
         if ready is not None:
             ready[0](*arguments, *ready[1], stream=self._stream(key[0]))
@@ -57,6 +62,13 @@ class Launcher:
         )
         if self._again and compiled is not None and not self._capturing():
             self._remember(key, compiled, arguments, made)
+
+    def ready(self, key: Tuple[Any, ...]) -> Optional[Tuple[Any, Tuple[Any, ...]]]:
+        """Return what launches again for a key, and the constants it takes last; None: unknown yet.
+
+        It takes the arguments, the constants, and ``stream=``; addresses serve as tensors.
+        """
+        return self._ready.get(key)
 
     def _capturing(self) -> bool:
         return bool(self._torch.cuda.is_current_stream_capturing())
@@ -71,6 +83,22 @@ class Launcher:
         if len(self._ready) >= REMEMBERED:  # shapes are ever new
             self._ready.clear()
         self._ready[key] = (launch, made.constants)
+
+
+def _beside(name: str) -> Any:
+    """Load the kernel file of that name in this folder, once."""
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+_here: Any = _beside("_loaded").here
+_enter: Any = _beside("_loaded").enter
 
 
 def _unknown(_device: int) -> None:

@@ -9,8 +9,9 @@
 //
 // Compiled at run time by NVRTC, without headers. Its command line sets MT (64-row pieces a group),
 // BN, STAGES, PANELS (of C that a warp writes and has under way), PINGPONG, CLUSTER, SHARE_B (1: B is
-// what a cluster shares, 0: A), GROUP, and OUT and BIAS (0 none, 1 bfloat16, 2 float16, 3 float32). _switchback_hopper.py writes multiply(), which
-// names BN / 2 registers. What the instructions mean: PTX ISA, wgmma.mma_async,
+// what a cluster shares, 0: A), GROUP, and OUT and BIAS (0 none, 1 bfloat16, 2 float16, 3 float32).
+// _switchback_hopper.py writes multiply(), which names BN / 2 registers, and puts it and
+// _switchback_pieces.cu before this. What the instructions mean: PTX ISA, wgmma.mma_async,
 // cp.async.bulk.tensor, mbarrier, stmatrix, griddepcontrol.
 
 constexpr int ROWS = 64 * MT, BM = PINGPONG ? ROWS : 2 * ROWS, BK = 128;
@@ -20,16 +21,6 @@ constexpr int PANEL = OUT == 3 || BN % 64 ? 32 : 64;  // columns of C that are w
 constexpr int PITCH = PANEL * OUT_BYTES, PANEL_BYTES = 16 * PITCH;  // a warp's 16 rows
 constexpr int FORESEEN = 16;  // steps
 constexpr int RELEASES = CLUSTER * (PINGPONG ? 4 : 8);  // a warp each
-
-struct alignas(64) TensorMap { char opaque[128]; };
-
-__device__ __forceinline__ void wait(u32 barrier, u32 parity) {
-  u32 done;
-  do {
-    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;"
-                 " selp.u32 %0, 1, 0, p;}" : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
-  } while (!done);
-}
 
 // Copies a box to shared memory here, or to the same place in each block of the cluster.
 template <bool EVERYWHERE>
@@ -43,11 +34,6 @@ __device__ __forceinline__ void copy_in(u32 to, const TensorMap* map, int x, int
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
                  " [%0], [%1, {%2, %3}], [%4];"
                  :: "r"(to), "l"(map), "r"(x), "r"(y), "r"(barrier) : "memory");
-}
-
-// A tile of 128-byte rows, swizzled by 128 bytes; 8 rows are 1024 bytes.
-__device__ __forceinline__ u64 descriptor(u32 at) {
-  return (u64)((at & 0x3FFFF) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
 }
 
 // The tiles in an order in which neighbours in time share rows of B: GROUP rows of tiles at a time.
@@ -133,16 +119,6 @@ __device__ void produce(const Ring& ring, const Tiles& tiles, const TensorMap* m
     wait(ring.empty(turn % STAGES), turn / STAGES & 1 ^ 1);
 }
 
-__device__ __forceinline__ float bias_of(const void* bias, int column) {
-  if (BIAS == 0) return 0.f;
-  if (BIAS == 3) return ((const float*)bias)[column];
-  u16 number = ((const u16*)bias)[column];
-  if (BIAS == 1) return __uint_as_float((u32)number << 16);
-  float wide;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(number));
-  return wide;
-}
-
 // The scales and the bias of a tile's columns, one or two a thread: read early, put down later.
 struct Columns {
   float scale[2], bias[2];
@@ -166,13 +142,6 @@ struct Columns {
                      : "memory");
   }
 };
-
-__device__ __forceinline__ u32 rounded(float first, float second) {
-  u32 both;
-  if (OUT == 1) asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
-  else asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
-  return both;
-}
 
 // A panel's rows are PITCH bytes, 128 or 64, in chunks of 16 that are swizzled as the map says.
 __device__ __forceinline__ u32 chunk_at(u32 panel, int row, int chunk) {
@@ -234,7 +203,9 @@ __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* m
   const int warp = thread / 32, lane = thread % 32, own = PINGPONG ? 0 : group * ROWS;
   const u32 panels = ring.panels(group * 4 + warp), columns = ring.columns(group);
   const int count = tiles.rows * tiles.columns, stride = gridDim.x / CLUSTER;
-  int d[MT][BN / 2], turn = 0, mine = 0, panel = 0;
+  // 0, though the first multiplication of a tile does not read them: numbers from nowhere make the
+  // compilers of CUDA 12 wait for each multiplication before the next (ptxas says so, C7515).
+  int d[MT][BN / 2] = {}, turn = 0, mine = 0, panel = 0;
   if (PINGPONG && group == 1) hand_over(0);
   for (int tile = blockIdx.x / CLUSTER; tile < count; tile += stride, mine ^= 1) {
     if (PINGPONG && mine != group) {

@@ -13,11 +13,10 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
-import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 DEPTH = 128  # bytes of a tile's rows: the width of the widest swizzle
 GROUP = 8  # rows of tiles that are walked together
@@ -26,15 +25,26 @@ ROWS_OF_PANEL = 16  # what a warp has of C at a time
 MOST_SHARED = 227 * 1024  # bytes that a block of SM 9.0 may take (CUDA C++ Programming Guide)
 REMEMBERED = 4096
 ALIGNED = 16  # bytes of which rows and addresses are multiples
-SHARED_BYTES, OVERLAP = 8, 6  # CUfunction_attribute, CUlaunchAttributeID
 INT8, SWIZZLE_64, SWIZZLE_128, PROMOTE_128 = 0, 2, 3, 2  # CUtensorMap: data type, swizzle, L2
+Shape = Tuple[int, int, int]
 KINDS = {"bfloat16": 1, "float16": 2, "float32": 3}  # as the CUDA source numbers them
 MAP_TYPES = {"bfloat16": 9, "float16": 6, "float32": 7}  # CUtensorMapDataType
 SIZES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
-class DriverError(RuntimeError):
-    """A call of the CUDA driver failed."""
+def _beside(name: str) -> Any:
+    """Load the kernel file of that name in this folder, once."""
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+loaded: Any = _beside("_loaded")
 
 
 class NotHereError(RuntimeError):
@@ -85,21 +95,6 @@ class Cut(NamedTuple):
         return self.cluster * min(high * wide, processors // self.cluster)
 
 
-class _Attribute(ctypes.Structure):
-    """CUlaunchAttribute."""
-
-    _fields_ = [("id", ctypes.c_int), ("pad", ctypes.c_int), ("value", ctypes.c_int * 16)]
-
-
-class _Launch(ctypes.Structure):
-    """CUlaunchConfig."""
-
-    _fields_ = [
-        *((name, ctypes.c_uint) for name in ("grid", "y", "z", "threads", "v", "w", "shared")),
-        ("stream", ctypes.c_void_p), ("attributes", ctypes.c_void_p), ("count", ctypes.c_uint),
-    ]  # fmt: skip
-
-
 def takes(depth: int, columns: int, out: str, bias: Optional[str]) -> bool:
     """Say whether the copy engine takes rows of that depth and so many columns: whole 16 bytes.
 
@@ -110,12 +105,19 @@ def takes(depth: int, columns: int, out: str, bias: Optional[str]) -> bool:
     return not (depth % ALIGNED or columns * SIZES[out] % ALIGNED)
 
 
-def proven(cut: "Cut", out: str, bias: Optional[str], device: int, arch: str) -> "Kernel":
+def proven(cut: "Cut", out: str, bias: Optional[str], device: int, arch: str) -> Any:
     """Compile, load, and compare one result with the exact one. Raises NotHereError."""
+    return exact(lambda: Kernel(cut, out, bias, device, arch))
+
+
+def exact(make: Callable[[], Any]) -> Any:
+    """Make a kernel and count its ``differing()`` results. Raises NotHereError."""
     try:
-        kernel = Kernel(cut, out, bias, device, arch)
+        kernel = make()
         differing = kernel.differing()
-    except (OSError, AttributeError, DriverError, _beside("_nvrtc").NotCompiledError) as error:
+    except (
+        OSError, AttributeError, loaded.DriverError, _beside("_nvrtc").NotCompiledError
+    ) as error:  # fmt: skip
         # An older driver lacks functions: ctypes raises AttributeError.
         text = "{}: {}".format(type(error).__name__, error)
         raise NotHereError(text) from error
@@ -129,23 +131,20 @@ class Kernel:
     """One cut compiled for one dtype of result and of bias, on one device."""
 
     def __init__(self, cut: Cut, out: str, bias: Optional[str], device: int, arch: str) -> None:
-        """Compile and load; the device must be current. Raises NotCompiledError, DriverError.
+        """Compile, and load on that device. Raises NotCompiledError, DriverError.
 
         out and bias are dtypes by torch's names for them; bias may be None.
         """
         torch = importlib.import_module("torch")
         self._processors = torch.cuda.get_device_properties(device).multi_processor_count
-        self._driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        self._driver = loaded.Driver(device)
         self._cut = cut
         self._size, self._type = SIZES[out], MAP_TYPES[out]
         self._dtypes = (out, bias)
         words = definitions(cut, out, bias)
         code = _beside("_nvrtc").machine_code(source(cut), arch, words)
-        module, self._function = ctypes.c_void_p(), ctypes.c_void_p()
-        self._ask("cuModuleLoadData", ctypes.byref(module), code)
-        self._ask("cuModuleGetFunction", ctypes.byref(self._function), module, b"product")
         self._shared = cut.shared(self._size, cut.panels(self._size))
-        self._ask("cuFuncSetAttribute", self._function, SHARED_BYTES, self._shared)
+        self._function = self._driver.function(code, "product", self._shared)
         self._own = _Own()
 
     def __call__(
@@ -158,24 +157,35 @@ class Kernel:
         """
         rows, depth = a.shape
         columns = b.shape[0]
+        operands = (a.data_ptr(), b.data_ptr(), c.data_ptr())
+        plus = None if bias is None else bias.data_ptr()
+        scales = (scale_a.data_ptr(), scale_b.data_ptr(), int(scale_b.shape[0] == columns))
+        self.start((rows, depth, columns), operands, scales, plus, stream)
+
+    def start(
+        self, shape: Shape, operands: Shape, scales: Shape, bias: Optional[int], stream: int
+    ) -> None:
+        """Launch by addresses: of a, b and c; of both scales, with the step from one of b's on.
+
+        shape: rows, depth, columns.
+        """
         own = self._own
         if len(own.kept) > REMEMBERED:  # shapes or addresses are ever new
             own.forget()
-        plan = own.plans.get((rows, depth, columns)) or self._plan(rows, depth, columns)
-        at_a, at_b, at_c = a.data_ptr(), b.data_ptr(), c.data_ptr()
+        plan = own.plans.get(shape) or self._plan(*shape)
+        rows, depth, columns = shape
+        at_a, at_b, at_c = operands
         maps = own.maps
         parameters = plan.parameters
         parameters[0] = maps.get((0, at_a, rows, depth)) or self._map(0, at_a, rows, depth)
         parameters[1] = maps.get((1, at_b, columns, depth)) or self._map(1, at_b, columns, depth)
         parameters[2] = maps.get((2, at_c, rows, columns)) or self._map(2, at_c, rows, columns)
-        plan.scale_a.value = scale_a.data_ptr()
-        plan.scale_b.value = scale_b.data_ptr()
-        plan.step_b.value = int(scale_b.shape[0] == columns)
-        plan.bias.value = None if bias is None else bias.data_ptr()
+        plan.scale_a.value, plan.scale_b.value, plan.step_b.value = scales
+        plan.bias.value = bias
         plan.launch.stream = stream
-        status = self._driver.cuLaunchKernelEx(plan.at, self._function, parameters, None)
+        status = self._driver.launch(plan.at, self._function, parameters, None)
         if status:
-            raise DriverError(_words(self._driver, "cuLaunchKernelEx", status))
+            self._driver.launch_again(status, plan.at, self._function, parameters, None)
 
     def differing(self) -> int:
         """Count the results that are not those of exact sums; some sums pass 2**24."""
@@ -199,11 +209,8 @@ class Kernel:
     def _plan(self, rows: int, depth: int, columns: int) -> "_Plan":
         """Make what a launch of this shape needs, once a thread."""
         cut, own = self._cut, self._own
-        overlap = _Attribute(OVERLAP, 0, (ctypes.c_int * 16)(1))
-        launch = _Launch(
-            cut.blocks(rows, columns, self._processors), 1, 1, THREADS, 1, 1,
-            self._shared, None, ctypes.addressof(overlap), 1,
-        )  # fmt: skip
+        blocks = cut.blocks(rows, columns, self._processors)
+        launch = loaded.early(blocks, THREADS, self._shared)
         values = (ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p())
         sizes = tuple(ctypes.c_int(size) for size in (rows, columns, depth))
         step_b = ctypes.c_int()
@@ -212,7 +219,7 @@ class Kernel:
         )
         plan = _Plan(launch, ctypes.byref(launch), parameters, *values, step_b)
         own.plans[rows, depth, columns] = plan
-        own.kept.append((overlap, sizes))
+        own.kept.append(sizes)
         return plan
 
     def _map(self, operand: int, pointer: int, rows: int, columns: int) -> int:
@@ -228,7 +235,7 @@ class Kernel:
             swizzle = SWIZZLE_128 if wide * size == DEPTH else SWIZZLE_64
         room = ctypes.create_string_buffer(128 + 63)  # a map is 128 bytes, aligned to 64
         at = (ctypes.addressof(room) + 63) & ~63
-        self._ask(
+        self._driver.ask(
             "cuTensorMapEncodeTiled", ctypes.c_void_p(at), kind, 2, ctypes.c_void_p(pointer),
             (ctypes.c_uint64 * 2)(columns, rows), (ctypes.c_uint64 * 1)(columns * size),
             (ctypes.c_uint32 * 2)(wide, high), (ctypes.c_uint32 * 2)(1, 1),
@@ -238,14 +245,9 @@ class Kernel:
         own.kept.append(room)
         return at
 
-    def _ask(self, function: str, *arguments: Any) -> None:
-        status = getattr(self._driver, function)(*arguments)
-        if status:
-            raise DriverError(_words(self._driver, function, status))
-
 
 class _Plan(NamedTuple):
-    launch: _Launch
+    launch: Any
     at: Any
     parameters: Any
     scale_a: Any
@@ -271,8 +273,13 @@ class _Own(threading.local):
 
 def source(cut: Cut) -> str:
     """Write the CUDA source for a cut: the file beside this one, and the instruction it needs."""
-    path = Path(__file__).resolve().with_name("_switchback_hopper.cu")
-    return _multiply(cut.n) + path.read_text(encoding="utf-8")
+    return multiply(cut.n) + texts("_switchback_pieces.cu", "_switchback_hopper.cu")
+
+
+def texts(*names: str) -> str:
+    """Read files beside this one, one after the other."""
+    folder = Path(__file__).resolve().parent
+    return "".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 def definitions(cut: Cut, out: str, bias: Optional[str]) -> List[str]:
@@ -285,8 +292,8 @@ def definitions(cut: Cut, out: str, bias: Optional[str]) -> List[str]:
     return ["-std=c++17", *("-D{}={}".format(name, value) for name, value in names.items())]
 
 
-def _multiply(columns: int) -> str:
-    """Write multiply(): 64 x 32 of A times columns x 32 of B, added to d unless keep is 0."""
+def multiply(columns: int) -> str:
+    """Write the function multiply: 64 x 32 of A, columns x 32 of B, added to d unless keep is 0."""
     count = columns // 2  # registers of a thread
     registers = ", ".join("%{}".format(number) for number in range(count))
     operands = ", ".join('"+r"(d[{}])'.format(number) for number in range(count))
@@ -306,21 +313,3 @@ __device__ __forceinline__ void multiply(int (&d)[%(count)d], u64 a, u64 b, int 
                : %(operands)s : "l"(a), "l"(b), "r"(keep));
 }
 """
-
-
-def _words(driver: Any, function: str, status: int) -> str:
-    text = ctypes.c_char_p()
-    driver.cuGetErrorName(status, ctypes.byref(text))
-    return "{} answered {}".format(function, (text.value or b"unknown error").decode())
-
-
-def _beside(name: str) -> Any:
-    """Load the kernel file of that name in this folder, once."""
-    module = sys.modules.get("qdoctor_kernel_" + name)
-    if module is None:
-        path = Path(__file__).resolve().with_name(name + ".py")
-        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
-        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-        sys.modules[spec.name] = module  # type: ignore[union-attr]
-        spec.loader.exec_module(module)  # type: ignore[union-attr]
-    return module

@@ -18,6 +18,8 @@ REMEMBERED = 4096
 Quantized = Tuple[Any, Any]
 Launch = Callable[[Any, Any, Any, Any, Any, Any], Any]
 """Launches for: int8 a, its scales, int8 b, its scales, bias or None, c."""
+ByAddress = Callable[[int, int, int, int, Optional[int], int, int], None]
+"""Does so for their addresses, on a stream."""
 
 
 class Kind(NamedTuple):
@@ -71,6 +73,16 @@ def rescaled_product(a: Quantized, b: Quantized, bias: Optional[Any], dtype: Any
     return c
 
 
+def by_address(kind: Kind) -> Optional[ByAddress]:
+    """Return what launches products of a kind without looking at tensors, once one was launched.
+
+    None where that is not to be had. The device must be current.
+    """
+    launch = _known.get(tuple(kind))
+    found: Optional[ByAddress] = launch.by_address() if launch is not None else None  # type: ignore[attr-defined]
+    return found
+
+
 def why_not(index: int) -> str:
     """Say why Hopper's own product does not serve on a GPU where it was wanted, or ``""``."""
     return _refused.get(index, "")
@@ -90,13 +102,13 @@ def _chosen(kind: Kind) -> Launch:
     """Choose the launch for what _known does not know yet; the device is current."""
     choice = _beside("_switchback_tiles").NOTHING_KNOWN
     if kind.device >= 0:
-        sm, processors = _device(kind.device)
+        sm, processors = device(kind.device)
         shape = (kind.rows, kind.depth, kind.columns)
         choice = _beside("_switchback_tiles").choose(sm, shape, processors)
     launch = _hopper(kind, choice)
     if launch is None:
         launch = _triton(kind, choice)
-        if choice.cut and kind.device not in _refused and _capturing():
+        if choice.cut and kind.device not in _refused and capturing():
             return launch  # the better one is compiled once no graph is being captured
     if len(_known) >= REMEMBERED:
         _known.clear()
@@ -109,12 +121,12 @@ def _hopper(kind: Kind, choice: Any) -> Optional[Launch]:
     if choice.cut is None or not kind.aligned or kind.device in _refused:
         return None
     hopper = _beside("_switchback_hopper")
-    out, bias = _name(kind.dtype), _name(kind.bias)
+    out, bias = name(kind.dtype), name(kind.bias)
     if not hopper.takes(kind.depth, kind.columns, out, bias):
         return None
     kernel = _kernels.get((kind.device, choice.cut, out, bias))
     if kernel is None:
-        if _capturing():
+        if capturing():
             return None
         try:
             kernel = hopper.proven(hopper.Cut(*choice.cut), out, bias, kind.device, choice.arch)
@@ -124,12 +136,30 @@ def _hopper(kind: Kind, choice: Any) -> Optional[Launch]:
             _refused[kind.device] = str(error)
             return None
         _kernels[kind.device, choice.cut, out, bias] = kernel
-    index, stream = kind.device, _raw_stream()
+    return _Hopper(kernel, kind)
 
-    def launch(a: Any, scale_a: Any, b: Any, scale_b: Any, bias: Any, c: Any) -> None:
-        kernel(a, scale_a, b, scale_b, bias, c, stream(index))
 
-    return launch
+class _Hopper:
+    """A launch of Hopper's own product."""
+
+    def __init__(self, kernel: Any, kind: Kind) -> None:
+        self._kernel, self._index, self._stream = kernel, kind.device, raw_stream()
+        self._shape = (kind.rows, kind.depth, kind.columns)
+        self._step = int(kind.each)
+
+    def __call__(self, a: Any, scale_a: Any, b: Any, scale_b: Any, bias: Any, c: Any) -> None:
+        self._kernel(a, scale_a, b, scale_b, bias, c, self._stream(self._index))
+
+    def by_address(self) -> Optional[ByAddress]:
+        """Return what launches it without looking at tensors."""
+        start, shape, step = self._kernel.start, self._shape, self._step
+
+        def launch(
+            a: int, scale_a: int, b: int, scale_b: int, bias: Optional[int], c: int, stream: int
+        ) -> None:
+            start(shape, (a, b, c), (scale_a, scale_b, step), bias, stream)
+
+        return launch
 
 
 def _triton(kind: Kind, choice: Any) -> Launch:
@@ -139,34 +169,55 @@ def _triton(kind: Kind, choice: Any) -> Launch:
     tiles = ours.Tiles(*choice.tiles) if choice.tiles else None
     if tiles is None or tiles.shared_bytes > limit:
         tiles = ours.fitting(kind.rows, limit)
-    overlap = choice.overlap and ours.overlaps()
-    sizes = (kind.rows, kind.columns, kind.depth, int(kind.each))
-    key = tuple(kind) if kind.aligned else None
-
-    def launch(a: Any, scale_a: Any, b: Any, scale_b: Any, bias: Any, c: Any) -> None:
-        ours.launch(key, (a, b, c, scale_a, scale_b, bias, *sizes), tiles, overlap=overlap)
-
-    return launch
+    return _Triton(kind, tiles, overlap=choice.overlap and ours.overlaps())
 
 
-def _name(dtype: Any) -> Optional[str]:
+class _Triton:
+    """A launch of Triton's product."""
+
+    def __init__(self, kind: Kind, tiles: Any, *, overlap: bool) -> None:
+        self._ours, self._tiles, self._overlap = _beside("_switchback_triton"), tiles, overlap
+        self._sizes = (kind.rows, kind.columns, kind.depth, int(kind.each))
+        self._key = tuple(kind) if kind.aligned else None
+
+    def __call__(self, a: Any, scale_a: Any, b: Any, scale_b: Any, bias: Any, c: Any) -> None:
+        arguments = (a, b, c, scale_a, scale_b, bias, *self._sizes)
+        self._ours.launch(self._key, arguments, self._tiles, overlap=self._overlap)
+
+    def by_address(self) -> Optional[ByAddress]:
+        """Return what launches it without looking at tensors; None where Triton must look."""
+        ready = None if self._key is None else self._ours.ready(self._key)
+        if ready is None:
+            return None
+        start, constants = ready
+        more = (*self._sizes, *constants)
+
+        def launch(
+            a: int, scale_a: int, b: int, scale_b: int, bias: Optional[int], c: int, stream: int
+        ) -> None:
+            start(a, b, c, scale_a, scale_b, a if bias is None else bias, *more, stream=stream)
+
+        return launch
+
+
+def name(dtype: Any) -> Optional[str]:
     """Return torch's name of a dtype, such as ``bfloat16``; None for None."""
     return None if dtype is None else str(dtype).rpartition(".")[2]
 
 
-def _device(index: int) -> Tuple[str, int]:
+def device(index: int) -> Tuple[str, int]:
     """Return a GPU's SM, such as ``9.0``, and how many multiprocessors it has."""
     properties = sys.modules["torch"].cuda.get_device_properties(index)
     sm = "{}.{}".format(properties.major, properties.minor)
     return sm, int(properties.multi_processor_count)
 
 
-def _capturing() -> bool:
+def capturing() -> bool:
     """Say whether the current stream records a CUDA graph: nothing may be waited for then."""
     return bool(sys.modules["torch"].cuda.is_current_stream_capturing())
 
 
-def _raw_stream() -> Callable[[int], int]:
+def raw_stream() -> Callable[[int], int]:
     """Return what gives the handle of a GPU's current stream; torch's own compiler uses it."""
     torch = sys.modules["torch"]
     raw = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # noqa: SLF001

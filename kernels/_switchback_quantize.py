@@ -18,7 +18,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 LARGEST_BLOCK = 16384
 """Widest row held in registers: 16 warps with 32 numbers a thread."""
@@ -123,6 +123,28 @@ def quantize_rows(x: Any, steps: float = 127.0, factor: Optional[Any] = None) ->
                 lambda: _rows_plan(rows, columns, index, factor=factor is not None),
             )  # fmt: skip
     return q, scale
+
+
+def by_address(x: Any) -> Optional[Callable[[int, int, int, float, int], None]]:
+    """Return what quantizes the rows of such an x by addresses: x, int8, scales, steps, stream.
+
+    None unless x's rows were quantized before, and may be as they are. All addresses are multiples
+    of 16 then, and x's device is current.
+    """
+    rows, columns = x.shape
+    stride, index = x.stride(0), x.get_device()
+    wide = columns > LARGEST_BLOCK
+    key = (index, rows, columns, stride, x.dtype, True, 0)
+    ready = launchers()["quantize_wide_rows" if wide else "quantize_rows"].ready(key)
+    if ready is None or _rows_contiguous(x) is not x or x.data_ptr() % 16:
+        return None
+    start, constants = ready
+    sizes = (columns, stride) if wide else (rows, columns, stride)
+
+    def launch(at: int, q: int, scale: int, steps: float, stream: int) -> None:
+        start(at, q, scale, at, *sizes, steps, *constants, stream=stream)
+
+    return launch
 
 
 def quantize_two(x: Any, weight: Any, steps: float, *, whole: bool) -> Tuple[Any, Any, Any, Any]:

@@ -1,8 +1,8 @@
 """How SwitchBack's product is cut on a GPU: matrix/tables/switchback_tiles.json, and safe defaults.
 
 ``cuts`` there say what a wave of tiles of Hopper's own product takes; ``points`` say what was the
-fastest for fewer rows. Nothing is tried out here. Python 3.8 syntax,
-standard library only.
+fastest for fewer rows, and where one launch does it all. Nothing is tried out here.
+Python 3.8 syntax, standard library only.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ class Choice(NamedTuple):
     """What to multiply with: a cut of Hopper's own product (and its arch), or Triton's tiles.
 
     cut: the fields of _switchback_hopper.Cut; tiles: those of _switchback_triton.Tiles; None: what
-    is safe. overlap: the product is launched before its predecessor ended.
+    is safe. overlap: the product is launched before its predecessor ended. few: tokens and split of
+    _switchback_few.Way, where one launch for few rows is better than either.
     """
 
     cut: Optional[Tuple[int, ...]]
     arch: str
     tiles: Optional[Tuple[int, ...]]
     overlap: bool
+    few: Optional[Tuple[int, int]] = None
 
 
 NOTHING_KNOWN = Choice(None, "", None, overlap=False)
@@ -47,7 +49,10 @@ def choose(sm: str, shape: Shape, processors: int) -> Choice:
     if shape[0] > known["rows_of_points"] and _distance(near["shape"], shape) > SAME:
         cut = min(known["cuts"], key=lambda one: _time(one, shape, processors))["cut"]
         tiles = None
-    return Choice(cut and tuple(cut), known["arch"], tiles and tuple(tiles), bool(known["overlap"]))
+    one = near.get("few")
+    few = (one["tokens"], one["split"]) if one else None
+    cut, tiles = cut and tuple(cut), tiles and tuple(tiles)
+    return Choice(cut, known["arch"], tiles, bool(known["overlap"]), few)
 
 
 def _distance(point: List[int], shape: Shape) -> float:

@@ -185,6 +185,12 @@ def launch(
     )
 
 
+def ready(key: Tuple[Any, ...]) -> Optional[Tuple[Any, Tuple[Any, ...]]]:
+    """Return what launches for that key take, and their constants, once one was launched by it."""
+    found: Optional[Tuple[Any, Tuple[Any, ...]]] = _made()["int8_product"].ready(key)
+    return found
+
+
 def constants(
     depth: int,
     tiles: Tiles,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch  # noqa: TID253 - the layers' own package
 from torch.autograd.function import once_differentiable  # noqa: TID253
 
-from qdoctor.nn.operators import int8_linear
+from qdoctor.nn.operators import int8_linear, quantizing_linear
 from qdoctor.nn.quantizing import (
     STEPS,
     dequantized,
@@ -80,9 +80,7 @@ def _shaped(rows: Any, like: Any) -> Any:
 
 
 def _forward(x: Any, matrix: Quantized, bias: Any) -> Any:
-    quantized = quantize_rows(_rows(x), BESIDE_MAGNITUDES)
-    y = int8_linear(quantized, matrix, bias, x.dtype)
-    return _shaped(y, x)
+    return _shaped(quantizing_linear(_rows(x), BESIDE_MAGNITUDES, matrix, bias), x)
 
 
 def _both_quantized(x: Any, weight: Any, bias: Any, how: How) -> tuple[Any, ...]:

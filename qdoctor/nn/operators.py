@@ -1,7 +1,8 @@
-"""The int8 product as a torch operator: opaque to torch.compile, hence no graph break.
+"""The int8 product as torch operators: opaque to torch.compile, hence no graph break.
 
-``torch.ops.qdoctor.int8_linear(...)`` runs the way that proved itself on its operands' device
-(qdoctor.nn.products); on plain tensors in eager mode it is left out (qdoctor.nn.quantizing.eager).
+``torch.ops.qdoctor.int8_linear(...)`` multiplies what is quantized already, ``quantizing_linear``
+activations, by the way that proved itself on their device (qdoctor.nn.products); on plain tensors
+in eager mode the operator is left out (qdoctor.nn.quantizing.eager).
 """
 
 # ruff: noqa: ANN401 - torch is untyped here
@@ -13,12 +14,15 @@ from typing import Any
 import torch  # noqa: TID253 - the layers' own package
 
 from qdoctor.nn.products import Quantized, way_on
-from qdoctor.nn.quantizing import eager
+from qdoctor.nn.quantizing import eager, quantized_rows
 
 _LIBRARY = torch.library.Library("qdoctor", "FRAGMENT")
 _LIBRARY.define(
     "int8_linear(Tensor a, Tensor scale_a, Tensor b, Tensor scale_b, Tensor? bias, str dtype)"
     " -> Tensor"
+)
+_LIBRARY.define(
+    "quantizing_linear(Tensor x, float steps, Tensor b, Tensor scale_b, Tensor? bias) -> Tensor"
 )
 
 
@@ -30,6 +34,29 @@ def int8_linear(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
     if eager(a[0]):
         return _multiplied(a, b, bias, dtype)
     return torch.ops.qdoctor.int8_linear(*a, *b, bias, str(dtype).rpartition(".")[2])
+
+
+def quantizing_linear(x: Any, steps: float, b: Quantized, bias: Any) -> Any:
+    """Multiply x (M x K, floating) by b (int8 N x K) transposed in int8: M x N in x's dtype.
+
+    x is quantized by row, with scales max |row| / steps; b's scales may be one for all its rows.
+    Raises NoInt8ProductError.
+    """
+    if eager(x):
+        return _quantizing_linear(x, steps, *b, bias)
+    return torch.ops.qdoctor.quantizing_linear(x, steps, *b, bias)
+
+
+def _quantizing_linear(x: Any, steps: float, b: Any, scale_b: Any, bias: Any) -> Any:
+    at_once = way_on(x.device).linear
+    if at_once is None or not (x.numel() and b.numel()):
+        return _multiplied(quantized_rows(x, steps), (b, scale_b), bias, x.dtype)
+    bias = None if bias is None else bias.contiguous()
+    return at_once(x, steps, b.contiguous(), scale_b.contiguous(), bias)
+
+
+def _quantizing_linear_shape(x: Any, _steps: float, b: Any, _sb: Any, _bias: Any) -> Any:
+    return torch.empty((x.shape[0], b.shape[0]), dtype=x.dtype, device=x.device)
 
 
 def _int8_linear(  # noqa: PLR0913, PLR0917 - an operator takes plain arguments
@@ -44,7 +71,8 @@ def _multiplied(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
         zeros = torch.zeros((rows, columns), dtype=dtype, device=a[0].device)
         return zeros if bias is None else (zeros + bias).to(dtype)
     bias = None if bias is None else bias.contiguous()
-    return way_on(a[0].device).multiply(a, (b[0], b[1].contiguous()), bias, dtype)
+    b = (b[0].contiguous(), b[1].contiguous())
+    return way_on(a[0].device).multiply(a, b, bias, dtype)
 
 
 def _int8_linear_shape(a: Any, _sa: Any, b: Any, _sb: Any, _bias: Any, dtype: str) -> Any:
@@ -54,3 +82,5 @@ def _int8_linear_shape(a: Any, _sa: Any, b: Any, _sb: Any, _bias: Any, dtype: st
 
 _LIBRARY.impl("int8_linear", _int8_linear, "CompositeExplicitAutograd")
 _LIBRARY.impl("int8_linear", _int8_linear_shape, "Meta")
+_LIBRARY.impl("quantizing_linear", _quantizing_linear, "CompositeExplicitAutograd")
+_LIBRARY.impl("quantizing_linear", _quantizing_linear_shape, "Meta")

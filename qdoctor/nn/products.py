@@ -10,6 +10,7 @@ sum of int8 products exactly. Nothing here knows releases or GPU models: what wo
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import sys
@@ -46,6 +47,8 @@ class Way:
     prove: Callable[[Any], None]
     quantize: Callable[[Any], Quantized]
     multiply: Callable[[Quantized, Quantized, Any, Any], Any]
+    linear: Callable[[Any, float, Any, Any, Any], Any] | None = None
+    """Quantizes and multiplies: x, steps, int8 weight, its scales, bias or None; None: has none."""
 
 
 def way_on(device: Any) -> Way:
@@ -192,6 +195,15 @@ def _multiply_triton(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
     return kernel("_switchback_product").rescaled_product(a, b, bias, dtype)
 
 
+def _linear_triton(x: Any, steps: float, weight: Any, scale: Any, bias: Any) -> Any:
+    return _linear()(x, steps, weight, scale, bias)
+
+
+@functools.cache
+def _linear() -> Callable[..., Any]:
+    return kernel("_switchback_linear").linear  # type: ignore[no-any-return]
+
+
 # Plain torch
 
 
@@ -261,7 +273,7 @@ def _must_equal(sums: Any, exact: Any) -> None:
 
 
 WAYS = (
-    Way("triton", _prove_triton, _quantize_triton, _multiply_triton),
+    Way("triton", _prove_triton, _quantize_triton, _multiply_triton, _linear_triton),
     Way("torch._int_mm", _prove_int_mm, quantize_plain, _multiply_int_mm),
     Way("float64", _prove_float64, quantize_plain, _multiply_float64),
 )

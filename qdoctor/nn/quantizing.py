@@ -111,6 +111,11 @@ def _quantize_rows(x: Any, steps: float, factor: Any) -> Quantized:
     return q, scale if steps == STEPS else scale * (STEPS / steps)
 
 
+def quantized_rows(x: Any, steps: float) -> Quantized:
+    """Quantize as ``quantize_rows`` does, without asking who looks on: for operators."""
+    return _quantize_rows(x, steps, None)
+
+
 def _quantize_two(x: Any, weight: Any, steps: float, whole: bool) -> tuple[Any, ...]:  # noqa: FBT001
     kernels = x.numel() and weight.numel() and _triton(x)
     if kernels:

@@ -104,46 +104,18 @@ def test_every_cut_compiles_for_every_dtype(
         assert b"product" in code
 
 
-class Driver:
-    """A CUDA driver that notes tensor maps and launches."""
-
-    def __init__(self) -> None:
-        self.maps: list[tuple[int, ...]] = []
-        self.launches: list[tuple[int, list[int | None]]] = []
-        self.status = 0
-
-    def cuTensorMapEncodeTiled(  # noqa: N802
-        self, at: Any, kind: int, rank: int, pointer: Any, *more: Any
-    ) -> int:
-        sizes, strides, box, _, _, swizzle, _, _ = more
-        assert (at.value % 64, rank) == (0, 2)
-        self.maps.append((kind, pointer.value, *sizes, *strides, *box, swizzle))
-        return 0
-
-    def cuLaunchKernelEx(self, launch: Any, _function: Any, parameters: Any, _: None) -> int:  # noqa: N802
-        config = launch._obj
-        assert (config.threads, config.count) == (384, 1)
-        values = [ctypes.cast(at, ctypes.POINTER(ctypes.c_void_p))[0] for at in parameters[3:6]]
-        self.launches.append((config.grid, [config.stream, *values]))
-        return self.status
-
-    def cuGetErrorName(self, _status: int, text: Any) -> int:  # noqa: N802
-        text._obj.value = b"CUDA_ERROR_LAUNCH_FAILED"
-        return 0
-
-
 def tensor(pointer: int, *shape: int) -> Any:
     return SimpleNamespace(shape=shape, data_ptr=lambda: pointer)
 
 
-def made(hopper: Any, cut: tuple[Any, ...], out: str) -> tuple[Any, Driver]:
+def made(hopper: Any, cuda: Any, cut: tuple[Any, ...], out: str) -> Any:
     kernel = hopper.Kernel.__new__(hopper.Kernel)
-    driver = Driver()
     vars(kernel).update(
-        _driver=driver, _cut=hopper.Cut(*cut), _processors=PROCESSORS, _function=None,
-        _size=hopper.SIZES[out], _type=hopper.MAP_TYPES[out], _own=hopper._Own(), _shared=0,
+        _driver=hopper.loaded.Driver(0, cuda), _cut=hopper.Cut(*cut), _processors=PROCESSORS,
+        _function=None, _size=hopper.SIZES[out], _type=hopper.MAP_TYPES[out], _own=hopper._Own(),
+        _shared=0,
     )  # fmt: skip
-    return kernel, driver
+    return kernel
 
 
 def operands(c: int, rows: int, depth: int, columns: int) -> tuple[Any, ...]:
@@ -153,53 +125,60 @@ def operands(c: int, rows: int, depth: int, columns: int) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def test_what_is_launched_and_that_nothing_is_described_twice(hopper: Any) -> None:
-    kernel, driver = made(hopper, (1, 256, 4, False, 2, True), "bfloat16")
+def test_what_is_launched_and_that_nothing_is_described_twice(hopper: Any, cuda: Any) -> None:
+    kernel = made(hopper, cuda, (1, 256, 4, False, 2, True), "bfloat16")
     kernel(*operands(0x6000, 300, 1040, 520), 77)
-    assert driver.maps == [
+    assert cuda.maps == [
         (0, 0x1000, 1040, 300, 1040, 128, 128, 3),
         (0, 0x3000, 1040, 520, 1040, 128, 128, 3),  # half of a tile: the cluster shares it
         (9, 0x6000, 520, 300, 1040, 64, 16, 3),
     ]
     kernel(*operands(0x6000, 300, 1040, 520), 78)
     kernel(*operands(0x7000, 300, 1040, 520), 78)
-    assert len(driver.maps) == 4
+    assert len(cuda.maps) == 4
+    launches = [(one.grid, one.threads, one.stream, values[2:5]) for one, values in cuda.launches]
     pointers = [0x2000, 0x4000, 0x5000]
-    assert driver.launches == [(12, [stream, *pointers]) for stream in (77, 78, 78)]
+    assert launches == [(12, 384, stream, pointers) for stream in (77, 78, 78)]
 
 
-def test_narrow_panels_have_the_narrow_swizzle(hopper: Any) -> None:
-    kernel, driver = made(hopper, (2, 160, 5, True, 2, False), "float16")
+def test_narrow_panels_have_the_narrow_swizzle(hopper: Any, cuda: Any) -> None:
+    kernel = made(hopper, cuda, (2, 160, 5, True, 2, False), "float16")
     kernel(*operands(0x6000, 300, 1040, 520), 0)
-    assert [one[5:] for one in driver.maps] == [(128, 64, 3), (128, 160, 3), (32, 16, 2)]
-    kernel, driver = made(hopper, (2, 160, 5, True, 2, False), "float32")
+    assert [one[5:] for one in cuda.maps] == [(128, 64, 3), (128, 160, 3), (32, 16, 2)]
+    kernel = made(hopper, cuda, (2, 160, 5, True, 2, False), "float32")
     kernel(*operands(0x6000, 300, 1040, 520), 0)
-    assert driver.maps[2] == (7, 0x6000, 520, 300, 2080, 32, 16, 3)
+    assert cuda.maps[5] == (7, 0x6000, 520, 300, 2080, 32, 16, 3)
 
 
-def test_what_is_remembered_is_bounded(hopper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_remembered_is_bounded(
+    hopper: Any, cuda: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hopper, "REMEMBERED", 10)
-    kernel, driver = made(hopper, (1, 256, 4, False, 1, True), "bfloat16")
+    kernel = made(hopper, cuda, (1, 256, 4, False, 1, True), "bfloat16")
     for number in range(40):
         kernel(*operands(0x6000 + 0x100 * number, 300, 1040, 520), 0)
         assert len(kernel._own.kept) <= 14
-    assert len(driver.launches) == 40
+    assert len(cuda.launches) == 40
 
 
-def test_a_failed_launch_is_said(hopper: Any) -> None:
-    kernel, driver = made(hopper, (1, 256, 4, False, 1, True), "bfloat16")
-    driver.status = 719
-    with pytest.raises(hopper.DriverError, match="cuLaunchKernelEx answered CUDA_ERROR_LAUNCH"):
+def test_a_failed_launch_is_said(hopper: Any, cuda: Any) -> None:
+    kernel = made(hopper, cuda, (1, 256, 4, False, 1, True), "bfloat16")
+    cuda.status = 719
+    with pytest.raises(
+        hopper.loaded.DriverError, match="cuLaunchKernelEx answered CUDA_ERROR_LAUNCH"
+    ):
         kernel(*operands(0x6000, 300, 1040, 520), 0)
 
 
-def test_without_a_compiler_it_says_why(hopper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda = SimpleNamespace(
+def test_without_a_compiler_it_says_why(
+    hopper: Any, cuda: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = SimpleNamespace(
         get_device_properties=lambda _: SimpleNamespace(multi_processor_count=132)
     )
-    torch = SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda=None), __version__="2.13.0")
+    torch = SimpleNamespace(cuda=gpus, version=SimpleNamespace(cuda=None), __version__="2.13.0")
     monkeypatch.setitem(sys.modules, "torch", torch)
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver())
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: cuda)
     with pytest.raises(hopper.NotHereError, match=r"NotCompiledError: torch 2\.13\.0 is not built"):
         hopper.proven(hopper.Cut(*WIDE), "bfloat16", None, 0, "sm_90a")
 

@@ -58,9 +58,9 @@ def parts(load: Load) -> Parts:
 def product(load: Load, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> Any:
     module = load("_switchback_product")
     monkeypatch.setattr(module, "_beside", parts.files.__getitem__)
-    monkeypatch.setattr(module, "_device", lambda _: ("9.0", 132))
-    monkeypatch.setattr(module, "_capturing", lambda: False)
-    monkeypatch.setattr(module, "_raw_stream", lambda: lambda _: 5)
+    monkeypatch.setattr(module, "device", lambda _: ("9.0", 132))
+    monkeypatch.setattr(module, "capturing", lambda: False)
+    monkeypatch.setattr(module, "raw_stream", lambda: lambda _: 5)
     return module
 
 
@@ -118,14 +118,14 @@ def test_where_hoppers_own_does_not_serve_it_is_asked_once_and_says_why(
 def test_nothing_is_compiled_or_settled_while_a_graph_is_captured(
     product: Any, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(product, "_capturing", lambda: True)
+    monkeypatch.setattr(product, "capturing", lambda: True)
     run(product, kind(product))
     assert [one[0] for one in parts.calls] == [BLOCK]
     assert not product._known
-    monkeypatch.setattr(product, "_capturing", lambda: False)
+    monkeypatch.setattr(product, "capturing", lambda: False)
     run(product, kind(product))
     assert parts.calls[-1] == "hopper"
-    monkeypatch.setattr(product, "_capturing", lambda: True)
+    monkeypatch.setattr(product, "capturing", lambda: True)
     run(product, kind(product, rows=64))
     assert parts.calls[-1] == "hopper"
 

@@ -1,0 +1,240 @@
+"""SwitchBack's forward with a weight that is int8 already: x -> c, by as few launches as there are.
+
+Where the table (_switchback_tiles.py) names one, a kernel that quantizes and multiplies in one
+launch; else the quantization and the product one after the other. What a launch needs is worked out
+once for a kind of operands: what is left for the calling thread is addresses. Python 3.8 syntax,
+standard library only at import; torch and triton when called. Loaded by path.
+"""
+
+# ruff: noqa: ANN401, PLR0913, PLR0917 - torch is untyped here, and a launch takes what it takes
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+
+REMEMBERED = 4096
+ALIGNED = 16
+ROOM = 128  # the int8 rows of a launch end at a multiple of it; their scales follow
+Addresses = Tuple[int, int, int, Optional[int]]
+"""Of x, the weight, its scales and the bias."""
+Launch = Callable[[Any, float, Any, Any, Any, Addresses], Any]
+"""Launches for: x, steps, int8 weight, its scales, bias or None, their addresses; returns c."""
+
+
+class Kind(NamedTuple):
+    """What a launch depends on.
+
+    device: the GPU's index, -1 on the CPU (Triton's interpreter); stride, inner: numbers from a row
+    of x to the next, and within one; each: the weight has a scale for every row; aligned: all
+    addresses are multiples of 16.
+    """
+
+    device: int
+    rows: int
+    depth: int
+    columns: int
+    stride: int
+    inner: int
+    dtype: Any
+    bias: Any
+    each: bool
+    aligned: bool
+
+
+class _LaterError(Exception):
+    """Nothing can be said now: a graph is being captured, or memory ran out."""
+
+
+def linear(x: Any, steps: float, weight: Any, scale: Any, bias: Optional[Any]) -> Any:
+    """Multiply x (M x K, floating) by int8 weight (N x K) transposed, in int8: M x N in x's dtype.
+
+    x's rows are quantized with scales max |row| / steps. scale (float32) has N numbers or one, bias
+    N or is None. All but x are contiguous, everything is on one device, no size is 0.
+    """
+    current_device, _ = _asks()
+    index = x.get_device()
+    if index >= 0 and index != current_device():
+        with sys.modules["torch"].cuda.device(index):
+            return linear(x, steps, weight, scale, bias)
+    if index not in _here.devices:
+        _enter(index)
+    rows, depth = x.shape
+    columns = weight.shape[0]
+    stride, inner = x.stride()
+    at_x, at_weight, at_scale = x.data_ptr(), weight.data_ptr(), scale.data_ptr()
+    aligned = at_x | at_weight | at_scale
+    plus = at_bias = None
+    if bias is not None:
+        plus, at_bias = bias.dtype, bias.data_ptr()
+        aligned |= at_bias
+    each = scale.shape[0] == columns
+    kind = (
+        index, rows, depth, columns, stride, inner, x.dtype, plus, each, aligned % ALIGNED == 0
+    )  # fmt: skip
+    launch = _known.get(kind) or _settled(Kind(*kind))
+    return launch(x, steps, weight, scale, bias, (at_x, at_weight, at_scale, at_bias))
+
+
+def why_not(index: int) -> Dict[str, str]:
+    """Say why kernels that quantize and multiply in one launch do not serve on a GPU, by name."""
+    return {name: text for (name, device), text in _refused.items() if device == index}
+
+
+def compiled(index: int) -> Tuple[str, ...]:
+    """Name the kernels of one launch that have multiplied on a GPU."""
+    return tuple(sorted({key[0] for key in _kernels if key[1] == index}))
+
+
+_known: Dict[Tuple[Any, ...], Launch] = {}
+_kernels: Dict[Tuple[Any, ...], Any] = {}
+_refused: Dict[Tuple[str, int], str] = {}
+
+
+def _settled(kind: Kind) -> Launch:
+    """Choose the launch for what _known does not know yet; the device is current."""
+    try:
+        launch = _chosen(kind)
+    except _LaterError:
+        return _two_steps
+    return _remembered(kind, launch or functools.partial(_first, kind))
+
+
+def _remembered(kind: Kind, launch: Launch) -> Launch:
+    if len(_known) >= REMEMBERED:  # shapes are ever new
+        _known.clear()
+    _known[tuple(kind)] = launch
+    return launch
+
+
+def _chosen(kind: Kind) -> Optional[Launch]:
+    """Return a launch of the kernel that the table names for it, where that serves."""
+    if kind.device < 0 or not kind.aligned or kind.inner != 1:
+        return None
+    product = _beside("_switchback_product")
+    sm, processors = product.device(kind.device)
+    shape = (kind.rows, kind.depth, kind.columns)
+    choice = _beside("_switchback_tiles").choose(sm, shape, processors)
+    for make in (_few,):  # each, as it comes to be measured better somewhere
+        launch = make(kind, choice)
+        if launch is not None:
+            return launch
+    return None
+
+
+def _few(kind: Kind, choice: Any) -> Optional[Launch]:
+    """Return a launch of the kernel for few rows."""
+    if choice.few is None:
+        return None
+    few, product = _beside("_switchback_few"), _beside("_switchback_product")
+    out, bias = product.name(kind.dtype), product.name(kind.bias)
+    tokens, split = choice.few
+    way = few.way(kind.rows, kind.depth, split)
+    if way is None or way.tokens != tokens or not few.takes(kind.depth, kind.columns, out, bias):
+        return None
+    if kind.rows > 1 and kind.stride * few.SIZE % ALIGNED:
+        return None
+    key = ("few", kind.device, way, out, bias)
+    kernel = _proven(key, lambda: few.proven(way, out, bias, kind.device, choice.arch))
+    if kernel is None:
+        return None
+    index, columns, stream = kind.device, kind.columns, _asks()[1]
+    size, shape = (kind.rows, columns), (kind.rows, kind.depth, columns)
+    start, stride, step = kernel.start, kind.stride, int(kind.each)
+
+    def launch(x: Any, steps: float, _w: Any, _s: Any, _b: Any, at: Addresses) -> Any:
+        c = x.new_empty(size)
+        operands = (at[0], at[1], c.data_ptr())
+        start(shape, operands, stride, steps, (at[2], step), at[3], stream(index))
+        return c
+
+    return launch
+
+
+def _proven(key: Tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """Return a kernel that proved itself, made once; None where it does not serve on that GPU."""
+    name, index = key[:2]
+    kernel = _kernels.get(key)
+    if kernel is not None or (name, index) in _refused:
+        return kernel
+    if _beside("_switchback_product").capturing():
+        raise _LaterError
+    try:
+        kernel = _kernels[key] = make()
+    except sys.modules["torch"].cuda.OutOfMemoryError as error:
+        raise _LaterError from error
+    except _beside("_switchback_hopper").NotHereError as error:
+        _refused[name, index] = str(error)
+    return kernel
+
+
+def _two_steps(x: Any, steps: float, weight: Any, scale: Any, bias: Any, _at: Addresses) -> Any:
+    """Quantize, then multiply, as others ask for either."""
+    quantized = _beside("_switchback_quantize").quantize_rows(x, steps)
+    rescaled_product = _beside("_switchback_product").rescaled_product
+    return rescaled_product(quantized, (weight, scale), bias, x.dtype)
+
+
+def _first(
+    kind: Kind, x: Any, steps: float, weight: Any, scale: Any, bias: Any, at: Addresses
+) -> Any:
+    """Take both steps, and see whether they can be launched by addresses from then on."""
+    c = _two_steps(x, steps, weight, scale, bias, at)
+    if kind.device < 0 or not _beside("_switchback_product").capturing():
+        _remembered(kind, _two_launches(kind, x) or _two_steps)
+    return c
+
+
+def _two_launches(kind: Kind, x: Any) -> Optional[Launch]:
+    """Return both steps with all that can be known of them before; None where they must look."""
+    if not kind.aligned:
+        return None
+    product = _beside("_switchback_product")
+    same = product.Kind(
+        kind.device, kind.rows, kind.depth, kind.columns, kind.dtype, kind.bias, kind.each,
+        kind.aligned,
+    )  # fmt: skip
+    quantize, multiply = _beside("_switchback_quantize").by_address(x), product.by_address(same)
+    if quantize is None or multiply is None:
+        return None
+    index, size, stream = kind.device, (kind.rows, kind.columns), _asks()[1]
+    int8 = sys.modules["torch"].int8
+    scales = -(-kind.rows * kind.depth // ROOM) * ROOM
+    room = scales + 4 * kind.rows
+
+    def launch(x: Any, steps: float, _w: Any, _s: Any, _b: Any, at: Addresses) -> Any:
+        quantized = x.new_empty(room, dtype=int8)
+        c = x.new_empty(size)
+        at_q, here = quantized.data_ptr(), stream(index)
+        quantize(at[0], at_q, at_q + scales, steps, here)
+        multiply(at_q, at_q + scales, at[1], at[2], at[3], c.data_ptr(), here)
+        return c
+
+    return launch
+
+
+@functools.lru_cache(maxsize=None)
+def _asks() -> Tuple[Callable[[], int], Callable[[int], int]]:
+    """What gives the current GPU's index, and a GPU's current stream."""
+    torch = sys.modules["torch"]
+    current = getattr(torch._C, "_cuda_getDevice", torch.cuda.current_device)  # noqa: SLF001
+    return current, _beside("_switchback_product").raw_stream()
+
+
+def _beside(name: str) -> Any:
+    """Load the kernel file of that name in this folder, once."""
+    module = sys.modules.get("qdoctor_kernel_" + name)
+    if module is None:
+        path = Path(__file__).resolve().with_name(name + ".py")
+        spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[spec.name] = module  # type: ignore[union-attr]
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+_here: Any = _beside("_loaded").here
+_enter: Any = _beside("_loaded").enter
