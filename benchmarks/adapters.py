@@ -46,8 +46,11 @@ BOUNDS = {
     "bnb-nf4": 0.3, "bnb-fp4": 0.4, "torch-fp8": 0.15, "torchao-fp8": 0.15, "torchao-int4": 0.3,
     "torchao-mxfp4": 0.5, "torchao-nvfp4": 0.4,
 }  # fmt: skip
-MERGES = ("half", "bnb-int8", "bnb-nf4", "bnb-fp4")
-"""Backends into whose layers PEFT merges; SwitchBack's are merged into with training=True."""
+MERGES = (
+    "half", "bnb-int8", "bnb-nf4", "bnb-fp4", "qdoctor-switchback", "torch-fp8", "torchao-int8",
+    "torchao-fp8",
+)  # fmt: skip
+"""Backends into whose layers PEFT merges; those of torchao's that dequantize, once told how."""
 LEARNED = 0.2
 """By which the loss falls at least in the steps."""
 Told = dict[str, Any]

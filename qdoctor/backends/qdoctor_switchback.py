@@ -10,6 +10,9 @@ from typing import Any
 import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import Kind
+from qdoctor.backends.rewritable import Rewritable, RewritableWeight
+from qdoctor.nn.frozen import FrozenWeight
+from qdoctor.nn.gradients import quantize_weight
 from qdoctor.nn.products import NoInt8ProductError, way_on
 from qdoctor.nn.switchback import SwitchBackLinear
 
@@ -19,12 +22,30 @@ def kind() -> Kind:
     return Switchback()
 
 
-class FrozenSwitchBackLinear(SwitchBackLinear):
+class FrozenSwitchBackLinear(Rewritable, SwitchBackLinear):
     """A SwitchBackLinear that was prepared for eval and may stand in a model that trains.
 
     Its int8 weight gets no gradient, its input does, so adapters beside and before it can train:
-    ``train()`` leaves it in eval mode as long as there is no weight to train.
+    ``train()`` leaves it in eval mode as long as there is no weight to train. Adapters can be
+    merged into it: see RewritableWeight.
     """
+
+    def is_quantized(self) -> bool:
+        """Whether the weight is int8."""
+        return "W_int8" in self.__dict__.get("_buffers", ())
+
+    def requantize(self, weight: Any) -> None:
+        """Write another weight into the buffers."""
+        weight = weight.to(self.W_int8.device, self.int8_original_dtype)
+        q, state = quantize_weight(weight, vector_wise=self.vector_wise_quantization)
+        self.put("W_int8", q)
+        self.put("state_W", state)
+
+    def __getattr__(self, name: str) -> Any:
+        """Give the weight of a prepared layer to who reads it or merges into it."""
+        found = super().__getattr__(name)
+        prepared = name == "weight" and isinstance(found, FrozenWeight)
+        return RewritableWeight.of(self, found) if prepared else found
 
     def train(self, mode: bool = True) -> Any:  # noqa: FBT001, FBT002 - torch's signature
         """Set training mode, unless the weight is prepared."""

@@ -15,6 +15,7 @@ import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import BackendUnavailable, Kind
 from qdoctor.backends.precision import HALVES, cast_input, follow_cast
+from qdoctor.backends.rewritable import Rewritable, RewritableWeight
 from qdoctor.backends.scaled_mm import (
     UNIT,
     NoFp8ProductError,
@@ -24,7 +25,6 @@ from qdoctor.backends.scaled_mm import (
     quantize,
     way_on,
 )
-from qdoctor.nn.frozen import FrozenWeight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,23 +43,15 @@ def kind() -> Kind:
     return TorchFp8()
 
 
-class Fp8Weight(FrozenWeight):
-    """What the layer's weight stands for, for reading."""
-
-    refusal = (
-        "qdoctor.Fp8Linear keeps its weight as fp8, in weight_fp8 and weight_scale: it cannot be "
-        "written. Merge adapters or train before quantize_."
-    )
-
-
-class Fp8Linear(torch.nn.Linear):
+class Fp8Linear(Rewritable):
     """A linear layer whose weight is e4m3 (OFP8) and whose product ``torch._scaled_mm`` computes.
 
     Buffers: ``weight_fp8`` (out_features x in_features, both filled up with zeros to whole 16s) and
     ``weight_scale`` (float32, rows x 1); the weight is about their product. Takes
     (..., in_features) in fp16, bf16 or fp32 and answers in that dtype, under autocast in
     autocast's. Inputs and bias get gradients, by the weight as it is kept; the weight gets none.
-    ``weight`` can be read, as a new tensor in the dtype it had, which refuses writes.
+    ``weight`` can be read, as a new tensor in the dtype it had, and adapters can be merged into it:
+    see RewritableWeight.
     Raises NoFp8ProductError where it is moved to a device without an fp8 product.
     """
 
@@ -71,14 +63,28 @@ class Fp8Linear(torch.nn.Linear):
         super().__init__(weight.shape[1], weight.shape[0], device="meta")
         self.int8_original_dtype = weight.dtype  # the name under which OpenCLIP looks for it
         del self.weight
-        weight, missing = weight.detach(), -self.out_features % UNIT
-        if missing:
-            weight = torch.nn.functional.pad(weight, (0, 0, 0, missing))
-        width = self.in_features + -self.in_features % UNIT
-        q, scale = quantize(weight, width=width)
+        q, scale = self._quantized(weight.detach())
         self.register_buffer("weight_fp8", q)
         self.register_buffer("weight_scale", scale)
         self.bias = bias
+
+    def _quantized(self, weight: Any) -> tuple[Any, Any]:
+        """Quantize a weight by row, filled up with zeros to whole units."""
+        missing = -self.out_features % UNIT
+        if missing:
+            weight = torch.nn.functional.pad(weight, (0, 0, 0, missing))
+        return quantize(weight, width=self.in_features + -self.in_features % UNIT)
+
+    def is_quantized(self) -> bool:
+        """Whether the weight is fp8: once the layer is made."""
+        return "weight_fp8" in self.__dict__.get("_buffers", ())
+
+    def requantize(self, weight: Any) -> None:
+        """Write another weight into the buffers."""
+        weight = weight.to(self.weight_fp8.device, self.int8_original_dtype)
+        q, scale = self._quantized(weight)
+        self.put("weight_fp8", q)
+        self.put("weight_scale", scale)
 
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features)."""
@@ -101,11 +107,11 @@ class Fp8Linear(torch.nn.Linear):
         return multiply(rows, weight, bias, way)
 
     def __getattr__(self, name: str) -> Any:
-        """Give the weight to who reads it: a copy that refuses writes."""
-        if name == "weight" and "weight_fp8" in self.__dict__.get("_buffers", ()):
+        """Give the weight to who reads it or merges into it."""
+        if name == "weight" and self.is_quantized():
             scaled = self.weight_fp8.to(torch.float32) * self.weight_scale
             weight = scaled[: self.out_features, : self.in_features]
-            return weight.to(self.int8_original_dtype).as_subclass(Fp8Weight)
+            return RewritableWeight.of(self, weight.to(self.int8_original_dtype))
         return super().__getattr__(name)
 
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:

@@ -65,7 +65,7 @@ def test_sizes_that_are_no_sixteens_are_filled_up(
     assert repr(layer) == "qdoctor.Fp8Linear(in_features=77, out_features=65, bias=True)"
 
 
-def test_the_weight_can_be_read_and_not_written(
+def test_the_weight_can_be_read_and_is_not_saved(
     device: Any, gaussian: Callable[..., Any], relative: Callable[[Any, Any], float]
 ) -> None:
     linear = gaussian(77, 65, device, torch.float16)
@@ -73,8 +73,6 @@ def test_the_weight_can_be_read_and_not_written(
     assert isinstance(layer, torch.nn.Linear)
     assert layer.weight.dtype == torch.float16
     assert relative(layer.weight, linear.weight) <= 0.03
-    with pytest.raises(RuntimeError, match=r"qdoctor\.Fp8Linear keeps its weight as fp8"):
-        layer.weight.data += 1.0
     assert "weight" not in layer.state_dict()
 
 

@@ -98,12 +98,17 @@ def test_gpt2_s_layers_are_told_of() -> None:
     assert "the other way round" in done.skipped["transformer.h.0.attn.c_attn"]
 
 
-@pytest.mark.filterwarnings("ignore:Merge lora module")
-@pytest.mark.parametrize("name", ["half", "bnb-int8", "bnb-nf4", "qdoctor-switchback", "torch-fp8"])
-def test_adapters_train_on_top_and_merge_where_the_weight_can_be_written(
+MERGED = ["half", "bnb-int8", "bnb-nf4", "qdoctor-switchback", "torch-fp8", "torchao-int8"]
+
+
+@pytest.mark.filterwarnings("ignore:(Merge|Unmerge) lora module", "ignore:TorchaoLoraLinear was")
+@pytest.mark.parametrize("name", MERGED)
+def test_adapters_train_on_top_merge_and_come_out_again(
     name: str, device: Any, tokens: Any, relative: Callable[[Any, Any], float]
 ) -> None:
     peft = pytest.importorskip("peft")
+    if name.startswith("torchao"):
+        pytest.importorskip("torchao")
     model = llama(device)
     quantize_(model, name)
     config = peft.LoraConfig(target_modules=["q_proj", "v_proj"], r=4, init_lora_weights=False)
@@ -111,11 +116,15 @@ def test_adapters_train_on_top_and_merge_where_the_weight_can_be_written(
     adapted(input_ids=tokens, labels=tokens).loss.backward()
     adapters = [one for one in adapted.parameters() if one.requires_grad]
     assert all(float(one.grad.abs().sum()) > 0.0 for one in adapters)
+    for layer in adapted.modules():  # as the README says: PEFT knows it of TorchAoConfig only
+        if getattr(layer, "get_apply_tensor_subclass", "") is None:
+            config_of_torchao: Any = named(name).transformers_config()
+            layer.get_apply_tensor_subclass = config_of_torchao.get_apply_tensor_subclass
     with torch.no_grad():
         wanted = adapted.eval()(tokens).logits
-        if name in {"qdoctor-switchback", "torch-fp8"}:
-            with pytest.raises(RuntimeError, match="cannot be written"):
-                adapted.merge_and_unload()
-            return
+        adapted.merge_adapter(safe_merge=name == "torch-fp8")
+        assert relative(adapted(tokens).logits, wanted) <= 0.25
+        adapted.unmerge_adapter()
+        assert relative(adapted(tokens).logits, wanted) <= 0.25
         merged = adapted.merge_and_unload()(tokens).logits
     assert relative(merged, wanted) <= 0.25

@@ -222,6 +222,10 @@ def lora(saved: Saved, load: Callable[..., Any], kind: Kind, first: bool) -> dic
         told["losses"].append(float(loss.detach()))
     if first:
         with_adapters.eval()
+    for layer in with_adapters.modules():  # PEFT asks transformers' own loader alone how
+        if getattr(layer, "get_apply_tensor_subclass", "") is None:
+            config_of_torchao: Any = kind.transformers_config()
+            layer.get_apply_tensor_subclass = config_of_torchao.get_apply_tensor_subclass
     told["merged"] = attempt(merged, with_adapters, ids)
     return told
 
