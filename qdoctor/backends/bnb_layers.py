@@ -3,7 +3,8 @@
 They are bitsandbytes' own classes to whoever asks by isinstance (PEFT, transformers); what is added
 was seen to fail in 0.50.2: ``Linear8bitLt`` takes neither one nor four dimensions; a model's
 ``.to()`` leaves behind what the layer keeps beside its weight (and up to 0.46 quantizes the int8
-weight once more); after a forward it loads no state.
+weight once more); after a forward it loads no state; a weight that is trained answers in eval mode
+as before the optimizer's last step, or raises NotImplementedError (CPUs).
 ``Linear4bit`` on CPUs with AVX512-BF16 repacks its weight at a first forward: then an empty batch
 kills the process (SIGFPE), gradients raise, sizes that are no multiple of 32 are refused, and what
 ``state_dict`` saves is wrong by 0.24 (nf4, scales not nested: they stay transposed). So it is kept
@@ -61,7 +62,16 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
         if not x.numel():
             return _empty(x, self.out_features)
         rows = x.reshape(-1, x.shape[-1])
-        return super().forward(rows).view(*x.shape[:-1], self.out_features)
+        asked = self.state.has_fp16_weights and not self.training
+        y = self._answered_in_training(rows) if asked else super().forward(rows)
+        return y.view(*x.shape[:-1], self.out_features)
+
+    def _answered_in_training(self, rows: Any) -> Any:
+        """Apply a weight that is trained as it is now, the way that training would."""
+        state = self.state
+        state.is_training, state.CB, state.SCB = True, None, None
+        bias = None if self.bias is None else self.bias.to(rows.dtype)
+        return bitsandbytes.matmul(rows, self.weight, bias=bias, state=state)
 
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
         """Move the int8 weight as it is, and what the layer keeps beside it."""

@@ -87,3 +87,22 @@ def test_a_model_is_marked_for_peft(gaussian: Callable[..., Any]) -> None:
     done = quantize_(model, "bnb-int8")
     assert model.is_loaded_in_8bit
     assert "PEFT" in done.notes["(the model)"]
+
+
+@pytest.mark.parametrize("wanted", [True, False], ids=["trained", "frozen"])
+def test_a_training_layer_answers_in_eval_mode_from_its_weight_as_it_is_now(
+    device: Any,
+    gaussian: Callable[..., Any],
+    relative: Callable[[Any, Any], float],
+    *,
+    wanted: bool,
+) -> None:
+    linear = gaussian(64, 48, device)
+    layer = named("bnb-int8").replaced(linear, training=True).train()
+    layer.weight.requires_grad_(wanted)
+    x = torch.randn(16, 64, device=device)
+    layer(x.requires_grad_()).sum().backward()
+    with torch.no_grad():
+        layer.weight.neg_()  # a step of the optimizer, and a large one
+        assert relative(layer.eval()(x), x @ -linear.weight.t() + linear.bias) <= 0.03
+    assert layer.weight.requires_grad is wanted
