@@ -41,12 +41,15 @@ NAME = "api-keyword-renamed"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 _ANY = "any-keyword"
 _ANY_ATTRIBUTE = "any-attribute"
+_OF = "package-name-missing"
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report the names that the tables know; of one that they do not know, what is sure."""
     known = [*missing(case, NAME, "note"), *_OF_TEXTS.find(case)]
     yield from known
+    if not known:
+        yield from (_of_package(case, one) for one in case.signals_of(NAME) if one.signature == _OF)
     for signal in case.signals_of(NAME) if not known else ():
         owner, name = hub_names.missed(signal)
         if not name or (hub_names.knows(case, signal) and not is_of_base_class(case, signal)):
@@ -60,6 +63,28 @@ def _is_of_a_model(case: Case, owner: str) -> bool:
     """Say whether a class is named as those that models are made of."""
     parts: str = case.matrix.table("api_names")["parts_of_models"]["pattern"]
     return hub_names.is_of_family(case, owner) or re.fullmatch(parts, owner) is not None
+
+
+def _of_package(case: Case, signal: Signal) -> Finding:
+    """Say of a name that a package lacks that it and the code that asks are of different times."""
+    module, name = hub_names.missed(signal)
+    package = module.partition(".")[0].replace("_", "-")
+    caller = blamed(case, signal, "") if asker(signal, "") else None
+    version = case.machine.package(package).value or "of this release"
+    newer = pip(
+        "upgrade", package, "", f"where {name} is new, a newer {package} has it", verify=NAME
+    )
+    why = f"where {name} is gone: leave it out, or write what it is called now"
+    instead = [Fix(action="change-code", why=why)]
+    asks = [pip("upgrade", caller, "", "it asks for the name", verify=NAME)] if caller else []
+    return Finding(
+        rule=NAME,
+        severity="note",
+        title=f"{package} {version} does not have {name}, which {caller or 'some code'} asks for",
+        because=[quoted(signal)],
+        fixes=[newer, *asks, *instead] if caller else [*instead, newer],
+        undecided=f"whether {name} is new in {package} or gone",
+    )
 
 
 def _of_any(case: Case, signal: Signal, on: str, name: str) -> Finding:

@@ -16,6 +16,15 @@ def callers(text: str, end: int) -> tuple[str, ...]:
     """Return the top-level modules of the calls that led to what ends at ``end``, last call first.
 
     Only calls of the last traceback before it count: what an earlier one failed for was handled.
+    People also quote the exception first and its calls after it: those count where none is above.
     """
     start = max(text.rfind(_BEGINS, 0, end), end - _LOOKED_AT, 0)
-    return tuple(dict.fromkeys(reversed(_CALL.findall(text, start, end))))
+    above = _CALL.findall(text, start, end)
+    below = [] if above or start else _CALL.findall(text, end, _next(text, end))
+    return tuple(dict.fromkeys(reversed(above or below)))
+
+
+def _next(text: str, end: int) -> int:
+    """Return where what follows a text ends: at another traceback, or as far as one looks."""
+    begins = text.find(_BEGINS, end)
+    return begins if begins >= 0 else end + _LOOKED_AT

@@ -30,7 +30,7 @@ from qdoctor.model import Finding, Fix
 from qdoctor.released import has, parsed, release
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.packages_in_text import without_asking
-from qdoctor.rules.remedies import pip
+from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.torch_index import moved_torch
 from qdoctor.rules.triton_name_in_text import named, pin_is_broken
 from qdoctor.rules.triton_releases import WINDOWS, distribution, has_before, history
@@ -112,7 +112,16 @@ def _fixes(case: Case) -> list[Fix]:
     if package == WINDOWS:
         pin = f"=={pin.removeprefix('==').rpartition('.')[0]}.*"
         action = "downgrade" if action == "install-matching" else action
-    return [pip(action, package, pin, why, verify=NAME)]
+    return [*_of_ones_own(case), pip(action, package, pin, why, verify=NAME)]
+
+
+def _of_ones_own(case: Case) -> list[Fix]:
+    """Say how a triton of no release stays (its version is all zeros): built for a reason."""
+    own = parsed(case.machine.triton.value)
+    if own is None or any(own.release):
+        return []
+    why = f"triton {own} is a build of your own: install torch first, then this one with --no-deps"
+    return [by_hand("reorder", f"{why}; what pip says of it then stays a notice", verify=NAME)]
 
 
 def _action(case: Case, pin: str) -> Action:

@@ -31,6 +31,7 @@ from qdoctor.rules.of_text import of_texts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.released import Known
     from qdoctor.rules.case import Case
 
 NAME = "version-misreading"
@@ -42,8 +43,9 @@ def find(case: Case) -> Iterator[Finding]:
     """Say that a text's or the machine's CUDA versions need not be equal."""
     yield from _OF_TEXTS.find(case)
     toolkit, cuda = case.machine.facts.toolkit_cuda, case.machine.torch_cuda
-    if toolkit and case.machine.torch.value is None and not cuda.value and not case.signals:
-        yield _alone(toolkit)
+    if case.machine.torch.value is None and not cuda.value and not case.signals:
+        installed = any((case.machine.facts.packages or {}).values())
+        yield from _alone(toolkit, None if installed else case.machine.driver_cuda)
     if not cuda.value or not cuda.because or not _differ(toolkit, cuda.value):
         return
     if case.ask(driver_serves_torch).value == "no":
@@ -58,15 +60,18 @@ def find(case: Case) -> Iterator[Finding]:
     )
 
 
-def _alone(toolkit: str) -> Finding:
-    """Say of a toolkit of which nothing else is known what it is for."""
-    return Finding(
-        rule=NAME,
-        severity="note",
-        title=f"the toolkit is CUDA {toolkit}: torch brings its own CUDA, whatever that is",
-        because=[Because(f"the toolkit is CUDA {toolkit}", "facts: toolkit_cuda", "inspected")],
-        fixes=[Fix(action="none", why=_WHY)],
-    )
+def _alone(toolkit: str | None, served: Known[str] | None) -> Iterator[Finding]:
+    """Say of a toolkit or a driver of which nothing else is known what its CUDA version means."""
+    if toolkit:
+        read = Because(f"the toolkit is CUDA {toolkit}", "facts: toolkit_cuda", "inspected")
+        title = f"the toolkit is CUDA {toolkit}: torch brings its own CUDA, whatever that is"
+    elif served and served.value and served.because:
+        read, title = served.because, f"the driver serves every torch built for CUDA {served.value}"
+        title += " or older: the two versions need not be equal"
+    else:
+        return
+    fixes = [Fix(action="none", why=_WHY)]
+    yield Finding(rule=NAME, severity="note", title=title, because=[read], fixes=fixes)
 
 
 def _differ(toolkit: str | None, cuda: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from qdoctor.diagnosis import diagnose
 from qdoctor.matrix import shipped
-from qdoctor.model import Facts, Finding
+from qdoctor.model import Facts, Finding, Gpu
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -45,3 +45,19 @@ def test_is_silent_without_a_text(ask: Ask) -> None:
 
 def test_is_silent_on_another_text(ask: Ask) -> None:
     assert NAME not in ask("h100", error="ValueError: something else")
+
+
+@pytest.mark.parametrize("gpu", ["RTX 4060 Ti", "A100-SXM4-80GB", "V100-SXM2-32GB"])
+def test_a_gpu_of_which_nothing_else_is_said_is_told_what_quantization_costs(gpu: str) -> None:
+    found = diagnose(Facts(gpus=[Gpu(name=gpu)]))[1]
+    assert {one.severity for one in found} == {"note"}
+    assert {one.fixes[0].action for one in found} == {"none"}
+    assert NAME in {one.rule for one in found}
+
+
+def test_what_runs_there_leaves_nothing_to_tell_in_general() -> None:
+    gpus = [Gpu(name="RTX 4060 Ti")]
+    assert not diagnose(Facts(gpus=gpus, packages={"torch": "2.9.0"}))[1]
+    assert not diagnose(Facts(gpus=[]))[1] or NAME not in {
+        one.rule for one in diagnose(Facts(gpus=[]))[1]
+    }

@@ -34,3 +34,13 @@ def test_what_comes_after_the_text_does_not_count() -> None:
 
 def test_a_script_is_no_package() -> None:
     assert callers('  File "/home/u/train.py", line 3\nImportError', 40) == ()
+
+
+def test_calls_that_are_quoted_below_the_exception_count_where_none_is_above() -> None:
+    text = (
+        "AttributeError: module 'triton.language' has no attribute 'x'\n"
+        '  File "/x/site-packages/triton_kernels/flexpoint.py", line 55, in <module>\n'
+    )
+    assert callers(text, text.index("\n")) == ("triton_kernels",)
+    assert callers(text + FIRST, text.index("\n")) == ("triton_kernels",)
+    assert callers("ImportError: this\n" + FIRST, 17) == ()

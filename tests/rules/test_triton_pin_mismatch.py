@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -102,3 +103,13 @@ def test_a_class_that_is_no_dataclass_any_more_is_torch_s_business(ask: Ask) -> 
     packages = {"torch": None, "triton": None}
     found = ask("h100", text, packages=packages, native=None, torch_cuda=None)
     assert [one.spec for one in found["triton-pin-mismatch"].fixes] == ["<3.2.0", ">=2.6.0"]
+
+
+def test_a_triton_without_a_version_is_ones_own_and_may_stay() -> None:
+    text = (
+        "torch 2.4.0 requires triton==3.0.0; ... but you have triton 0.0.0 which is incompatible."
+    )
+    found = diagnose(Facts(packages={"torch": "2.4.0", "triton": "0.0.0"}), error=text)[1][0]
+    assert [fix.action for fix in found.fixes] == ["reorder", "install-matching"]
+    released = diagnose(Facts(packages={"torch": "2.4.0", "triton": "3.1.0"}), error=text)[1][0]
+    assert "reorder" not in {fix.action for fix in released.fixes}

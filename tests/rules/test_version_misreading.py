@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Driver, Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -44,3 +45,11 @@ def test_a_toolkit_of_which_nothing_else_is_known_needs_no_match(ask: Ask) -> No
     packages = {"torch": None, "triton": None}
     found = ask("h100", packages=packages, torch_cuda=None, native=None, toolkit_cuda="11.5")
     assert found["version-misreading"].fixes[0].action == "none"
+
+
+def test_a_driver_of_which_nothing_else_is_known_serves_older_builds() -> None:
+    found = diagnose(Facts(driver=Driver(cuda="12.3")))[1]
+    assert [(one.rule, one.severity) for one in found] == [(NAME, "note")]
+    assert found[0].fixes[0].action == "none"
+    assert "12.3" in found[0].title
+    assert not diagnose(Facts())[1]
