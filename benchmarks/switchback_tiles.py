@@ -1,7 +1,8 @@
 """How SwitchBack's int8 product is best cut on this GPU: its row of switchback_tiles.json.
 
 Every candidate (cuts of kernels/_switchback_hopper.cu, where it serves, and Triton's tiles) is
-timed with the quantization of the rows before it, beside torch.nn.Linear in bf16: CUDA events,
+timed with the quantization of the rows before it, and so is each way of the kernel for few rows,
+which quantizes itself, beside torch.nn.Linear in bf16: CUDA events,
 contenders in random order, more memory than any cache holds read before each, median. Results must
 be those of the first candidate, bit for bit.
 
@@ -63,6 +64,8 @@ TILES = (
     (64, 64, 128, 4, 6), (64, 64, 256, 4, 3), (64, 128, 128, 4, 4), (128, 64, 128, 4, 4),
     (128, 128, 128, 8, 3),
 )  # fmt: skip
+FEW_ROWS = "few"
+"""What ways of kernels/_switchback_few.py are called: (FEW_ROWS, tokens, split)."""
 Shape = tuple[int, int, int]
 Times = dict[Any, float]
 
@@ -127,11 +130,17 @@ def check(torch: Any, shapes: list[Shape], options: Any) -> None:
 def chosen(table: dict[str, Any], sm: str) -> dict[Shape, Any]:
     """Return what the table holds for a GPU: the choice for each of its points."""
     return {
-        tuple(point["shape"]): tuple(point["cut"] or point["tiles"])
+        tuple(point["shape"]): _named(point)
         for one in table["rows"]
         if one["sm"] == sm
         for point in one["points"]
     }
+
+
+def _named(point: dict[str, Any]) -> Any:
+    """Name the candidate that a layer with a prepared weight takes at a point."""
+    few = point.get("few")
+    return (FEW_ROWS, few["tokens"], few["split"]) if few else tuple(point["cut"] or point["tiles"])
 
 
 def verdict(shape: Shape, choice: Any, found: list[Times]) -> str:
@@ -176,7 +185,36 @@ def contenders(torch: Any, shape: Shape, arch: str) -> dict[Any, Callable[[], An
             calls[candidate] = call
         else:
             print(shape, candidate, "DIFFERS")
+    for candidate, call in _at_once(torch, (x, *weight, bias), arch):
+        if torch.equal(call(), first):
+            calls[candidate] = call
+        else:
+            print(shape, candidate, "DIFFERS")
     return calls
+
+
+def _at_once(torch: Any, given: tuple[Any, ...], arch: str) -> list[tuple[Any, Any]]:
+    """Return a call of each way to quantize and multiply in one launch."""
+    from qdoctor.nn.products import kernel
+
+    few = kernel("_switchback_few")
+    x, weight, scale, bias = given
+    if not few.takes(x.shape[1], weight.shape[0], "bfloat16", "bfloat16"):
+        return []
+    stream = torch.cuda.current_stream().cuda_stream
+    found = []
+    for way in few.ways(*x.shape):
+        try:
+            made = few.proven(way, "bfloat16", "bfloat16", 0, arch)
+        except few.hopper.NotHereError as error:
+            print(way, error)
+            continue
+
+        def call(made: Any = made) -> Any:
+            return made(x, 127.0, weight, scale, bias, stream)
+
+        found.append(((FEW_ROWS, way.tokens, way.split), call))
+    return found
 
 
 def _launches(torch: Any, shape: Shape, arch: str) -> list[tuple[Callable[..., None], Any]]:
@@ -249,10 +287,22 @@ def row(measured: dict[Shape, Times], processors: int) -> dict[str, Any]:
 
 
 def _point(shape: Shape, found: Times) -> dict[str, Any]:
-    best = min((one for one in found if one != "linear"), key=found.__getitem__)
+    """What a shape takes; few where it is no slower than two launches but for noise.
+
+    One launch takes the calling thread less time than two, and a layer of few rows is mostly that.
+    """
+    two = [one for one in found if one != "linear" and one[0] != FEW_ROWS]
+    best = min(two, key=found.__getitem__)
     cut, tiles = (best, None) if best in CUTS else (None, best)
     us, half = round(found[best], 1), round(found["linear"], 1)
-    return {"shape": shape, "cut": cut, "tiles": tiles, "us": us, "half_us": half}
+    made = {"shape": shape, "cut": cut, "tiles": tiles, "us": us, "half_us": half}
+    ways = [one for one in found if one[0] == FEW_ROWS]
+    least = min(ways, key=found.__getitem__, default=None)
+    if least is not None and found[least] <= found[best] * (1 + NOISE):
+        _, tokens, split = least
+        few = {"tokens": tokens, "split": split, "us": round(found[least], 1), "beside_us": us}
+        made["few"] = few
+    return made
 
 
 def fitted(measured: dict[Shape, Times], cut: Any, processors: int) -> tuple[float, float] | None:

@@ -28,7 +28,9 @@ def test_every_choice_of_the_table_is_a_candidate(tiles: Any) -> None:
     table = json.loads(tiles.TABLE.read_text(encoding="utf-8"))
     for row in table["rows"]:
         choices = set(tiles.chosen(table, row["sm"]).values())
-        assert choices <= {*tiles.CUTS, *tiles.TILES}
+        few = {one for one in choices if one[0] == tiles.FEW_ROWS}
+        assert few
+        assert choices - few <= {*tiles.CUTS, *tiles.TILES}
     assert tiles.chosen(table, "1.0") == {}
 
 
@@ -75,6 +77,23 @@ def test_the_best_of_a_shape_becomes_its_point(tiles: Any) -> None:
     cut = tiles.CUTS[0]
     made = tiles._point(SHAPE, {"linear": 9.04, cut: 7.96, OTHER: 8.0})
     assert made == {"shape": SHAPE, "cut": cut, "tiles": None, "us": 8.0, "half_us": 9.0}
+
+
+def test_one_launch_is_taken_unless_two_are_faster_beyond_the_noise(tiles: Any) -> None:
+    one, slow = (tiles.FEW_ROWS, 8, 2), (tiles.FEW_ROWS, 8, 1)
+    made = tiles._point(SHAPE, {"linear": 9.0, OTHER: 8.0, slow: 9.9, one: 8.2})
+    assert made["few"] == {"tokens": 8, "split": 2, "us": 8.2, "beside_us": 8.0}
+    assert (made["tiles"], made["us"]) == (OTHER, 8.0)
+    assert tiles._named(made) == one
+    assert "few" not in tiles._point(SHAPE, {"linear": 9.0, OTHER: 8.0, one: 8.3})
+    table = {"rows": [{"sm": "9.0", "points": [made]}]}
+    assert tiles.chosen(table, "9.0") == {SHAPE: one}
+
+
+def test_the_table_holds_to_that(tiles: Any) -> None:
+    table = json.loads(tiles.TABLE.read_text(encoding="utf-8"))
+    few = [p["few"] for row in table["rows"] for p in row["points"] if "few" in p]
+    assert all(one["us"] <= one["beside_us"] * (1 + tiles.NOISE) for one in few)
 
 
 def test_a_cuts_fit_gives_back_what_made_its_times(tiles: Any) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ def launched() -> Any:
     spec = importlib.util.spec_from_file_location("tested_launched", KERNELS / "_launched.py")
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    module._here = SimpleNamespace(devices={-1, 0, 1})
     module.Launcher._capturing = lambda _launcher: False  # a torch without CUDA does not answer
     return module
 
@@ -71,6 +73,29 @@ def test_the_second_launch_of_a_kind_is_short(launched: Any) -> None:
     tried, *later = kernel.short
     assert tried == ((7, 1, 1), (1, True, 64), "stream of 0")
     assert [arguments for _, arguments, _ in later] == [(2, True, 64), (3, True, 64)]
+
+
+def test_what_launches_again_can_be_taken_along(launched: Any) -> None:
+    kernel = Kernel()
+    launcher = launched.Launcher(kernel)
+    launcher._stream = lambda device: device
+    assert launcher.ready((0, 5)) is None
+    launcher((0, 5), ("x",), lambda: launched.Plan(7, (True, 64), 4))
+    launch, constants = launcher.ready((0, 5))
+    launch(0x1000, *constants, stream=3)
+    assert kernel.short[-1] == ((7, 1, 1), (0x1000, True, 64), 3)
+
+
+def test_a_thread_enters_its_gpu_before_it_launches(
+    launched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[int] = []
+    monkeypatch.setattr(launched, "_here", SimpleNamespace(devices={0}))
+    monkeypatch.setattr(launched, "_enter", entered.append)
+    launcher = launched.Launcher(Kernel(interpreted=True))
+    for device in (0, 1):
+        launcher((device,), (), lambda: launched.Plan(1, (), 4))
+    assert entered == [1]
 
 
 def test_another_kind_is_planned_anew(launched: Any) -> None:

@@ -17,6 +17,19 @@ CUT = (1, 256, 4, False, 1, True)
 BLOCK = (64, 64, 128, 4, 6)
 
 
+class Started:
+    """A kernel that proved itself."""
+
+    def __init__(self, calls: list[Any]) -> None:
+        self.calls = calls
+
+    def __call__(self, *_given: Any) -> None:
+        self.calls.append("hopper")
+
+    def start(self, *given: Any) -> None:
+        self.calls.append(given)
+
+
 class Parts:
     """The files beside the product, as far as it asks them; what they are asked is noted."""
 
@@ -46,7 +59,7 @@ class Parts:
         self.calls.append(("compiled", tuple(cut), out, bias))
         if self.refusal:
             raise self.files["_switchback_hopper"].NotHereError(self.refusal)
-        return lambda *_: self.calls.append("hopper")
+        return Started(self.calls)
 
 
 @pytest.fixture
@@ -128,6 +141,35 @@ def test_nothing_is_compiled_or_settled_while_a_graph_is_captured(
     monkeypatch.setattr(product, "capturing", lambda: True)
     run(product, kind(product, rows=64))
     assert parts.calls[-1] == "hopper"
+
+
+def test_what_was_launched_once_is_launched_by_addresses(product: Any, parts: Parts) -> None:
+    one = kind(product)
+    assert product.by_address(one) is None
+    run(product, one)
+    addresses = (0x1000, 0x2000, 0x3000, 0x4000, None, 0x5000)
+    product.by_address(one)(*addresses, 9)
+    shape = (one.rows, one.depth, one.columns)
+    assert parts.calls[-1] == (shape, (0x1000, 0x3000, 0x5000), (0x2000, 0x4000, 1), None, 9)
+
+
+def test_so_is_tritons_where_it_gives_that_away(product: Any, parts: Parts) -> None:
+    triton = parts.files["_switchback_triton"]
+    parts.choice = parts.choice._replace(cut=None)
+    one, other = kind(product, each=False), kind(product, aligned=False)
+    for each in (one, other):
+        run(product, each)
+    triton.ready = lambda _: None
+    assert product.by_address(one) is None
+    triton.ready = lambda key: (
+        (lambda *given, **more: parts.calls.append((given, more)), (key[0], True))
+    )
+    assert product.by_address(other) is None  # Triton looks at every address
+    for bias in (None, 0x6000):
+        product.by_address(one)(0x1000, 0x2000, 0x3000, 0x4000, bias, 0x5000, 9)
+        operands = (0x1000, 0x3000, 0x5000, 0x2000, 0x4000, bias or 0x1000)
+        sizes = (one.rows, one.columns, one.depth, 0)
+        assert parts.calls[-1] == ((*operands, *sizes, 0, True), {"stream": 9})
 
 
 def test_without_knowledge_or_room_tiles_are_safe(product: Any, parts: Parts) -> None:

@@ -67,6 +67,43 @@ def test_the_next_kernel_starts_early_where_data_say_so(
     assert ours.overlaps(-1) is False
 
 
+@pytest.mark.parametrize("columns", [40, 16392], ids=["held", "in two passes"])
+def test_what_was_quantized_once_is_quantized_by_addresses(
+    ours: Any, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    torch = pytest.importorskip("torch")
+    seen: list[Any] = []
+    known: dict[Any, Any] = {}
+
+    class Launcher:
+        def __call__(self, key: Any, arguments: Any, _plan: Any) -> None:
+            seen.append(arguments)
+            known[key] = (lambda *given, stream: seen.append((given, stream)), ("constants",))
+
+        def ready(self, key: Any) -> Any:
+            return known.get(key)
+
+    launcher = Launcher()
+    both = {"quantize_rows": launcher, "quantize_wide_rows": launcher}
+    monkeypatch.setattr(ours, "launchers", lambda: both)
+    monkeypatch.setattr(ours, "_torch", torch)
+    room = torch.zeros(6, columns + 8)
+    x = room[:, :columns]
+    assert ours.by_address(x) is None
+    q, scale = ours.quantize_rows(x, 64.0)
+    ours.by_address(x)(x.data_ptr(), 0x2000, 0x3000, 64.0, 9)
+    tensors, (addresses, stream) = seen
+    as_addresses = [
+        one.data_ptr() if isinstance(one, torch.Tensor) else one for one in tensors
+    ]  # fmt: skip
+    assert as_addresses[1:3] == [q.data_ptr(), scale.data_ptr()]
+    as_addresses[1:3] = [0x2000, 0x3000]
+    assert (list(addresses), stream) == ([*as_addresses, "constants"], 9)
+    ours.quantize_rows(x.t()[:, :4].t())  # copied first: its addresses are not the copy's
+    assert ours.by_address(room.t()[: columns + 8, :6].t()) is None
+    assert ours.by_address(torch.zeros(6 * columns + 1)[1:].view(6, columns)) is None
+
+
 INTERPRETED = """
 import importlib.util, json, sys, torch
 spec = importlib.util.spec_from_file_location("ours", sys.argv[1])

@@ -21,7 +21,8 @@ KNOWN = {
     "arch": "sm_90a", "overlap": True, "rows_of_points": 256,
     "cuts": [WIDE, SMALL],
     "points": [
-        {"shape": [16, 4096, 4096], "cut": None, "tiles": [16, 16, 512, 4, 4]},
+        {"shape": [16, 4096, 4096], "cut": None, "tiles": [16, 16, 512, 4, 4],
+         "few": {"tokens": 16, "split": 6, "us": 8.0, "beside_us": 9.0}},
         {"shape": [256, 4096, 4096], "cut": None, "tiles": [64, 64, 128, 4, 6]},
         {"shape": [256, 4096, 16384], "cut": [2, 64, 8, True, 1, True], "tiles": None},
         {"shape": [16384, 1024, 4096], "cut": [2, 192, 4, True, 2, True], "tiles": None},
@@ -55,6 +56,12 @@ def test_the_nearest_point_decides_for_few_rows_and_the_waves_for_many(
     choice = tiles.choose("9.0", shape, 132)
     assert (choice.cut, choice.tiles) == (cut, block)
     assert (choice.arch, choice.overlap) == ("sm_90a", True)
+
+
+def test_where_one_launch_does_it_all_the_table_says_how(tiles: Any) -> None:
+    assert tiles.choose("9.0", (8, 4096, 4096), 132).few == (16, 6)
+    assert tiles.choose("9.0", (200, 1024, 2048), 132).few is None
+    assert tiles.NOTHING_KNOWN.few is None
 
 
 def test_of_another_gpu_nothing_is_known(tiles: Any) -> None:
