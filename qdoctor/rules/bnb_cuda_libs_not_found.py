@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 NAME = "bnb-cuda-libs-not-found"
 _CODES = ("library-missing", "wrong-major")
 _PROBE = "cublaslt_igemm"
+_SEARCHED = {"bnb-setup-failed", "bnb-setup-no-driver", "bnb-cudart-searched"}
+"""Texts of releases that look for the CUDA libraries themselves."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -102,7 +104,7 @@ def _fixes(case: Case) -> list[Fix]:
 def _own_search_ended(case: Case) -> list[Fix]:
     """Offer a bitsandbytes that takes the libraries that torch loaded, where its text is older."""
     texts = [one.signature for one in case.signals_of(NAME)]
-    if not set(texts) & {"bnb-setup-failed", "bnb-setup-no-driver"}:
+    if not set(texts) & _SEARCHED:
         return []
     why = "from this release on it looks for no CUDA libraries: it takes those of torch"
     row = case.matrix.table("bnb_binaries")["by_torch"]

@@ -45,7 +45,10 @@ def _title(case: Case) -> str:
 
 
 def _fixes(case: Case) -> list[Fix]:
-    return serving(case, [bnb_ships_here], _WHY, verify=NAME)
+    """Offer a release for Windows: where torch has no CUDA either, that is the second fix."""
+    return serving(case, [bnb_ships_here], _WHY, verify=NAME) or [
+        pip("upgrade", BNB, since, _WHY, verify=NAME) for since in [_since(case)] if since
+    ]
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -84,7 +87,7 @@ def _worded(case: Case) -> list[Finding]:
             severity="warning",
             title="this bitsandbytes is of before its releases for Windows",
             because=[*because, *map(quoted, texts)],
-            fixes=_fixes(case) or [pip("upgrade", BNB, _since(case), _WHY, verify=NAME)],
+            fixes=_fixes(case),
         )
     ]
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "no-c-compiler"
-_FOR_A_BUILD = "compiler-for-a-build"
+_OF_CXX = {"compiler-for-a-build", "inductor-cxx-compiler"}
+"""Texts that miss a C++ compiler: of extensions, and of what torch.compile writes for the CPU."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -45,13 +46,13 @@ def find(case: Case) -> Iterator[Finding]:
     suspicion = suspect(case, NAME, answer)
     if suspicion is None:
         return
-    builds = any(one.signature == _FOR_A_BUILD for one in case.signals_of(NAME))
+    builds = any(one.signature in _OF_CXX for one in case.signals_of(NAME))
     why = "triton compiles the launcher of each kernel with it"
     usual = system_package("gcc", "apt-get install gcc libc6-dev", why, verify=NAME)
     yield Finding(
         rule=NAME,
         severity="warning",
-        title="no C++ compiler is found, with which an extension is to be built"
+        title="no C++ compiler is found, which extensions and torch.compile's own C++ need"
         if builds
         else "no C compiler works here: triton cannot compile the launcher of a kernel",
         because=suspicion.because,
@@ -72,7 +73,7 @@ def _of_triton(case: Case) -> list[Fix]:
 
 def _to_build(case: Case) -> list[Fix]:
     """Offer what compiles extensions: triton's own small compiler does not."""
-    why = "extensions of Python are compiled with it"
+    why = "it compiles extensions, and what torch.compile writes in C++"
     usual = system_package("build-essential", "apt-get install build-essential", why, verify=NAME)
     here = [one for one in of_this_system(case, NAME) if one.package is None or one.name]
     return here or [usual]

@@ -13,6 +13,7 @@ from qdoctor.layers import (
     torch_has_cuda,
     torch_has_sm,
 )
+from qdoctor.model import Fix
 from qdoctor.released import parsed, release
 from qdoctor.rules.amd import on_amd
 from qdoctor.rules.remedies import torch_build
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from qdoctor.layers import Layer
-    from qdoctor.model import Fix
     from qdoctor.rules.case import Case
     from qdoctor.rules.what_if import Span
 
@@ -84,6 +84,14 @@ def on_some_system(case: Case) -> Case:
         return case
     machine = with_os(case.machine, case.matrix, "linux")
     return msgspec.structs.replace(case, machine=machine, answers={})
+
+
+def of_the_maker(case: Case, *, verify: str) -> list[Fix]:
+    """Offer the builds of a board's maker, where PyTorch's index has none for it."""
+    if never_has_cuda(case):
+        return []
+    why = "PyTorch's index has no build for this machine: boards (Jetson) take those of NVIDIA"
+    return [Fix(action="install-build", package="torch", why=why, verify=verify)]
 
 
 def default_without_cuda(case: Case) -> dict[str, Any] | None:

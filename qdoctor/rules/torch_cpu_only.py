@@ -31,7 +31,7 @@ from qdoctor.rules.affected import needing
 from qdoctor.rules.amd import on_amd
 from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.remedies import by_hand
-from qdoctor.rules.torch_builds import default_without_cuda, never_has_cuda, offers
+from qdoctor.rules.torch_builds import default_without_cuda, of_the_maker, offers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,8 @@ def find(case: Case) -> Iterator[Finding]:
         severity="error",
         title="torch is a CPU build: it cannot use the GPU",
         because=suspicion.because,
-        fixes=offers(case, "a build with CUDA can use the GPU", verify=NAME) or _of_the_maker(case),
+        fixes=offers(case, "a build with CUDA can use the GPU", verify=NAME)
+        or of_the_maker(case, verify=NAME),
         affects=["gpu", *needing(case, "gpu_present")],
         undecided=suspicion.undecided,
     )
@@ -79,14 +80,6 @@ def _has_cuda(case: Case) -> Answer:
     if guessed and case.signals_of(NAME) and case.ask(driver_serves_torch).value != "no":
         return Answer("unknown", "whether torch is the default build with CUDA")
     return answer
-
-
-def _of_the_maker(case: Case) -> list[Fix]:
-    """Offer the builds of a board's maker, where PyTorch's index has none for it."""
-    if never_has_cuda(case):
-        return []
-    why = "PyTorch's index has no build for this machine: boards (Jetson) take those of NVIDIA"
-    return [Fix(action="install-build", package="torch", why=why, verify=NAME)]
 
 
 def _without_gpu(case: Case) -> Iterator[Finding]:

@@ -24,12 +24,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, torch_has_sm
+from qdoctor.layers.sms import is_integrated
 from qdoctor.model import Finding, Fix
 from qdoctor.rules.affected import needing
 from qdoctor.rules.amd import on_amd, taken_for_another
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
-from qdoctor.rules.torch_builds import offers, tags_of
+from qdoctor.rules.torch_builds import of_the_maker, offers, tags_of
 from qdoctor.rules.what_if import with_package
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 NAME = "torch-no-sm-binary"
 _SAYS_SO = "sm-not-compatible"
+_NOBODY = "no known build of torch serves this GPU"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -54,7 +56,7 @@ def find(case: Case) -> Iterator[Finding]:
         severity="error",
         title=_title(case),
         because=suspicion.because,
-        fixes=builds or [by_hand("change-hardware", "no known build of torch serves this GPU")],
+        fixes=builds or _of_a_board(case) or [by_hand("change-hardware", _NOBODY)],
         affects=["gpu", *needing(case, "gpu_present")],
         undecided=suspicion.undecided,
     )
@@ -82,6 +84,12 @@ def _has_sm(case: Case) -> Answer:
     said = [torch_has_sm(one, case.matrix) for one in machines]
     sure = bool(said) and all(one.value == "no" for one in said)
     return said[-1] if sure else answer
+
+
+def _of_a_board(case: Case) -> list[Fix]:
+    """Offer the maker's builds for an integrated GPU: other wheels are for servers."""
+    sm = case.machine.sm.value
+    return of_the_maker(case, verify=NAME) if sm and is_integrated(sm, case.matrix) else []
 
 
 def _newer_rocm() -> Fix:

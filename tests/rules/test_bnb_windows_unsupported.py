@@ -31,3 +31,10 @@ def test_is_silent_on_linux(ask: Ask) -> None:
 
 def test_is_silent_where_the_system_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("a100", host={"os": None, "libc": None, "wsl": None}, packages=OLD)
+
+
+def test_a_release_for_windows_is_offered_beside_a_torch_without_cuda(ask: Ask) -> None:
+    packages = {"bitsandbytes": "0.39.0", "torch": "2.0.1"}
+    found = ask("h100", host={"os": "windows"}, packages=packages, torch_cuda=None, native=None)
+    first = found[NAME].fixes[0]
+    assert (first.action, first.package) == ("upgrade", "bitsandbytes")

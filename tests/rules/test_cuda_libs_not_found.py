@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -57,6 +59,7 @@ def test_is_silent_where_nobody_followed_the_loader(ask: Ask) -> None:
 
 
 MISSING = "ImportError: {}: cannot open shared object file: No such file or directory"
+OPENED = MISSING.replace("ImportError", "OSError")  # by ctypes, as bitsandbytes does
 BARE = {"bitsandbytes": None, "torchao": None}
 
 
@@ -100,5 +103,13 @@ def test_a_text_of_bitsandbytes_is_left_to_its_own_rule(ask: Ask) -> None:
 
 
 def test_without_a_word_on_who_asked_it_stays_open(ask: Ask) -> None:
-    found = ask("h100", MISSING.format("libcudart.so.12"), packages={"torch": None, **BARE})[NAME]
+    found = ask("h100", OPENED.format("libcudart.so.12"), packages={"torch": None, **BARE})[NAME]
     assert found.undecided
+
+
+@pytest.mark.parametrize("library", ["libcudart.so.13", "libcublas.so.12", "libcusparse.so.11"])
+def test_what_python_could_not_import_is_no_library_of_bitsandbytes(ask: Ask, library: str) -> None:
+    missing = f"{library}: cannot open shared object file: No such file or directory"
+    packages = {"torch": None, "bitsandbytes": None}
+    machine = {"packages": packages, "torch_cuda": None, "native": None}
+    assert next(iter(ask("h100", f"ImportError: {missing}", **machine))) == NAME

@@ -71,3 +71,10 @@ def test_windows_gets_the_compiler_that_triton_brings(ask: Ask) -> None:
     found = ask("h100", error=text, host={"os": "windows", "libc": None, "c_compiler": None})[NAME]
     assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "triton-windows")
     assert "apt-get" not in " ".join(fix.command or "" for fix in found.fixes)
+
+
+def test_what_torch_compiles_in_cxx_needs_no_compiler_of_triton(ask: Ask) -> None:
+    text = "RuntimeError: Compiler: cl is not found."
+    fixes = ask("h100", text, host={"os": "windows", "c_compiler": None})[NAME].fixes
+    assert fixes[0].action == "install-system"
+    assert "triton-windows" not in {fix.package for fix in fixes}

@@ -61,7 +61,7 @@ def test_a_special_text_outranks_a_general_one_on_its_line() -> None:
 
 
 def test_a_retyped_text_is_known_and_a_log_in_other_letters_is_not() -> None:
-    text = "importerror: libcusparse.so.11: cannot open SHARED object file"
+    text = "oserror: libcusparse.so.11: cannot open SHARED object file"
     assert ids(text) == ["cuda-library-unopened"]
     assert not ids(text + "\n" + "nothing\n" * 400)
 

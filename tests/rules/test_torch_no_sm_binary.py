@@ -80,3 +80,19 @@ def test_torchs_own_word_outweighs_ptx_that_was_listed(ask: Ask) -> None:
     found = ask("a100", error=text, **changed)[NAME]
     assert found.explains_error
     assert found.fixes[0].action == "install-build"
+
+
+def test_a_board_is_offered_its_maker_s_build(ask: Ask) -> None:
+    gpus = [{"index": 0, "name": "Jetson AGX Orin", "sm": "8.7"}]
+    text = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+    found = ask(
+        "h100",
+        text,
+        host={"machine": "aarch64"},
+        gpus=gpus,
+        packages={"torch": None},
+        torch_cuda=None,
+        native=None,
+    )
+    first = found[NAME].fixes[0]
+    assert (first.action, first.package, first.index) == ("install-build", "torch", None)
