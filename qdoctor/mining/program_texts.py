@@ -1,9 +1,10 @@
 """What packages say where the environment is well: ``matrix/tables/program_texts.json``.
 
-Read from the Python files of released wheels that lie in a folder: the texts of warnings and log
-lines (notices), and those of exceptions that speak of arguments and data (refusals). What speaks of
-installing, releases or hardware is left out: that is for a signature of its own. Of a text that is
-put together at run time its longest constant part is kept.
+Read from the Python files of released wheels (or sources) that lie in a folder: the texts of
+warnings and log lines (notices), and those of exceptions that speak of arguments and data
+(refusals). What speaks of installing, releases or hardware is left out: that is for a signature of
+its own. Of a text that is put together at run time its longest constant part is kept; a short one
+is kept with its exception's name before it, which has to stand there, too.
 """
 
 from __future__ import annotations
@@ -12,51 +13,86 @@ import ast
 import json
 import re
 import sys
-import zipfile
-from collections import defaultdict
-from pathlib import Path
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from packaging.utils import parse_wheel_filename
-
 from qdoctor import shipped
+from qdoctor.mining.python_files import archives, python_files, released
 from qdoctor.mining.shard import write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from packaging.version import Version
 
 TABLE = "program_texts.json"
 FEWEST = 6
 """Words that a text has at least: shorter ones are anybody's."""
+FEWEST_NAMED = 5
+"""Words that a text has at least that begins with the name of its exception, this one counted."""
 _MOST = 16
 _LEFT_OUT = re.compile(
-    r"/(?:test_utils|testing|tests?|commands|cli|benchmarks?|prototype)/|/dummy_|convert_"
+    r"(?:^|/)(?:test_utils|testing|tests?|commands|cli|benchmarks?|prototype|examples?|docs|tools"
+    r"|scripts|third_party|experimental|evals?|entrypoints|tool_parsers|reasoning|csrc|hip)/"
+    r"|/dummy_|convert_|(?:^|/)(?:test_[^/]*|setup|conftest)\.py$"
 )
-_MODELS = re.compile(r"^(?:transformers|diffusers)/(?:models/(?!modeling_utils)|pipelines/\w+/)")
+_MODELS = re.compile(
+    r"^(?:transformers|diffusers)/(?:models/(?!modeling_utils)|pipelines/\w+/)"
+    r"|/(?:model_executor|srt)/models/|/(?:transformers_utils|multimodal|tokenizers)/|^timm/"
+)
 _NOTED = {"warn", "warning", "warning_once", "warning_advice", "info", "info_once"}
-_REFUSED = {"ValueError", "TypeError", "KeyError", "NotImplementedError", "AttributeError"}
+_ABOUT_ARGUMENTS = {
+    "ValueError",
+    "TypeError",
+    "KeyError",
+    "NotImplementedError",
+    "AttributeError",
+    "AssertionError",
+}
+_REFUSED = _ABOUT_ARGUMENTS | {"RuntimeError", "IndexError", "Exception", "EnvironmentError"}
+_INSTALLED = (
+    r"install|version|upgrad|updat|downgrad|cuda|gpu|driver|torch\b|import|compil|availab|slow|fall"
+    r"|librar|hardware|memory|not found|cannot find|fail|bfloat|bf16|fp8|float8|nvfp4|mxfp|rocm"
+    r"|extension|capabilit|\bsm_?\d|\barch|ampere|hopper|turing|volta|blackwell|bitsandbytes"
+    r"|\bhip\b|xpu|\bcpu\b|\bpip\b|kernels? (?:is|are|not)|platform|windows|built"
+)
 _OTHERS = re.compile(
-    r"install|version|upgrad|updat|downgrad|cuda|gpu|device|driver|torch\b|require|import|compil"
-    r"|support|availab|slow|fall|kernel|librar|hardware|memory|not found|cannot find|fail|error"
-    r"|bfloat|bf16|fp16|fp8|float16|half precision|quantiz\w+ method|accelerat|bitsandbytes",
+    _INSTALLED + r"|device|require|support|kernel|error|fp16|float16|half precision"
+    r"|quantiz\w+ method|accelerat",
     re.IGNORECASE,
 )
+_LASTING = {"vllm": 4, "sglang": 2, "unsloth": 4, "unsloth-zoo": 4, "gptqmodel": 4, "deepspeed": 4}
+"""Of packages with thousands of texts: in how many of their releases looked at a text has to be."""
+_WITHOUT_NOTICES = {"vllm", "sglang", "unsloth", "unsloth-zoo"}
+"""Servers and trainers whose notices are logs of every start."""
+_STRICTLY = re.compile(_INSTALLED, re.IGNORECASE)
+_OF_ARGUMENTS = re.compile(
+    r"^triton/(?:language/|compiler/code_generator|runtime/(?:interpreter|jit|autotuner))"
+    r"|^bitsandbytes/(?:functional|nn/|optim/|autograd/|backends/|utils)"
+    r"|^(?:flash_attn|mamba_ssm|causal_conv1d|auto_gptq|awq|optimum/quanto|compressed_tensors"
+    r"|llmcompressor|liger_kernel|src/liger_kernel)/"
+)
+"""Modules whose exceptions speak of what they are given, where they name nothing installed."""
 _WORD = re.compile(r"[a-z0-9_]+")
 _HOLE = "\0"
 
 
-def texts_in(source: str) -> Iterator[tuple[str, str]]:
+def texts_in(source: str, member: str = "") -> Iterator[tuple[str, str]]:
     """Yield ("notices" or "refusals", text) of each text of a module that says enough."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return
+    others = _STRICTLY if _OF_ARGUMENTS.match(member) else _OTHERS
     for node in ast.walk(tree):
-        kind, said = _said(node)
-        words = _longest(said) if said else []
-        text = " ".join(words)
-        if kind and len(words) >= FEWEST and not _OTHERS.search(text):
-            yield kind, text
+        kind, name, said = _said(node)
+        if kind and said and not others.search(said):
+            words = _longest(said)
+            if len(words) < FEWEST:
+                words = _named(name, said) if kind == "refusals" else []
+            if words:
+                yield kind, " ".join(words)
 
 
 def words_of(text: str) -> list[str]:
@@ -64,13 +100,22 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def _said(node: ast.AST) -> tuple[str, str | None]:
+def _said(node: ast.AST) -> tuple[str, str, str | None]:
+    """Return the kind of text, who says it (an exception, else "") and the text."""
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
         name = getattr(node.exc.func, "id", "")
-        return ("refusals" if name in _REFUSED else ""), _constant(node.exc.args[0])
+        return ("refusals" if name in _REFUSED else ""), name, _constant(node.exc.args[0])
+    if isinstance(node, ast.Assert) and node.msg is not None:
+        return "refusals", "AssertionError", _constant(node.msg)
     if isinstance(node, ast.Call) and node.args and isinstance(node.func, ast.Attribute):
-        return ("notices" if node.func.attr in _NOTED else ""), _constant(node.args[0])
-    return "", None
+        return ("notices" if node.func.attr in _NOTED else ""), "", _constant(node.args[0])
+    return "", "", None
+
+
+def _named(name: str, text: str) -> list[str]:
+    """Return the words of a short text that begins with a constant part, its exception first."""
+    words = words_of(f"{name}: {text.split(_HOLE, maxsplit=1)[0]}")
+    return words if len(words) >= FEWEST_NAMED and name in _ABOUT_ARGUMENTS else []
 
 
 def _constant(node: ast.expr) -> str | None:
@@ -92,14 +137,16 @@ def _longest(text: str) -> list[str]:
 
 
 def read(path: Path) -> dict[str, set[str]]:
-    """Read the texts of a wheel, by kind."""
+    """Read the texts of a wheel or of sources, by kind."""
     found: dict[str, set[str]] = {"notices": set(), "refusals": set()}
-    with zipfile.ZipFile(path) as wheel:
-        for name in wheel.namelist():
-            if name.endswith(".py") and not _LEFT_OUT.search(name) and not _MODELS.match(name):
-                for kind, text in texts_in(wheel.read(name).decode("utf-8", "replace")):
-                    found[kind].add(text)
+    for name, source in python_files(path, _wanted):
+        for kind, text in texts_in(source, name):
+            found[kind].add(text)
     return found
+
+
+def _wanted(name: str) -> bool:
+    return not _LEFT_OUT.search(name) and not _MODELS.search(name)
 
 
 def table_of(found: Mapping[str, dict[str, set[str]]], spans: Mapping[str, str]) -> dict[str, Any]:
@@ -120,24 +167,33 @@ def table_of(found: Mapping[str, dict[str, set[str]]], spans: Mapping[str, str])
             "source": "key into sources",
             "strength": "documented | mined | inspected | observed",
         },
-        "sources": {package: f"wheels of {package} ({span})" for package, span in spans.items()},
+        "sources": {package: f"files of {package} ({span})" for package, span in spans.items()},
         "rows": rows,
     }
 
 
+def kept_of(package: str, releases: Sequence[Mapping[str, set[str]]]) -> dict[str, set[str]]:
+    """Give the texts of a package that are kept; ``releases``: the texts of each, by kind."""
+    least = _LASTING.get(package, 1)
+    kinds: dict[str, set[str]] = {}
+    for kind in ("notices", "refusals"):
+        said = Counter(text for texts in releases for text in texts[kind])
+        silent = kind == "notices" and package in _WITHOUT_NOTICES
+        kinds[kind] = {text for text, times in said.items() if times >= least and not silent}
+    return kinds
+
+
 def main(arguments: list[str]) -> int:
-    """Read the wheels of a folder and write the table."""
-    found: dict[str, dict[str, set[str]]] = defaultdict(
-        lambda: {"notices": set(), "refusals": set()}
-    )
-    releases: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(Path(arguments[0]).glob("*.whl")):
-        name, version, *_ = parse_wheel_filename(path.name)
-        releases[name].append(str(version))
-        for kind, texts in read(path).items():
-            found[name][kind] |= texts
-    table = table_of(found, {name: ", ".join(some) for name, some in releases.items()})
-    text = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
+    """Read the archives of a folder and write the table."""
+    found: dict[str, list[dict[str, set[str]]]] = defaultdict(list)
+    releases: dict[str, list[Version]] = defaultdict(list)
+    for path in archives(arguments[0]):
+        name, version = released(path)
+        releases[name].append(version)
+        found[name].append(read(path))
+    kept = {name: kept_of(name, texts) for name, texts in found.items()}
+    spans = {name: ", ".join(map(str, sorted(some))) for name, some in releases.items()}
+    text = json.dumps(table_of(kept, spans), indent=1, ensure_ascii=False) + "\n"
     write(shipped.matrix_folder() / "tables" / TABLE, text)
     return 0
 

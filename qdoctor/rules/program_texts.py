@@ -16,8 +16,8 @@ from qdoctor.rules.case import Signal
 if TYPE_CHECKING:
     from qdoctor.matrix import Matrix
 
-_BEGINNING = 6
-"""Words by which a text is looked up; each has at least so many."""
+_BEGINNING = 5
+"""Words by which a text is looked up; each has at least so many, its exception's name counted."""
 _ENOUGH = 10
 """Words after which a text is nobody else's: pasted lines are cut."""
 _WORD = re.compile(r"[a-z0-9_]+")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qdoctor.mining.program_texts import read, table_of, texts_in, words_of
+from qdoctor.mining.program_texts import kept_of, read, table_of, texts_in, words_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ logger.warning(f"The adapter {name} was already merged into this model, nothing 
 warnings.warn("Setting the parameter to its default, as it " "was not given here")
 raise ValueError("The number of heads has to divide %d evenly, as a rule of it" % size)
 raise ValueError("Please install the newest version of this very nice package")
-raise RuntimeError("Some other kind of exception that says quite a lot of it")
+raise OddError("Some other kind of exception that says quite a lot of it")
 logger.info("too short")
 """
 
@@ -54,3 +54,30 @@ def test_a_wheel_is_read_without_its_tests(tmp_path: Path) -> None:
 
 def test_words_are_compared_without_letters_case_and_marks() -> None:
     assert words_of("`r` should be: A Number!") == ["r", "should", "be", "a", "number"]
+
+
+def test_a_short_text_is_kept_with_its_exception() -> None:
+    source = 'raise ValueError("SGD without momentum, today")\nassert fits, "Odd size"'
+    assert list(texts_in(source)) == [("refusals", "valueerror sgd without momentum today")]
+
+
+def test_an_assertion_with_a_text_is_a_refusal() -> None:
+    source = 'assert a == b, f"the inner dimensions of both do not match: {a}"'
+    text = "the inner dimensions of both do not match"
+    assert list(texts_in(source)) == [("refusals", text)]
+
+
+def test_modules_about_arguments_may_speak_of_support() -> None:
+    source = 'raise ValueError("this sort of block size is not supported by the layer")'
+    assert not list(texts_in(source, "pkg/core.py"))
+    assert list(texts_in(source, "bitsandbytes/optim/adam.py"))
+    of_gpu = source.replace("the layer", "this GPU")
+    assert not list(texts_in(of_gpu, "bitsandbytes/optim/adam.py"))
+
+
+def test_of_a_package_of_thousands_what_lasts_is_kept() -> None:
+    release = {"notices": {"a notice"}, "refusals": {"a refusal"}}
+    other: dict[str, set[str]] = {"notices": set(), "refusals": {"a refusal", "another"}}
+    assert kept_of("vllm", [release, other]) == {"notices": set(), "refusals": set()}
+    assert kept_of("vllm", [release] * 4)["refusals"] == {"a refusal"}
+    assert kept_of("peft", [release, other])["refusals"] == {"a refusal", "another"}

@@ -47,3 +47,9 @@ def test_no_text_of_the_table_speaks_of_what_is_installed() -> None:
     ]
     assert texts
     assert not [text for text in texts if "install" in text or "cuda" in text or "gpu" in text]
+
+
+def test_a_short_refusal_counts_with_its_exception_only() -> None:
+    said = "SGD without momentum is not supported!"
+    assert rules(f"NotImplementedError: {said}") == ["not-environment"]
+    assert not rules(said)
