@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import math
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks._openclip_models import INCLUDE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from benchmarks._openclip_models import Contender
 
@@ -108,12 +109,13 @@ def images_per_second(
 
 
 def freed(device: Any) -> None:
-    """Give unused memory back."""
+    """Give unused memory back; after a capture that failed torch may refuse to."""
     import torch
 
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.empty_cache()
 
 
 def rate(rows: int, times: list[float]) -> dict[str, float]:
@@ -139,13 +141,18 @@ def encoding(contender: Contender, images: Any) -> Callable[[], Any]:
 
 
 def graph_of(call: Callable[[], Any]) -> Callable[[], Any]:
-    """Capture what the call launches; return what replays it."""
+    """Capture what the call launches; return what replays it.
+
+    Raises ``RuntimeError`` for a call that waits for the GPU, before it is captured: a capture that
+    fails leaves torch's allocator and random numbers as if it went on, for all that follows.
+    """
     import torch
 
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(2):
+        call()
+        with waiting_refused():
             call()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
@@ -153,6 +160,19 @@ def graph_of(call: Callable[[], Any]) -> Callable[[], Any]:
         call()
     replay: Callable[[], Any] = graph.replay
     return replay
+
+
+@contextlib.contextmanager
+def waiting_refused() -> Iterator[None]:
+    """Let torch raise ``RuntimeError`` where an operation waits for the GPU."""
+    import torch
+
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 def seconds(call: Callable[[], Any], device: Any) -> float:

@@ -88,8 +88,10 @@ def read(path: Path | None, about: dict[str, str]) -> dict[str, Any]:
     try:
         told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         there = {name: told[name] for name in about}
-        if told["cells"]:
-            _ = [(key(one), one["cache"]) for one in told["cells"]]
+        _ = (
+            told["errors"],
+            [(key(one), one["cache"], one["failed"], one["contenders"]) for one in told["cells"]],
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise OtherRunError(f"{path} is no file of this benchmark's figures: {error!r}") from None
     other = [

@@ -18,9 +18,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._phases import within
+from benchmarks._switchback_contenders import ANCHORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from benchmarks._switchback_contenders import Contender
 
@@ -52,10 +53,11 @@ CACHES = {
 class GpuLostError(Exception):
     """A contender took the device with it: nothing more can be measured in this process."""
 
-    def __init__(self, contender: str, why: str) -> None:
-        """``why`` is what it raised."""
-        super().__init__(f"{contender} broke the device: {why}")
-        self.contender, self.why = contender, why
+    def __init__(self, contenders: Sequence[str], why: str) -> None:
+        """Blame one contender, or several where nobody knows which; ``why`` is what was raised."""
+        lead = "one of " * (len(contenders) > 1)
+        super().__init__(f"{lead}{', '.join(contenders)} broke the device: {why}")
+        self.contenders, self.why = contenders, why
 
 
 class Sample:
@@ -219,7 +221,7 @@ def told_of(clock: Clock, name: str, error: BaseException) -> str:
     try:
         clock.wait()
     except Exception as lost:
-        raise GpuLostError(name, text) from lost
+        raise GpuLostError([name], text) from lost
     return text
 
 
@@ -287,7 +289,8 @@ def timed(
         try:
             clock.wait()
         except Exception as lost:
-            raise GpuLostError("one of " + ", ".join(running), str(lost)) from lost
+            suspects = [name for name in running if name not in ANCHORS] or list(running)
+            raise GpuLostError(suspects, f"{lost}".splitlines()[0][:200]) from lost
     return {name: one.figures() for name, one in running.items()}
 
 

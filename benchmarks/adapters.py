@@ -105,9 +105,11 @@ class Run:
         self._begun = time.monotonic()
         self._until = min(end, self._begun + options.seconds)
         self._errors = (folder / f"{name}.txt").open("w+", encoding="utf-8")
+        share = max(1, (os.cpu_count() or 1) // options.jobs)  # more threads wait for each other
         self._child = subprocess.Popen(
             [sys.executable, str(FLOW), str(HOME), str(self._answer), options.device, name],
-            env={**os.environ, **OFFLINE}, stdout=subprocess.DEVNULL, stderr=self._errors,
+            env={"OMP_NUM_THREADS": f"{share}", **os.environ, **OFFLINE},
+            stdout=subprocess.DEVNULL, stderr=self._errors,
         )  # fmt: skip
         self.seconds = 0.0
         self._late = False

@@ -113,14 +113,17 @@ def at_once(count: int, asks: dict[str, Any], environ: dict[str, str]) -> dict[s
         ]
         try:
             while len(list(Path(folder).glob("ready.*"))) < count:
+                _all_well(askers)
                 time.sleep(0.01)
             began = time.perf_counter()
             Path(folder, "go").touch()
             outputs = [asker.communicate()[0] for asker in askers]
             wall = time.perf_counter() - began
+            _all_well(askers)
         finally:
             for asker in askers:
-                asker.kill()
+                with asker:  # its pipe is closed, its end waited for
+                    asker.kill()
     found = [json.loads(text.partition("told ")[2]) for text in outputs]
     worked = sum(one[2] for one in found)
     answers = {(one[0], one[4]) for one in found}
@@ -130,6 +133,14 @@ def at_once(count: int, asks: dict[str, Any], environ: dict[str, str]) -> dict[s
         f"median {middle:.3f} s, all done after {wall:.2f} s"
     )
     return {"worked": worked, "answers": len(answers), "median": middle, "wall": wall}
+
+
+def _all_well(askers: list[subprocess.Popen[str]]) -> None:
+    """Raise ``RuntimeError`` where processes failed: what they said stands above."""
+    ended = [asker.poll() for asker in askers]
+    failed = [code for code in ended if code]
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(askers)} processes failed, exit {failed[0]}")
 
 
 def imports(runs: int, commit: str, environ: dict[str, str]) -> None:

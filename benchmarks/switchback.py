@@ -268,7 +268,7 @@ def _lost(lost: GpuLostError, rows: int, group: Group, options: Any) -> dict[str
     return {
         "rows": rows, "depth": depth, "columns": columns, "passes": group.passes,
         "cache": options.cache, "contenders": {}, "roofline": None,
-        "failed": {lost.contender: f"the device was lost: {lost.why}"},
+        "failed": dict.fromkeys(lost.contenders, f"the device was lost: {lost.why}"),
     }  # fmt: skip
 
 
@@ -323,10 +323,12 @@ def _all_errors(clock: Clock, options: Any, end: float) -> list[dict[str, Any]]:
             if data == "outliers":
                 for column, times in OUTLIERS.items():
                     x[:, column % sizes[0]] *= times
-            errors = {
-                name: relative_error(torch, one.layer, linear, x.to(one.dtype))
-                for name, one in made.items()
-            }
+            errors = {}
+            for name, one in made.items():
+                try:
+                    errors[name] = relative_error(torch, one.layer, linear, x.to(one.dtype))
+                except Exception as error:  # noqa: BLE001, PERF203 - a peer that fails is a result
+                    print(f"{name} FAILED {told_of(clock, name, error)}")
             found.append({"depth": sizes[0], "columns": sizes[1], "data": data, "errors": errors})
             words = [f"{name} {error:.4f}" for name, error in errors.items()]
             print(f"{sized({'rows': CHECKED_ROWS, **found[-1]}):20} {data:9} " + " | ".join(words))

@@ -117,3 +117,35 @@ def test_who_could_not_be_measured_is_named(
     assert lines[0] == "  images a second, 64 as a graph"
     assert lines[2].split() == ["int8", "30", "[19", "21]", "x1.50"]
     assert lines[3].split(None, 1) == ["bnb", "cannot be measured so"]
+
+
+def test_memory_that_torch_keeps_to_itself_ends_nothing(
+    measured: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+
+    def refuse() -> None:
+        raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", refuse)
+    measured.freed(torch.device("cuda"))
+
+
+@pytest.mark.gpu
+def test_what_waits_for_the_gpu_is_refused_before_it_is_captured(measured: Any) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU")
+    images = torch.randn(8, 4, device="cuda", dtype=torch.float16)
+
+    def waits(model: Any, images: Any) -> Any:
+        return model(images) * float(images.sum())
+
+    made = {"half": contender(lambda model, images: model(images)), "waits": contender(waits)}
+    for one in made.values():
+        one.model.half().cuda()
+    found = measured.images_per_second(made, images, 2, captured=True)
+    assert set(found) == {"half"}
+    assert torch.cuda.get_sync_debug_mode() == 0
+    torch.cuda.empty_cache()
+    torch.nn.init.normal_(torch.empty(4, device="cuda"))

@@ -227,3 +227,21 @@ def test_a_gpu_that_cannot_be_filled_says_why(
     full = importlib.import_module("benchmarks._selecting_full")
     with pytest.raises(RuntimeError, match="could not be filled"), full.filled():
         pass
+
+
+def test_processes_that_fail_before_they_ask_are_told_at_once(
+    selecting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selecting, "CALL", "import sys; sys.exit(3)")
+    with pytest.raises(RuntimeError, match=r"of 2 processes failed, exit 3"):
+        selecting.at_once(2, {}, {})
+
+
+def test_processes_that_fail_while_they_ask_are_told(
+    selecting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = "open(f'{sys.argv[3]}/ready.{os.getpid()}', 'w').close()"
+    asks = "time.sleep(0.01) or 1 / (not os.path.exists(f'{sys.argv[3]}/go'))"
+    monkeypatch.setattr(selecting, "CALL", f"import os, sys, time; {ready}\nwhile True: {asks}")
+    with pytest.raises(RuntimeError, match=r"2 of 2 processes failed, exit 1"):
+        selecting.at_once(2, {}, {})

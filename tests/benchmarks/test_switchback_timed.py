@@ -102,7 +102,22 @@ def test_one_that_takes_the_device_with_it_is_named(timing: Any) -> None:
     both["b"].call = breaks
     with pytest.raises(timing.GpuLostError, match="b broke the device") as lost:
         timing.timed(clock, both, 0.0, {})
-    assert lost.value.contender == "b"
+    assert lost.value.contenders == ["b"]
+
+
+def test_where_nobody_knows_who_broke_the_device_all_but_the_anchors_are_suspected(
+    timing: Any,
+) -> None:
+    clock = Clock(timing, 1.0)
+    quiet = dict.fromkeys(("linear", "switchback-vector", "b", "c"), lambda: None)
+    field = running(timing, **quiet)
+    clock.lost = True
+    with pytest.raises(timing.GpuLostError, match="one of b, c broke the device") as lost:
+        timing.timed(clock, field, 0.0, {})
+    assert lost.value.contenders == ["b", "c"]
+    field = running(timing, linear=lambda: None)
+    with pytest.raises(timing.GpuLostError, match="linear broke the device"):
+        timing.timed(clock, field, 0.0, {})
 
 
 def of(ms: float, p10: float, p90: float, call_ms: float = 1.5) -> dict[str, float]:
