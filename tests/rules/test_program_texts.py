@@ -50,6 +50,6 @@ def test_no_text_of_the_table_speaks_of_what_is_installed() -> None:
 
 
 def test_a_short_refusal_counts_with_its_exception_only() -> None:
-    said = "SGD without momentum is not supported!"
+    said = "Centered RMSprop is not supported!"
     assert rules(f"NotImplementedError: {said}") == ["not-environment"]
     assert not rules(said)
