@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case, Signal
 
 NAME = "extension-built-for-another-torch"
-_XFORMERS = "xformers-beside-cpu-torch"
+_XFORMERS = {"xformers-beside-cpu-torch", "xformers-no-operator"}
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def _package(case: Case, signal: Signal) -> str | None:
     said = (*told, asker(signal, "torch"))
     rows: dict[str, dict[str, str]] = case.matrix.table("python_modules")["rows"]
     known = [rows[module]["package"] for module in said if module in rows]
-    if not known and signal.signature == _XFORMERS:
+    if not known and signal.signature in _XFORMERS:
         return "xformers"
     return known[0] if known else asker(signal, "torch")
 

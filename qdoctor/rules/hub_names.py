@@ -23,7 +23,7 @@ Row: TypeAlias = dict[str, Any]
 
 _KINDS = {"imported": "imports", "attribute": "members", "keyword": "keywords"}
 _TABLE = "hub_names"
-_OWNERS = ("on", "of2", "of3", "on2", "on3")
+_OWNERS = ("on", "of2", "of3", "on2", "on3", "on4")
 _MISSED = ("imported", "name_missing2", "name_missing3", "attribute", "attribute2", "keyword")
 """The groups of signatures that hold the owner, and what it lacks: names must differ."""
 _GROUPS = {"name_missing2": "imported", "name_missing3": "imported", "attribute2": "attribute"}

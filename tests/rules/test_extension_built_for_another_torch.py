@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -45,3 +46,15 @@ def test_a_missing_symbol_of_torch_blames_what_asked_for_it(ask: Ask) -> None:
 
 def test_is_silent_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("h100")
+
+
+def test_kernels_that_take_other_inputs_were_built_for_this_torch() -> None:
+    asked = "NotImplementedError: No operator found for `memory_efficient_attention_forward`\n"
+    refused = (
+        "`fa3F@0.0.0` is not supported because:\n"
+        "    requires device with capability > (9, 0) but your GPU has capability (8, 9) (too old)\n"
+        "`cutlassF-pt` is not supported because:\n"
+        "    attn_bias.stride(-2) % 8 != 0\n"
+    )
+    assert [one.rule for one in diagnose(Facts(), error=asked)[1]] == [NAME]
+    assert [one.rule for one in diagnose(Facts(), error=asked + refused)[1]] == ["not-environment"]
