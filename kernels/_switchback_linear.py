@@ -55,9 +55,8 @@ def linear(x: Any, steps: float, weight: Any, scale: Any, bias: Optional[Any]) -
     x's rows are quantized with scales max |row| / steps. scale (float32) has N numbers or one, bias
     N or is None. All but x are contiguous, everything is on one device, no size is 0.
     """
-    current_device, _ = _asks()
     index = x.get_device()
-    if index >= 0 and index != current_device():
+    if index >= 0 and index != _asks().device():
         with sys.modules["torch"].cuda.device(index):
             return linear(x, steps, weight, scale, bias)
     if index not in _here.devices:
@@ -141,12 +140,13 @@ def _few(kind: Kind, choice: Any) -> Optional[Launch]:
     kernel = _proven(key, lambda: few.proven(way, out, bias, kind.device, choice.arch))
     if kernel is None:
         return None
-    index, columns, stream = kind.device, kind.columns, _asks()[1]
-    size, shape = (kind.rows, columns), (kind.rows, kind.depth, columns)
     start, stride, step = kernel.start, kind.stride, int(kind.each)
+    index, dtype, (_, stream, empty) = kind.device, kind.dtype, _asks()
+    shape = (kind.rows, kind.depth, kind.columns)
+    size, strides = (kind.rows, kind.columns), (kind.columns, 1)
 
-    def launch(x: Any, steps: float, _w: Any, _s: Any, _b: Any, at: Addresses) -> Any:
-        c = x.new_empty(size)
+    def launch(_x: Any, steps: float, _w: Any, _s: Any, _b: Any, at: Addresses) -> Any:
+        c = empty(size, strides, dtype)
         operands = (at[0], at[1], c.data_ptr())
         start(shape, operands, stride, steps, (at[2], step), at[3], stream(index))
         return c
@@ -200,14 +200,15 @@ def _two_launches(kind: Kind, x: Any) -> Optional[Launch]:
     quantize, multiply = _beside("_switchback_quantize").by_address(x), product.by_address(same)
     if quantize is None or multiply is None:
         return None
-    index, size, stream = kind.device, (kind.rows, kind.columns), _asks()[1]
+    index, dtype, (_, stream, empty) = kind.device, kind.dtype, _asks()
+    size, strides = (kind.rows, kind.columns), (kind.columns, 1)
     int8 = sys.modules["torch"].int8
     scales = -(-kind.rows * kind.depth // ROOM) * ROOM
-    room = scales + 4 * kind.rows
+    room, side_by_side = (scales + 4 * kind.rows,), (1,)
 
-    def launch(x: Any, steps: float, _w: Any, _s: Any, _b: Any, at: Addresses) -> Any:
-        quantized = x.new_empty(room, dtype=int8)
-        c = x.new_empty(size)
+    def launch(_x: Any, steps: float, _w: Any, _s: Any, _b: Any, at: Addresses) -> Any:
+        quantized = empty(room, side_by_side, int8)
+        c = empty(size, strides, dtype)
         at_q, here = quantized.data_ptr(), stream(index)
         quantize(at[0], at_q, at_q + scales, steps, here)
         multiply(at_q, at_q + scales, at[1], at[2], at[3], c.data_ptr(), here)
@@ -216,12 +217,30 @@ def _two_launches(kind: Kind, x: Any) -> Optional[Launch]:
     return launch
 
 
+class _Asks(NamedTuple):
+    """What is asked of torch at each call: the shortest ways, those of torch's own compiled code.
+
+    device: the current GPU's index; stream: of a GPU, the current stream; empty: a tensor of a
+    size, strides and a dtype on the current GPU, its numbers unset.
+    """
+
+    device: Callable[[], int]
+    stream: Callable[[int], int]
+    empty: Callable[[Tuple[int, ...], Tuple[int, ...], Any], Any]
+
+
 @functools.lru_cache(maxsize=None)
-def _asks() -> Tuple[Callable[[], int], Callable[[int], int]]:
-    """What gives the current GPU's index, and a GPU's current stream."""
+def _asks() -> _Asks:
     torch = sys.modules["torch"]
-    current = getattr(torch._C, "_cuda_getDevice", torch.cuda.current_device)  # noqa: SLF001
-    return current, _beside("_switchback_product").raw_stream()
+    private = torch._C  # noqa: SLF001
+    device = getattr(private, "_cuda_getDevice", torch.cuda.current_device)
+    guards = getattr(getattr(private, "_dynamo", None), "guards", None)
+    empty = getattr(guards, "_empty_strided_cuda", None)
+
+    def plainly(size: Tuple[int, ...], strides: Tuple[int, ...], dtype: Any) -> Any:
+        return torch.empty_strided(size, strides, dtype=dtype, device="cuda")
+
+    return _Asks(device, _beside("_switchback_product").raw_stream(), empty or plainly)
 
 
 def _beside(name: str) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -24,7 +24,6 @@ class X:
     def __init__(self, rows: int = 1, depth: int = 4096, **more: Any) -> None:
         given = {"stride": (depth, 1), "at": 0x1000, "dtype": torch.bfloat16, "device": 0, **more}
         self.shape, self._given, self.dtype = (rows, depth), given, given["dtype"]
-        self.made: list[tuple[Any, Any, int]] = []
 
     def stride(self) -> tuple[int, int]:
         return self._given["stride"]  # type: ignore[no-any-return]
@@ -35,10 +34,13 @@ class X:
     def get_device(self) -> int:
         return self._given["device"]  # type: ignore[no-any-return]
 
-    def new_empty(self, size: Any, dtype: Any = None) -> Any:
-        at = FIRST * (1 + len(self.made))
-        self.made.append((size, dtype, at))
-        return SimpleNamespace(shape=size, data_ptr=lambda: at)
+
+class Asks(NamedTuple):
+    """What it asks torch for."""
+
+    device: Any
+    stream: Any
+    empty: Any
 
 
 class Parts:
@@ -48,6 +50,7 @@ class Parts:
         self.calls: list[Any] = []
         self.refusal: Exception | None = None
         self.capturing = False
+        self.made: list[tuple[Any, Any, int]] = []
         self.known = True  # whether both steps can be launched by addresses
         few, hopper, product = map(
             load, ("_switchback_few", "_switchback_hopper", "_switchback_product")
@@ -69,6 +72,15 @@ class Parts:
                 quantize_rows=self.note("quantized"), by_address=self.quantizing
             ),
         }  # fmt: skip
+
+    def empty(self, size: Any, strides: Any, dtype: Any) -> Any:
+        assert strides == (*size[1:], 1)
+        at = FIRST * (1 + len(self.made))
+        self.made.append((size, dtype, at))
+        return SimpleNamespace(shape=size, data_ptr=lambda: at)
+
+    def asks(self, current: int) -> Any:
+        return Asks(lambda: current, lambda index: 50 + index, self.empty)
 
     def note(self, word: str) -> Callable[..., str]:
         def call(*given: Any) -> str:
@@ -105,7 +117,7 @@ def parts(load: Load) -> Parts:
 def linear(load: Load, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> Any:
     module = load("_switchback_linear")
     monkeypatch.setattr(module, "_beside", parts.files.__getitem__)
-    monkeypatch.setattr(module, "_asks", lambda: (lambda: 0, lambda index: 50 + index))
+    monkeypatch.setattr(module, "_asks", lambda: parts.asks(0))
     monkeypatch.setattr(module, "_here", SimpleNamespace(devices={-1, 0, 1}))
     return module
 
@@ -124,7 +136,7 @@ def test_few_rows_take_one_launch_compiled_once(linear: Any, parts: Parts) -> No
     x = X()
     bias = tensor(0x4000, 1024, dtype=torch.float32)
     c = run(linear, x, bias=bias)
-    assert (c.shape, x.made) == ((1, 1024), [((1, 1024), None, FIRST)])
+    assert (c.shape, parts.made) == ((1, 1024), [((1, 1024), torch.bfloat16, FIRST)])
     assert parts.calls == [
         ("compiled", (8, 8, 4), "bfloat16", "float32", 0, "sm_90a"),
         (
@@ -212,11 +224,10 @@ def test_from_the_second_time_two_launches_are_made_by_addresses(linear: Any, pa
     bias = torch.bfloat16
     assert parts.calls[-1] == ("asked", (0, 3, 4096, 1024, bias, None, True, True))
     parts.calls.clear()
-    x = X(3)
-    c = run(linear, x)
+    c = run(linear, X(3))
     int8_and_scales = 3 * 4096 + 3 * 4
-    assert x.made == [
-        (int8_and_scales, torch.int8, FIRST), ((3, 1024), None, 2 * FIRST)
+    assert parts.made == [
+        ((int8_and_scales,), torch.int8, FIRST), ((3, 1024), torch.bfloat16, 2 * FIRST)
     ]  # fmt: skip
     scales = FIRST + 3 * 4096
     assert parts.calls == [
@@ -250,7 +261,7 @@ def test_on_another_gpu_that_one_becomes_current(
     @contextlib.contextmanager
     def device(index: int) -> Iterator[None]:
         entered.append(index)
-        monkeypatch.setattr(linear, "_asks", lambda: (lambda: 1, lambda index: 50 + index))
+        monkeypatch.setattr(linear, "_asks", lambda: parts.asks(1))
         yield
 
     monkeypatch.setattr(torch.cuda, "device", device)
@@ -276,3 +287,18 @@ def test_ever_new_shapes_do_not_pile_up(
     for rows in range(1, 20):
         run(linear, X(rows))
         assert len(linear._known) <= 3
+
+
+def test_what_it_asks_of_torch_is_there_in_every_torch(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = load("_switchback_linear")._asks()
+    private = SimpleNamespace()
+    monkeypatch.setattr(torch, "_C", private)
+    made: list[Any] = []
+    monkeypatch.setattr(torch, "empty_strided", lambda *given, **more: made.append((given, more)))
+    plain = load("_switchback_linear")._asks()
+    plain.empty((3, 4), (4, 1), torch.int8)
+    assert made == [(((3, 4), (4, 1)), {"dtype": torch.int8, "device": "cuda"})]
+    assert plain.device is torch.cuda.current_device
+    assert callable(quick.empty)
