@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 NAME = "no-sm-binary"
 _OTHERS = {"torch", "bitsandbytes"}
 _OPTIONAL = "optional_kernels"
-_BY_CAPABILITY = "method-needs-newer-gpu"
+_BY_CAPABILITY = {
+    "method-needs-newer-gpu": "this way of quantizing",
+    "kernel-needs-newer-gpu": "what the program asks for",
+}
+"""The texts by which a program refuses a GPU, and what it refuses, where no text names it."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -66,9 +70,9 @@ def find(case: Case) -> Iterator[Finding]:
 def _refused(case: Case) -> Iterator[Finding]:
     """Report a GPU that a program refuses by its SM, as its text says."""
     for signal in case.signals_of(NAME):
-        if signal.signature != _BY_CAPABILITY:
+        if signal.signature not in _BY_CAPABILITY:
             continue
-        method = signal.said.get("method", "this way of quantizing")
+        method = signal.said.get("method", _BY_CAPABILITY[signal.signature])
         named = (case.machine.gpu.name if case.machine.gpu else None) or "this GPU"
         why = f"{method} has kernels for newer GPUs only"
         yield Finding(
