@@ -2,9 +2,10 @@
 
 The lock is a file that only one process can create. Its owner writes to it every second; who waits
 believes in it as long as it changes. No clock of another host is compared, and ``flock``, which
-network file systems may lack or pretend, is not used. Whoever finds the owner dead, or has waited
-too long, goes on alone: at worst a measurement is made twice, and the first one kept is the answer
-of all.
+network file systems may lack or pretend, is not used. Whoever finds the owner dead takes its place.
+An owner may also live and get nowhere, held by a GPU's driver or an overloaded machine: after so
+long one of those that wait works beside it, and after as long again one more. So at worst a
+measurement is made three times, however many wait, and the first one kept is the answer of all.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _SILENT_SECONDS = 20.0
 a freshly opened descriptor, which network file systems answer truly (nfs(5), close-to-open)."""
 _POLL_SECONDS = (0.02, 0.25)
 _TEXT_BYTES = 512
+_WORKING = 3
+"""Processes that may work at one answer at once; the second and third take the place of none."""
 
 
 class Lock:
@@ -80,13 +83,7 @@ class Lock:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Beat while the work is done, then remove the file if it still is this owner's.
-
-        For who never took it and goes on alone, nothing is done.
-        """
-        if not self._is_mine:
-            yield
-            return
+        """Beat while the work is done, then remove the file if it still is this owner's."""
         done = threading.Event()
         beating = threading.Thread(target=self._beat, args=(done,), daemon=True)
         beating.start()
@@ -112,11 +109,30 @@ class Lock:
                 os.unlink(self.path)
 
 
-def wait_or_take(lock: Lock, is_answered: Callable[[], bool], seconds: float) -> bool:
+class NoTurnError(RuntimeError):
+    """Others have worked for long, live, and none has an answer."""
+
+
+def turn(path: str, is_answered: Callable[[], bool], seconds: float) -> Lock | None:
+    """Wait for the answer (None), or for this process's turn to find it: the lock that it took.
+
+    ``seconds`` is the patience with one that works; then one more may, of at most ``_WORKING``.
+    Raises ``NoTurnError`` where patience with the last of them is over, ``OSError`` where no lock
+    file can be made.
+    """
+    for number in range(1, _WORKING + 1):
+        lock = Lock(path if number == 1 else f"{path}.{number}")
+        mine = wait_or_take(lock, is_answered, seconds)
+        if mine is not None:
+            return lock if mine else None
+    raise NoTurnError(f"{_WORKING} processes have worked at it for {_WORKING * seconds:.0f} s")
+
+
+def wait_or_take(lock: Lock, is_answered: Callable[[], bool], seconds: float) -> bool | None:
     """Wait until the answer is there (False) or it is this process's turn to find it (True).
 
-    ``seconds`` bounds the wait; after it, it is this process's turn, without the lock.
-    Raises ``OSError`` where no lock file can be made.
+    None: after so many seconds the owner still works. Raises ``OSError`` where no lock file can be
+    made.
     """
     until = time.monotonic() + seconds
     pause, longest = _POLL_SECONDS
@@ -129,7 +145,7 @@ def wait_or_take(lock: Lock, is_answered: Callable[[], bool], seconds: float) ->
             lock.break_up()
             continue
         if time.monotonic() > until:
-            return True
+            return None
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all ask at once
         pause = min(longest, pause * 1.5)
 

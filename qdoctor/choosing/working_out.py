@@ -18,7 +18,7 @@ from qdoctor.choosing import answering, cache_reading, cache_writing
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.cache_reading import Kept
 from qdoctor.choosing.installed import stamp
-from qdoctor.choosing.lock import Lock, wait_or_take
+from qdoctor.choosing.lock import NoTurnError, turn
 from qdoctor.choosing.notice import say_once
 from qdoctor.model import BadInput, Candidate, Selection
 
@@ -39,7 +39,18 @@ _PATIENCE_SECONDS = 240.0
 
 
 def found(request: Request, key: Key, environ: Mapping[str, str], *, refresh: bool) -> Kept:
-    """Work it out in this process, or wait for the one that does."""
+    """Work it out in this process, or wait for the one that does, but not for ever."""
+    try:
+        return _in_turn(request, key, environ, refresh=refresh)
+    except NoTurnError as error:
+        say_once(
+            f"no measured selection yet ({error}): the matrix decides alone for now; if nothing of "
+            "qdoctor runs on this machine any more, ask again, or see what holds its GPU"
+        )
+        return _by_the_matrix(request, key, environ)
+
+
+def _in_turn(request: Request, key: Key, environ: Mapping[str, str], *, refresh: bool) -> Kept:
     path = cache_reading.place(key.text, environ)
     before = stamp(path) if refresh else ""
     seen: list[Kept] = []
@@ -50,16 +61,16 @@ def found(request: Request, key: Key, environ: Mapping[str, str], *, refresh: bo
         return kept is not None
 
     try:
-        lock = Lock(str(Path(cache_writing.made(environ), f".{Path(path).name}.lock")))
-        mine = wait_or_take(lock, is_answered, _PATIENCE_SECONDS + 3 * request.budget)
+        place = str(Path(cache_writing.made(environ), f".{Path(path).name}.lock"))
+        lock = turn(place, is_answered, _PATIENCE_SECONDS + 3 * request.budget)
     except (OSError, BadInput) as error:
         _say_unkept(error)
         return _decided(request, key, environ)
-    if not mine:
+    if lock is None:
         return seen[0]
     with lock.held():
         made = _decided(request, key, environ)
-        if is_answered():  # by one that had waited too long for us, or we for it
+        if is_answered():  # by one that had lost patience with us, or we with it
             return seen[0]
         if keys.key_of(request.text, request.device, environ).text != key.text:
             return made  # something was installed meanwhile: it is true of neither key
@@ -77,6 +88,11 @@ def looked_up(request: Request, key: Key, environ: Mapping[str, str]) -> Kept:
         "no measured selection is kept for this machine, and measure='cached' makes none: the "
         "matrix decides alone; run `qdoctor select` here once, or carry one in QDOCTOR_SELECTION"
     )
+    return _by_the_matrix(request, key, environ)
+
+
+def _by_the_matrix(request: Request, key: Key, environ: Mapping[str, str]) -> Kept:
+    """Decide by what is installed, start nothing, and believe it for a moment only."""
     made = _decided(request, key, environ, probe=False)
     made.until = time.time() + _LOOK_SECONDS
     return made

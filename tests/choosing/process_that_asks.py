@@ -1,7 +1,8 @@
 """A process that asks for a backend while others do; started by test_answering.py.
 
 Arguments: a folder, and JSON: ``takes`` seconds for working an answer out (pretended and counted by
-a file each), ``start`` (wait for the file ``go``), ``dies`` (is killed meanwhile), ``times``.
+a file each), ``start`` (wait for the file ``go``), ``dies`` (is killed meanwhile), ``times``,
+``patience`` (seconds with one that works, beside three budgets).
 Writes what it was told to ``told.<process number>``.
 """
 
@@ -48,6 +49,10 @@ def main() -> None:
     # What the whole way would take a minute for; and the tree under test may be worked on.
     vars(choosing)["choose"] = choose
     vars(key)["installed"] = lambda: ({"torch": "1.0 stamp"}, [])
+    if "patience" in plan:
+        from qdoctor.choosing import working_out  # noqa: PLC0415 - not for one that is told
+
+        vars(working_out)["_PATIENCE_SECONDS"] = plan["patience"]
     if plan.get("start"):
         (folder / f"ready.{os.getpid()}").write_text("")
         while not (folder / "go").exists():

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -267,6 +268,50 @@ def test_a_process_that_dies_at_work_holds_nobody_up(rig: Rig) -> None:
     assert [path.name for path in (rig.cache / "selections").iterdir()] == [rig.kept()[0].name]
 
 
+def hanging(rig: Rig, count: int) -> list[subprocess.Popen[str]]:
+    """Let so many processes begin to work, one beside the other, and get nowhere."""
+    hung = []
+    for number in range(count):
+        hung.append(rig.start(takes=600, asks={"budget": 0.5}, patience=0.2))
+        until = time.monotonic() + 60
+        while rig.worked() <= number and time.monotonic() < until:
+            time.sleep(0.02)
+    assert rig.worked() == count
+    return hung
+
+
+def test_where_one_works_and_gets_nowhere_one_more_works_for_all(rig: Rig) -> None:
+    hung = hanging(rig, 1)
+    try:
+        askers = [rig.start(takes=1.0, asks={"budget": 0.5}, patience=0.2) for _ in range(8)]
+        said = [asker.communicate(timeout=120)[1] for asker in askers]
+    finally:
+        for one in hung:
+            one.kill()
+            one.communicate()
+    assert [asker.returncode for asker in askers] == [0] * 8, said
+    told = [json.loads(path.read_text())[-1] for path in rig.folder.glob("told.*")]
+    assert len({one["reason"] for one in told}) == 1
+    assert not any(one["said"] for one in told)
+    assert rig.worked() == 2
+
+
+def test_where_three_get_nowhere_the_others_take_the_matrix_and_say_so(rig: Rig) -> None:
+    hung = hanging(rig, 3)
+    try:
+        told = rig.ask(asks={"budget": 0.5}, patience=0.2, times=2)
+    finally:
+        for one in hung:
+            one.kill()
+            one.communicate()
+    assert rig.worked() == 3
+    assert told[0]["name"] == told[1]["name"]
+    (said,) = told[-1]["said"]
+    assert "3 processes have worked at it for 5 s" in said
+    assert "the matrix decides alone for now" in said
+    assert not rig.kept()
+
+
 @posix_only
 def test_without_a_cache_every_process_works_and_says_so_once(rig: Rig, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -324,13 +369,34 @@ print(json.dumps([*told, backend.selection["seconds"], backend.selection["candid
 """
 
 
+_LEFT_OUT = ("bitsandbytes", "triton", "torchao", "transformers", "__editable__", "qdoctor")
+
+
+def torch_alone(folder: Path) -> str:
+    """Return an interpreter with torch and what qdoctor needs: the tests' own has more to probe.
+
+    Its packages are links to those beside the tests.
+    """
+    pytest.importorskip("torch")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    where = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site = subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip()
+    for name in dict.fromkeys(sysconfig.get_path(one) for one in ("purelib", "platlib")):
+        for package in Path(name).iterdir():
+            if not package.name.startswith(_LEFT_OUT) and package.suffix != ".pth":
+                Path(site, package.name).symlink_to(package)
+    return str(python)
+
+
+@posix_only
 def test_for_real_one_process_measures_and_the_others_are_told(rig: Rig, tmp_path: Path) -> None:
-    """Nothing is pretended here: probes run, the CPU is measured; it takes some twenty seconds."""
+    """Nothing is pretended here: probes run, the CPU is measured; it takes some ten seconds."""
     tree = tmp_path / "tree"  # a copy: while one works on the sources their stamps change
     for name in ("qdoctor", "kernels", "matrix"):
         shutil.copytree(HOME / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     rig.environ |= {"PYTHONPATH": str(tree), "HOME": str(tmp_path)}
-    words = [sys.executable, "-c", _REAL]
+    words = [torch_alone(tmp_path / "alone"), "-c", _REAL]
     askers = [
         subprocess.Popen(words, env=rig.environ, stdout=subprocess.PIPE, text=True)
         for _ in range(6)
@@ -340,3 +406,4 @@ def test_for_real_one_process_measures_and_the_others_are_told(rig: Rig, tmp_pat
     assert not any(one[2] for one in told)
     assert all(one[3:] == told[0][3:] and one[0] == told[0][0] for one in told)
     assert told[0][4]["backend"] == "half"
+    assert told[0][4]["shapes"][0]["milliseconds"] > 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qdoctor.choosing import lock as locks
-from qdoctor.choosing.lock import Lock, wait_or_take
+from qdoctor.choosing.lock import Lock, NoTurnError, turn, wait_or_take
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,8 +117,54 @@ def test_nobody_waits_for_ever(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     assert Lock(path).take()
     began = time.monotonic()
-    assert wait_or_take(Lock(path), never, 0.3)
+    assert wait_or_take(Lock(path), never, 0.3) is None
     assert time.monotonic() - began >= 0.3
+
+
+def test_of_many_that_lose_patience_two_work_beside_a_live_owner_and_no_more(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "lock")
+    assert Lock(path).take()
+    ends: list[str] = []
+
+    def wait() -> None:
+        try:
+            lock = turn(path, never, 0.3)
+        except NoTurnError as error:
+            ends.append(str(error))
+        else:
+            assert lock is not None
+            ends.append(lock.path)  # and goes on working
+
+    threads = [threading.Thread(target=wait) for _ in range(12)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(60)
+    assert sorted(ends)[:2] == [f"{path}.2", f"{path}.3"]
+    assert ends.count("3 processes have worked at it for 1 s") == 10
+
+
+def test_who_lost_patience_with_the_first_is_told_by_whoever_answers(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    assert Lock(path).take()
+    assert Lock(f"{path}.2").take()
+    answered = threading.Event()
+    threading.Timer(0.5, answered.set).start()
+    assert turn(path, answered.is_set, 0.3) is None
+
+
+def test_a_dead_second_owner_is_replaced_too(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    assert Lock(path).take()
+    words = locks.identity().split(" ")
+    (tmp_path / "lock.2").write_text(" ".join([words[0], str(os.getpid()), "1", words[3]]))
+    if words[0] == "?":
+        pytest.skip("this host has no name")
+    lock = turn(path, never, 0.3)
+    assert lock is not None
+    assert lock.path == f"{path}.2"
 
 
 def test_an_answer_that_came_with_the_lock_is_taken_and_the_lock_given_back(tmp_path: Path) -> None:
