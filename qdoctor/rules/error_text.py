@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from qdoctor.rules.quoting import unescaped
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -97,7 +99,7 @@ def _found(text: str, cue: str) -> Iterator[int]:
 def _plain(text: str) -> str:
     """Take out what is no text, and break lines that are too long."""
     text = _BREAKS.sub("\n", _ESCAPES.sub("", text)).translate(_TYPESET)
-    text = _BARE.sub(r"\1__\2__", text)
+    text = _BARE.sub(r"\1__\2__", unescaped(text))
     lines = _CONTROL.sub(" ", text).split("\n")
     return "\n".join(piece for line in lines for piece in _pieces(line))
 

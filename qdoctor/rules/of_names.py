@@ -168,19 +168,28 @@ def _history(case: Case, row: Row) -> Because:
 
 
 def _fixes(name: str, row: Row, state: State, *, old_first: bool) -> Iterator[Fix]:
-    """Offer what the state asks for; of an unknown one both ways, the likelier first."""
-    package = row["package"]
+    """Offer what the state asks for; of an unknown one both ways, the likelier first.
+
+    Where another package makes the call, its release and not the program's code is to change.
+    """
+    package, called = row["package"], "caller" in row
     instead = [Fix(action="change-code", why=row["instead"])] if "instead" in row else []
-    if "caller" in row and state == "too-new":
-        why = f"a newer one no longer passes {row['name']}, where it makes the call"
-        yield pip("upgrade", row["caller"], "", why, verify=name)
     newer = []
+    if called and state == "too-new":
+        yield _newer_caller(name, row)
     if "since" in row and state in {"too-old", "unknown"}:
         why = f"{row['name']} is there from this release on"
         below = f",<{row['removed']}" if "removed" in row else ""
         newer = [pip("upgrade", package, f">={row['since']}{below}", why, verify=name)]
-    first = state == "too-old" or old_first
+    first = state == "too-old" or old_first or (called and state == "unknown")
+    if called and state == "unknown":
+        newer.append(_newer_caller(name, row))
     yield from [*newer, *instead] if first else [*instead, *newer]
     if "removed" in row and state in {"too-new", "unknown"}:
         why = f"{row['name']} is still there before this release"
         yield pip("downgrade", package, f"<{row['removed']}", why, verify=name)
+
+
+def _newer_caller(name: str, row: Row) -> Fix:
+    why = f"a newer one no longer passes {row['name']}, where it makes the call"
+    return pip("upgrade", row["caller"], "", why, verify=name)

@@ -32,13 +32,13 @@ from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.packages_in_text import blamed, older
 from qdoctor.rules.torch_index import moved_torch
-from qdoctor.rules.torch_names import finding, told
+from qdoctor.rules.torch_names import finding, of_an_older_torch, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.model import Fix
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Signal
 
 NAME = "package-needs-newer-torch"
 
@@ -48,8 +48,27 @@ def find(case: Case) -> Iterator[Finding]:
     for signal, known, state in told(case, NAME):
         if state != "too-new" and not (state == "present" and known.came is None):
             yield finding(case, NAME, signal, known, state)
+    yield from (_of_old(case, one) for one in of_an_older_torch(case, NAME))
     yield from _stated(case)
     yield from (one for one in _OF_BNB.find(case) if one.undecided is None)
+
+
+def _of_old(case: Case, signal: Signal) -> Finding:
+    """Report a package that asks an older torch than those whose names are known."""
+    first: str = case.matrix.table("torch_names")["first"]
+    torch, asks = case.machine.torch, blamed(case, signal, "torch")
+    why = f"{asks} asks for a name that torch {torch.value or ''} does not have".replace("  ", " ")
+    newer = moved_torch(
+        case, "upgrade", f">={first}", f"{asks} is made for newer ones", verify=NAME
+    )
+    return Finding(
+        rule=NAME,
+        severity="warning",
+        title=why,
+        because=[quoted(signal), *([torch.because] if torch.because else [])],
+        fixes=[newer, *older(case, asks, why, verify=NAME)],
+        undecided=None if torch.value else "which torch is installed",
+    )
 
 
 def _stated(case: Case) -> Iterator[Finding]:

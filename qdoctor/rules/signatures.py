@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from qdoctor.rules.case import Signal
 from qdoctor.rules.error_text import readable
 from qdoctor.rules.program_texts import known_texts
+from qdoctor.rules.quoting import loosened, without_quotes
 from qdoctor.rules.traceback_calls import callers
 
 if TYPE_CHECKING:
@@ -50,20 +51,34 @@ def plain(text: str, matrix: Matrix) -> str:
 def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     """Return the known texts in plain lines, as ``recognize`` does.
 
-    In a short text of which nothing is known the case of letters does not count, nor where lines
-    break: it was retyped, or wrapped by a terminal or a table.
+    In a short text of which nothing is known the case of letters does not count, nor how names are
+    quoted, nor where lines break: it was retyped, or wrapped by a terminal or a table.
     """
     known = _known_in(kept, matrix, retyped=False)
-    if known or len(kept) > _RETYPED:
+    follows = _only_follows(known, matrix)
+    if len(kept) > _RETYPED or (known and not follows):
         return known
     for text, retyped in _other_readings(kept):
-        if found := _known_in(text, matrix, retyped=retyped):
+        found = _known_in(text, matrix, retyped=retyped)
+        if found and not (known and _only_follows(found, matrix)):
             return found
-    return known_texts(kept, matrix)
+    return known or known_texts(kept, matrix)
+
+
+def _only_follows(known: tuple[Signal, ...], matrix: Matrix) -> bool:
+    """Say whether what is known only follows from something else: that may be quoted otherwise."""
+    echoes = _echoes(matrix)
+    return bool(known) and all(one.signature in echoes for one in known)
+
+
+@lru_cache(maxsize=8)
+def _echoes(matrix: Matrix) -> frozenset[str]:
+    rows = matrix.table("signatures")["rows"]
+    return frozenset(row["id"] for row in rows if row.get("role") == _ROLES[1])
 
 
 def _other_readings(kept: str) -> Iterator[tuple[str, bool]]:
-    """Yield a short text as it stands in other letters, and as one line."""
+    """Yield a short text as it stands in other letters and quotes, and as one line."""
     yield kept, True
     if "\n" in kept.strip():
         yield _WRAPPED.sub(" ", kept.strip()), True
@@ -88,7 +103,7 @@ def _known_in(kept: str, matrix: Matrix, *, retyped: bool) -> tuple[Signal, ...]
 
 def _may_match(kept: str, matrix: Matrix, *, retyped: bool) -> Iterator[dict[str, Any]]:
     """Yield the rows, in their order, of which a word is there that each match holds (``has``)."""
-    text = kept.lower() if retyped else kept
+    text = without_quotes(kept).lower() if retyped else kept
     rows_of = _rows_of_words(matrix, retyped)
     places = {place for word in rows_of if word in text for place in rows_of[word]}
     rows: list[dict[str, Any]] = matrix.table("signatures")["rows"]
@@ -101,14 +116,15 @@ def _rows_of_words(matrix: Matrix, retyped: bool) -> dict[str, tuple[int, ...]]:
     found: dict[str, list[int]] = {}
     for place, row in enumerate(matrix.table("signatures")["rows"]):
         for word in row.get("has") or [""]:
-            found.setdefault(word.lower() if retyped else word, []).append(place)
+            found.setdefault(without_quotes(word).lower() if retyped else word, []).append(place)
     return {word: tuple(places) for word, places in found.items()}
 
 
 def _matches(
     row: dict[str, Any], sources: dict[str, str], text: str, flags: int
 ) -> Iterator[Signal]:
-    for match in _compiled(row["pattern"], flags).finditer(text):
+    pattern = loosened(row["pattern"]) if flags & re.IGNORECASE else row["pattern"]
+    for match in _compiled(pattern, flags).finditer(text):
         yield Signal(
             signature=row["id"],
             rules=tuple(row["rules"]),
@@ -129,6 +145,6 @@ def _line_at(text: str, position: int) -> str:
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _compiled(pattern: str, flags: int) -> re.Pattern[str]:
     return re.compile(pattern, flags)

@@ -70,6 +70,19 @@ def told(case: Case, rule: str) -> Iterator[tuple[Signal, History, State]]:
             yield signal, known, _state(case, known)
 
 
+def of_an_older_torch(case: Case, rule: str) -> Iterator[Signal]:
+    """Yield texts whose name neither came nor went, of a torch older than all that are known.
+
+    An installed package asks for it: so there is such a name in the torch that it was written for.
+    """
+    own, first = parsed(case.machine.torch.value), parsed(case.matrix.table("torch_names")["first"])
+    for signal in case.signals_of(rule):
+        unknown = history(case.matrix, _named(signal)) is None
+        older_one = first is not None and (own is None or own < first)
+        if unknown and older_one and blamed(case, signal, "torch") and "attribute" in signal.said:
+            yield signal
+
+
 def finding(case: Case, rule: str, signal: Signal, known: History, state: State) -> Finding:
     """Report one missing name."""
     torch = case.machine.torch

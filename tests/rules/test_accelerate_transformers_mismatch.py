@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -29,8 +30,22 @@ def test_a_new_accelerate_asks_for_a_newer_transformers(ask: Ask) -> None:
     assert found.fixes[0].package == "transformers"
 
 
-def test_unknown_releases_still_name_the_cause(ask: Ask) -> None:
-    assert ask("h100", error=DISPATCHED)[NAME].fixes[0].package == "accelerate"
+def test_an_accelerate_that_moves_unmarked_models_is_told_by_older_words(ask: Ask) -> None:
+    found = ask("h100", error=DISPATCHED)[NAME]
+    fixes = [(one.action, one.package, one.spec) for one in found.fixes]
+    assert fixes == [("upgrade", "transformers", ">=4.45.2"), ("downgrade", "accelerate", "<1.2")]
+    older = ask("h100", error=DISPATCHED.replace("bitsandbytes models", "models"))[NAME]
+    assert (older.fixes[0].package, older.fixes[0].spec) == ("accelerate", ">=0.21.0")
+
+
+def test_a_stated_accelerate_and_transformers_that_refuse_each_other_need_no_traceback(
+    ask: Ask,
+) -> None:
+    stated = {"accelerate": "1.3.0", "transformers": "4.40.1"}
+    assert next(iter(ask("h100", error=REFUSED, packages=stated))) == NAME
+    for apart in ({"accelerate": "1.1.1"}, {"transformers": "4.46.0"}):
+        found = ask("h100", error=REFUSED, packages={**stated, **apart})
+        assert next(iter(found)) == "quantized-model-moved"
 
 
 def test_the_programs_own_call_is_another_cause(ask: Ask) -> None:
@@ -90,3 +105,10 @@ def test_a_name_that_is_gone_asks_for_a_newer_caller(ask: Ask) -> None:
     text = "ImportError: cannot import name 'cached_download' from 'huggingface_hub'"
     found = ask("h100", error=text)["accelerate-transformers-mismatch"]
     assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "diffusers")
+
+
+def test_a_keyword_that_another_package_passes_is_no_matter_of_the_programs_code() -> None:
+    text = "TypeError: Accelerator.__init__() got an unexpected keyword argument '{}'"
+    found = diagnose(Facts(), error=text.format("use_seedable_sampler"))[1][0]
+    assert [fix.action for fix in found.fixes][:2] == ["upgrade", "upgrade"]
+    assert found.fixes[0].package == "accelerate"

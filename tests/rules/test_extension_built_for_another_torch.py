@@ -52,7 +52,7 @@ def test_kernels_that_take_other_inputs_were_built_for_this_torch() -> None:
     asked = "NotImplementedError: No operator found for `memory_efficient_attention_forward`\n"
     refused = (
         "`fa3F@0.0.0` is not supported because:\n"
-        "    requires device with capability > (9, 0) but your GPU has capability (8, 9) (too old)\n"
+        "    requires device with capability > (9, 0) but your GPU has capability (8, 9)\n"
         "`cutlassF-pt` is not supported because:\n"
         "    attn_bias.stride(-2) % 8 != 0\n"
     )

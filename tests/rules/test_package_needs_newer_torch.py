@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -92,3 +93,21 @@ def test_a_name_that_torch_never_had_is_no_question_of_its_release(ask: Ask) -> 
     assert NAME not in ask("h100", error=text)
     circular = f"AttributeError: partially initialized {INT1[16:]}"
     assert NAME not in ask("h100", error=circular)
+
+
+def test_a_name_that_every_known_torch_has_is_asked_of_an_older_one() -> None:
+    text = (
+        '  File "/x/site-packages/safetensors/torch.py", line 310, in load_file\n'
+        "AttributeError: module 'torch' has no attribute 'frombuffer'"
+    )
+    for packages in (None, {"torch": "1.9.0"}):
+        found = diagnose(Facts(packages=packages), error=text)[1][0]
+        assert (found.rule, found.fixes[0].action, found.fixes[0].package) == (
+            NAME,
+            "upgrade",
+            "torch",
+        )
+    newer = diagnose(Facts(packages={"torch": "2.5.0"}), error=text)[1]
+    assert not any(one.explains_error for one in newer)
+    own = "AttributeError: module 'torch' has no attribute 'frombuffer'"
+    assert not any(one.explains_error for one in diagnose(Facts(), error=own)[1])
