@@ -169,8 +169,15 @@ def _fold(found: list[Finding], rules: Sequence[Rule]) -> list[Finding]:
 
 
 def _cause(candidates: tuple[str, ...], found: list[Finding], one: Finding) -> str | None:
-    """Name the first candidate that was found on a GPU that ``one`` is about."""
-    present = {other.rule for other in found if several_gpus.share_a_gpu(one, other)}
+    """Name the first candidate that was found on a GPU that ``one`` is about.
+
+    What is only suspected, because of a text, brings nothing else about that is suspected too.
+    """
+    present = {
+        other.rule
+        for other in found
+        if several_gpus.share_a_gpu(one, other) and not (one.undecided and other.undecided)
+    }
     return one.symptom_of or next((name for name in candidates if name in present), None)
 
 

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from qdoctor.implied_text import possible, wordings
 from qdoctor.layers import Answer, bnb_has_cuda_binary, bnb_ships_here, gpu_present
 from qdoctor.model import Because, Finding
@@ -31,7 +33,7 @@ from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import BNB, serving, settled
 from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.remedies import by_hand, pip
-from qdoctor.rules.torch_builds import offers, on_some_system, with_a_torch
+from qdoctor.rules.torch_builds import offers, on_some_system, tags_of, with_a_torch
 from qdoctor.rules.what_if import with_os, with_package
 
 if TYPE_CHECKING:
@@ -158,13 +160,34 @@ def _has(case: Case) -> Answer:
     """Ask the layer; where it cannot say, what is known to be missing from a wheel (table)."""
     answer, table = case.ask(bnb_has_cuda_binary), case.matrix.table("known_bad")
     version, cuda = case.machine.bitsandbytes.value, case.machine.torch_cuda.value
-    if answer.value != "unknown" or not version or not cuda:
+    if answer.value != "unknown" or not version:
         return answer
+    if not cuda:
+        return _of_every_build(case) or answer
     for row in table["rows"]:
         if cuda in row.get("cuda", ()) and fits(case.matrix, BNB, version, row["spec"]):
             text = f"bitsandbytes {version}: {row['text']}"
             return Answer("no", text, (cited(table, row, text),), NAME)
     return answer
+
+
+def _of_every_build(case: Case) -> Answer | None:
+    """Ask for every build with CUDA of the stated torch: where none lacks a library, this has one.
+
+    Where the system is not stated, it is asked of each that has such builds.
+    """
+    torch = (case.machine.torch.value or "").partition("+")[0]
+    if not torch or case.machine.facts.torch_cuda is not None or not case.signals_of(NAME):
+        return None
+    systems = [case.machine.os.value] if case.machine.os.value else ["linux", "windows"]
+    told = [with_os(case.machine, case.matrix, one) for one in systems]
+    machines = [
+        with_package(one, case.matrix, "torch", f"{torch}+{tag}")
+        for one in told
+        for tag in tags_of(msgspec.structs.replace(case, machine=one, answers={}), torch)
+    ]
+    asked = [bnb_has_cuda_binary(one, case.matrix) for one in machines]
+    return asked[-1] if asked and all(one.value == "yes" for one in asked) else None
 
 
 def _fixes(case: Case) -> list[Fix]:

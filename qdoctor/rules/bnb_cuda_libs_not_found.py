@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 NAME = "bnb-cuda-libs-not-found"
 _CODES = ("library-missing", "wrong-major")
 _PROBE = "cublaslt_igemm"
-_SEARCHED = {"bnb-setup-failed", "bnb-setup-no-driver", "bnb-cudart-searched"}
+_SEARCHED = {"bnb-setup-failed", "bnb-setup-no-driver", "bnb-cudart-missing", "bnb-cudart-searched"}
 """Texts of releases that look for the CUDA libraries themselves."""
 
 

@@ -25,10 +25,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qdoctor.implied_text import possible, wordings
 from qdoctor.layers import Answer, bnb_has_cuda_binary
 from qdoctor.layers.natives import libraries_of
 from qdoctor.model import Because, Finding
-from qdoctor.released import parsed
+from qdoctor.released import parsed, release
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import BNB, installed_anew, serving
 from qdoctor.rules.case import rule, suspect
@@ -69,7 +70,23 @@ def _holds_cuda(case: Case) -> Answer:
     if version is not None and version.is_devrelease and case.signals_of(NAME):
         text = f"bitsandbytes {version} is a development version, which no release is"
         return Answer("no", text, (Because(text, "facts: packages.bitsandbytes", "inspected"),))
+    if file := _missed_though_released(case):
+        text = f"the wheel of bitsandbytes {version} holds {file}, which this copy lacks"
+        return Answer("no", text, (Because(text, "the libraries in the wheel", "mined"),), NAME)
     return Answer("unknown", "which libraries the installed bitsandbytes holds was not read")
+
+
+def _missed_though_released(case: Case) -> str | None:
+    """Name the library that a text misses and the stated release's own wheel holds."""
+    version = case.machine.bitsandbytes.value
+    known = release(case.matrix, BNB, version) if version else None
+    held = {one["file"] for one in known.facts.get("native", ())} if known else set()
+    texts = [one for one in case.signals_of(NAME) if "cuda" in one.said]
+    worded = wordings(texts)
+    if worded and version not in possible(BNB, worded, case.matrix):
+        return None  # another copy than the stated release words it so
+    said = [one.said["cuda"] for one in texts]
+    return next((file for one in said if (file := f"libbitsandbytes_cuda{one}.so") in held), None)
 
 
 def _fixes(case: Case) -> list[Fix]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -99,3 +100,11 @@ def test_a_library_that_all_known_releases_have_is_missing_from_an_older_one(ask
 def test_a_library_that_no_later_release_has_is_left_to_what_else_is_known(ask: Ask) -> None:
     text = "CUDA SETUP: Required library version not found: libbitsandbytes_cuda100.so."
     assert told(ask, text).fixes[0].package != "bitsandbytes" or told(ask, text).undecided
+
+
+def test_a_release_that_serves_every_build_of_the_stated_torch_lacks_none() -> None:
+    text = "AttributeError: 'NoneType' object has no attribute 'cquantize_blockwise_fp16_nf4'"
+    for release, missing in (("0.43.2", False), ("0.37.2", True)):  # 0.37.2: none for CUDA 12.1
+        facts = Facts(packages={"bitsandbytes": release, "torch": "2.3.0"})
+        found = diagnose(facts, error=text)[1]
+        assert (NAME in {one.rule for one in found}) is missing

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding, Observation
+import pytest
+
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding, Host, Observation
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -93,3 +96,26 @@ def test_a_search_that_found_the_runtime_after_all_is_no_failure(ask: Ask) -> No
     cpu = loaded.replace("cuda118", "cpu")
     found = ask("a100", error=cpu, packages=nothing, torch_cuda="11.8")
     assert "harmless-warning" not in [name for name, one in found.items() if one.explains_error]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "WARNING: No libcudart.so found! Install CUDA or the cudatoolkit package (anaconda)!",
+        "CUDA_SETUP: WARNING! libcudart.so not found in any environmental path.",
+        "ERROR: libcudart.so could not be read from path: None!",
+    ],
+)
+def test_a_text_of_the_runtime_leads_where_nothing_else_is_known(text: str) -> None:
+    found = diagnose(Facts(host=Host(os="linux")), error=text)[1]
+    assert found[0].rule == NAME
+
+
+def test_a_search_that_ends_well_misses_nothing() -> None:
+    text = (
+        "CUDA_SETUP: WARNING! libcudart.so not found in any environmental path. Searching...\n"
+        "CUDA SETUP: WARNING! libcuda.so not found! Do you have a CUDA driver installed?\n"
+        "CUDA SETUP: CUDA runtime path found: /usr/local/cuda/lib64/libcudart.so"
+    )
+    found = diagnose(Facts(host=Host(os="linux", wsl=True)), error=text)[1]
+    assert found[0].rule == "libcuda-not-found"

@@ -52,3 +52,19 @@ def test_a_text_accuses_where_the_folder_was_not_read(ask: Ask) -> None:
     packages = {"torch": "2.3.0", "bitsandbytes": "0.43.2", "triton": None}
     found = ask("h100", error=TEXT, packages=packages, torch_cuda=None, host={"os": None}, gpus=t4)
     assert next(name for name, one in found.items() if one.explains_error) == NAME
+
+
+MISSED = "CUDA SETUP: Required library version not found: libbitsandbytes_cuda118.so."
+
+
+def test_a_library_that_the_release_holds_and_the_text_misses(ask: Ask) -> None:
+    packages = {"bitsandbytes": "0.39.1", "torch": "2.0.1+cu118"}
+    found = ask("h100", MISSED, packages=packages, torch_cuda=None, native=None)
+    assert next(iter(found)) == NAME
+    assert found[NAME].undecided is None
+
+
+def test_a_wording_of_other_releases_is_another_copy(ask: Ask) -> None:
+    packages = {"bitsandbytes": "0.48.2", "torch": "2.6.0+cu118"}
+    found = ask("h100", MISSED, packages=packages, torch_cuda=None, native=None)
+    assert next(iter(found)) == "stale-package-shadowing"
