@@ -27,8 +27,9 @@ import msgspec
 from qdoctor.layers import driver_serves_torch, torch_fits_python, torch_has_sm
 from qdoctor.layers.triton_names import has_name
 from qdoctor.layers.triton_uses import TOO_OLD
+from qdoctor.model import Finding
 from qdoctor.released import has, parsed, release
-from qdoctor.rules.case import rule
+from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_names import missing
 from qdoctor.rules.packages_asking import of_packages
 from qdoctor.rules.remedies import pip
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.layers.triton_uses import Lack
-    from qdoctor.model import Applicability, Finding, Fix
+    from qdoctor.model import Applicability, Fix
     from qdoctor.rules.case import Case
 
 NAME = TOO_OLD
@@ -56,6 +57,26 @@ def find(case: Case) -> Iterator[Finding]:
         yield msgspec.structs.replace(one, fixes=[*torch, *_without(one.fixes, torch)])
     for one in missing(case, NAME, "note"):
         yield msgspec.structs.replace(one, fixes=[*one.fixes, *_with_triton(case, one)])
+    yield from _release_wanted(case)
+
+
+def _release_wanted(case: Case) -> Iterator[Finding]:
+    """Report a triton that is older than the release which a text asks for by its number."""
+    own = parsed(case.machine.triton.value)
+    for signal in case.signals_of(NAME):
+        needed = parsed(signal.said.get("triton_needed"))
+        if needed is None or (own is not None and own >= needed):
+            continue
+        torch = first_torch_with(case.matrix, needed)
+        why = f"triton belongs to torch: this one requires triton {needed} or newer"
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title=f"the program asks for triton {needed} or newer",
+            because=[quoted(signal), *([read] if (read := case.machine.triton.because) else [])],
+            fixes=[pip("upgrade", "torch", f">={torch}", why, verify=NAME)] if torch else [],
+            undecided=None if own else "which triton is installed is not known",
+        )
 
 
 def _with_triton(case: Case, found: Finding) -> list[Fix]:

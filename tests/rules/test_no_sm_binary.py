@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -73,3 +75,22 @@ def test_facts_confirm_the_package_that_a_text_is_about(ask: Ask) -> None:
     text = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
     found = ask("h100", error=text, native=[FLASH])
     assert [name for name, one in found.items() if one.explains_error] == [NAME]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NotImplementedError: Marlin kernel only supports compute capability >= 8.0.",
+        "RuntimeError: SGLang only supports sm75 and above.",
+        "ValueError: nvfp4_per_token online quantization requires a Blackwell (SM100) GPU.",
+    ],
+)
+def test_a_text_that_refuses_the_gpu_is_believed(ask: Ask, text: str) -> None:
+    found = ask("v100", error=text)[NAME]
+    assert found.explains_error
+    assert "change-hardware" in {fix.action for fix in found.fixes}
+
+
+def test_a_text_that_goes_on_with_another_kernel_refuses_nothing(ask: Ask) -> None:
+    text = "Flashinfer backend is only supported on SM100 and later, using CUTLASS backend instead"
+    assert NAME not in ask("h100", error=text)

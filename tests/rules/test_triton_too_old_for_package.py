@@ -72,3 +72,12 @@ def test_the_name_in_a_text_decides_by_the_releases_that_have_it(ask: Ask) -> No
 def test_a_text_about_a_name_that_older_releases_had_is_another_problem(ask: Ask) -> None:
     text = "ModuleNotFoundError: No module named 'triton.common'"
     assert NAME not in ask("h100", error=text)
+
+
+def test_a_release_that_a_text_asks_for_comes_with_torch(ask: Ask) -> None:
+    text = "Exception: GIL is disabled and not compatible. Please upgrade to Triton >= 3.4.0"
+    packages = {"torch": "2.7.1", "triton": "3.3.1"}
+    found = ask("h100", error=text, packages=packages)[NAME]
+    assert [(fix.package, fix.spec) for fix in found.fixes] == [("torch", ">=2.8.0")]
+    newer = {"torch": "2.8.0", "triton": "3.4.0"}
+    assert NAME not in ask("h100", error=text, packages=newer)
