@@ -12,6 +12,7 @@ import qdoctor
 from qdoctor import doctor, judging, local_data
 from qdoctor.choosing import objectives, shapes, unmeasured
 from qdoctor.choosing.bounds import error_bound
+from qdoctor.choosing.last_resort import or_half
 from qdoctor.choosing.measured import HALF, Measured
 from qdoctor.choosing.measuring import Wish, measure
 from qdoctor.choosing.place import CPU, Place, number, place
@@ -111,6 +112,8 @@ def choose_from(  # noqa: PLR0913 - likewise
     why_not = _why_not_measured(report, asked, only_named=only_named)
     measured = None if why_not else _measured(report, asked, there, environ, progress, matrix)
     selection = objectives.decide(asked, there.verdicts, measured, matrix)
+    if report.observations and report.target.kind != "described":
+        selection = or_half(selection)
     selection = msgspec.structs.replace(
         selection,
         device=selection.device if selection.device.name else there.what,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor.choosing import objectives
+from qdoctor.choosing.last_resort import or_half
 from qdoctor.choosing.measured import HALF, Measured, measured_in
 from qdoctor.model import SelectedFor, Selection, Timed, Verdict
 
@@ -34,7 +35,7 @@ def merged(selections: Sequence[Selection], matrix: Matrix) -> Selection:
         _verdict([_candidate(one, own.backend) for one in selections], selections)
         for own in first.candidates
     ]
-    decided = objectives.decide(first.asked, verdicts, _measured(selections), matrix)
+    decided = or_half(objectives.decide(first.asked, verdicts, _measured(selections), matrix))
     rule = "it must be usable on each, and is judged where it does worst"
     return msgspec.structs.replace(
         decided,

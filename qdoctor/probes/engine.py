@@ -196,8 +196,9 @@ class Engine:
         if step.device is None:
             return True
         known = dict(enumerate(self._patient.gpu_mib))
+        alone = dict(enumerate(self._patient.exclusive)).get(step.device, False)
         beside = [one for one in self._running if one.job.step.device == step.device]
-        return len(beside) < room.contexts(known.get(step.device))
+        return len(beside) < (1 if alone else room.contexts(known.get(step.device)))
 
     def _start(self, job: Job, link: Link | None) -> None:
         self._progress(f"{job.step.kernel.header.title}: {_doing(job.step)}")

@@ -1,7 +1,8 @@
 """One step on its way to an answer: by which route, and what to do where the answer is none.
 
 A forked child that crashed, hung or gave no answer is no proof against a kernel: a fresh
-interpreter is asked, and its answer counts. What ran out of memory beside others is asked alone.
+interpreter is asked, and its answer counts. What ran out of memory beside others, or found the GPU
+taken (in EXCLUSIVE_PROCESS mode by one of them), is asked alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 Route: TypeAlias = Literal["light", "forked", "fresh"]
 
 _DOUBTFUL = {"no-answer", "unreadable-answer"}
+_CROWDED = {
+    "out-of-memory": "ran out of memory beside others: this is alone",
+    "gpu-busy": "found the GPU taken while others of these ran: this is alone",
+}
+"""What may be so because of the probes beside it, and what is said where it is asked alone."""
 
 
 class Job:
@@ -64,8 +70,9 @@ def again(job: Job, seen: Sequence[Observation], ended: Ended, *, beside: bool) 
     if job.route == "forked" and bad is not None:
         why = f"forked from a process that had imported for all, it {bad.detail or bad.outcome}"
         return [Job(step, "fresh", [*job.said, fresh_because(why)])]
-    if beside and not job.alone and any(one.code == "out-of-memory" for one in seen):
-        alone = Job(step, _own(job), [*job.said, "ran out of memory beside others: this is alone"])
+    crowded = next((one.code for one in seen if one.code in _CROWDED), None)
+    if crowded is not None and beside and not job.alone:
+        alone = Job(step, _own(job), [*job.said, _CROWDED[crowded]])
         alone.alone, alone.first = True, list(seen)
         return [alone]
     return []
@@ -74,13 +81,14 @@ def again(job: Job, seen: Sequence[Observation], ended: Ended, *, beside: bool) 
 def found_no_room(job: Job, waiting: Sequence[Job]) -> list[Job]:
     """Those who wait to be alone on the GPU, and need no less of it than one that got too little.
 
-    Their first answer counts: on a full GPU each would cost an interpreter's start for nothing.
+    Their first answer counts: on a full GPU, or one that another program has to itself, each would
+    cost an interpreter's start for nothing.
     """
     step = job.step
-    short = any(one.code == "out-of-memory" for one in job.seen or ())
-    if not (job.alone and short) or step.device is None:
+    codes = {one.code for one in job.seen or ()} & set(_CROWDED)
+    if not (job.alone and codes) or step.device is None:
         return []
-    need = step.kernel.header.gpu_mib
+    need = 0 if "gpu-busy" in codes else step.kernel.header.gpu_mib
     return [
         other
         for other in waiting

@@ -40,7 +40,8 @@ class Patient(msgspec.Struct, frozen=True):
     """The interpreter that is examined, and the environment it is examined in.
 
     ``capabilities`` are the compute capabilities of its GPUs as it numbers them, where all are
-    known: what imports may be told without starting CUDA. ``gpu_mib`` is their memory.
+    known: what imports may be told without starting CUDA. ``gpu_mib`` is their memory;
+    ``exclusive`` whether a GPU takes one process's context only (compute mode EXCLUSIVE_PROCESS).
     """
 
     python: str
@@ -49,6 +50,7 @@ class Patient(msgspec.Struct, frozen=True):
     harness: Path | None = None
     capabilities: tuple[tuple[int, int], ...] = ()
     gpu_mib: tuple[int, ...] = ()
+    exclusive: tuple[bool, ...] = ()
 
     @property
     def harness_path(self) -> Path:

@@ -55,6 +55,7 @@ def _patient(python: str, environ: Mapping[str, str], facts: Facts) -> Patient:
         facts.torch_cuda,
         capabilities=tuple(known) if len(known) == len(gpus) else (),
         gpu_mib=tuple(gpu.memory_mib or 0 for gpu in gpus),
+        exclusive=tuple((gpu.compute_mode or "").startswith("Exclusive") for gpu in gpus),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from qdoctor import judging
 from qdoctor.choosing import choose, from_scratch, shapes
 from qdoctor.choosing.from_scratch import check, choose_from
 from qdoctor.choosing.measured import Measured
@@ -15,6 +16,7 @@ from qdoctor.choosing.place import number, place
 from qdoctor.doctor import examine
 from qdoctor.matrix import shipped
 from qdoctor.model import Asked, BadInput, Facts, Report, SelectedFor, Target
+from qdoctor.plan import Plan
 from qdoctor.question import Question
 from tests.choosing.conftest import BYTES, ERRORS, timed
 
@@ -102,6 +104,43 @@ def test_what_is_far_from_exact_enough_is_not_measured_and_has_its_reason(
     assert nf4.lost == "its relative error 0.092 is more than 0.05, what balanced bears"
     selected(report, objective="memory")
     assert "bnb-nf4" in wishes[1].backends
+
+
+BUSY = "CUDA error: CUDA-capable device(s) is/are busy or unavailable"
+
+
+def taken(report: Report, code: str, text: str) -> Report:
+    """The same report where no probe got onto the GPU."""
+    seen = [
+        msgspec.structs.replace(one, outcome="skipped", code=code, detail=text, numbers={})
+        if (one.device or "").startswith("cuda")
+        else one
+        for one in report.observations
+    ]
+    told = judging.judge(report.facts, seen, None, (), matrix=shipped(), plan=Plan())
+    return msgspec.structs.replace(
+        report, observations=seen, verdicts=told.diagnosis.verdicts, gpu_verdicts=[]
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [("gpu-busy", BUSY), ("out-of-memory", "CUDA out of memory")]
+)
+def test_on_a_gpu_that_another_program_has_to_itself_half_is_taken(
+    machines: Path, wishes: list[Wish], code: str, text: str
+) -> None:
+    """EXCLUSIVE_PROCESS mode, or a full GPU: nothing is known, and nothing speaks against half."""
+    report = taken(here(replayed(machines, "h100-every-probe")), code, text)
+    for objective in ("latency", "balanced", "memory", "accuracy"):
+        found = selected(report, objective=objective)
+        assert found.selected == "half"
+        assert found.selection is not None
+        assert (found.selection.selected, found.selection.measured) == ("half", False)
+        assert text in found.selection.reason
+    assert not wishes
+    assert selected(report, deny=["half"]).selected is None
+    described = msgspec.structs.replace(report, target=Target(kind="described", chosen_by="-"))
+    assert selected(described).selected is None
 
 
 def test_what_is_not_allowed_is_not_measured(machines: Path, wishes: list[Wish]) -> None:

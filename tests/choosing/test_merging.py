@@ -140,3 +140,12 @@ def test_for_latency_no_device_gets_what_is_slower_than_half(every: list[dict[st
     found = merged(*(device(f"gpu {at}", one) for at, one in enumerate(every)))
     assert found.selected is not None
     assert all(one[found.selected] <= one["half"] for one in every)
+
+
+def test_half_is_taken_where_one_device_could_not_be_asked() -> None:
+    whole = device("H100", {"half": 1.0, "bnb-int8": 0.5})
+    busy = device("T4", {"half": 1.0, "bnb-int8": 0.5}, measured=False)
+    unasked = [msgspec.structs.replace(one, usable="unknown") for one in busy.candidates]
+    found = merged(whole, msgspec.structs.replace(busy, candidates=unasked))
+    assert found.selected == "half"
+    assert "on T4: half was looked at" in found.reason

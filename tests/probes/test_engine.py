@@ -46,14 +46,18 @@ def run(
     folder = tmp_path_factory.mktemp("kernels")
 
     def run(
-        bodies: dict[str, str], cores: int = 4, budget: float | None = None
+        bodies: dict[str, str],
+        cores: int = 4,
+        budget: float | None = None,
+        exclusive: tuple[bool, ...] = (),
     ) -> list[Observation]:
         room = Room(cores, side_by_side=cores > 1)
         monkeypatch.setattr("qdoctor.probes.room.here", lambda: room)
         for name, body in bodies.items():
             (folder / f"{name}.py").write_text(KERNEL.format(name=name, body=body))
         steps = [Step(kernel, "run", device=0) for kernel in catalog.read(folder)]
-        patient = Patient(sys.executable, {**os.environ, "QDOCTOR_TEST_MARK": clean_world})
+        environ = {**os.environ, "QDOCTOR_TEST_MARK": clean_world}
+        patient = Patient(sys.executable, environ, exclusive=exclusive)
         return carry_out(steps, patient, lambda _: None, budget)
 
     return run
@@ -158,6 +162,57 @@ def test_once_one_finds_no_room_alone_the_others_first_answers_count(
     starts.unlink()  # the world outside is to look as before
     asked_alone = [one for one in seen if one.evidence]
     assert len(asked_alone) == 1
+
+
+ONE_AT_A_TIME = """
+    taken = {place!r} or os.path.join(here, "taken")
+    with open({starts!r}, "a") as file:
+        file.write("x")
+    try:
+        os.mkdir(taken)
+    except FileExistsError:
+        raise RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable")
+    time.sleep(0.7)
+    os.rmdir(taken)
+    yield passed()
+"""
+"""A GPU in EXCLUSIVE_PROCESS mode: a process that finds it taken is refused."""
+
+
+def busy(tmp_path: Path, place: str = "") -> dict[str, str]:
+    body = ONE_AT_A_TIME.format(place=place, starts=str(tmp_path / "starts"))
+    return dict.fromkeys("abcd", body)
+
+
+@linux
+def test_on_a_gpu_that_is_exclusive_probes_do_not_refuse_each_other(
+    run: Run, tmp_path: Path
+) -> None:
+    """What its mode is may not be known: then those that were refused are asked again alone."""
+    seen = run(busy(tmp_path))
+    assert [one.outcome for one in seen] == ["passed"] * 4
+    again = ["found the GPU taken while others of these ran: this is alone"]
+    assert [one.evidence for one in seen].count(again) >= 1
+    starts = tmp_path / "starts"
+    assert len(starts.read_text()) == 4 + [one.evidence for one in seen].count(again)
+    starts.unlink()
+    seen = run(busy(tmp_path), exclusive=(True,))
+    assert [(one.outcome, one.evidence) for one in seen] == [("passed", [])] * 4
+    assert len(starts.read_text()) == 4
+    starts.unlink()
+
+
+@linux
+def test_on_a_gpu_that_another_program_has_to_itself_one_is_asked_again(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    seen = run(busy(tmp_path, str(tmp_path / "elsewhere")))
+    assert [(one.outcome, one.code) for one in seen] == [("skipped", "gpu-busy")] * 4
+    starts = tmp_path / "starts"
+    assert 4 <= len(starts.read_text()) <= 5  # none where no two ran side by side
+    starts.unlink()
+    (tmp_path / "elsewhere").rmdir()
 
 
 TIMED = """

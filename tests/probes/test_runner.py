@@ -226,3 +226,10 @@ def test_what_the_engine_is_told_of_the_gpus(
 ) -> None:
     patient = _patient("python", {}, Facts(gpus=gpus))
     assert (patient.capabilities, patient.gpu_mib) == (capabilities, memory)
+
+
+def test_the_engine_is_told_which_gpus_take_one_process_only() -> None:
+    modes = (None, "Default", "Exclusive_Process", "Exclusive_Thread", "Prohibited")
+    gpus = [Gpu(index=at, compute_mode=mode) for at, mode in enumerate(modes)]
+    patient = _patient("python", {}, Facts(gpus=gpus))
+    assert patient.exclusive == (False, False, True, True, False)
