@@ -50,12 +50,19 @@ def test_a_fix_is_an_action_of_the_contract_and_its_spec_allows_something(
 
 def test_no_text_has_two_answers_of_one_rule_for_one_machine() -> None:
     keys = [
-        (text, row["rule"], gpu)
+        (text, row["rule"], gpu, tuple(row.get("where", {}).items()))
         for row in ANSWERS
         for text in row["texts"]
         for gpu in ([row["gpu"]] if "gpu" in row else ["known", "unknown"])
     ]
     assert len(keys) == len(set(keys))
+
+
+def test_an_answer_for_stated_releases_stands_above_that_for_all() -> None:
+    for place, row in enumerate(ANSWERS):
+        above = [one for one in ANSWERS[:place] if one["rule"] == row["rule"]]
+        told = [one for one in above if set(one["texts"]) & set(row["texts"])]
+        assert "where" not in row or all("where" in one for one in told)
 
 
 def spans(row: dict[str, Any]) -> Iterator[Version]:

@@ -36,5 +36,13 @@ def test_the_package_is_taken_from_the_text(ask: Ask) -> None:
     assert (fix.package, fix.spec) == ("torchao", ">=0.7.0")
 
 
+def test_a_refusal_of_old_releases_is_told_from_that_of_later_ones(ask: Ask) -> None:
+    told = "ValueError: You can't train a model that has been loaded in 8-bit precision on multiple"
+    fix = ask("a100", error=f"{told} devices.")[NAME].fixes[0]
+    assert (fix.package, fix.spec) == ("accelerate", ">=0.20.0")
+    for later in (f"{told} devices in any distributed mode.", f"{told} devices in"):
+        assert NAME not in ask("a100", error=later)
+
+
 def test_is_silent_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("a100", packages={"bitsandbytes": "0.38.1"})
