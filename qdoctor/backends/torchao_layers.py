@@ -22,6 +22,7 @@ from qdoctor.backends.kind import BackendUnavailable, Kind, bytes_of, library
 from qdoctor.backends.precision import HALVES, cast_input, half_dtype
 from qdoctor.backends.transformers_configs import skipped
 from qdoctor.backends.trial import failure
+from qdoctor.nn.products import is_shortage
 from qdoctor.shipped import kernels_folder
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 INSTALL = "python -m pip install torchao"
+_TRIED = (256, 256)
+"""Sizes of a layer that every format takes."""
 BLOCK = 1024
 """Columns of the weight that are written out at a time where an input wants a gradient."""
 
@@ -207,15 +210,17 @@ class TorchAo(Kind):
         """Return the TorchAoConfig that loads a model so; ``skip`` names modules to leave alone.
 
         Raises BackendUnavailable where transformers is missing, or too old to take torchao's own
-        configurations.
+        configurations, and where a layer of this format fails on the GPU here, or without one on
+        the CPU: transformers would load the model, and its layers raise at the first answer.
         """
         module = library(
             "transformers", backend=self.name, install="python -m pip install transformers"
         )
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        missing = self._missing(device)
-        if missing:
+        if missing := self._missing(device):
             raise BackendUnavailable(f"{self.name}: {missing}")
+        if fails := self._fails_on(device):
+            raise BackendUnavailable(fails)
         config = recipes().recipe(self.format, device).config
         listed = skipped(skip)
         patterns = None if listed is None else [_pattern(name) for name in listed]
@@ -231,6 +236,17 @@ class TorchAo(Kind):
     def weight_bytes(self, module: Any) -> int:
         """Count the tensors inside torchao's tensor: data, scales and zero points, filled up."""
         return bytes_of([module.weight.data])
+
+    def _fails_on(self, device: str) -> str:
+        """Say how a small layer fails there (tried once); ``""`` where it works, or has no room."""
+        try:
+            dtype = self.computed_in(torch.empty(0, device=device))
+            small = torch.nn.utils.skip_init(torch.nn.Linear, *_TRIED, device=device, dtype=dtype)
+            return failure(self, small)
+        except Exception as error:
+            if is_shortage(error, torch.device(device)):
+                return ""  # a full GPU says nothing about the format
+            raise
 
     def _missing(self, device: str) -> str:
         """Say why this torchao, with this torch, has no recipe for a device; ``""``: it has."""

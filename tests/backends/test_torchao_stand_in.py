@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from qdoctor import backends  # noqa: E402
-from qdoctor.backends import torchao_layers  # noqa: E402
+from qdoctor.backends import torchao_layers, trial  # noqa: E402
 from qdoctor.backends.torchao_int4 import TorchAoInt4  # noqa: E402
 from qdoctor.backends.torchao_int8 import TorchAoInt8  # noqa: E402
 
@@ -203,3 +203,26 @@ def test_a_transformers_that_takes_no_configuration_of_torchao_is_named(
     assert set(given) == {"quant_type", "modules_to_not_convert"}
     assert any("head" in one for one in given["modules_to_not_convert"])
     assert TorchAoInt8().transformers_config()["modules_to_not_convert"] is None
+
+
+def test_no_configuration_is_given_where_such_layers_fail(
+    torchao: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with MXFP4 on an H100: transformers loads the model, and its layers raise."""
+    transformers = ModuleType("transformers")
+    transformers.TorchAoConfig = lambda **given: given  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "transformers", transformers)
+    monkeypatch.setattr(trial, "_known", {})
+    torchao.leaves = True
+    with pytest.raises(backends.BackendUnavailable, match=r"^torchao-int8 does not work on cpu: "):
+        TorchAoInt8().transformers_config()
+    monkeypatch.setattr(trial, "_known", {})
+    monkeypatch.setattr(TorchAoInt8, "replaced", full)
+    assert TorchAoInt8().transformers_config()["quant_type"] is not None
+    state = torch.get_rng_state()
+    TorchAoInt8().transformers_config()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def full(*_: Any, **__: Any) -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory")
