@@ -56,7 +56,14 @@ class Launcher:
         if ready is not None:
             ready[0](*arguments, *ready[1], stream=self._stream(key[0]))
             return
-        made = plan()
+        with _settling:  # Triton gives a kernel to one thread while another still loads it
+            ready = self._ready.get(key)
+            if ready is None:
+                self._at_length(key, arguments, plan())
+        if ready is not None:
+            ready[0](*arguments, *ready[1], stream=self._stream(key[0]))
+
+    def _at_length(self, key: Tuple[Any, ...], arguments: Tuple[Any, ...], made: Plan) -> None:
         compiled = self.kernel[(made.programs,)](
             *arguments, *made.constants, num_warps=made.warps, **dict(made.options)
         )
@@ -92,13 +99,15 @@ def _beside(name: str) -> Any:
         path = Path(__file__).resolve().with_name(name + ".py")
         spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-        sys.modules[spec.name] = module  # type: ignore[union-attr]
         spec.loader.exec_module(module)  # type: ignore[union-attr]
+        # Not before: another thread would find it half made. If both make it, the first is it.
+        module = sys.modules.setdefault(module.__name__, module)
     return module
 
 
 _here: Any = _beside("_loaded").here
 _enter: Any = _beside("_loaded").enter
+_settling: Any = _beside("_loaded").settling
 
 
 def _unknown(_device: int) -> None:

@@ -50,6 +50,10 @@ class DriverError(RuntimeError):
     """A call of the CUDA driver failed."""
 
 
+settling = threading.RLock()
+"""Held while something is compiled, loaded or proven: one thread does it, others find it done."""
+
+
 class _Here(threading.local):
     """What a thread has entered."""
 

@@ -162,12 +162,16 @@ def _proven(key: Tuple[Any, ...], make: Callable[[], Any]) -> Any:
         return kernel
     if _beside("_switchback_product").capturing():
         raise _LaterError
-    try:
-        kernel = _kernels[key] = make()
-    except sys.modules["torch"].cuda.OutOfMemoryError as error:
-        raise _LaterError from error
-    except _beside("_switchback_hopper").NotHereError as error:
-        _refused[name, index] = str(error)
+    with _settling:
+        kernel = _kernels.get(key)  # another thread may have made it meanwhile
+        if kernel is not None or (name, index) in _refused:
+            return kernel
+        try:
+            kernel = _kernels[key] = make()
+        except sys.modules["torch"].cuda.OutOfMemoryError as error:
+            raise _LaterError from error
+        except _beside("_switchback_hopper").NotHereError as error:
+            _refused[name, index] = str(error)
     return kernel
 
 
@@ -250,10 +254,12 @@ def _beside(name: str) -> Any:
         path = Path(__file__).resolve().with_name(name + ".py")
         spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-        sys.modules[spec.name] = module  # type: ignore[union-attr]
         spec.loader.exec_module(module)  # type: ignore[union-attr]
+        # Not before: another thread would find it half made. If both make it, the first is it.
+        module = sys.modules.setdefault(module.__name__, module)
     return module
 
 
 _here: Any = _beside("_loaded").here
 _enter: Any = _beside("_loaded").enter
+_settling: Any = _beside("_loaded").settling

@@ -124,19 +124,25 @@ def _hopper(kind: Kind, choice: Any) -> Optional[Launch]:
     out, bias = name(kind.dtype), name(kind.bias)
     if not hopper.takes(kind.depth, kind.columns, out, bias):
         return None
-    kernel = _kernels.get((kind.device, choice.cut, out, bias))
-    if kernel is None:
-        if capturing():
-            return None
-        try:
-            kernel = hopper.proven(hopper.Cut(*choice.cut), out, bias, kind.device, choice.arch)
-        except sys.modules["torch"].cuda.OutOfMemoryError:
-            return None  # says nothing about it
-        except hopper.NotHereError as error:
-            _refused[kind.device] = str(error)
-            return None
-        _kernels[kind.device, choice.cut, out, bias] = kernel
-    return _Hopper(kernel, kind)
+    key = (kind.device, choice.cut, out, bias)
+    if key not in _kernels and not capturing():
+        with _settling:  # another thread may have proven it meanwhile
+            if key not in _kernels and kind.device not in _refused:
+                _prove(key, choice.arch)
+    kernel = _kernels.get(key)
+    return None if kernel is None else _Hopper(kernel, kind)
+
+
+def _prove(key: Tuple[Any, ...], arch: str) -> None:
+    """Make a kernel of Hopper's own product, or note why it does not serve."""
+    hopper = _beside("_switchback_hopper")
+    index, cut, out, bias = key
+    try:
+        _kernels[key] = hopper.proven(hopper.Cut(*cut), out, bias, index, arch)
+    except sys.modules["torch"].cuda.OutOfMemoryError:
+        pass  # says nothing about it
+    except hopper.NotHereError as error:
+        _refused[index] = str(error)
 
 
 class _Hopper:
@@ -231,6 +237,10 @@ def _beside(name: str) -> Any:
         path = Path(__file__).resolve().with_name(name + ".py")
         spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-        sys.modules[spec.name] = module  # type: ignore[union-attr]
         spec.loader.exec_module(module)  # type: ignore[union-attr]
+        # Not before: another thread would find it half made. If both make it, the first is it.
+        module = sys.modules.setdefault(module.__name__, module)
     return module
+
+
+_settling: Any = _beside("_loaded").settling

@@ -240,6 +240,7 @@ def _beside(name: str) -> Any:
         path = Path(__file__).resolve().with_name(name + ".py")
         spec = importlib.util.spec_from_file_location("qdoctor_kernel_" + name, str(path))
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-        sys.modules[spec.name] = module  # type: ignore[union-attr]
         spec.loader.exec_module(module)  # type: ignore[union-attr]
+        # Not before: another thread would find it half made. If both make it, the first is it.
+        module = sys.modules.setdefault(module.__name__, module)
     return module

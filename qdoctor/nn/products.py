@@ -145,8 +145,8 @@ def kernel(name: str) -> ModuleType:
         if spec is None or spec.loader is None:
             raise ImportError(f"no such kernel: {path}")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
         spec.loader.exec_module(module)
+        sys.modules.setdefault(full, module)  # not before: threads would find it half made
     return sys.modules[full]
 
 

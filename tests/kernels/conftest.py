@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,22 @@ def load() -> Callable[[str], Any]:
     harness: dict[str, Any] = {"__name__": "harness", "__file__": str(KERNELS / "_harness.py")}
     exec((KERNELS / "_harness.py").read_text(), harness)  # noqa: S102 - our own file
     return lambda name: harness["load"](str(KERNELS / f"{name}.py"))
+
+
+@pytest.fixture
+def at_once() -> Callable[[Callable[[], Any]], list[Any]]:
+    """``at_once(action)`` -> what it returned in each of eight threads that began together."""
+    barrier = threading.Barrier(8)
+
+    def run(action: Callable[[], Any]) -> Any:
+        barrier.wait()
+        return action()
+
+    def answers(action: Callable[[], Any]) -> list[Any]:
+        with ThreadPoolExecutor(barrier.parties) as pool:
+            return [one.result() for one in [pool.submit(run, action) for _ in range(8)]]
+
+    return answers
 
 
 class CudaDriver:

@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytest.importorskip("torch")
 
@@ -152,3 +156,25 @@ def test_ever_new_shapes_do_not_pile_up(launched: Any, monkeypatch: pytest.Monke
         launcher((0, size), (), lambda: launched.Plan(1, (), 4))
         assert len(launcher._ready) <= 3
     assert len(kernel.long) == 10
+
+
+def test_a_kernel_is_compiled_and_loaded_by_one_thread_at_a_time(
+    launched: Any, at_once: Callable[..., list[Any]]
+) -> None:
+    """Triton gives what one thread has compiled to others while that one still loads it."""
+    inside, most = [0], [0]
+
+    class Slow(Kernel):
+        def __getitem__(self, grid: tuple[int, ...]) -> Any:
+            inside[0] += 1
+            most.append(inside[0])
+            time.sleep(0.01)
+            inside[0] -= 1
+            return super().__getitem__(grid)
+
+    kernel = Slow()
+    launcher = launched.Launcher(kernel)
+    launcher._stream = lambda device: device
+    at_once(lambda: launcher((0, 5), (7,), lambda: launched.Plan(1, (), 4)))
+    assert max(most) == 1
+    assert len(kernel.long) == 1

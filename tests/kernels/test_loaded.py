@@ -5,13 +5,18 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 Load = Callable[[str], Any]
+AtOnce = Callable[[Callable[[], Any]], list[Any]]
 CUBIN = b"\x7fELF product"
 
 
@@ -121,3 +126,21 @@ def test_without_a_driver_or_on_the_cpu_nothing_is_entered_and_nothing_raised(
     loaded.enter(0)
     assert loaded.here.devices == {-1, 0}
     assert not cuda.calls
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["_launched", "_switchback_few", "_switchback_hopper", "_switchback_linear",
+     "_switchback_product", "_switchback_quantize", "_switchback_triton"],
+)  # fmt: skip
+def test_a_file_that_threads_load_at_once_is_one_and_whole(
+    load: Load, name: str, at_once: AtOnce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.05)\nmade = object()\n")
+    module = load(name)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "x.py"))
+    try:
+        found = at_once(lambda: module._beside("slow").made)
+    finally:
+        slow = sys.modules.pop("qdoctor_kernel_slow")
+    assert found == [slow.made] * len(found)

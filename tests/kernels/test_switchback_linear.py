@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -49,7 +50,7 @@ class Parts:
     def __init__(self, load: Load) -> None:
         self.calls: list[Any] = []
         self.refusal: Exception | None = None
-        self.capturing = False
+        self.capturing, self.seconds = False, 0.0
         self.made: list[tuple[Any, Any, int]] = []
         self.known = True  # whether both steps can be launched by addresses
         few, hopper, product = map(
@@ -91,6 +92,7 @@ class Parts:
 
     def proven(self, way: Any, *more: Any) -> Any:
         self.calls.append(("compiled", tuple(way), *more))
+        time.sleep(self.seconds)
         if self.refusal:
             raise self.refusal
         return SimpleNamespace(start=self.note("few"))
@@ -277,6 +279,19 @@ def test_a_thread_enters_a_gpu_before_it_launches(
     monkeypatch.setattr(linear, "_enter", parts.note("entered"))
     run(linear, X())
     assert parts.words() == ["entered", "compiled", "few"]
+
+
+def test_threads_that_call_at_once_make_it_once(
+    linear: Any, parts: Parts, at_once: Callable[..., list[Any]]
+) -> None:
+    parts.seconds = 0.02
+    at_once(lambda: run(linear, X()))
+    assert sorted(parts.words()) == ["compiled", *["few"] * 8]
+    parts.refusal = parts.NotHere("no NVRTC")
+    linear._kernels.clear()
+    linear._known.clear()
+    at_once(lambda: run(linear, X()))
+    assert parts.words().count("compiled") == 1
 
 
 def test_ever_new_shapes_do_not_pile_up(

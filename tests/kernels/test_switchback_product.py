@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +36,7 @@ class Parts:
 
     def __init__(self, load: Load) -> None:
         self.calls: list[Any] = []
-        self.refusal = ""
+        self.refusal, self.seconds = "", 0.0
         real = load("_switchback_tiles")
         self.choice = real.Choice(CUT, "sm_90a", BLOCK, overlap=True)
         hopper = load("_switchback_hopper")
@@ -57,6 +58,7 @@ class Parts:
 
     def proven(self, cut: Any, out: str, bias: str | None, *_: object) -> Callable[..., None]:
         self.calls.append(("compiled", tuple(cut), out, bias))
+        time.sleep(self.seconds)
         if self.refusal:
             raise self.files["_switchback_hopper"].NotHereError(self.refusal)
         return Started(self.calls)
@@ -96,6 +98,14 @@ def test_hoppers_own_is_compiled_once_for_all_shapes(product: Any, parts: Parts)
     assert not product.why_not(0)
     assert product.has_own(0)
     assert not product.has_own(1)
+
+
+def test_threads_that_multiply_at_once_prove_it_once(
+    product: Any, parts: Parts, at_once: Callable[..., list[Any]]
+) -> None:
+    parts.seconds = 0.02
+    at_once(lambda: run(product, kind(product)))
+    assert parts.calls == [("compiled", CUT, "bfloat16", "float32"), *["hopper"] * 8]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,6 +67,25 @@ def test_quantizing_rounds_to_the_nearest_of_255_steps(device: Any) -> None:
         assert ((q * scale[:, None] - x).abs() <= 0.5001 * scale[:, None]).all()
         assert int(q.abs().max()) == 127
         assert not q[4].any()
+
+
+def test_a_kernel_that_threads_ask_for_at_once_is_one_and_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.05)\nmade = object()\n")
+    monkeypatch.setattr(products, "kernels_folder", lambda: tmp_path)
+    barrier = threading.Barrier(8)
+
+    def ask(_: int) -> Any:
+        barrier.wait()
+        return products.kernel("slow").made
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(ask, range(8)))
+    finally:
+        slow = sys.modules.pop("qdoctor_kernel_slow")
+    assert found == [slow.made] * 8
 
 
 @pytest.mark.usefixtures("forgetful")
