@@ -67,7 +67,7 @@ def checksum(data: bytes) -> int:
 def read(path: str, text: str) -> Kept | None:
     """Return what is kept for the key ``text``; None where nothing is that can be believed."""
     try:
-        data = _bytes(path)
+        data = _bytes_there_now(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -82,6 +82,18 @@ def read(path: str, text: str) -> Kept | None:
         return None
     key, kept = found
     return kept if key == text.encode("utf-8", "surrogateescape") else None
+
+
+def _bytes_there_now(path: str) -> bytes | str:
+    """Read a file; once more where another host of a network file system has just replaced it."""
+    try:
+        return _bytes(path)
+    except OSError as error:
+        import errno  # noqa: PLC0415 - only where something is wrong
+
+        if error.errno != getattr(errno, "ESTALE", None):
+            raise
+    return _bytes(path)
 
 
 def _bytes(path: str) -> bytes | str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -73,6 +74,34 @@ def test_a_file_system_without_links_keeps_the_last(
     path = Path(keep(environ, "key", Kept("half", b"{}")))
     assert cache_reading.read(str(path), "key") is not None
     assert list(path.parent.iterdir()) == [path]
+
+
+def stale(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Let so many attempts to open a file fail as on NFS, where another host has replaced it."""
+    real, left = os.open, [times]
+
+    def open_(path: Any, *rest: Any, **more: Any) -> int:  # noqa: ANN401 - os.open's
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.ESTALE, "Stale file handle", path)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", open_)
+
+
+@pytest.mark.skipif(not hasattr(errno, "ESTALE"), reason="no such error on this platform")
+def test_a_file_that_another_host_replaces_meanwhile_is_read_again(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = keep(environ, "key", Kept("half", b"{}"))
+    with monkeypatch.context() as patch:
+        stale(patch, 1)
+        found = cache_reading.read(path, "key")
+    assert found is not None
+    assert found.selected == "half"
+    stale(monkeypatch, 9)
+    with pytest.warns(notice.SelectionWarning, match="Stale file"):
+        assert cache_reading.read(path, "key") is None
 
 
 def test_what_holds_for_a_while_holds_no_longer() -> None:

@@ -143,6 +143,25 @@ def test_on_a_gpu_that_another_program_has_to_itself_half_is_taken(
     assert selected(described).selected is None
 
 
+def test_of_a_gpu_in_slices_the_one_that_cuda_shows_is_measured(
+    machines: Path, wishes: list[Wish]
+) -> None:
+    """MIG: CUDA shows a process one slice, as its first device; the board is none of its own."""
+    whole = here(replayed(machines, "h100-every-probe"))
+    (gpu,) = whole.facts.gpus or []
+    slices = [
+        msgspec.structs.replace(gpu, mig="1g.10gb", memory_mib=9856),
+        msgspec.structs.replace(gpu, mig="2g.20gb", memory_mib=19968, visible=False, index=None),
+    ]
+    facts = msgspec.structs.replace(whole.facts, gpus=slices)
+    found = selected(msgspec.structs.replace(whole, facts=facts), objective="latency").selection
+    assert found is not None
+    assert (found.asked.device, found.selected) == ("cuda:0", "torch-fp8")
+    assert [one.device for one in wishes] == ["cuda:0"]
+    with pytest.raises(BadInput, match=r"cuda:1 is not there: CUDA shows 1 GPU here"):
+        selected(msgspec.structs.replace(whole, facts=facts), device="cuda:1")
+
+
 def test_what_is_not_allowed_is_not_measured(machines: Path, wishes: list[Wish]) -> None:
     report = here(replayed(machines, "h100-every-probe"))
     selected(report, allow=["qdoctor-switchback", "torch-fp8"], deny=["torch-fp8"])
