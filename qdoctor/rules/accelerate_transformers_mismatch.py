@@ -2,8 +2,8 @@
 
 ## What it finds
 transformers (or peft) calling accelerate in a way that this release does not know, accelerate
-moving a quantized model that transformers refuses to move, or an accelerate older than what
-transformers asks for.
+moving a quantized model that transformers refuses to move, an accelerate older than what
+transformers asks for, or a package newer than what another requires.
 
 ## Why it hurts
 Loading a quantized model, or making a Trainer, fails although both packages are there.
@@ -31,6 +31,7 @@ from qdoctor.rules.of_names import missing
 from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.packages_in_text import asker, blamed
 from qdoctor.rules.remedies import pip
+from qdoctor.rules.requirement_in_text import in_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,7 @@ _NAME_MISSING = "hf-name-missing"
 def find(case: Case) -> Iterator[Finding]:
     """Report releases of accelerate and transformers that refuse each other."""
     yield from _OF_TEXTS.find(case)
+    yield from in_texts(case, NAME)
     known = list(missing(case, NAME, "note"))
     yield from known
     for signal in case.signals_of(NAME):

@@ -31,6 +31,7 @@ from qdoctor.rules import hub_names
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_text import answer_to, answered
 from qdoctor.rules.remedies import pip
+from qdoctor.rules.requirement_in_text import in_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,7 @@ _GROUPS = ("", "2", "3", "4")
 
 def find(case: Case) -> Iterator[Finding]:
     """Report each package that a text asks to upgrade."""
+    yield from in_texts(case, NAME)
     for signal in case.signals_of(NAME):
         package = _said(signal, "wanted_package")
         model = next((one for one in _OF_MODELS if one in signal.said), None)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from qdoctor.rules.case import rule
 from qdoctor.rules.of_names import missing
 from qdoctor.rules.of_text import of_texts
+from qdoctor.rules.requirement_in_text import in_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,8 @@ _OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report what peft lacks: a name, or layers for quantized modules."""
+    """Report what peft lacks: a name, layers for quantized modules, or the release asked for."""
+    yield from in_texts(case, NAME)
     yield from missing(case, NAME, "note")
     yield from _OF_TEXTS.find(case)
 
