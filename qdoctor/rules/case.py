@@ -25,8 +25,8 @@ class Signal(msgspec.Struct, frozen=True):
     ends on and ``position`` where; ``said`` holds what the text itself states (a version, a CUDA
     release), by the names of the signature's groups; ``printed_by`` which releases of a package can
     print it, as a specifier set; ``asked_by`` the installed modules whose calls led there, as the
-    traceback above it says, the last call first; ``confirmed`` those of the rules that the text
-    alone does not accuse: facts must confirm them.
+    traceback above it says, the last call first; ``raised_in`` the one whose own code raised it;
+    ``confirmed`` those of the rules that the text alone does not accuse: facts must confirm them.
     """
 
     signature: str
@@ -37,6 +37,7 @@ class Signal(msgspec.Struct, frozen=True):
     said: dict[str, str] = msgspec.field(default_factory=dict)
     printed_by: dict[str, str] = msgspec.field(default_factory=dict)
     asked_by: tuple[str, ...] = ()
+    raised_in: str = ""
     confirmed: tuple[str, ...] = ()
 
 

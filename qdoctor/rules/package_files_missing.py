@@ -2,14 +2,16 @@
 
 ## What it finds
 A package that installers show as installed and whose module is not there: an interrupted or partly
-deleted install, an editable install whose folder is gone.
+deleted install, an editable install whose folder is gone; or a package whose own code imports a
+part of itself that is not there: files of two releases lie over each other.
 
 ## Why it hurts
 `import` fails with `No module named …`, while every tool says that the package is installed, and an
 installer asked for it changes nothing.
 
 ## How we know
-The metadata folder is there, and Python's own import system finds no module.
+The metadata folder is there, and Python's own import system finds no module; or the traceback ends
+in the package's own code.
 
 ## Fix
 Install the same release anew, over what is left of it.
@@ -23,14 +25,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.model import Because, Finding
-from qdoctor.rules.case import accused, rule
+from qdoctor.rules import hub_names
+from qdoctor.rules.case import accused, quoted, rule
 from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Signal
 
 NAME = "package-files-missing"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="error")
@@ -41,6 +44,7 @@ def find(case: Case) -> Iterator[Finding]:
     """Report packages of which only the metadata is there."""
     packages = case.machine.facts.packages or {}
     yield from _OF_TEXTS.find(case)
+    yield from (_mixed(case, one) for one in case.signals_of(NAME) if _misses_itself(one))
     told = accused(case, NAME, "")
     for key, reason in (case.machine.facts.unread or {}).items():
         name = key.removeprefix(_KEY)
@@ -58,6 +62,27 @@ def find(case: Case) -> Iterator[Finding]:
             ],
             fixes=[pip("reinstall", name, spec, "its files are missing", verify=NAME)],
         )
+
+
+def _misses_itself(signal: Signal) -> bool:
+    """Say whether a package's own code imports what that package does not have."""
+    owner = hub_names.missed(signal)[0] or signal.said.get("missing") or signal.said.get("origin")
+    asked = "attribute" not in signal.said and "name_missing3" not in signal.said
+    return bool(owner) and asked and (owner or "").partition(".")[0] == signal.raised_in
+
+
+def _mixed(case: Case, signal: Signal) -> Finding:
+    """Report a package whose files are of two releases."""
+    package = signal.raised_in.replace("_", "-")
+    version = case.machine.package(package).value
+    why = "its own code misses a part of it: its files are not all of one release"
+    return Finding(
+        rule=NAME,
+        severity="error",
+        title=f"files of {package} are missing, or of another release than the rest",
+        because=[quoted(signal)],
+        fixes=[pip("reinstall", package, f"=={version}" if version else "", why, verify=NAME)],
+    )
 
 
 def _modules(package: str) -> set[str]:

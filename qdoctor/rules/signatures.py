@@ -20,7 +20,7 @@ from qdoctor.rules.case import Signal
 from qdoctor.rules.error_text import readable
 from qdoctor.rules.program_texts import known_texts
 from qdoctor.rules.quoting import loosened, without_quotes
-from qdoctor.rules.traceback_calls import callers
+from qdoctor.rules.traceback_calls import callers, raising
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +134,7 @@ def _matches(
             said={name: said for name, said in match.groupdict().items() if said},
             printed_by=row.get("printed_by", {}),
             asked_by=callers(text, match.end()),
+            raised_in=raising(text, match.end()),
             confirmed=tuple(row.get("confirmed", ())),
         )
 

@@ -10,6 +10,8 @@ _BEGINS = "Traceback (most recent call last)"
 _CALL = re.compile(
     r"(?:site|dist)-packages[/\\]{1,4}([A-Za-z_]\w*)[^\"\n]{0,300}?\.py(?:\"?,\s{1,8}line|:)\s?\d"
 )
+_LAST = re.compile(r"File \"([^\"\n]+)\", line \d+, in ")
+_INSTALLED = re.compile(r"(?:site|dist)-packages[/\\]{1,4}([A-Za-z_]\w*)")
 
 
 def callers(text: str, end: int) -> tuple[str, ...]:
@@ -22,6 +24,14 @@ def callers(text: str, end: int) -> tuple[str, ...]:
     above = _CALL.findall(text, start, end)
     below = [] if above or start else _CALL.findall(text, end, _next(text, end))
     return tuple(dict.fromkeys(reversed(above or below)))
+
+
+def raising(text: str, end: int) -> str:
+    """Return the installed module whose own code raised what ends at ``end``; "" for none known."""
+    start = max(text.rfind(_BEGINS, 0, end), end - _LOOKED_AT, 0)
+    calls = _LAST.findall(text, start, end)
+    found = _INSTALLED.search(calls[-1]) if calls else None
+    return found[1] if found else ""
 
 
 def _next(text: str, end: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -38,3 +40,28 @@ def test_is_silent_where_nothing_is_known(ask: Ask) -> None:
 def test_a_part_of_triton_s_wheel_that_is_not_there(ask: Ask) -> None:
     found = ask("h100", "RuntimeError: Cannot find ptxas")[NAME]
     assert (found.fixes[0].action, found.fixes[0].package) == ("reinstall", "triton")
+
+
+CALL = '  File "/x/lib/python3.11/site-packages/{0}/{1}.py", line 4, in <module>\n    import x\n'
+
+
+@pytest.mark.parametrize("package", ["peft", "transformers", "accelerate", "trl", "vllm", "timm"])
+def test_a_package_that_misses_a_part_of_itself_is_of_two_releases(ask: Ask, package: str) -> None:
+    missing = f"ModuleNotFoundError: No module named '{package}.utils.other'"
+    first = next(iter(ask("h100", error=CALL.format(package, "a") + missing).values()))
+    assert (first.rule, first.fixes[0].action) == (NAME, "reinstall")
+    assert first.fixes[0].package == package
+    for asks in (
+        CALL.format("unsloth", "a"),
+        CALL.format(package, "a") + CALL.format("x", "b"),
+        "",
+    ):
+        assert NAME not in ask("h100", error=asks + missing)
+
+
+def test_a_part_of_an_older_loader_in_a_newer_bitsandbytes_was_copied_there(ask: Ask) -> None:
+    text = "ModuleNotFoundError: No module named 'bitsandbytes.cuda_setup.paths'"
+    windows = {"host": {"os": "windows"}, "packages": {"bitsandbytes": None}}
+    found = ask("h100", error=text, **windows)
+    assert [fix.action for fix in found[NAME].fixes] == ["reinstall", "upgrade"]
+    assert NAME not in ask("h100", error=text.replace(".paths", ".main"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdoctor.rules.traceback_calls import callers
+from qdoctor.rules.traceback_calls import callers, raising
 
 FIRST = (
     "Traceback (most recent call last):\n"
@@ -44,3 +44,16 @@ def test_calls_that_are_quoted_below_the_exception_count_where_none_is_above() -
     assert callers(text, text.index("\n")) == ("triton_kernels",)
     assert callers(text + FIRST, text.index("\n")) == ("triton_kernels",)
     assert callers("ImportError: this\n" + FIRST, 17) == ()
+
+
+def test_the_module_whose_code_raised_is_that_of_the_last_call() -> None:
+    first = FIRST.replace("line 1\n", "line 1, in f\n")
+    assert raising(first, len(first)) == "numpy"
+    calls = SECOND.replace("line 2\n", "line 2, in f\n")
+    assert raising(calls, len(calls)) == "vllm"
+
+
+def test_a_script_or_remote_code_that_calls_last_is_no_installed_module() -> None:
+    remote = '  File "/x/site-packages/transformers/a.py", line 1, in f\n'
+    remote += '  File "/home/u/.cache/transformers_modules/m.py", line 2, in g\nImportError: this'
+    assert (raising(remote, len(remote)), raising("ImportError: this", 17)) == ("", "")
