@@ -50,6 +50,7 @@ def find(case: Case) -> Iterator[Finding]:
     yield from known
     if not known:
         yield from (_of_package(case, one) for one in case.signals_of(NAME) if one.signature == _OF)
+        yield from (_of_a_call(one) for one in case.signals_of(NAME) if "needed" in one.said)
     for signal in case.signals_of(NAME) if not known else ():
         owner, name = hub_names.missed(signal)
         if not name or (hub_names.knows(case, signal) and not is_of_base_class(case, signal)):
@@ -57,6 +58,25 @@ def find(case: Case) -> Iterator[Finding]:
         of_family = signal.signature == _ANY_ATTRIBUTE and _is_of_a_model(case, owner)
         if signal.signature == _ANY or of_family:
             yield _of_any(case, signal, owner, name)
+
+
+def _of_a_call(signal: Signal) -> Finding:
+    """Say of an argument that is not given that the call is written for another release."""
+    on, needed = signal.said["on"], signal.said["needed"]
+    why = (
+        f"{on} of this release asks for {needed}: give it, or take the release of the calling code"
+    )
+    return Finding(
+        rule=NAME,
+        severity="note",
+        title=f"{on} is called without {needed}, as for another release",
+        because=[quoted(signal)],
+        fixes=[
+            Fix(action="change-code", why=why),
+            pip("downgrade", "transformers", "", "the calling code is older", verify=NAME),
+        ],
+        undecided="which releases of the caller and of what is called go together",
+    )
 
 
 def _is_of_a_model(case: Case, owner: str) -> bool:

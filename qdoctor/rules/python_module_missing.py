@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 NAME = "python-module-missing"
 _NINJA = "ninja-required"
-_BY_PACKAGE = {"package-wanted", "package-metadata-missing", "requirement-absent"}
+_BY_PACKAGE = {"package-wanted", "package-metadata-missing", "requirement-absent", "library-wanted"}
 """The rows of signatures whose texts name what pip installs."""
 
 

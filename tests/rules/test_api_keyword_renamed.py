@@ -85,3 +85,26 @@ def test_every_name_of_the_table_is_recognized(row: dict[str, str]) -> None:
     signals = recognize(texts[row["kind"]], shipped())
     assert [row["rule"] in one.rules for one in signals] == [True]
     assert row["name"] in signals[0].said.values()
+
+
+def test_a_call_without_what_this_release_asks_for_is_of_another() -> None:
+    text = "TypeError: {}() missing 1 required positional argument: '{}'"
+    found = first(text.format("LlamaRotaryEmbedding.__init__", "config"))
+    assert (found.rule, found.fixes[0].action) == (NAME, "change-code")
+    own = first(text.format("forward", "x"))
+    assert own.rule == "not-environment"
+
+
+def test_names_of_packages_beside_hugging_faces() -> None:
+    text = "ImportError: cannot import name '{}' from 'flash_attn'"
+    newer = first(text.format("flash_attn_varlen_func"))
+    assert (newer.fixes[0].action, newer.fixes[0].spec) == ("upgrade", ">=2.0.0")
+    gone = first(text.format("flash_attn_unpadded_func"))
+    assert gone.fixes[0].action == "change-code"
+    unknown = first(text.format("flash_attn_of_tomorrow"))
+    assert (unknown.rule, unknown.fixes[0].action) == (NAME, "change-code")
+    asked = first(
+        '  File "/x/site-packages/transformers/y.py", line 1, in <module>\n'
+        + text.format("flash_attn_of_tomorrow")
+    )
+    assert [fix.package for fix in asked.fixes[:2]] == ["flash-attn", "transformers"]
