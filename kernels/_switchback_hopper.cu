@@ -10,6 +10,7 @@
 // Compiled at run time by NVRTC, without headers. Its command line sets MT (64-row pieces a group),
 // BN, STAGES, PANELS (of C that a warp writes and has under way), PINGPONG, CLUSTER, SHARE_B (1: B is
 // what a cluster shares, 0: A), GROUP, and OUT and BIAS (0 none, 1 bfloat16, 2 float16, 3 float32).
+// With FUSED, A is quantized here: _switchback_rows.cu is before this, and says what else is set.
 // _switchback_hopper.py writes multiply(), which names BN / 2 registers, and puts it and
 // _switchback_pieces.cu before this. What the instructions mean: PTX ISA, wgmma.mma_async,
 // cp.async.bulk.tensor, mbarrier, stmatrix, griddepcontrol.
@@ -21,6 +22,14 @@ constexpr int PANEL = OUT == 3 || BN % 64 ? 32 : 64;  // columns of C that are w
 constexpr int PITCH = PANEL * OUT_BYTES, PANEL_BYTES = 16 * PITCH;  // a warp's 16 rows
 constexpr int FORESEEN = 16;  // steps
 constexpr int RELEASES = CLUSTER * (PINGPONG ? 4 : 8);  // a warp each
+// Registers of a thread that multiplies, and of the others: a block has 3 * 168 for a thread of each
+// group, and asking for more than are left waits for ever.
+#if FUSED
+constexpr int MANY = BN * MT <= 256 ? 184 : BN * MT <= 320 ? 200 : 232;
+#else
+constexpr int MANY = 232;
+#endif
+constexpr int FEW = 3 * 168 - 2 * MANY;
 
 // Copies a box to shared memory here, or to the same place in each block of the cluster.
 template <bool EVERYWHERE>
@@ -46,6 +55,10 @@ struct Tiles {
     if (SHARE_B) rows = (rows + CLUSTER - 1) / CLUSTER;
     else columns = (columns + CLUSTER - 1) / CLUSTER;
   }
+  // The first row after those of the GROUP that a tile belongs to.
+  __device__ int group_end(int number) const {
+    return min(rows, (number / (GROUP * columns) + 1) * GROUP) * BM * (SHARE_B ? CLUSTER : 1);
+  }
   __device__ void place(int number, int& row, int& column) const {
     int first = number / (GROUP * columns) * GROUP, rest = number % (GROUP * columns);
     int height = min(rows - first, GROUP);
@@ -66,6 +79,7 @@ struct Ring {
   __device__ u32 columns(int group) const { return panels(8) + group * BN * 8; }
   __device__ u32 full(int stage) const { return columns(2) + 8 * stage; }
   __device__ u32 empty(int stage) const { return full(STAGES + stage); }
+  __device__ u32 end() const { return empty(STAGES); }
   __device__ void start() const {
     for (int s = 0; s < STAGES; s++) {
       asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" :: "r"(full(s)));
@@ -95,16 +109,21 @@ __device__ void foresee(const Tiles& tiles, const TensorMap* map_b) {
                  :: "l"(map_b), "r"(k * BK), "r"(column + part_b) : "memory");
 }
 
+template <class Source>
 __device__ void produce(const Ring& ring, const Tiles& tiles, const TensorMap* map_a,
-                        const TensorMap* map_b) {
+                        const TensorMap* map_b, const Source& source) {
   constexpr bool SEND_A = CLUSTER > 1 && !SHARE_B, SEND_B = CLUSTER > 1 && SHARE_B;
   const int part_a = SEND_A ? tiles.rank * (BM / CLUSTER) : 0;
   const int part_b = SEND_B ? tiles.rank * (BN / CLUSTER) : 0;
   int turn = 0;
+  source.note(0);
   for (int tile = blockIdx.x / CLUSTER; tile < tiles.rows * tiles.columns;
        tile += gridDim.x / CLUSTER) {
     int row, column;
     tiles.place(tile, row, column);
+    source.reach(tiles.group_end(tile));
+    source.await(row);
+    source.note(turn == 0 ? 1 : 2);
     for (int k = 0; k < tiles.steps; k++, turn++) {
       int s = turn % STAGES;
       wait(ring.empty(s), turn / STAGES & 1 ^ 1);
@@ -114,10 +133,20 @@ __device__ void produce(const Ring& ring, const Tiles& tiles, const TensorMap* m
       copy_in<SEND_B>(ring.b(s) + part_b * BK, map_b, k * BK, column + part_b, ring.full(s));
     }
   }
+  source.note(3);
+  source.reach(0x3FFFFFFF);  // no row is too far ahead any more
   // The other block's groups still announce here what they have read: stay until all of it is.
   for (int s = 0; s < STAGES && CLUSTER > 1; s++, turn++)
     wait(ring.empty(turn % STAGES), turn / STAGES & 1 ^ 1);
 }
+
+// Where A is there before the product starts.
+struct There {
+  __device__ void start() const {}
+  __device__ void reach(int) const {}
+  __device__ void await(int) const {}
+  __device__ void note(int) const {}
+};
 
 // The scales and the bias of a tile's columns, one or two a thread: read early, put down later.
 struct Columns {
@@ -196,6 +225,28 @@ __device__ __forceinline__ void together(int group) {  // the warps of a group
   asm volatile("bar.sync %0, 128;" :: "r"(1 + group) : "memory");
 }
 
+// The scale of a row of A. Where it may have been written while this kernel runs, the copy of it that
+// is near may be an old one: it is read from where all see the same.
+__device__ __forceinline__ float scale_of(const float* scale_a, int row) {
+#if FUSED
+  float scale;
+  asm volatile("ld.relaxed.gpu.global.f32 %0, [%1];" : "=f"(scale) : "l"(scale_a + row) : "memory");
+  return scale;
+#else
+  return scale_a[row];
+#endif
+}
+
+__device__ __forceinline__ void scales_of(const float* scale_a, int top, int lane, int M,
+                                          float (&above)[MT], float (&below)[MT]) {
+#pragma unroll
+  for (int m = 0; m < MT; m++) {
+    int row = top + m * 64 + lane / 4;
+    above[m] = row < M ? scale_of(scale_a, row) : 0.f;
+    below[m] = row + 8 < M ? scale_of(scale_a, row + 8) : 0.f;
+  }
+}
+
 __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* map_c,
                         const float* scale_a, const float* scale_b, int step_b, const void* bias,
                         int M, int N) {
@@ -216,17 +267,17 @@ __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* m
     tiles.place(tile, top, left);
     top += own + warp * 16;
     float above[MT], below[MT];
-#pragma unroll
-    for (int m = 0; m < MT; m++) {
-      int row = top + m * 64 + lane / 4;
-      above[m] = row < M ? scale_a[row] : 0.f, below[m] = row + 8 < M ? scale_a[row + 8] : 0.f;
-    }
+    if (!FUSED) scales_of(scale_a, top, lane, M, above, below);
     Columns early;
     early.read(scale_b, step_b, bias, left, N, thread);
     together(group);  // what the last tile's columns were, all have read
     if (PINGPONG) {
       early.put(columns, thread);
       take_over(group);
+    }
+    if (FUSED) {  // the scales are there when the rows are
+      wait(ring.full(turn % STAGES), turn / STAGES & 1);
+      scales_of(scale_a, top, lane, M, above, below);
     }
     for (int k = 0; k < tiles.steps; k++, turn++) {
       int s = turn % STAGES;
@@ -277,11 +328,21 @@ __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* m
 extern "C" __global__ void __launch_bounds__(384, 1) __cluster_dims__(CLUSTER, 1, 1)
 product(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorMap map_b,
         const __grid_constant__ TensorMap map_c, const float* scale_a, const float* scale_b,
-        const void* bias, int M, int N, int K, int step_b) {
+        const void* bias, int M, int N, int K, int step_b
+#if FUSED
+        , const __grid_constant__ Given given
+#endif
+        ) {
   extern __shared__ __align__(1024) char shared[];
   const Ring ring = {(u32)__cvta_generic_to_shared(shared)};
   const Tiles tiles(M, N, K);
+#if FUSED
+  const Rows source = {given, (ring.end() + 127) & ~127, M, K, tiles.columns * (SHARE_B ? 1 : CLUSTER)};
+#else
+  const There source;
+#endif
   if (threadIdx.x == 0) {
+    source.start();
     ring.start();
     asm volatile("prefetch.tensormap [%0];" :: "l"(&map_a) : "memory");
     asm volatile("prefetch.tensormap [%0];" :: "l"(&map_c) : "memory");
@@ -295,10 +356,15 @@ product(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorM
   // Launched before its predecessor ended: from here on what that one wrote is there.
   asm volatile("griddepcontrol.wait;" ::: "memory");
   if (threadIdx.x < 128) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
-    if (threadIdx.x == 0) produce(ring, tiles, &map_a, &map_b);
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(FEW));
+    if (threadIdx.x == 0) produce(ring, tiles, &map_a, &map_b, source);
+#if FUSED
+    if (threadIdx.x >= 32 && threadIdx.x < 32 + 32 * SCALERS)
+      source.work(threadIdx.x / 32 - 1, threadIdx.x % 32);
+#endif
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(MANY));
     consume(ring, tiles, &map_c, scale_a, scale_b, step_b, bias, M, N);
+    if (threadIdx.x == 128) source.note(7);
   }
 }

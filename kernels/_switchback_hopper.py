@@ -136,16 +136,20 @@ class Kernel:
 
         out and bias are dtypes by torch's names for them; bias may be None.
         """
+        shared = cut.shared(SIZES[out], cut.panels(SIZES[out]))
+        code = _beside("_nvrtc").machine_code(source(cut), arch, definitions(cut, out, bias))
+        self._load(code, cut, (out, bias), device, shared)
+
+    def _load(
+        self, code: bytes, cut: Cut, dtypes: Tuple[str, Optional[str]], device: int, shared: int
+    ) -> None:
+        """Load a cubin with so many bytes of shared memory for blocks."""
         torch = importlib.import_module("torch")
         self._processors = torch.cuda.get_device_properties(device).multi_processor_count
         self._driver = loaded.Driver(device)
-        self._cut = cut
-        self._size, self._type = SIZES[out], MAP_TYPES[out]
-        self._dtypes = (out, bias)
-        words = definitions(cut, out, bias)
-        code = _beside("_nvrtc").machine_code(source(cut), arch, words)
-        self._shared = cut.shared(self._size, cut.panels(self._size))
-        self._function = self._driver.function(code, "product", self._shared)
+        self._cut, self._dtypes, self._shared = cut, dtypes, shared
+        self._size, self._type = SIZES[dtypes[0]], MAP_TYPES[dtypes[0]]
+        self._function = self._driver.function(code, "product", shared)
         self._own = _Own()
 
     def __call__(
@@ -164,11 +168,12 @@ class Kernel:
         self.start((rows, depth, columns), operands, scales, plus, stream)
 
     def start(
-        self, shape: Shape, operands: Shape, scales: Shape, bias: Optional[int], stream: int
-    ) -> None:
+        self, shape: Shape, operands: Shape, scales: Shape, bias: Optional[int], stream: int,
+        given: Optional[int] = None,
+    ) -> None:  # fmt: skip
         """Launch by addresses: of a, b and c; of both scales, with the step from one of b's on.
 
-        shape: rows, depth, columns.
+        shape: rows, depth, columns. given: of a last argument, where the source takes one.
         """
         own = self._own
         if len(own.kept) > REMEMBERED:  # shapes or addresses are ever new
@@ -183,6 +188,7 @@ class Kernel:
         parameters[2] = maps.get((2, at_c, rows, columns)) or self._map(2, at_c, rows, columns)
         plan.scale_a.value, plan.scale_b.value, plan.step_b.value = scales
         plan.bias.value = bias
+        parameters[10] = given
         plan.launch.stream = stream
         status = self._driver.launch(plan.at, self._function, parameters, None)
         if status:
@@ -215,7 +221,7 @@ class Kernel:
         values = (ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p())
         sizes = tuple(ctypes.c_int(size) for size in (rows, columns, depth))
         step_b = ctypes.c_int()
-        parameters = (ctypes.c_void_p * 10)(
+        parameters = (ctypes.c_void_p * 11)(
             None, None, None, *(ctypes.addressof(one) for one in (*values, *sizes, step_b))
         )
         plan = _Plan(launch, ctypes.byref(launch), parameters, *values, step_b)
@@ -289,6 +295,7 @@ def definitions(cut: Cut, out: str, bias: Optional[str]) -> List[str]:
         "MT": cut.m64, "BN": cut.n, "STAGES": cut.stages, "PINGPONG": int(cut.pingpong),
         "CLUSTER": cut.cluster, "SHARE_B": int(cut.share_b), "GROUP": GROUP,
         "PANELS": cut.panels(SIZES[out]), "OUT": KINDS[out], "BIAS": KINDS[bias] if bias else 0,
+        "FUSED": 0,
     }  # fmt: skip
     return ["-std=c++17", *("-D{}={}".format(name, value) for name, value in names.items())]
 

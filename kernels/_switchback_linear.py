@@ -117,7 +117,7 @@ def _chosen(kind: Kind) -> Optional[Launch]:
     sm, processors = product.device(kind.device)
     shape = (kind.rows, kind.depth, kind.columns)
     choice = _beside("_switchback_tiles").choose(sm, shape, processors)
-    for make in (_few,):  # each, as it comes to be measured better somewhere
+    for make in (_few, _fused):
         launch = make(kind, choice)
         if launch is not None:
             return launch
@@ -152,6 +152,46 @@ def _few(kind: Kind, choice: Any) -> Optional[Launch]:
         return c
 
     return launch
+
+
+def _fused(kind: Kind, choice: Any) -> Optional[Launch]:
+    """Return a launch of the kernel for many rows: some of its warps quantize, others multiply."""
+    if choice.fused is None:
+        return None
+    fused, product = _beside("_switchback_fused"), _beside("_switchback_product")
+    out, bias = product.name(kind.dtype), product.name(kind.bias)
+    way, units = fused.Way(*choice.fused), fused.units(kind.depth)
+    if not fused.takes(kind.depth, kind.columns, out, bias) or not fused.panels(way, units):
+        return None
+    if kind.stride * fused.SIZE % ALIGNED:
+        return None
+    key = ("fused", kind.device, (way, units), out, bias)
+    kernel = _proven(
+        key, lambda: fused.proven(way, out, bias, kind.depth, kind.device, choice.arch)
+    )
+    if kernel is None:
+        return None
+    start, stride, step = kernel.start, kind.stride, int(kind.each)
+    index, dtype, (_, stream, empty) = kind.device, kind.dtype, _asks()
+    shape = (kind.rows, kind.depth, kind.columns)
+    size, strides = (kind.rows, kind.columns), (kind.columns, 1)
+    int8, (room, scales) = sys.modules["torch"].int8, _room(kind)
+
+    def launch(_x: Any, steps: float, _w: Any, _s: Any, _b: Any, at: Addresses) -> Any:
+        quantized = empty((room,), (1,), int8)
+        c = empty(size, strides, dtype)
+        at_q = quantized.data_ptr()
+        operands, made = (at[0], at[1], c.data_ptr()), (at_q, at_q + scales)
+        start(shape, operands, made, stride, steps, (at[2], step), at[3], stream(index))
+        return c
+
+    return launch
+
+
+def _room(kind: Kind) -> Tuple[int, int]:
+    """Return how many bytes int8 rows and their scales take, and where the scales start."""
+    scales = -(-kind.rows * kind.depth // ROOM) * ROOM
+    return scales + 4 * kind.rows, scales
 
 
 def _proven(key: Tuple[Any, ...], make: Callable[[], Any]) -> Any:
@@ -206,12 +246,10 @@ def _two_launches(kind: Kind, x: Any) -> Optional[Launch]:
         return None
     index, dtype, (_, stream, empty) = kind.device, kind.dtype, _asks()
     size, strides = (kind.rows, kind.columns), (kind.columns, 1)
-    int8 = sys.modules["torch"].int8
-    scales = -(-kind.rows * kind.depth // ROOM) * ROOM
-    room, side_by_side = (scales + 4 * kind.rows,), (1,)
+    int8, (room, scales) = sys.modules["torch"].int8, _room(kind)
 
     def launch(_x: Any, steps: float, _w: Any, _s: Any, _b: Any, at: Addresses) -> Any:
-        quantized = empty(room, side_by_side, int8)
+        quantized = empty((room,), (1,), int8)
         c = empty(size, strides, dtype)
         at_q, here = quantized.data_ptr(), stream(index)
         quantize(at[0], at_q, at_q + scales, steps, here)

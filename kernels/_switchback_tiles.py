@@ -26,7 +26,8 @@ class Choice(NamedTuple):
 
     cut: the fields of _switchback_hopper.Cut; tiles: those of _switchback_triton.Tiles; None: what
     is safe. overlap: the product is launched before its predecessor ended. few: tokens and split of
-    _switchback_few.Way, where one launch for few rows is better than either.
+    _switchback_few.Way, where one launch for few rows is better than either; fused: the fields of
+    _switchback_fused.Way, where one launch for many rows is.
     """
 
     cut: Optional[Tuple[int, ...]]
@@ -34,6 +35,7 @@ class Choice(NamedTuple):
     tiles: Optional[Tuple[int, ...]]
     overlap: bool
     few: Optional[Tuple[int, int]] = None
+    fused: Optional[Tuple[Any, ...]] = None
 
 
 NOTHING_KNOWN = Choice(None, "", None, overlap=False)
@@ -45,14 +47,15 @@ def choose(sm: str, shape: Shape, processors: int) -> Choice:
     if known is None:
         return NOTHING_KNOWN
     near = min(known["points"], key=lambda point: _distance(point["shape"], shape))
-    cut, tiles = near["cut"], near["tiles"]
+    cut, tiles, fused = near["cut"], near["tiles"], near.get("fused")
     if shape[0] > known["rows_of_points"] and _distance(near["shape"], shape) > SAME:
         cut = min(known["cuts"], key=lambda one: _time(one, shape, processors))["cut"]
-        tiles = None
+        tiles = fused = None
     one = near.get("few")
     few = (one["tokens"], one["split"]) if one else None
+    way = (tuple(fused["way"][0]), *fused["way"][1:]) if fused else None
     cut, tiles = cut and tuple(cut), tiles and tuple(tiles)
-    return Choice(cut, known["arch"], tiles, bool(known["overlap"]), few)
+    return Choice(cut, known["arch"], tiles, bool(known["overlap"]), few, way)
 
 
 def _distance(point: List[int], shape: Shape) -> float:

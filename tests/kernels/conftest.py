@@ -125,6 +125,10 @@ class CudaDriver:
         self.launches: list[tuple[Any, list[Any]]] = []
         """Of each: the configuration (a copy), and every parameter's first 8 bytes."""
         self.calls: list[str] = []
+        self.structure: tuple[int, Any] | None = None
+        """Which parameter is a structure, and of what type."""
+        self.structures: list[Any] = []
+        """Of each launch, a copy of it."""
         self.status = 0
         self.started = False
         self.contexts: dict[int, int | None] = {}
@@ -188,7 +192,11 @@ class CudaDriver:
         if refusal or self.status:
             return refusal or self.status
         assert launch._obj.count == 1
-        values = [ctypes.cast(at, ctypes.POINTER(ctypes.c_uint64))[0] for at in parameters[1:]]
+        given = [at for at in parameters[1:] if at]
+        values = [ctypes.cast(at, ctypes.POINTER(ctypes.c_uint64))[0] for at in given]
+        if self.structure:
+            at, kind = self.structure
+            self.structures.append(kind.from_buffer_copy(kind.from_address(parameters[at])))
         self.launches.append((type(launch._obj).from_buffer_copy(launch._obj), values))
         return 0
 

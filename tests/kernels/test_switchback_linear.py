@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 Load = Callable[[str], Any]
 STEPS = 127.0
 FIRST = 0x10000
+FUSED = ((2, 128, 5, True, 2, True), 8, 3, 2**29, 1, 16)
 
 
 class X:
@@ -53,16 +54,21 @@ class Parts:
         self.capturing, self.seconds = False, 0.0
         self.made: list[tuple[Any, Any, int]] = []
         self.known = True  # whether both steps can be launched by addresses
-        few, hopper, product = map(
-            load, ("_switchback_few", "_switchback_hopper", "_switchback_product")
+        few, fused, hopper, product = map(
+            load,
+            ("_switchback_few", "_switchback_fused", "_switchback_hopper", "_switchback_product"),
         )
         self.NotHere = hopper.NotHereError
-        self.choice = SimpleNamespace(few=(8, 8), arch="sm_90a")
+        self.choice = SimpleNamespace(few=(8, 8), fused=None, arch="sm_90a")
         self.files = {
             "_switchback_tiles": SimpleNamespace(choose=lambda *_: self.choice),
             "_switchback_hopper": hopper,
             "_switchback_few": SimpleNamespace(
                 way=few.way, takes=few.takes, SIZE=2, proven=self.proven
+            ),
+            "_switchback_fused": SimpleNamespace(
+                Way=fused.Way, takes=fused.takes, panels=fused.panels, units=fused.units, SIZE=2,
+                proven=self.fused,
             ),
             "_switchback_product": SimpleNamespace(
                 device=lambda _: ("9.0", 132), capturing=lambda: self.capturing,
@@ -96,6 +102,10 @@ class Parts:
         if self.refusal:
             raise self.refusal
         return SimpleNamespace(start=self.note("few"))
+
+    def fused(self, way: Any, *more: Any) -> Any:
+        self.proven(way, *more)
+        return SimpleNamespace(start=self.note("fused"))
 
     def quantizing(self, _x: Any) -> Any:
         return self.note("q") if self.known else None
@@ -279,6 +289,83 @@ def test_a_thread_enters_a_gpu_before_it_launches(
     monkeypatch.setattr(linear, "_enter", parts.note("entered"))
     run(linear, X())
     assert parts.words() == ["entered", "compiled", "few"]
+
+
+@pytest.fixture
+def many(parts: Parts) -> Parts:
+    """The table names a kernel for many rows."""
+    parts.choice.few, parts.choice.fused = None, FUSED
+    return parts
+
+
+def test_many_rows_take_one_launch_compiled_once(linear: Any, many: Parts) -> None:
+    x = X(300, 4000, stride=(4096, 1))
+    bias = tensor(0x4000, 1024, dtype=torch.float32)
+    c = run(linear, x, bias=bias)
+    scales = FIRST + 300 * 4000
+    assert many.made == [
+        ((300 * 4000 + 4 * 300,), torch.int8, FIRST), ((300, 1024), torch.bfloat16, 2 * FIRST)
+    ]  # fmt: skip
+    assert (c.shape, c.data_ptr()) == ((300, 1024), 2 * FIRST)
+    assert many.calls == [
+        ("compiled", FUSED, "bfloat16", "float32", 4000, 0, "sm_90a"),
+        (
+            "fused", (300, 4000, 1024), (0x1000, 0x2000, 2 * FIRST), (FIRST, scales), 4096, STEPS,
+            (0x3000, 1), 0x4000, 50,
+        ),
+    ]  # fmt: skip
+    run(linear, x, bias=bias)
+    run(linear, X(301, 4096), bias=bias)  # as many units of a row
+    assert many.words() == ["compiled", *["fused"] * 3]
+    run(linear, X(300, 2048), bias=bias)
+    run(linear, x, scales=1)  # without a bias
+    assert many.words() == ["compiled", "fused"] * 2
+    assert linear.compiled(0) == ("fused",)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        X(300, at=0x1008),
+        X(300, stride=(4100, 1)),
+        X(300, stride=(1, 300)),
+        X(300, dtype=torch.float32),
+        X(300, 4088),
+        X(300, 16384),
+        X(300, device=-1),
+    ],
+    ids=["unaligned", "rows", "inner", "dtype", "depth", "room", "cpu"],
+)
+def test_what_the_kernel_for_many_rows_does_not_take_takes_two(
+    linear: Any, many: Parts, x: X
+) -> None:
+    run(linear, x)
+    assert many.words()[:2] == ["quantized", "multiplied"]
+    assert not linear.why_not(0)
+
+
+def test_where_the_kernel_for_many_rows_does_not_serve_two_are_launched(
+    linear: Any, many: Parts
+) -> None:
+    many.refusal = many.NotHere("17 of its results are not exact")
+    assert run(linear, X(300)) == "multiplied"
+    assert run(linear, X(301)) == "multiplied"
+    assert many.words().count("compiled") == 1
+    assert linear.why_not(0) == {"fused": "17 of its results are not exact"}
+    many.choice.few, many.refusal = (8, 8), None
+    run(linear, X())  # the other kernel is not meant
+    assert many.words() == ["compiled", "few"]
+
+
+def test_in_a_graph_many_rows_take_what_is_compiled(linear: Any, many: Parts) -> None:
+    many.capturing = True
+    run(linear, X(300))
+    many.capturing = False
+    run(linear, X(300))
+    many.capturing = True
+    run(linear, X(300))
+    run(linear, X(500))
+    assert many.words() == ["quantized", "multiplied", "compiled", "fused", "fused", "fused"]
 
 
 def test_threads_that_call_at_once_make_it_once(

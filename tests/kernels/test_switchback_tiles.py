@@ -25,7 +25,8 @@ KNOWN = {
          "few": {"tokens": 16, "split": 6, "us": 8.0, "beside_us": 9.0}},
         {"shape": [256, 4096, 4096], "cut": None, "tiles": [64, 64, 128, 4, 6]},
         {"shape": [256, 4096, 16384], "cut": [2, 64, 8, True, 1, True], "tiles": None},
-        {"shape": [16384, 1024, 4096], "cut": [2, 192, 4, True, 2, True], "tiles": None},
+        {"shape": [16384, 1024, 4096], "cut": [2, 192, 4, True, 2, True], "tiles": None,
+         "fused": {"way": [[2, 192, 4, True, 2, True], 3, 3, 1536, 1, 0], "us": 1.0}},
     ],
 }  # fmt: skip
 
@@ -62,6 +63,25 @@ def test_where_one_launch_does_it_all_the_table_says_how(tiles: Any) -> None:
     assert tiles.choose("9.0", (8, 4096, 4096), 132).few == (16, 6)
     assert tiles.choose("9.0", (200, 1024, 2048), 132).few is None
     assert tiles.NOTHING_KNOWN.few is None
+
+
+def test_for_many_rows_one_launch_is_taken_where_it_was_measured(tiles: Any) -> None:
+    way = ((2, 192, 4, True, 2, True), 3, 3, 1536, 1, 0)
+    for rows in (16384, 16000, 17000):
+        assert tiles.choose("9.0", (rows, 1024, 4096), 132).fused == way
+    for shape in ((8192, 1024, 4096), (16384, 1280, 4096), (16384, 4096, 4096), (16, 4096, 4096)):
+        assert tiles.choose("9.0", shape, 132).fused is None
+    assert tiles.NOTHING_KNOWN.fused is None
+
+
+def test_one_launch_stands_in_the_table_only_where_it_was_not_slower(load: Load) -> None:
+    for row in load("_switchback_tiles").table().values():
+        for point in row["points"]:
+            few, fused = point.get("few"), point.get("fused")
+            if few:  # a tie goes to it
+                assert few["us"] <= few["beside_us"] * (1 + few.get("spread", 0.0)), point
+            if fused:
+                assert fused["us"] < fused["beside_us"] * (1 - fused["spread"]), point
 
 
 def test_of_another_gpu_nothing_is_known(tiles: Any) -> None:
