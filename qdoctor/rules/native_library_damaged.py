@@ -1,7 +1,8 @@
-"""A native library of a package is damaged: cut off, or no library at all.
+"""A native library of a package is damaged (cut off, no library at all) or for another processor.
 
 ## What it finds
-A loader that refuses a library's bytes (`file too short`, `invalid ELF header`).
+A loader that refuses a library's bytes: `file too short`, `invalid ELF header`, and where they are
+for another processor: macOS' `incompatible architecture`, Linux' `wrong ELF class`.
 
 ## Why it hurts
 Importing the package fails, or it silently runs without its native code.
@@ -12,7 +13,8 @@ it.
 
 ## Fix
 Install the same release of the package anew; where that fails too, the disk is full or the download
-was cut off: `python -m pip cache purge` first.
+was cut off: `python -m pip cache purge` first. An Intel Python on an Apple chip gets packages for
+Intel: there another interpreter helps.
 
 ## When to ignore
 Never.
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Finding
 from qdoctor.rules.case import accused, rule
-from qdoctor.rules.remedies import pip
+from qdoctor.rules.remedies import by_hand, pip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "native-library-damaged"
+_FOREIGN = "library-for-another-processor"
 _INSIDE = re.compile(r"(?:site|dist)-packages[/\\]([^/\\]+)")
 
 
@@ -42,14 +45,17 @@ def find(case: Case) -> Iterator[Finding]:
     """Report the library that a text says is damaged, unless it was read and is whole."""
     file = case.said(NAME, "file")
     told = accused(case, NAME, "whether the installed file is whole is not known")
-    if told is None or (file and _whole(case, PurePath(file).name)):
+    foreign = any(one.signature == _FOREIGN for one in case.signals_of(NAME))
+    if told is None or (file and not foreign and _whole(case, PurePath(file).name)):
         return
+    fixes = _reinstalled(case, file or "", guess=foreign)
+    wrong = "for another processor than the interpreter" if foreign else "damaged"
     yield Finding(
         rule=NAME,
         severity="error",
-        title=f"{PurePath(file).name if file else 'a native library'} is damaged",
+        title=f"{PurePath(file).name if file else 'a native library'} is {wrong}",
         because=told.because,
-        fixes=_fixes(case, file or ""),
+        fixes=_of_own_processor(case, fixes) if foreign else fixes,
         undecided=told.undecided,
     )
 
@@ -59,14 +65,24 @@ def _whole(case: Case, name: str) -> bool:
     return any(one.file == name and one.needs is not None for one in native)
 
 
-def _fixes(case: Case, file: str) -> list[Fix]:
+def _reinstalled(case: Case, file: str, *, guess: bool) -> list[Fix]:
+    """Offer the file's package anew; ``guess``: also one of which no release is stated."""
     inside = _INSIDE.search(file)
     packages = case.machine.facts.packages or {}
     name = inside[1].replace("_", "-").lower() if inside else ""
-    if name not in packages or not packages[name]:
+    known = packages.get(name)
+    if not (known or (guess and name)):
         return []
-    spec = "" if packages[name] == "?" else f"=={packages[name]}"
-    return [pip("reinstall", name, spec, "a whole library comes with it", verify=NAME)]
+    spec = f"=={known}" if known and known != "?" else ""
+    return [pip("reinstall", name, spec, "the right library comes with it", verify=NAME)]
+
+
+def _of_own_processor(case: Case, reinstalled: list[Fix]) -> list[Fix]:
+    """Put another interpreter first where this one is not for the machine's own processor."""
+    why = "an interpreter made for this machine's own processor gets packages made for it"
+    other = by_hand("use-python", why, verify=NAME)
+    emulated = case.said(NAME, "need") == "x86_64" and case.said(NAME, "have") == "arm64"
+    return [other, *reinstalled] if emulated else [*reinstalled, other]
 
 
 RULE = rule(NAME, __doc__, find)

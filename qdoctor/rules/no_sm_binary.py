@@ -25,24 +25,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from qdoctor.layers.natives import archs, libraries_of, package_has_sm, packages_with_code
 from qdoctor.model import Finding, Fix
+from qdoctor.released import parsed
 from qdoctor.rules.affected import running
 from qdoctor.rules.case import quoted, rule, suspect
-from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.remedies import by_hand, pip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.model import Because
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Signal
 
 NAME = "no-sm-binary"
 _OTHERS = {"torch", "bitsandbytes"}
 _OPTIONAL = "optional_kernels"
+_SAGE = "sageattention"
+_SAGE_2_NEEDS = Version("8.0")
+_SAGE_REFUSES = "sageattention-refuses-gpu"
+_SAGE_NOT_BUILT = "sageattention-not-built"
 _BY_CAPABILITY = {
     "method-needs-newer-gpu": "this way of quantizing",
     "kernel-needs-newer-gpu": "what the program asks for",
+    _SAGE_REFUSES: "SageAttention 2",
+    _SAGE_NOT_BUILT: "SageAttention 2",
 }
 """The texts by which a program refuses a GPU, and what it refuses, where no text names it."""
 
@@ -74,17 +83,36 @@ def _refused(case: Case) -> Iterator[Finding]:
             continue
         method = signal.said.get("method", _BY_CAPABILITY[signal.signature])
         named = (case.machine.gpu.name if case.machine.gpu else None) or "this GPU"
-        why = f"{method} has kernels for newer GPUs only"
+        why = f"{method} has kernels for {_served(signal)} only"
         yield Finding(
             rule=NAME,
             severity="note",
             title=f"{method} has no kernels for {named} (SM {case.machine.sm.value or '?'})",
             because=[quoted(signal)],
             fixes=[
-                *running(case, why, "bnb-nf4", "half"),
+                *(_of_sageattention(case, signal) or running(case, why, "bnb-nf4", "half")),
                 by_hand("change-hardware", why, verify=NAME),
             ],
         )
+
+
+def _served(signal: Signal) -> str:
+    return "other GPUs" if signal.signature == _SAGE_REFUSES else "newer GPUs"
+
+
+def _of_sageattention(case: Case, signal: Signal) -> list[Fix]:
+    """Offer the SageAttention that serves this GPU; [] where a text is not about it."""
+    off = Fix(action="disable", why="switch SageAttention off in the program's settings")
+    if signal.signature == _SAGE_NOT_BUILT:
+        return [_fixes(case, _SAGE)[-1], off]
+    if signal.signature != _SAGE_REFUSES:
+        return []
+    sm = parsed(case.machine.sm.value)
+    if sm is None or sm >= _SAGE_2_NEEDS:
+        why = "a newer release of SageAttention may have kernels for this GPU"
+        return [pip("upgrade", _SAGE, "", why, verify=NAME, applicability="unsafe"), off]
+    why = f"SageAttention 1 is written in Triton; 2 needs SM {_SAGE_2_NEEDS}"
+    return [pip("downgrade", _SAGE, "<2", why, verify=NAME, applicability="unsafe"), off]
 
 
 def _optional(case: Case, package: str) -> list[Because]:

@@ -33,3 +33,30 @@ def test_is_silent_without_such_a_text(ask: Ask) -> None:
 def test_names_no_package_where_the_file_lies_elsewhere(ask: Ask) -> None:
     text = "OSError: /opt/mine/libkernel.so: invalid ELF header"
     assert ask("h100", error=text, native=None)[NAME].fixes == []
+
+
+MAC = "/p/lib/python3.11/site-packages/torch/lib/libtorch_global_deps.dylib"
+
+
+def _mach_o(have: str, need: str) -> str:
+    wrong = f"mach-o file, but is an incompatible architecture (have '{have}', need '{need}')"
+    return f"OSError: dlopen({MAC}, 0x000A): tried: '{MAC}' ({wrong})"
+
+
+def test_a_library_for_another_processor_is_installed_anew(ask: Ask) -> None:
+    found = ask("cpu", error=_mach_o("x86_64", "arm64"))[NAME]
+    assert found.title == f"{MAC.rpartition('/')[2]} is for another processor than the interpreter"
+    assert [(fix.action, fix.package) for fix in found.fixes] == [
+        ("reinstall", "torch"),
+        ("use-python", None),
+    ]
+
+
+def test_an_emulated_interpreter_is_exchanged_first(ask: Ask) -> None:
+    found = ask("cpu", error=_mach_o("arm64", "x86_64"))[NAME]
+    assert [fix.action for fix in found.fixes] == ["use-python", "reinstall"]
+
+
+def test_a_library_of_no_package_leaves_the_interpreter(ask: Ask) -> None:
+    found = ask("h100", error="OSError: /opt/mine/libkernel.so: wrong ELF class: ELFCLASS32")[NAME]
+    assert [fix.action for fix in found.fixes] == ["use-python"]

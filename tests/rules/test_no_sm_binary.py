@@ -94,3 +94,18 @@ def test_a_text_that_refuses_the_gpu_is_believed(ask: Ask, text: str) -> None:
 def test_a_text_that_goes_on_with_another_kernel_refuses_nothing(ask: Ask) -> None:
     text = "Flashinfer backend is only supported on SM100 and later, using CUTLASS backend instead"
     assert NAME not in ask("h100", error=text)
+
+
+@pytest.mark.parametrize(("sm", "action"), [("sm75", "downgrade"), ("sm103", "upgrade")])
+def test_sageattention_is_exchanged_for_the_release_that_serves_the_gpu(
+    ask: Ask, sm: str, action: str
+) -> None:
+    found = ask("h100", error=f"ValueError: Unsupported CUDA architecture: {sm}", gpus=None)[NAME]
+    assert found.explains_error
+    assert (found.fixes[0].action, found.fixes[0].package) == (action, "sageattention")
+
+
+def test_sageattention_without_its_kernels_is_built_anew(ask: Ask) -> None:
+    text = "SM80 kernel is not available. make sure you GPUs with compute capability 8.0 or higher."
+    found = ask("a100", error=f"AssertionError: {text}")[NAME]
+    assert [fix.action for fix in found.fixes] == ["rebuild", "disable", "change-hardware"]
