@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from qdoctor.model import Finding, Fix
 from qdoctor.rules import hub_names
 from qdoctor.rules.case import quoted, rule
-from qdoctor.rules.of_names import is_of_base_class, missing
+from qdoctor.rules.of_names import is_known, is_of_base_class, missing
 from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.packages_in_text import asker, blamed
 from qdoctor.rules.remedies import pip
@@ -41,6 +41,9 @@ NAME = "api-keyword-renamed"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 _ANY = "any-keyword"
 _ANY_ATTRIBUTE = "any-attribute"
+_KNOWN_ELSEWHERE = "keyword-unexpected"
+"""The row of keywords that the table knows of some classes."""
+_CONSTRUCTOR = r"\w*[A-Z]\w*\.__(?:init|new|call)__"
 _OF = "package-name-missing"
 
 
@@ -53,10 +56,11 @@ def find(case: Case) -> Iterator[Finding]:
         yield from (_of_a_call(one) for one in case.signals_of(NAME) if "needed" in one.said)
     for signal in case.signals_of(NAME) if not known else ():
         owner, name = hub_names.missed(signal)
-        if not name or (hub_names.knows(case, signal) and not is_of_base_class(case, signal)):
+        if not name or (is_known(case, signal) and not is_of_base_class(case, signal)):
             continue
         of_family = signal.signature == _ANY_ATTRIBUTE and _is_of_a_model(case, owner)
-        if signal.signature == _ANY or of_family:
+        of_class = signal.signature == _KNOWN_ELSEWHERE and re.fullmatch(_CONSTRUCTOR, owner)
+        if signal.signature == _ANY or of_family or of_class:
             yield _of_any(case, signal, owner, name)
 
 

@@ -66,6 +66,11 @@ def hidden(case: Case, signal: Signal) -> tuple[str, Because] | None:
     return None
 
 
+def is_known(case: Case, signal: Signal) -> bool:
+    """Say whether a table knows what a text misses, whosever rule it is."""
+    return any(_row(case, name, signal) is not None for name in signal.rules)
+
+
 def is_of_base_class(case: Case, signal: Signal) -> bool:
     """Say whether the installed release has what a text misses, in the class that others derive."""
     rows = [_row(case, name, signal) for name in signal.rules]
@@ -187,7 +192,8 @@ def _fixes(name: str, row: Row, state: State, *, old_first: bool) -> Iterator[Fi
     yield from [*newer, *instead] if first else [*instead, *newer]
     if "removed" in row and state in {"too-new", "unknown"}:
         why = f"{row['name']} is still there before this release"
-        yield pip("downgrade", package, f"<{row['removed']}", why, verify=name)
+        below = f"<={row['last']}" if "module" in row else f"<{row['removed']}"
+        yield pip("downgrade", package, below, why, verify=name)
 
 
 def _newer_caller(name: str, row: Row) -> Fix:

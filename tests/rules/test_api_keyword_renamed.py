@@ -108,3 +108,8 @@ def test_names_of_packages_beside_hugging_faces() -> None:
         + text.format("flash_attn_of_tomorrow")
     )
     assert [fix.package for fix in asked.fixes[:2]] == ["flash-attn", "transformers"]
+
+
+def test_a_keyword_that_the_table_knows_of_other_classes_only() -> None:
+    found = first(TEXT.format("BirdCollator.__init__", "max_prompt_length"))
+    assert (found.rule, found.fixes[0].action) == (NAME, "change-code")
