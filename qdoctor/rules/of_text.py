@@ -76,8 +76,11 @@ def _stated(case: Case) -> bool:
 def _concerned(case: Case, signal: Signal, row: dict[str, Any]) -> bool:
     """Say whether a row is about what runs here: ``beside`` one of some packages, or ``apart``.
 
-    Where no packages are stated, any of them may be there; ``where`` asks for stated releases.
+    Where no packages are stated, any of them may be there; ``where`` asks for stated releases,
+    ``system`` for stated operating systems.
     """
+    if case.machine.os.value not in row.get("system", [case.machine.os.value]):
+        return False
     names: list[str] = row.get("beside", row.get("apart", []))
     stated = case.machine.facts.packages or {}
     asked: dict[str, str] = row.get("where", {})

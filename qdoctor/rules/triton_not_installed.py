@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from qdoctor.model import Finding
 from qdoctor.released import fact, parsed
 from qdoctor.rules.case import accused, rule
+from qdoctor.rules.of_text import answer_to
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.triton_missing_for_python import TO_INSTALL, left_out
 from qdoctor.rules.triton_releases import WINDOWS, distribution
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 NAME = "triton-not-installed"
 _STATED = ("triton", "pytorch-triton", WINDOWS)
+_HARMLESS = "harmless-warning"
+_NOTED = "triton-noted"
+"""The row of signatures for a message whose exception was caught: it is an answer of its own."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -44,7 +48,10 @@ def find(case: Case) -> Iterator[Finding]:
     told = accused(case, NAME, "which triton the program finds is not known")
     elsewhere = case.machine.os.value in {None, "linux"}
     texts = [
-        one for one in case.signals_of(NAME) if not (elsewhere and one.signature == TO_INSTALL)
+        one
+        for one in case.signals_of(NAME)
+        if not (elsewhere and one.signature == TO_INSTALL)
+        and not (one.signature == _NOTED and answer_to(case, _HARMLESS, one))
     ]
     if told is None or not texts or left_out(case):
         return

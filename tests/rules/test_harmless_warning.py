@@ -8,7 +8,7 @@ import pytest
 
 from qdoctor.diagnosis import diagnose
 from qdoctor.matrix import shipped
-from qdoctor.model import Facts, Finding
+from qdoctor.model import Facts, Finding, Host
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -46,3 +46,48 @@ def test_is_silent_where_a_failure_stands_in_the_same_log(ask: Ask) -> None:
 
 def test_is_silent_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("h100")
+
+
+PARTS = ("flash-attn", "xformers", "triton", "apex", "bitsandbytes", "deepspeed", "liger_kernel")
+WAYS = (
+    "{} is not installed, falling back to the default implementation",
+    "{} not available; using torch's own kernels instead",
+    "Warning: {} is not installed. Please install it for faster inference.",
+    "Failed to import {}, using the slow path",
+    "Install {} to speed up training",
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("part", PARTS)
+def test_an_optional_part_without_which_the_program_goes_on(part: str, way: str) -> None:
+    for facts in (Facts(), Facts(host=Host(os="windows"))):
+        found = diagnose(facts, error=way.format(part))[1]
+        assert [(one.rule, one.severity) for one in found if one.explains_error] == [(NAME, "note")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ImportError: {} is not installed, which this model requires: install it for faster runs",
+        "RuntimeError: {} is not available, cannot go on; using the GPU needs it",
+        "{} must be installed to speed up training, aborting",
+    ],
+)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_is_required_is_no_optional_one(part: str, text: str) -> None:
+    found = diagnose(Facts(), error=text.format(part))[1]
+    assert not [one for one in found if one.explains_error and one.rule == NAME]
+
+
+def test_a_caught_message_on_windows_is_a_notice_and_an_exception_is_none() -> None:
+    for text, harmless in (
+        ("No module named 'triton'", True),
+        ("loading\n  No module named 'triton'\nready", True),
+        ("ModuleNotFoundError: No module named 'triton'", False),
+        ("ModuleNotFoundError:\nNo module named 'triton'", False),
+    ):
+        for system in ("windows", "linux"):
+            found = diagnose(Facts(host=Host(os=system)), error=text)[1]
+            rules = [one.rule for one in found if one.explains_error]
+            assert (rules == [NAME]) is (harmless and system == "windows"), (text, system)
