@@ -1,10 +1,10 @@
 """How SwitchBack's int8 product is best cut on this GPU: its row of switchback_tiles.json.
 
 Every candidate (cuts of kernels/_switchback_hopper.cu, where it serves, and Triton's tiles) is
-timed with the quantization of the rows before it, and so is each way of the kernel for few rows,
-which quantizes itself, beside torch.nn.Linear in bf16: CUDA events,
-contenders in random order, more memory than any cache holds read before each, median. Results must
-be those of the first candidate, bit for bit.
+timed with the quantization of the rows before it, and so is each way of the kernels for few and for
+many rows, which quantize themselves, beside torch.nn.Linear in bf16: CUDA events, contenders in
+random order, more memory than any cache holds read before each, median. Results must be those of
+the first candidate, bit for bit.
 
 With ``--check`` no row is made: each shape is timed twice, and what matrix/tables/switchback_tiles
 holds for it is compared with the best of each time.
@@ -14,7 +14,7 @@ Usage: ``python benchmarks/switchback_tiles.py ROW.json [--arch sm_90a] [--rows 
 CUDA GPU; an H100 takes three minutes for all.
 """
 
-# ruff: noqa: ANN401, PLC0415 - torch is untyped here, and imported on demand
+# ruff: noqa: ANN401, E402 - torch is untyped here, and imported on demand; see sys.path
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ import random
 import statistics
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+_ROOT = str(Path(__file__).resolve().parent.parent)
+if sys.path[0] != _ROOT:  # in place of this folder, whose inspect.py is not the library's
+    sys.path[:1] = [_ROOT]
+
+from benchmarks._switchback_tried import CUTS, FEW_ROWS, MANY_ROWS, Shape, contenders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,26 +54,18 @@ LAUNCH_US = 4.0
 KEPT = 8
 NOISE = 0.03
 """Two medians of the same differ by as much."""
-TABLE = Path(__file__).resolve().parent.parent / "matrix" / "tables" / "switchback_tiles.json"
-CUTS = (
-    (1, 32, 14, True, 1, True), (1, 64, 10, True, 1, True), (1, 32, 10, False, 1, True),
-    (1, 64, 8, False, 2, True), (1, 96, 7, False, 2, True), (1, 128, 6, False, 2, True),
-    (1, 160, 5, False, 2, True), (1, 192, 4, False, 2, True), (2, 128, 4, False, 2, True),
-    (2, 128, 4, False, 2, False), (2, 96, 6, True, 2, True), (2, 128, 5, True, 2, True),
-    (2, 160, 4, True, 2, True), (2, 192, 4, True, 2, True),
-)  # fmt: skip
-TILES = (
-    (16, 16, 256, 2, 5), (16, 16, 512, 4, 4), (16, 16, 1024, 4, 3), (16, 16, 1024, 4, 4),
-    (16, 32, 256, 4, 4), (16, 32, 512, 4, 3), (16, 64, 256, 4, 4), (16, 64, 256, 8, 4),
-    (16, 64, 512, 4, 3), (16, 64, 512, 8, 3), (16, 128, 256, 8, 3),
-    (32, 32, 256, 4, 4), (64, 16, 256, 4, 4), (64, 32, 128, 4, 6), (64, 32, 256, 4, 4),
-    (64, 64, 128, 4, 6), (64, 64, 256, 4, 3), (64, 128, 128, 4, 4), (128, 64, 128, 4, 4),
-    (128, 128, 128, 8, 3),
-)  # fmt: skip
-FEW_ROWS = "few"
-"""What ways of kernels/_switchback_few.py are called: (FEW_ROWS, tokens, split)."""
-Shape = tuple[int, int, int]
+TABLE = Path(_ROOT) / "matrix" / "tables" / "switchback_tiles.json"
 Times = dict[Any, float]
+
+
+class Measured(NamedTuple):
+    """Of each candidate: the median of its microseconds, and their spread.
+
+    That is half the distance between the 10th and the 90th percentile, as a part of the median.
+    """
+
+    us: Times
+    spread: Times
 
 
 def main() -> None:
@@ -93,7 +91,7 @@ def main() -> None:
     if options.check:
         check(torch, shapes, options)
         return
-    measured: dict[Shape, Times] = {}
+    measured: dict[Shape, Measured] = {}
     for shape in shapes:
         calls = contenders(torch, shape, options.arch)
         measured[shape] = times(torch, calls, options.repetitions)
@@ -139,116 +137,40 @@ def chosen(table: dict[str, Any], sm: str) -> dict[Shape, Any]:
 
 def _named(point: dict[str, Any]) -> Any:
     """Name the candidate that a layer with a prepared weight takes at a point."""
-    few = point.get("few")
-    return (FEW_ROWS, few["tokens"], few["split"]) if few else tuple(point["cut"] or point["tiles"])
+    few, many = point.get("few"), point.get("fused")
+    if few:
+        return (FEW_ROWS, few["tokens"], few["split"])
+    if many:
+        return (MANY_ROWS, tuple(many["way"][0]), *many["way"][1:])
+    return tuple(point["cut"] or point["tiles"])
 
 
-def verdict(shape: Shape, choice: Any, found: list[Times]) -> str:
-    """Say whether a choice holds: BEATEN where each time another was faster by more than NOISE."""
+def verdict(shape: Shape, choice: Any, found: list[Measured]) -> str:
+    """Say whether a choice holds: BEATEN where each time another was faster by more than noise.
+
+    That is NOISE, and for one launch in place of two the spread where it is more.
+    """
     words = [f"{shape[0]} x {shape[1]}->{shape[2]}: {choice}"]
-    lost = []
-    for one in found:
+    beaten = []
+    for one, spread in found:
         best = min((name for name in one if name != "linear"), key=one.__getitem__)
         own = one.get(choice)
         words.append(
             f"{'not among the candidates' if own is None else f'{own:.1f} us'}, "
             f"best {best} {one[best]:.1f}, half {one['linear']:.1f}"
         )
-        lost.append(math.inf if own is None else own / one[best] - 1)
-    word = "unknown" if math.inf in lost else "BEATEN " if min(lost) > NOISE else "holds  "
+        noise = max(NOISE, spread.get(choice, 0.0) if _is_few(choice) else 0.0)
+        beaten.append(None if own is None else own > one[best] * (1 + noise))
+    word = "unknown" if None in beaten else "BEATEN " if all(beaten) else "holds  "
     return f"{word} " + " | ".join(words)
 
 
-def contenders(torch: Any, shape: Shape, arch: str) -> dict[Any, Callable[[], Any]]:
-    """Make a call of every candidate that serves, each checked, and of torch.nn.Linear."""
-    from qdoctor.nn.products import kernel
-
-    rows, depth, columns = shape
-    torch.manual_seed(7)
-    linear = torch.nn.Linear(depth, columns, device="cuda", dtype=torch.bfloat16)
-    x = torch.randn(rows, depth, device="cuda", dtype=torch.bfloat16)
-    quantize = kernel("_switchback_quantize").quantize_rows
-    weight, bias = quantize(linear.weight.detach()), linear.bias.detach()
-    calls: dict[Any, Callable[[], Any]] = {"linear": lambda: linear(x)}
-    first = None
-    for launch, candidate in _launches(torch, shape, arch):
-
-        def call(launch: Callable[..., None] = launch) -> Any:
-            q, scale = quantize(x)
-            c = torch.empty(rows, columns, device="cuda", dtype=torch.bfloat16)
-            launch(q, scale, *weight, bias, c)
-            return c
-
-        result = call()
-        first = result if first is None else first
-        if torch.equal(result, first):
-            calls[candidate] = call
-        else:
-            print(shape, candidate, "DIFFERS")
-    for candidate, call in _at_once(torch, (x, *weight, bias), arch):
-        if torch.equal(call(), first):
-            calls[candidate] = call
-        else:
-            print(shape, candidate, "DIFFERS")
-    return calls
+def _is_few(name: Any) -> bool:
+    return bool(name) and name[0] == FEW_ROWS
 
 
-def _at_once(torch: Any, given: tuple[Any, ...], arch: str) -> list[tuple[Any, Any]]:
-    """Return a call of each way to quantize and multiply in one launch."""
-    from qdoctor.nn.products import kernel
-
-    few = kernel("_switchback_few")
-    x, weight, scale, bias = given
-    if not few.takes(x.shape[1], weight.shape[0], "bfloat16", "bfloat16"):
-        return []
-    stream = torch.cuda.current_stream().cuda_stream
-    found = []
-    for way in few.ways(*x.shape):
-        try:
-            made = few.proven(way, "bfloat16", "bfloat16", 0, arch)
-        except few.hopper.NotHereError as error:
-            print(way, error)
-            continue
-
-        def call(made: Any = made) -> Any:
-            return made(x, 127.0, weight, scale, bias, stream)
-
-        found.append(((FEW_ROWS, way.tokens, way.split), call))
-    return found
-
-
-def _launches(torch: Any, shape: Shape, arch: str) -> list[tuple[Callable[..., None], Any]]:
-    from qdoctor.nn.products import kernel
-
-    triton, hopper = kernel("_switchback_triton"), kernel("_switchback_hopper")
-    rows, depth, columns = shape
-    limit, overlap = triton.shared_limit(0), triton.overlaps()
-    found: list[tuple[Callable[..., None], Any]] = []
-    for one in map(triton.Tiles._make, TILES):
-        if one.shared_bytes > limit or one.m > max(64, 2 * rows) or one.m * 64 < rows:
-            continue
-
-        def by_triton(*given: Any, one: Any = one) -> None:
-            a, scale_a, b, scale_b, bias, c = given
-            arguments = (a, b, c, scale_a, scale_b, bias, rows, columns, depth, 1)
-            triton.launch((0, shape, one), arguments, one, overlap=overlap)
-
-        found.append((by_triton, tuple(one)))
-    stream = torch.cuda.current_stream().cuda_stream
-    for cut in map(hopper.Cut._make, CUTS):
-        if cut.m > max(64, 2 * rows):
-            continue
-        try:
-            made = hopper.proven(cut, "bfloat16", "bfloat16", 0, arch)
-        except hopper.NotHereError as error:
-            print(cut, error)
-            continue
-        found.append((lambda *given, made=made: made(*given, stream), tuple(cut)))
-    return found
-
-
-def times(torch: Any, calls: dict[Any, Callable[[], Any]], repetitions: int) -> Times:
-    """Return microseconds of each, the median."""
+def times(torch: Any, calls: dict[Any, Callable[[], Any]], repetitions: int) -> Measured:
+    """Time each."""
     much = torch.ones(READ_FLOATS, device="cuda")
     events: dict[Any, list[tuple[Any, Any]]] = {name: [] for name in calls}
     for _ in range(repetitions):
@@ -261,15 +183,22 @@ def times(torch: Any, calls: dict[Any, Callable[[], Any]], repetitions: int) -> 
             pair[1].record()
             events[name].append(pair)
         torch.cuda.synchronize()
-    return {
-        name: 1000 * statistics.median(a.elapsed_time(b) for a, b in pairs)
-        for name, pairs in events.items()
+    us = {
+        name: sorted(1000 * a.elapsed_time(b) for a, b in pairs) for name, pairs in events.items()
     }
+    medians = {name: statistics.median(found) for name, found in us.items()}
+    return Measured(medians, {name: _spread(found) for name, found in us.items()})
 
 
-def row(measured: dict[Shape, Times], processors: int) -> dict[str, Any]:
+def _spread(found: list[float]) -> float:
+    """Of sorted times: half from the 10th to the 90th percentile, as a part of their median."""
+    tenth = len(found) // 10
+    return (found[-1 - tenth] - found[tenth]) / 2 / statistics.median(found)
+
+
+def row(measured: dict[Shape, Measured], processors: int) -> dict[str, Any]:
     """Make what the table says of a GPU: points, and cuts that together lose least."""
-    many = {shape: found for shape, found in measured.items() if shape[0] >= MANY}
+    many = {shape: found.us for shape, found in measured.items() if shape[0] >= MANY}
     fits = {cut: fitted(many, cut, processors) for cut in CUTS}
     known = {cut: fit for cut, fit in fits.items() if fit}
     chosen: list[Any] = []
@@ -286,22 +215,26 @@ def row(measured: dict[Shape, Times], processors: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _point(shape: Shape, found: Times) -> dict[str, Any]:
-    """What a shape takes; few where it is no slower than two launches but for noise.
+def _point(shape: Shape, measured: Measured) -> dict[str, Any]:
+    """What a shape takes; few where no slower than two launches beyond the spread, fused if faster.
 
     One launch takes the calling thread less time than two, and a layer of few rows is mostly that.
     """
-    two = [one for one in found if one != "linear" and one[0] != FEW_ROWS]
+    found, spread = measured
+    two = [one for one in found if one != "linear" and one[0] not in (FEW_ROWS, MANY_ROWS)]
     best = min(two, key=found.__getitem__)
     cut, tiles = (best, None) if best in CUTS else (None, best)
     us, half = round(found[best], 1), round(found["linear"], 1)
     made = {"shape": shape, "cut": cut, "tiles": tiles, "us": us, "half_us": half}
-    ways = [one for one in found if one[0] == FEW_ROWS]
-    least = min(ways, key=found.__getitem__, default=None)
-    if least is not None and found[least] <= found[best] * (1 + NOISE):
-        _, tokens, split = least
-        few = {"tokens": tokens, "split": split, "us": round(found[least], 1), "beside_us": us}
-        made["few"] = few
+    for kind, sign in ((FEW_ROWS, 1), (MANY_ROWS, -1)):
+        ways = [one for one in found if one[0] == kind]
+        least = min(ways, key=found.__getitem__, default=None)
+        if least is not None and found[least] <= found[best] * (1 + sign * spread[least]):
+            words = dict(zip(("tokens", "split"), least[1:], strict=False))
+            made[kind] = {
+                **(words if kind == FEW_ROWS else {"way": least[1:]}),
+                "us": round(found[least], 1), "beside_us": us, "spread": round(spread[least], 3),
+            }  # fmt: skip
     return made
 
 
