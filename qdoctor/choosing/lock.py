@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 _BEAT_SECONDS = 1.0
 _SILENT_SECONDS = 20.0
-"""A lock that has not changed for so long is nobody's. Attributes of a file are asked for through
-a freshly opened descriptor, which network file systems answer truly (nfs(5), close-to-open)."""
+"""A lock of another host that has not changed for so long is nobody's. Attributes of a file are
+asked for through a freshly opened descriptor, which network file systems answer truly (nfs(5),
+close-to-open)."""
 _POLL_SECONDS = (0.02, 0.25)
 _TEXT_BYTES = 512
 _WORKING = 3
@@ -65,9 +66,9 @@ class Lock:
             return False
         if (text, changed) != self._seen:
             self._seen, self._since = (text, changed), time.monotonic()
-        if time.monotonic() - self._since > self._silent:
-            return True
-        return is_dead_here(text)
+        if is_of_here(text):  # a live one may be kept from beating: by a slow disk, or stopped
+            return is_dead_here(text)
+        return time.monotonic() - self._since > self._silent
 
     def break_up(self) -> None:
         """Take a dead owner's file away; a live one that came in between is put back."""
@@ -190,9 +191,16 @@ def _started(process: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
+def is_of_here(text: str) -> bool:
+    """Say whether the owner is a process of this host, of which it is known whether it lives."""
+    words = text.split(" ")
+    whole = len(words) == 4 and words[1].isdecimal() and words[2] != ""  # noqa: PLR2004
+    return whole and words[0] == _host() != "?"
+
+
 def is_dead_here(text: str) -> bool:
     """Say whether the owner is a process of this host that has ended; False if that is unknown."""
-    words = text.split(" ")
-    if len(words) != 4 or words[0] != _host() or words[0] == "?" or not words[1].isdecimal():  # noqa: PLR2004
+    if not is_of_here(text):
         return False
-    return _started(int(words[1])) != words[2]
+    _, number, started, _ = text.split(" ")
+    return _started(int(number)) != started

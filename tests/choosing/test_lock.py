@@ -64,6 +64,18 @@ def test_a_silent_owner_of_another_host_is_dead_after_a_while(tmp_path: Path) ->
 
 
 @linux_only
+def test_a_live_owner_of_this_host_is_believed_though_it_is_silent(tmp_path: Path) -> None:
+    """A disk that is slow for long, or a signal, may keep it from beating."""
+    path = str(tmp_path / "lock")
+    assert Lock(path).take()
+    os.utime(path, (1, 1))
+    lock = Lock(path, silent=0.0)
+    assert not lock.owner_is_dead()
+    time.sleep(0.05)
+    assert not lock.owner_is_dead()
+
+
+@linux_only
 def test_an_owner_of_this_host_that_ended_is_seen_at_once(tmp_path: Path) -> None:
     code = "from qdoctor.choosing.lock import Lock; import sys; Lock(sys.argv[1]).take()"
     path = str(tmp_path / "lock")
