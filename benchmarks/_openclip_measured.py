@@ -10,6 +10,7 @@ import gc
 import math
 import statistics
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._openclip_models import INCLUDE
@@ -168,11 +169,15 @@ def waiting_refused() -> Iterator[None]:
     import torch
 
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():  # torch says that this mode misses some operations
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:
-        torch.cuda.set_sync_debug_mode(before)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.cuda.set_sync_debug_mode(before)
 
 
 def seconds(call: Callable[[], Any], device: Any) -> float:
