@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdoctor.rules.case import Signal
 from qdoctor.rules.error_text import readable
+from qdoctor.rules.partial_texts import parts_in
 from qdoctor.rules.program_texts import known_texts
 from qdoctor.rules.quoting import loosened, without_quotes
 from qdoctor.rules.traceback_calls import callers, raising
@@ -52,7 +53,8 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     """Return the known texts in plain lines, as ``recognize`` does.
 
     In a short text of which nothing is known the case of letters does not count, nor how names are
-    quoted, nor where lines break: it was retyped, or wrapped by a terminal or a table.
+    quoted, nor where lines break: it was retyped, or wrapped by a terminal or a table. Then a part
+    of a known text is enough.
     """
     known = _known_in(kept, matrix, retyped=False)
     follows = _only_follows(known, matrix)
@@ -62,7 +64,7 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
         found = _known_in(text, matrix, retyped=retyped)
         if found and not (known and _only_follows(found, matrix)):
             return found
-    return known or known_texts(kept, matrix)
+    return known or parts_in(kept, matrix) or known_texts(kept, matrix)
 
 
 def _only_follows(known: tuple[Signal, ...], matrix: Matrix) -> bool:
