@@ -1,11 +1,11 @@
 """Which names of Hugging Face's packages came or went: ``matrix/tables/hub_names.json``.
 
-And which keywords of triton's functions.
+And which keywords of triton's functions, and what others import from some packages more.
 
-Read from the Python files of released wheels that lie in a folder: what can be imported from each
-module, the members of each class, and the keywords of each function that takes no others. Classes
-of transformers' models are read by their own names only; what their instances have comes from the
-base classes. Only what changed is kept, between the releases that were looked at.
+Read from the Python files of released wheels and sources that lie in a folder: what can be imported
+from each module, the members of each class, and the keywords of each function that takes no others.
+Classes of transformers' models are read by their own names only; what their instances have comes
+from the base classes. Only what changed is kept, between the releases that were looked at.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ import ast
 import json
 import re
 import sys
-import zipfile
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from packaging.utils import parse_wheel_filename
 
 from qdoctor import shipped
 from qdoctor.mining.hub_classes import Classes, keywords_of
+from qdoctor.mining.python_files import archives, python_files, released
 from qdoctor.mining.shard import write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from packaging.version import Version
 
@@ -45,6 +43,27 @@ _MODEL_TYPE = re.compile(r"""^ +\(?["']([a-z][\w.-]*)["'](?:,|:) ["']\w+Config["
 _KINDS = ("imports", "members", "keywords", "model_types")
 _ONLY_KEYWORDS = {"triton"}
 """Packages whose other names the matrix knows better, from each release's own file."""
+_IMPORTED = {
+    "auto-gptq": "auto_gptq",
+    "autoawq": "awq",
+    "causal-conv1d": "causal_conv1d",
+    "datasets": "datasets",
+    "deepspeed": "deepspeed",
+    "flash-attn": "flash_attn",
+    "mamba-ssm": "mamba_ssm",
+    "open-clip-torch": "open_clip",
+    "sentence-transformers": "sentence_transformers",
+    "torchao": "torchao",
+    "vllm": "vllm",
+    "xformers": "xformers",
+}
+"""Packages of which others import names, and their folders: public names only, and modules that do
+not lie deep."""
+_BY_NAME_ONLY = {"vllm", "deepspeed", "datasets"}
+"""Packages of thousands of names: of their deepest modules only that they are there is kept."""
+_DISTRIBUTIONS = {folder: name for name, folder in _IMPORTED.items()}
+_DEEP = 3
+"""Parts of a module's name, at most, of those packages."""
 _LAZY = "define_import_structure"
 _LISTED = re.compile(r"^__all__ = \[([^\]]*)\]", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z_]\w*$")
@@ -78,6 +97,7 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "members": (_RENAMED,),
     "keywords": (_RENAMED,),
 }
+_OF_OTHERS: dict[str, tuple[str, ...]] = dict.fromkeys(_ELSEWHERE, (_RENAMED,))
 """Which rule speaks of a name that is new, and of one that is gone."""
 _ABOUT = (
     "Names of Hugging Face's packages, and keywords of triton's functions, that came or went "
@@ -112,6 +132,14 @@ def names_in(texts: Mapping[str, str]) -> dict[str, frozenset[str]]:
     return {kind: frozenset(names) for kind, names in found.items()}
 
 
+def _public(names: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """Leave out what is private by its name: nobody else asks for it."""
+    return {
+        kind: frozenset(one for one in some if not one.partition(":")[2].startswith("_"))
+        for kind, some in names.items()
+    }
+
+
 def history(releases: Mapping[Version, frozenset[str]]) -> dict[str, dict[str, Any]]:
     """Give owner -> what came and went at which release; what is there by turns is left out."""
     rows: dict[str, dict[str, Any]] = defaultdict(lambda: {"came": {}, "went": {}})
@@ -135,22 +163,24 @@ def table_of(found: Mapping[str, Mapping[Version, dict[str, frozenset[str]]]]) -
     for package, releases in sorted(found.items()):
         kinds = {
             kind: history({release: names[kind] for release, names in releases.items()})
-            if kind == "keywords" or package not in _ONLY_KEYWORDS
+            if _is_kept(package, kind)
             else {}
             for kind in _KINDS
         }
-        packages[package] = {"releases": [str(one) for one in sorted(releases)], **kinds}
+        named = {"distribution": _DISTRIBUTIONS[package]} if package in _DISTRIBUTIONS else {}
+        packages[package] = {**named, "releases": [str(one) for one in sorted(releases)], **kinds}
     return {
         "about": _ABOUT,
         "columns": {
             "releases": "those that were looked at, ascending",
+            "distribution": "what pip installs, where the package's folder is named otherwise",
             "came": "release -> names that it is the first to have",
             "went": "release -> names that it is the first to lack again",
             "source": "key into sources",
             "strength": "documented | mined | inspected | observed",
         },
         "sources": {
-            "wheels": "the packages' wheels, all .py files; which releases, `releases` say"
+            "wheels": "the packages' wheels or sources, all .py files; which, `releases` say"
         },
         "source": "wheels",
         "strength": "mined",
@@ -163,8 +193,15 @@ def table_of(found: Mapping[str, Mapping[Version, dict[str, frozenset[str]]]]) -
     }
 
 
+def _is_kept(package: str, kind: str) -> bool:
+    if package in _DISTRIBUTIONS:
+        return kind == "imports"
+    return kind == "keywords" or package not in _ONLY_KEYWORDS
+
+
 def _rules(package: str) -> dict[str, dict[str, str]]:
-    kinds: dict[str, tuple[str, ...]] = _RULES.get(package, _ELSEWHERE)
+    others = _OF_OTHERS if package in _DISTRIBUTIONS else _ELSEWHERE
+    kinds: dict[str, tuple[str, ...]] = _RULES.get(package, others)
     return {kind: {"came": rules[0], "went": rules[-1]} for kind, rules in kinds.items()}
 
 
@@ -173,7 +210,11 @@ def written(table: Mapping[str, Any], path: Path) -> bool:
     head = json.dumps({key: value for key, value in table.items() if key != "rows"}, indent=1)
     blocks = []
     for package, kinds in table["rows"].items():
-        parts = [f'   "releases": {json.dumps(kinds["releases"])}']
+        parts = [
+            f"   {json.dumps(key)}: {json.dumps(kinds[key])}"
+            for key in ("distribution", "releases")
+            if key in kinds
+        ]
         for kind in _KINDS:
             lines = [f"    {json.dumps(on)}: {json.dumps(row)}" for on, row in kinds[kind].items()]
             parts.append(f'   "{kind}": {{\n' + ",\n".join(lines) + "\n   }")
@@ -218,44 +259,64 @@ def _strings(tree: ast.Module) -> Iterator[str]:
 
 
 def texts_of(path: Path) -> dict[str, str]:
-    """Read the Python files of a wheel; of its models only what they list in ``__all__``.
+    """Read the Python files of a wheel or of sources; of models only what they list in ``__all__``.
 
     That is taken for the package's own list where it makes its list of them (``_LAZY``).
     """
-    with zipfile.ZipFile(path) as wheel:
-        package = _package_of(path)[0]
-        names = [one for one in wheel.namelist() if one.startswith(f"{package}/")]
-        called = _CALLED.get(package, re.compile(""))
-        kept = [
-            one
-            for one in names
-            if one.endswith(".py") and not _LEFT_OUT.search(one) and called.match(one)
-        ]
-        read = [one for one in kept if one.endswith(_AUTO) or not _MODELS.match(one)]
-        texts = {name: _text(wheel, name) for name in read}
-        top = f"{package}/__init__.py"
-        if _LAZY in texts.get(top, ""):
-            listed = (_LISTED.findall(_text(wheel, name)) for name in kept if _MODELS.match(name))
-            texts[top] += "".join(f"\n[{names}]" for found in listed for names in found)
-        return texts
+    package = _package_of(path)[0]
+    found = {name.removeprefix("src/"): text for name, text in python_files(path, _wanted(package))}
+    if package in _DISTRIBUTIONS:
+        return {
+            name: text if _depth(name) < _DEEP or package not in _BY_NAME_ONLY else ""
+            for name, text in found.items()
+            if _is_near(name)
+        }
+    texts = {name: text for name, text in found.items() if not _is_a_model(name)}
+    top = f"{package}/__init__.py"
+    if _LAZY in texts.get(top, ""):
+        listed = (_LISTED.findall(text) for name, text in found.items() if _MODELS.match(name))
+        texts[top] += "".join(f"\n[{names}]" for found_in in listed for names in found_in)
+    return texts
+
+
+def _wanted(package: str) -> Callable[[str], bool]:
+    called = _CALLED.get(package, re.compile(""))
+    inside = re.compile(rf"(?:src/)?{package}/")
+
+    def wanted(name: str) -> bool:
+        return bool(inside.match(name)) and not _LEFT_OUT.search(name) and bool(called.match(name))
+
+    return wanted
+
+
+def _is_a_model(name: str) -> bool:
+    return not name.endswith(_AUTO) and bool(_MODELS.match(name))
+
+
+def _is_near(name: str) -> bool:
+    """Say whether others import from a module: it lies near, and no part of it is private."""
+    private = any(part.startswith("_") and part != "__init__.py" for part in name.split("/"))
+    return _depth(name) <= _DEEP and not private
+
+
+def _depth(name: str) -> int:
+    """Return how many parts a module's name has."""
+    return len(name.removesuffix("/__init__.py").split("/"))
 
 
 def _package_of(path: Path) -> tuple[str, Version]:
-    """Give the folder that holds the package, named as the wheel is, and the release."""
-    name, version, *_ = parse_wheel_filename(path.name)
-    return name.replace("-", "_"), version
-
-
-def _text(wheel: zipfile.ZipFile, name: str) -> str:
-    return wheel.read(name).decode("utf-8", "replace")
+    """Give the folder that holds the package, and the release."""
+    name, version = released(path)
+    return _IMPORTED.get(name, name.replace("-", "_")), version
 
 
 def main(arguments: list[str]) -> int:
     """Read the wheels of a folder and write the table."""
     found: dict[str, dict[Version, dict[str, frozenset[str]]]] = defaultdict(dict)
-    for path in sorted(Path(arguments[0]).glob("*.whl")):
+    for path in archives(arguments[0]):
         package, version = _package_of(path)
-        found[package][version] = names_in(texts_of(path))
+        names = names_in(texts_of(path))
+        found[package][version] = _public(names) if package in _DISTRIBUTIONS else names
     written(table_of(found), shipped.matrix_folder() / "tables" / TABLE)
     return 0
 

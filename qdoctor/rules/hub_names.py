@@ -66,7 +66,7 @@ def mostly_older(case: Case, row: Row) -> bool:
 
     False where that is not known.
     """
-    known = case.matrix.table(_TABLE)["rows"].get(row["package"])
+    known = case.matrix.table(_TABLE)["rows"].get(row.get("module", row["package"]))
     came, went = parsed(row.get("since")), parsed(row.get("removed"))
     if known is None or came is None:
         return False
@@ -115,6 +115,8 @@ def _made(case: Case, package: str, kind: str, known: Row, of_owner: tuple[str, 
         return None
     releases: list[str] = table["rows"][package]["releases"]
     row = {"name": name, "kind": kind, "package": package, "strength": table["strength"]}
+    if (distribution := table["rows"][package].get("distribution")) is not None:
+        row |= {"package": distribution, "module": package}
     row["source"] = table["sources"][table["source"]]
     if came is not None and (went is None or came != _came(table["rows"][package], owner)):
         row |= {"since": came, "before": releases[releases.index(came) - 1]}
@@ -139,7 +141,7 @@ def _came(names: Row, owner: str) -> str | None:
 def _rule(case: Case, package: str, kind: str, row: Row) -> str:
     """Name the rule: it depends on the package, and on whether the name is new or gone."""
     rules: dict[str, str] = case.matrix.table(_TABLE)["rules"][package][kind]
-    own, came = parsed(case.machine.package(package).value), parsed(row.get("since"))
+    own, came = parsed(case.machine.package(row["package"]).value), parsed(row.get("since"))
     too_old = came is not None and (own is None or own < came)
     return rules["came" if too_old else "went"]
 

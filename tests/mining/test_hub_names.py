@@ -119,3 +119,36 @@ def test_of_triton_only_keywords_are_kept() -> None:
     row = table_of({"triton": names})["rows"]["triton"]
     assert row["keywords"]
     assert not row["imports"]
+
+
+def test_of_packages_that_others_import_what_is_public_and_near_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "autoawq-0.1.0-py3-none-any.whl"
+    members = ("__init__", "modules/linear/__init__", "modules/linear/gemm", "_private", "core")
+    with zipfile.ZipFile(path, "w") as wheel:
+        for member in members:
+            wheel.writestr(f"awq/{member}.py", "def quantize(): ...\ndef _own(): ...\n")
+        wheel.writestr("other/__init__.py", "def quantize(): ...\n")
+    found = texts_of(path)
+    assert set(found) == {f"awq/{one}.py" for one in members if one in {members[0], members[4]}} | {
+        "awq/modules/linear/__init__.py"
+    }
+
+
+def test_such_a_package_has_the_name_that_pip_knows() -> None:
+    old, new = names_in({"awq/__init__.py": ""}), names_in({"awq/core.py": "def fit(): ...\n"})
+    table = table_of({"awq": {Version("0.1"): old, Version("0.2"): new}})
+    row = table["rows"]["awq"]
+    assert row["distribution"] == "autoawq"
+    assert row["imports"]["awq.core"]["came"] == {"0.2": ["fit"]}
+    assert not row["members"]
+    assert set(table["rules"]["awq"]["imports"].values()) == {"api-keyword-renamed"}
+
+
+def test_of_a_package_of_thousands_its_deepest_modules_are_known_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "vllm-0.1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("vllm/core/block.py", "class Block: ...\n")
+        wheel.writestr("vllm/config.py", "class Config: ...\n")
+    names = names_in(texts_of(path))["imports"]
+    assert {"vllm.core:block", "vllm.config:Config"} <= names
+    assert "vllm.core.block:Block" not in names

@@ -153,3 +153,16 @@ def test_a_model_that_later_releases_know() -> None:
 def test_a_model_that_the_installed_release_knows_is_not_its_fault() -> None:
     rules = [one.rule for one in explained("KeyError: 'llama4'", transformers="4.57.3")]
     assert rules == ["not-environment"]
+
+
+def test_a_package_is_named_as_pip_knows_it() -> None:
+    text = IMPORT.format("WQLinear_GEMVFast", "awq.modules.linear")
+    found = explained(text, autoawq="0.1.8")[0]
+    assert found.rule == "api-keyword-renamed"
+    assert ("upgrade", "autoawq", ">=0.2.3") in offers(found)
+
+
+def test_a_module_that_went_is_there_up_to_the_last_release_that_had_it() -> None:
+    text = "ModuleNotFoundError: No module named 'vllm.model_executor.parallel_utils'"
+    found = explained(text, vllm="0.6.2")[0]
+    assert offers(found) == [("downgrade", "vllm", "<=0.3.3")]
