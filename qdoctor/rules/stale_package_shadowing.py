@@ -3,7 +3,8 @@
 ## What it finds
 Two copies of a package on the import path, of different versions or one without metadata: the first
 one is imported, the other is what an installer shows and upgrades. Or a text that the installed
-release does not print, or that misses what every triton has: a folder named triton hides it.
+release does not print, or that misses what every triton has: a folder named triton hides it. Or
+Python's own word that an imported module has no file, or imports itself.
 
 ## Why it hurts
 Upgrading changes nothing, since the stale copy is imported all the same, and errors speak of
@@ -25,14 +26,18 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+from packaging.utils import canonicalize_name
+
 from qdoctor.implied_text import wordings
 from qdoctor.model import Because, Finding, Fix
-from qdoctor.released import fits, has
+from qdoctor.released import fits, has, parsed
 from qdoctor.rules.bnb_releases import BNB
 from qdoctor.rules.case import accused, quoted, rule
 from qdoctor.rules.of_names import hidden
 from qdoctor.rules.of_text import answer_to, answered
 from qdoctor.rules.remedies import pip, unset
+from qdoctor.rules.torch_index import moved_torch
 from qdoctor.rules.triton_name_in_text import before_all, name_in
 from qdoctor.rules.triton_releases import distribution, history
 
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
 
 NAME = "stale-package-shadowing"
 _PATH = "PYTHONPATH"
+_HIDDEN = ("hidden", "hidden2", "hidden3")
+_IMPORTING = "CPython 3.11 Python/ceval.c, import_from"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -63,9 +70,8 @@ def find(case: Case) -> Iterator[Finding]:
     if not pairs:
         yield from _misdated(case)
         yield from _having(case)
-        yield from _hidden_triton(case)
+        yield from list(_hidden(case)) or [*_hidden_triton(case), *_hidden_bnb(case)]
         yield from _mixed_files(case)
-        yield from _hidden_bnb(case)
 
 
 def _misdated(case: Case) -> Iterator[Finding]:
@@ -106,6 +112,36 @@ def _having(case: Case) -> Iterator[Finding]:
                 pip("reinstall", package, f"=={version}", why, verify=NAME),
             ],
         )
+
+
+def _hidden(case: Case) -> Iterator[Finding]:
+    """Report Python's own word that what it imported has no file, or imports itself."""
+    for signal in case.signals_of(NAME):
+        module = next((signal.said[one] for one in _HIDDEN if one in signal.said), None)
+        if module is None:
+            continue
+        package = canonicalize_name(module.split(".")[0])
+        why = f"a folder or file of that name beside the script hides {package}: rename it"
+        told = "it was found in a folder without the package's files, or in a file of one's own"
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title=f"what is imported as {module} is not {module}",
+            because=[quoted(signal), Because(told, _IMPORTING, "inspected")],
+            fixes=[Fix(action="change-code", why=why, verify=NAME), _again(case, package)],
+        )
+
+
+def _again(case: Case, package: str) -> Fix:
+    why = "an uninstall can leave the folder without its files"
+    version = parsed(case.machine.package(package).value)
+    spec = f"=={version.public}" if version and not version.is_devrelease else ""
+    if package == "torch":
+        moved = moved_torch(case, "reinstall", spec, why, verify=NAME)
+        anew = "pip install --force-reinstall --no-deps"
+        command = moved.command and moved.command.replace("pip install", anew)
+        return structs.replace(moved, command=command)
+    return pip("reinstall", package, spec, why, verify=NAME)
 
 
 def _hidden_triton(case: Case) -> Iterator[Finding]:

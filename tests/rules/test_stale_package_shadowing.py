@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -88,3 +90,37 @@ def test_triton_never_imports_itself_in_a_circle(ask: Ask) -> None:
     )
     first = ask("h100", text)[NAME].fixes[0]
     assert (first.action, first.package) == ("reinstall", "triton")
+
+
+@pytest.mark.parametrize("module", ["peft", "transformers", "vllm", "llmtuner", "triton", "torch"])
+def test_a_module_without_a_file_is_not_the_package(ask: Ask, module: str) -> None:
+    text = f"ImportError: cannot import name 'Anything' from '{module}' (unknown location)"
+    first = next(iter(ask("h100", error=text).values()))
+    assert (first.rule, first.explains_error) == (NAME, True)
+    assert first.title == f"what is imported as {module} is not {module}"
+    assert [fix.action for fix in first.fixes] == ["change-code", "reinstall"]
+    assert first.fixes[1].package == module
+
+
+def test_a_file_of_ones_own_named_like_a_package_hides_it(ask: Ask) -> None:
+    text = (
+        "ImportError: cannot import name 'AutoModel' from partially initialized module "
+        "'transformers' (most likely due to a circular import)"
+    )
+    for place in ("", " (/x/transformers.py)"):
+        assert next(iter(ask("h100", error=text + place).values())).rule == NAME
+    found = ask("h100", error=f"{text} (/x/transformers/__init__.py)")
+    assert next(iter(found.values())).rule != NAME
+
+
+def test_parts_of_a_compiled_module_have_no_file_of_their_own(ask: Ask) -> None:
+    text = "ImportError: cannot import name 'ProcessGroup' from 'torch._C._distributed_c10d'"
+    assert NAME not in ask("h100", error=f"{text} (unknown location)")
+
+
+def test_the_release_that_is_installed_is_installed_again(ask: Ask) -> None:
+    text = "ImportError: cannot import name 'LoraConfig' from 'peft' (unknown location)"
+    fixes = ask("h100", error=text, packages={"peft": "0.17.1"})[NAME].fixes
+    assert fixes[1].spec == "==0.17.1"
+    fixes = ask("h100", error=text, packages={"peft": "0.17.2.dev0"})[NAME].fixes
+    assert not fixes[1].spec
