@@ -38,3 +38,16 @@ def test_a_release_for_windows_is_offered_beside_a_torch_without_cuda(ask: Ask) 
     found = ask("h100", host={"os": "windows"}, packages=packages, torch_cuda=None, native=None)
     first = found[NAME].fixes[0]
     assert (first.action, first.package) == ("upgrade", "bitsandbytes")
+
+
+def test_a_release_before_those_for_windows_leads_whatever_text_says_that_it_has_no_gpu(
+    ask: Ask,
+) -> None:
+    for text in (
+        "The installed version of bitsandbytes was compiled without GPU support.",
+        "RuntimeError: Method 'cquantize' not available in CPU-only version of bitsandbytes.",
+    ):
+        facts = {"host": {"os": "windows"}, "packages": {"bitsandbytes": "0.41.1"}}
+        assert next(iter(ask("h100", error=text, **facts))) == NAME
+        facts["packages"]["bitsandbytes"] = "0.45.0"
+        assert NAME not in ask("h100", error=text, **facts)
