@@ -414,6 +414,7 @@ _REAL = """
 import json, sys, time, qdoctor
 began = time.perf_counter()
 backend = qdoctor.select_backend(device="cpu", shapes=[(8, 64, 64)], budget=1)
+assert qdoctor.__file__.startswith(sys.argv[1]), qdoctor.__file__
 told = [backend.name, "qdoctor.doctor" in sys.modules, "torch" in sys.modules]
 print(json.dumps([*told, backend.selection["seconds"], backend.selection["candidates"][0]]))
 """
@@ -442,13 +443,13 @@ def torch_alone(folder: Path) -> str:
 @posix_only
 def test_for_real_one_process_measures_and_the_others_are_told(rig: Rig, tmp_path: Path) -> None:
     """Nothing is pretended here: probes run, the CPU is measured; it takes some ten seconds."""
-    tree = tmp_path / "tree"  # a copy: while one works on the sources their stamps change
+    tree = tmp_path / "tree"  # a copy: while somebody works on the sources their stamps change
     for name in ("qdoctor", "kernels", "matrix"):
         shutil.copytree(HOME / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     rig.environ |= {"PYTHONPATH": str(tree), "HOME": str(tmp_path)}
-    words = [torch_alone(tmp_path / "alone"), "-c", _REAL]
-    askers = [
-        subprocess.Popen(words, env=rig.environ, stdout=subprocess.PIPE, text=True)
+    words = [torch_alone(tmp_path / "alone"), "-c", _REAL, str(tree)]
+    askers = [  # elsewhere than in the checkout, which would come before the copy
+        subprocess.Popen(words, cwd=tmp_path, env=rig.environ, stdout=subprocess.PIPE, text=True)
         for _ in range(6)
     ]
     told = [json.loads(asker.communicate(timeout=280)[0].splitlines()[-1]) for asker in askers]
