@@ -23,7 +23,10 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
 ]
 DEPTH, COLUMNS = 1040, 520
-KINDS = {"few": (5, {"few": (8, 2), "fused": None}), "fused": (1003, {"few": None})}
+KINDS: dict[str, tuple[int, dict[str, Any]]] = {
+    "few": (5, {"few": (8, 2), "fused": None}),
+    "fused": (1003, {"few": None}),
+}
 """Rows, and what the table is made to say."""
 Run = Callable[[Any, Any], Any]
 
