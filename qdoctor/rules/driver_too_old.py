@@ -101,10 +101,20 @@ def _newer(case: Case) -> Fix:
 
 
 def _next(case: Case) -> str:
-    """Name the first CUDA version after the driver's; the newest where that is not known."""
-    known: list[str] = sorted(case.matrix.table("cuda")["rows"], key=Version)
-    own = parsed(case.machine.driver_cuda.value)
-    return next((one for one in known if own and Version(one) > own), known[-1])
+    """Name the first CUDA version that the driver does not serve; the newest for an unknown one.
+
+    It serves later versions too, as far as their minimum reaches down to it.
+    """
+    rows = case.matrix.table("cuda")["rows"]
+    known: list[str] = sorted(rows, key=Version)
+    own, host = parsed(case.machine.driver_cuda.value), case.machine.os.value or "linux"
+    came = parsed(rows.get(case.machine.driver_cuda.value, {}).get(f"driver_{host}"))
+    for one in known:
+        minimum = parsed(rows[one].get(f"minimum_{host}"))
+        below = came is not None and minimum is not None and minimum <= came
+        if own and Version(one) > own and not below:
+            return one
+    return known[-1]
 
 
 RULE = rule(NAME, __doc__, find)

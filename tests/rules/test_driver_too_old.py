@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from packaging.specifiers import SpecifierSet
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -45,6 +47,18 @@ def test_a_text_accuses_where_torch_is_unknown(ask: Ask) -> None:
     assert found.explains_error
     assert found.fixes[0].action == "upgrade-driver"  # no torch is known that could be changed
     assert found.fixes[0].spec == ">=525.60.13"
+
+
+@pytest.mark.parametrize(
+    ("found", "needed"),
+    [("11040", "525.60.13"), ("12020", "580.65.06"), ("10020", "450.51.05")],
+)
+def test_the_driver_that_is_asked_for_serves_more_than_the_one_that_is_too_old(
+    found: str, needed: str
+) -> None:
+    text = f"The NVIDIA driver on your system is too old (found version {found})"
+    told = diagnose(Facts(), error=text)[1][0]
+    assert (told.rule, told.fixes[0].spec) == (NAME, f">={needed}")
 
 
 def test_another_release_of_torch_comes_after_a_newer_driver(ask: Ask) -> None:
