@@ -103,7 +103,7 @@ def quantize_rows(x: Any, steps: float = 127.0, factor: Optional[Any] = None) ->
     scale = max |row| / steps. With a factor (float32 K) its columns are multiplied first.
     """
     launch = launchers()
-    x = _rows_contiguous(x)
+    x = rows_contiguous(x)
     rows, columns = x.shape
     stride, index = x.stride(0), x.get_device()
     q = _torch.empty(rows, columns, dtype=_torch.int8, device=x.device)
@@ -136,7 +136,7 @@ def by_address(x: Any) -> Optional[Callable[[int, int, int, float, int], None]]:
     wide = columns > LARGEST_BLOCK
     key = (index, rows, columns, stride, x.dtype, True, 0)
     ready = launchers()["quantize_wide_rows" if wide else "quantize_rows"].ready(key)
-    if ready is None or _rows_contiguous(x) is not x or x.data_ptr() % 16:
+    if ready is None or rows_contiguous(x) is not x or x.data_ptr() % 16:
         return None
     start, constants = ready
     sizes = (columns, stride) if wide else (rows, columns, stride)
@@ -158,13 +158,13 @@ def quantize_two(x: Any, weight: Any, steps: float, *, whole: bool) -> Tuple[Any
     if columns > LARGEST_BLOCK:
         theirs = quantize_whole(weight) if whole else quantize_rows(weight, 1.0)
         return (*quantize_rows(x, steps), *theirs)
-    x, weight = _rows_contiguous(x), weight.contiguous()
+    x, weight = rows_contiguous(x), weight.contiguous()
     (rows, _), columns_out = x.shape, weight.shape[0]
     device, index = x.device, x.get_device()
     q = _torch.empty(rows, columns, dtype=_torch.int8, device=device)
     scale = _torch.empty(rows, dtype=_torch.float32, device=device)
     w_q = _torch.empty(columns_out, columns, dtype=_torch.int8, device=device)
-    plan, of_weight = _two_plan(rows, columns_out, columns, index, whole=whole)
+    plan, of_weight = two_plan(rows, columns_out, columns, index, whole=whole)
     count = of_weight if whole else columns_out
     absmax = _torch.empty(count, dtype=_torch.float32, device=device)
     odd = (x.data_ptr() | weight.data_ptr()) % 16
@@ -184,7 +184,7 @@ def _rows_plan(rows: int, columns: int, index: int, *, factor: bool) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def _two_plan(
+def two_plan(
     rows: int, columns_out: int, columns: int, index: int, *, whole: bool
 ) -> Tuple[Any, int]:
     """Plan both at once: the launch, and how many of its programs are the weight's."""
@@ -210,11 +210,11 @@ def gradient_operands(
     if sums is None or columns > LARGEST_BLOCK:
         added = None if sums is None else grad.sum(0, dtype=_torch.float32).to(sums)
         return (*quantize_rows(grad, steps, factor), transposed(q), added)
-    grad = _rows_contiguous(grad)
+    grad = rows_contiguous(grad)
     device, index, stride = grad.device, grad.get_device(), grad.stride(0)
     left = _torch.empty(rows, columns, dtype=_torch.int8, device=device)
     scale = _torch.empty(rows, dtype=_torch.float32, device=device)
-    plan = _sum_plan(rows, columns, factor=factor is not None)
+    plan = sum_plan(rows, columns, factor=factor is not None)
     parts = _torch.empty(plan.programs, columns, dtype=_torch.float32, device=device)
     given = grad if factor is None else factor
     odd = (grad.data_ptr() | given.data_ptr()) % 16
@@ -228,7 +228,7 @@ def gradient_operands(
 
 
 @functools.lru_cache(maxsize=4096)
-def _sum_plan(rows: int, columns: int, *, factor: bool) -> Any:
+def sum_plan(rows: int, columns: int, *, factor: bool) -> Any:
     _, wide, rest, _ = cut(rows, columns)
     programs, warps, ahead = next(one[1:] for one in SUMMING if wide + bool(rest) <= one[0])
     return Plan(min(programs, rows), (factor, 1, wide, rest, ahead), warps)
@@ -304,7 +304,7 @@ def dequantized(q: Any, scale: Any, dtype: Any, times: float = 1.0) -> Any:
     return x
 
 
-def _rows_contiguous(x: Any) -> Any:
+def rows_contiguous(x: Any) -> Any:
     """Return x with numbers side by side in each row, and rows near enough for 32-bit steps."""
     near = x.stride(1) == 1 and -(2**26) < x.stride(0) < 2**26
     return x if near else x.contiguous()

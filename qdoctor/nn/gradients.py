@@ -26,6 +26,7 @@ from qdoctor.nn.quantizing import (
     quantize_rows,
     quantize_two,
     quantize_whole,
+    training,
 )
 
 if TYPE_CHECKING:
@@ -84,7 +85,12 @@ def _forward(x: Any, matrix: Quantized, bias: Any) -> Any:
 
 
 def _both_quantized(x: Any, weight: Any, bias: Any, how: How) -> tuple[Any, ...]:
-    """The output, x's rows, their quantized form, the weight's."""
+    """The output, x or its rows, their quantized form (of use if mem_efficient), the weight's."""
+    kernels = training(x, weight)
+    if kernels and x.is_contiguous():
+        whole, kept = not how.vector_wise, how.mem_efficient
+        y, *matrix, q, scale = kernels.forward(x, BESIDE_MAGNITUDES, weight, bias, whole, kept)
+        return y, x, (q, scale), matrix
     rows = _rows(x)
     q, scale, *matrix = quantize_two(rows, weight, BESIDE_MAGNITUDES, whole=not how.vector_wise)
     y = int8_linear((q, scale), tuple(matrix), bias, x.dtype)
@@ -107,21 +113,27 @@ class Trained(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Any) -> tuple[Any, ...]:
         """Return the gradients of x (through int8), weight and bias (in the gradient's dtype)."""
-        q, absmax, *inputs = ctx.saved_tensors  # read once: checkpoints recompute for one use
-        for_x, for_weight, for_bias, _ = ctx.needs_input_grad
-        rows = _rows(grad)
-        sums_dtype = ctx.dtypes[1] if for_bias else None
-        grad_x, sums = _input_gradient(rows, (q, absmax), sums_dtype) if for_x else (None, None)
-        grad_weight = rows.t() @ _dense(inputs, rows.dtype) if for_weight else None
-        return (
-            None if grad_x is None else _shaped(grad_x, grad),
-            grad_weight if grad_weight is None else grad_weight.to(ctx.dtypes[0]),
-            _bias_gradient(rows, sums, ctx.dtypes[1]) if for_bias else None,
-            None,
-        )
+        return (_trained_once if torch.is_grad_enabled() else _trained_gradients)(ctx, grad)
+
+
+def _trained_gradients(ctx: Any, grad: Any) -> tuple[Any, ...]:
+    q, absmax, *inputs = ctx.saved_tensors  # read once: checkpoints recompute for one use
+    for_x, for_weight, for_bias, _ = ctx.needs_input_grad
+    weight_dtype, bias_dtype = ctx.dtypes
+    grad_x = sums = None
+    if for_x:
+        grad_x, sums = _input_gradient(grad, (q, absmax), bias_dtype if for_bias else None)
+    return (
+        grad_x,
+        _weight_gradient(grad, inputs, weight_dtype) if for_weight else None,
+        _bias_gradient(grad, sums, bias_dtype) if for_bias else None,
+        None,
+    )
+
+
+_trained_once = once_differentiable(_trained_gradients)
 
 
 class Prepared(torch.autograd.Function):
@@ -140,23 +152,32 @@ class Prepared(torch.autograd.Function):
         """Return the gradients of x, through int8, and of the bias."""
         q, absmax = ctx.saved_tensors
         for_x, _, _, for_bias = ctx.needs_input_grad
-        rows = _rows(grad)
-        sums_dtype = ctx.dtype if for_bias else None
-        grad_x, sums = _input_gradient(rows, (q, absmax), sums_dtype) if for_x else (None, None)
-        return (
-            None if grad_x is None else _shaped(grad_x, grad),
-            None,
-            None,
-            _bias_gradient(rows, sums, ctx.dtype) if for_bias else None,
-        )
+        grad_x = sums = None
+        if for_x:
+            grad_x, sums = _input_gradient(grad, (q, absmax), ctx.dtype if for_bias else None)
+        return grad_x, None, None, _bias_gradient(grad, sums, ctx.dtype) if for_bias else None
 
 
-def _input_gradient(rows: Any, matrix: Quantized, sums_dtype: Any) -> tuple[Any, Any]:
-    """Multiply the output gradient (M x N) by the weight: (M x K, its column sums if wanted)."""
+def _input_gradient(grad: Any, matrix: Quantized, sums_dtype: Any) -> tuple[Any, Any]:
+    """Multiply the output gradient (..., N) by the weight: ((..., K), column sums if wanted)."""
     q, absmax = matrix
+    kernels = training(grad, q)
+    if kernels and grad.is_contiguous():
+        made: tuple[Any, Any] = kernels.input_gradient(
+            grad, BESIDE_MAGNITUDES, q, absmax, sums_dtype
+        )
+        return made
+    rows = _rows(grad)
     factor, right = (None, absmax) if absmax.numel() == 1 else (absmax, _one(absmax))
     left, scale, turned, sums = gradient_operands(rows, q, factor, BESIDE_MAGNITUDES, sums_dtype)
-    return int8_linear((left, scale), (turned, right), None, rows.dtype), sums
+    return _shaped(int8_linear((left, scale), (turned, right), None, rows.dtype), grad), sums
+
+
+def _weight_gradient(grad: Any, inputs: list[Any], dtype: Any) -> Any:
+    """Multiply the output gradient (..., N) transposed by the input: N x K of that dtype."""
+    x = _dense(inputs, grad.dtype)
+    made = _rows(grad).t() @ _rows(x)
+    return made if made.dtype == dtype else made.to(dtype)
 
 
 _ones: dict[Any, Any] = {}
@@ -173,10 +194,10 @@ def _one(beside: Any) -> Any:
 
 def _dense(inputs: list[Any], dtype: Any) -> Any:
     if len(inputs) == 1:
-        return inputs[0].to(dtype)
+        return inputs[0] if inputs[0].dtype == dtype else inputs[0].to(dtype)
     q, scale = inputs
     return dequantized(q, scale, dtype, STEPS)
 
 
-def _bias_gradient(rows: Any, sums: Any, dtype: Any) -> Any:
-    return rows.sum(0).to(dtype) if sums is None else sums
+def _bias_gradient(grad: Any, sums: Any, dtype: Any) -> Any:
+    return _rows(grad).sum(0).to(dtype) if sums is None else sums

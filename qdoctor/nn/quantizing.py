@@ -9,11 +9,15 @@ is left out, which is most of the time that a small layer takes.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - the layers' own package
 
 from qdoctor.nn.products import NoInt8ProductError, Quantized, kernel, quantize_plain, way_on
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 STEPS = 127.0
 """int8 is used from -127 to 127: a row is about q times its largest magnitude / 127."""
@@ -89,6 +93,21 @@ def dequantized(q: Any, scale: Any, dtype: Any, times: float = 1.0) -> Any:
     if kernels:
         return kernels.dequantized(q, scale, dtype, times)
     return (q * (scale * times)[:, None]).to(dtype)
+
+
+def training(x: Any, beside: Any) -> ModuleType | None:
+    """Return the kernels that take whole steps of training on x and what is multiplied with it.
+
+    None where operators are looked for, where another way than Triton's serves, or all is empty.
+    """
+    if not (eager(x) and eager(beside) and x.numel() and beside.numel() and _triton(x)):
+        return None
+    return _training()
+
+
+@functools.cache
+def _training() -> ModuleType:
+    return kernel("_switchback_training")
 
 
 def _triton(x: Any) -> Any:
