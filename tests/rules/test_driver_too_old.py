@@ -43,7 +43,7 @@ def test_is_silent_where_the_driver_is_unknown(ask: Ask) -> None:
 
 def test_a_text_accuses_where_torch_is_unknown(ask: Ask) -> None:
     text = "RuntimeError: The NVIDIA driver on your system is too old (found version 11060)."
-    found = ask("a100", error=text, packages={"torch": None}, torch_cuda=None)[NAME]
+    found = ask("a100", error=text, packages={"torch": None}, torch_cuda=None, driver=None)[NAME]
     assert found.explains_error
     assert found.fixes[0].action == "upgrade-driver"  # no torch is known that could be changed
     assert found.fixes[0].spec == ">=525.60.13"
