@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 INSTALLING = {"install", "install-build", "install-matching", "install-system", "reinstall"}
 BACKENDS = {"nf4": "bnb-nf4", "fp4": "bnb-fp4", "int8": "bnb-int8", "Linear8bitLt": "bnb-int8"}
+_IN_BRACKETS = re.compile(r"\s*\([^)]*\)")
 _HEADERS = re.compile(r"python3\.\d+-dev")
 _CLAUSE = re.compile(r"(?:===|==|~=|!=|<=|>=|<|>)\s*[0-9][A-Za-z0-9.!+*]*")
 
@@ -181,12 +182,14 @@ def _near(named: str) -> Iterator[Version]:
 def _is_package(offered: str | None, wanted: str) -> bool:
     """Whether a package is the wanted one; the headers of one Python are those of Debian's default.
 
-    ``python3-dev`` depends on ``python3.X-dev``, never the other way round.
+    ``python3-dev`` depends on ``python3.X-dev``, never the other way round. Names with `` / ``
+    between them are alternatives; what stands in brackets explains.
     """
     if offered is None:
         return False
     own = _HEADERS.fullmatch(offered) and wanted == "python3-dev"
-    return bool(own) or canonicalize_name(offered) == canonicalize_name(wanted)
+    names = _IN_BRACKETS.sub("", wanted).split(" / ")
+    return bool(own) or canonicalize_name(offered) in {canonicalize_name(one) for one in names}
 
 
 def _shown(fix: Fix) -> dict[str, str]:

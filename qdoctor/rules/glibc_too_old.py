@@ -13,7 +13,7 @@ glibc it has, and the libstdc++ that the interpreter would load which versions i
 
 ## Fix
 Install a release that was built for an older glibc, where there is one; else a newer operating
-system, or a container of one.
+system, or a container of one. A newer libstdc++ comes from conda-forge as well.
 
 ## When to ignore
 Never, if the package is used.
@@ -29,7 +29,7 @@ from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import rule, suspect
-from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.remedies import by_hand, system_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "glibc-too-old"
+_CXX = "libstdcxx-ng"
 _NEWER = "a newer system, or a container of it, has a newer libc"
 _BUILT_HERE = "built on this system the package needs no newer library than it has"
 
@@ -95,7 +96,18 @@ def _fixes(case: Case) -> list[Fix]:
     if case.ask(libc_new_enough).value == "no":
         why = "it was built for an older C library"
         older = serving(case, [libc_new_enough], why, verify=NAME)
-    return [*older, by_hand("upgrade-os", _NEWER)]
+    return [*older, *_of_cxx(case), by_hand("upgrade-os", _NEWER)]
+
+
+def _of_cxx(case: Case) -> list[Fix]:
+    """Offer a newer C++ library, which, unlike a C library, comes without a newer system."""
+    if not (case.said(NAME, "symbol") or "").startswith(("GLIBCXX", "CXXABI")):
+        return []
+    why = (
+        "conda-forge's C++ library is newer and needs no newer system; outside of a conda "
+        "environment LD_LIBRARY_PATH must name its folder"
+    )
+    return [system_package(_CXX, f"conda install -c conda-forge {_CXX}", why, verify=NAME)]
 
 
 RULE = rule(NAME, __doc__, find)

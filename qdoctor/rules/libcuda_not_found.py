@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING
 from qdoctor.layers.driver import libcuda_found
 from qdoctor.model import Driver, Finding, Fix, Host
 from qdoctor.rules.affected import needing, resting_on
-from qdoctor.rules.case import Suspicion, rule, suspect
+from qdoctor.rules.build_tools import of_this_system
+from qdoctor.rules.case import Suspicion, quoted, rule, suspect
 from qdoctor.rules.observed import what_happened
 from qdoctor.rules.remedies import by_hand, unset
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "libcuda-not-found"
+_OF_TRITON_WINDOWS = "triton-windows-without-cuda"
 _PATH = "LD_LIBRARY_PATH"
 _OF_WSL = "/usr/lib/wsl/lib"
 """Where Windows puts its driver's libraries into Linux (NVIDIA, CUDA on WSL User Guide)."""
@@ -47,7 +49,8 @@ _OF_WSL = "/usr/lib/wsl/lib"
 def find(case: Case) -> Iterator[Finding]:
     """Report a libcuda that the loader or triton's linker does not find."""
     if case.machine.os.value == "windows":
-        return  # the driver's library has another name there, and no linker asks for this one
+        yield from _of_windows(case)
+        return
     seen = [one for one in case.observations if one.code == NAME]
     answer = case.ask(libcuda_found)
     if seen and answer.value != "no":
@@ -66,6 +69,20 @@ def find(case: Case) -> Iterator[Finding]:
         affects=["gpu", *needing(case, "gpu_present")] if sure else _triton(case),
         undecided=suspicion.undecided,
     )
+
+
+def _of_windows(case: Case) -> Iterator[Finding]:
+    """Report what triton links with there; the driver's own library has another name."""
+    texts = [one for one in case.signals_of(NAME) if one.signature == _OF_TRITON_WINDOWS]
+    if texts:
+        yield Finding(
+            rule=NAME,
+            severity="warning",
+            title="triton links with cuda.lib and does not find it",
+            because=[quoted(one) for one in texts],
+            fixes=of_this_system(case, NAME),
+            affects=_triton(case),
+        )
 
 
 def _of_linker(case: Case, seen: list[Observation]) -> Iterator[Finding]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "no-c-compiler"
+_BY_CC = "compiler-named-by-cc"
 _OF_CXX = {"compiler-for-a-build", "inductor-cxx-compiler"}
 """Texts that miss a C++ compiler: of extensions, and of what torch.compile writes for the CPU."""
 
@@ -68,7 +69,10 @@ def _no_nvidia(case: Case) -> bool:
 
 
 def _of_triton(case: Case) -> list[Fix]:
-    return of_this_system(case, NAME)
+    """Offer what this system has; where CC names the compiler that failed, first to remove it."""
+    fixes = of_this_system(case, NAME)
+    named = any(one.signature == _BY_CC for one in case.signals_of(NAME))
+    return sorted(fixes, key=lambda fix: fix.action != "unset-env") if named else fixes
 
 
 def _to_build(case: Case) -> list[Fix]:

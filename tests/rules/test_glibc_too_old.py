@@ -32,6 +32,17 @@ def test_a_text_accuses_where_the_libc_is_unknown(ask: Ask) -> None:
     assert "GLIBC_2.38" in found.title
 
 
+def test_a_newer_cxx_library_comes_without_a_newer_system(ask: Ask) -> None:
+    text = (
+        "ImportError: /lib64/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by x.so)"
+    )
+    fixes = ask("h100", error=text, host={"libc": None})[NAME].fixes
+    assert [(fix.action, fix.package) for fix in fixes] == [
+        ("install-system", "libstdcxx-ng"),
+        ("upgrade-os", None),
+    ]
+
+
 EXTENSION = {
     "package": "flash-attn",
     "file": "flash_attn_2_cuda.so",

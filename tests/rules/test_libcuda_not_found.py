@@ -91,3 +91,10 @@ def test_in_wsl_the_folder_of_windows_is_named(ask: Ask) -> None:
     found = ask("h100", text, host={"wsl": True}, driver={"libcuda": None})["libcuda-not-found"]
     first = found.fixes[0]
     assert (first.action, first.value) == ("set-env", "/usr/lib/wsl/lib")
+
+
+def test_on_windows_a_newer_triton_brings_what_it_links_with(ask: Ask) -> None:
+    text = "LINK : fatal error LNK1181: cannot open input file 'cuda.lib'"
+    found = ask("h100", error=text, host={"os": "windows", "libc": None})[NAME]
+    assert found.explains_error
+    assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "triton-windows")

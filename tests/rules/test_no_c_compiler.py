@@ -78,3 +78,13 @@ def test_what_torch_compiles_in_cxx_needs_no_compiler_of_triton(ask: Ask) -> Non
     fixes = ask("h100", text, host={"os": "windows", "c_compiler": None})[NAME].fixes
     assert fixes[0].action == "install-system"
     assert "triton-windows" not in {fix.package for fix in fixes}
+
+
+def test_a_compiler_that_cc_names_is_left_first(ask: Ask) -> None:
+    text = (
+        "Failed to compile. cc_cmd: ['C:\\\\VS\\\\x64\\\\cl.exe', 'C:\\\\T\\\\cuda_utils.c', '/LD']"
+    )
+    found = ask("h100", text, host={"os": "windows", "libc": None, "c_compiler": None})
+    fixes = found[NAME].fixes
+    assert (fixes[0].action, fixes[0].name) == ("unset-env", "CC")
+    assert next(iter(found)) == NAME
