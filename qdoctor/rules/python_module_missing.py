@@ -2,7 +2,8 @@
 
 ## What it finds
 A bitsandbytes whose import asks for a package (scipy, numpy) that is known to be absent, or an
-error text that names a module whose package is not installed.
+error text that names a module whose package is not installed; or a name that is imported only
+where its package was found.
 
 ## Why it hurts
 Importing ends in `ModuleNotFoundError: No module named 'scipy'`. Some releases do not name what
@@ -26,20 +27,21 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from qdoctor.layers import bnb_imports
-from qdoctor.model import Because, Finding
+from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import cited, fact, fits
-from qdoctor.rules.case import accused, rule
+from qdoctor.rules.case import accused, quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Action, Fix
+    from qdoctor.model import Action
     from qdoctor.rules.case import Case
 
 NAME = "python-module-missing"
 _NINJA = "ninja-required"
+_GUARDED = ("accelerate", "flash_attn", "hqq", "eetq", "deepspeed", "torchao", "autoawq_kernels")
 _BY_PACKAGE = {"package-wanted", "package-metadata-missing", "requirement-absent", "library-wanted"}
 """The rows of signatures whose texts name what pip installs."""
 
@@ -49,7 +51,7 @@ def find(case: Case) -> Iterator[Finding]:
     own = [one for one in _OF_BNB.find(case) if one.undecided is None]
     yield from own
     if not own:
-        yield from _named(case)
+        yield from _guarded(case) or _named(case)
 
 
 def _named(case: Case) -> Iterator[Finding]:
@@ -73,6 +75,28 @@ def _named(case: Case) -> Iterator[Finding]:
         fixes=[_install(module, version, row)],
         undecided=None if known else told.undecided,
     )
+
+
+def _guarded(case: Case) -> list[Finding]:
+    """Report a name that was not imported, since its package was found missing, or too old."""
+    said = [(one, each) for one in case.signals_of(NAME) for each in _GUARDED if each in one.said]
+    if not said:
+        return []
+    signal, folder = said[0]
+    package, name = canonicalize_name(folder), signal.said[folder]
+    version = case.machine.package(package).value
+    why = f"{name} is imported only where {package} is found; install it, then begin a new process"
+    later = "it was installed after the process began, or is older than what asks for it wants"
+    fixes = [pip("install", package, "", why, verify=NAME)]
+    if version:
+        fixes = [
+            Fix(action="restart-kernel", why=later),
+            pip("upgrade", package, "", later, verify=NAME),
+        ]
+    title = f"{package}, which has {name}, was not found when the program began"
+    told = Because(f"{name} is of {package}", "names imported under a guard", "mined")
+    undecided = None if version else f"whether {package} is installed is not known"
+    return [Finding(NAME, "error", title, [quoted(signal), told], fixes, undecided=undecided)]
 
 
 def _by_name(case: Case) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -46,3 +48,28 @@ def test_a_module_that_nobody_knows_may_be_the_users_own(ask: Ask) -> None:
 def test_a_module_whose_package_is_there_is_not_missing_here(ask: Ask) -> None:
     text = "ModuleNotFoundError: No module named 'einops'"
     assert NAME not in ask("h100", error=text, packages={"einops": "0.8.0"})
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("init_empty_weights", "accelerate"),
+        ("load_fsdp_model", "accelerate"),
+        ("flash_attn_varlen_func", "flash-attn"),
+        ("awq_ext", "autoawq-kernels"),
+    ],
+)
+def test_a_name_that_is_imported_only_where_its_package_is_found(
+    ask: Ask, name: str, package: str
+) -> None:
+    text = f"NameError: name '{name}' is not defined"
+    found = ask("a100", error=text)
+    assert next(iter(found)) == NAME
+    assert [(fix.action, fix.package) for fix in found[NAME].fixes] == [("install", package)]
+    fixes = ask("a100", error=text, packages={package: "2.0.0"})[NAME].fixes
+    assert [fix.action for fix in fixes] == ["restart-kernel", "upgrade"]
+
+
+@pytest.mark.parametrize("name", ["model", "init_weights", "pad_inputs", "my_flash_attn_func"])
+def test_a_name_of_the_program_is_the_programs(ask: Ask, name: str) -> None:
+    assert NAME not in ask("a100", error=f"NameError: name '{name}' is not defined")
