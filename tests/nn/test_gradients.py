@@ -25,19 +25,77 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 def test_a_weight_is_quantized_once_a_step(
     device: Any, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, seen = quantizing.quantize_two, []
+    real, seen = gradients._both_quantized, []
 
-    def counted(x: Any, weight: Any, *rest: Any, **how: Any) -> Any:
+    def counted(x: Any, weight: Any, *rest: Any) -> Any:
         seen.append(weight.shape)
-        return real(x, weight, *rest, **how)
+        return real(x, weight, *rest)
 
-    monkeypatch.setattr(gradients, "quantize_two", counted)
+    monkeypatch.setattr(gradients, "_both_quantized", counted)
     monkeypatch.delattr(gradients, "quantize_whole")
+    monkeypatch.delattr(gradients, "quantize_rows")
     layer = KINDS[kind](32, 24, device=device)
     x = torch.randn(5, 32, device=device, requires_grad=True)
     for step in range(1, 3):
         layer(x).sum().backward()
         assert len(seen) == step
+
+
+class Steps:
+    """Whole steps of training by plain torch; what is asked is noted."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def forward(self, x: Any, steps: float, weight: Any, *rest: Any) -> Any:
+        bias, whole, kept = rest
+        self.asked.append(("forward", tuple(x.shape), whole, kept))
+        q, scale, *matrix = quantizing.quantize_two(x.flatten(0, -2), weight, steps, whole=whole)
+        y = gradients.int8_linear((q, scale), tuple(matrix), bias, x.dtype)
+        return (y.view(*x.shape[:-1], -1), *matrix, *((q, scale) if kept else (None, None)))
+
+    def input_gradient(self, grad: Any, steps: float, q: Any, absmax: Any, sums: Any) -> Any:
+        self.asked.append(("backward", tuple(grad.shape), sums))
+        factor, right = (None, absmax) if absmax.numel() == 1 else (absmax, torch.ones(1))
+        rows = grad.flatten(0, -2)
+        *left, turned, added = quantizing.gradient_operands(rows, q, factor, steps, sums)
+        made = gradients.int8_linear(tuple(left), (turned, right), None, grad.dtype)
+        return made.view(*grad.shape[:-1], -1), added
+
+
+@each_kind
+@pytest.mark.parametrize("lead", [(6,), (2, 3)])
+def test_where_kernels_take_whole_steps_they_are_asked_for_them(
+    kind: str, lead: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = KINDS[kind](32, 24)
+    x, grad = torch.randn(*lead, 32), torch.randn(*lead, 24)
+    steps, found = Steps(), []
+    for kernels in (None, steps):
+        monkeypatch.setattr(gradients, "training", lambda *_, given=kernels: given)
+        layer.zero_grad()
+        leaf = x.clone().requires_grad_()
+        layer(leaf).backward(grad)
+        found.append([leaf.grad, *(one.grad for one in layer.parameters())])
+    assert steps.asked == [
+        ("forward", (*lead, 32), kind != "vector", kind == "memory"),
+        ("backward", (*lead, 24), torch.float32),
+    ]
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+    layer(leaf).sum().backward()  # a gradient that is one number everywhere
+    assert len(steps.asked) == 3
+    layer(x.transpose(0, -1).contiguous().transpose(0, -1))
+    assert len(steps.asked) == 3
+
+
+@each_kind
+def test_gradients_have_no_gradients_of_their_own(device: Any, kind: str) -> None:
+    layer = KINDS[kind](32, 24, device=device)
+    x = torch.randn(5, 32, device=device, requires_grad=True)
+    (gradient,) = torch.autograd.grad((layer(x) ** 2).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
 
 
 @each_kind

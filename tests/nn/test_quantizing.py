@@ -154,3 +154,15 @@ def test_a_compiler_sees_operators() -> None:
         torch.randn(3, 4)
     )
     assert any("qdoctor.quantize_rows" in name for name in names)
+
+
+def test_whole_steps_are_for_kernels_and_plain_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, q = torch.randn(3, 4), torch.ones(5, 4, dtype=torch.int8)
+    assert quantizing.training(x, q) is None, "a CPU has no kernels"
+    monkeypatch.setattr(quantizing, "_triton", lambda _: True)
+    kernels = quantizing.training(x, q)
+    assert kernels is quantizing.kernel("_switchback_training")
+    assert quantizing.training(x[:0], q) is None
+    assert quantizing.training(x, q[:0]) is None
+    with _Mode():
+        assert quantizing.training(x, q) is None
