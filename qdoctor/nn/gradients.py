@@ -176,7 +176,7 @@ def _input_gradient(grad: Any, matrix: Quantized, sums_dtype: Any) -> tuple[Any,
 def _weight_gradient(grad: Any, inputs: list[Any], dtype: Any) -> Any:
     """Multiply the output gradient (..., N) transposed by the input: N x K of that dtype."""
     x = _dense(inputs, grad.dtype)
-    made = _rows(grad).t() @ _rows(x)
+    made = torch.mm(_rows(grad).t(), _rows(x))
     return made if made.dtype == dtype else made.to(dtype)
 
 

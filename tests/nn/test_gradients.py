@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from qdoctor import nn  # noqa: E402 - torch first
-from qdoctor.nn import gradients, quantizing  # noqa: E402
+from qdoctor.nn import gradients, operators, quantizing  # noqa: E402
 
 KINDS = {
     "global": nn.SwitchBackLinearGlobal,
@@ -51,7 +51,7 @@ class Steps:
         bias, whole, kept = rest
         self.asked.append(("forward", tuple(x.shape), whole, kept))
         q, scale, *matrix = quantizing.quantize_two(x.flatten(0, -2), weight, steps, whole=whole)
-        y = gradients.int8_linear((q, scale), tuple(matrix), bias, x.dtype)
+        y = operators.int8_linear((q, scale), tuple(matrix), bias, x.dtype)
         return (y.view(*x.shape[:-1], -1), *matrix, *((q, scale) if kept else (None, None)))
 
     def input_gradient(self, grad: Any, steps: float, q: Any, absmax: Any, sums: Any) -> Any:
@@ -59,7 +59,7 @@ class Steps:
         factor, right = (None, absmax) if absmax.numel() == 1 else (absmax, torch.ones(1))
         rows = grad.flatten(0, -2)
         *left, turned, added = quantizing.gradient_operands(rows, q, factor, steps, sums)
-        made = gradients.int8_linear(tuple(left), (turned, right), None, grad.dtype)
+        made = operators.int8_linear(tuple(left), (turned, right), None, grad.dtype)
         return made.view(*grad.shape[:-1], -1), added
 
 

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from qdoctor.nn import quantizing  # noqa: E402 - torch first
+from qdoctor.nn import products, quantizing  # noqa: E402 - torch first
 
 ops = torch.ops.qdoctor
 
@@ -161,7 +161,7 @@ def test_whole_steps_are_for_kernels_and_plain_tensors(monkeypatch: pytest.Monke
     assert quantizing.training(x, q) is None, "a CPU has no kernels"
     monkeypatch.setattr(quantizing, "_triton", lambda _: True)
     kernels = quantizing.training(x, q)
-    assert kernels is quantizing.kernel("_switchback_training")
+    assert kernels is products.kernel("_switchback_training")
     assert quantizing.training(x[:0], q) is None
     assert quantizing.training(x, q[:0]) is None
     with _Mode():
