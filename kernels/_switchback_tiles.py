@@ -47,15 +47,31 @@ def choose(sm: str, shape: Shape, processors: int) -> Choice:
     if known is None:
         return NOTHING_KNOWN
     near = min(known["points"], key=lambda point: _distance(point["shape"], shape))
-    cut, tiles, fused = near["cut"], near["tiles"], near.get("fused")
+    cut, tiles = near["cut"], near["tiles"]
     if shape[0] > known["rows_of_points"] and _distance(near["shape"], shape) > SAME:
         cut = min(known["cuts"], key=lambda one: _time(one, shape, processors))["cut"]
-        tiles = fused = None
-    one = near.get("few")
+        tiles = None
+    one, fused = near.get("few"), _fused(known["points"], shape)
     few = (one["tokens"], one["split"]) if one else None
     way = (tuple(fused["way"][0]), *fused["way"][1:]) if fused else None
     cut, tiles = cut and tuple(cut), tiles and tuple(tiles)
     return Choice(cut, known["arch"], tiles, bool(known["overlap"]), few, way)
+
+
+def _fused(points: List[Dict[str, Any]], shape: Shape) -> Optional[Dict[str, Any]]:
+    """Say how one launch takes many rows of such a layer: as at the nearest of its points.
+
+    Its rows begin with the least for which it was faster: what it costs, the rows that must be
+    there before the first product, weighs less the more there are.
+    """
+    rows, layer = shape[0], list(shape[1:])
+    of_layer = [point for point in points if point["shape"][1:] == layer]
+    least = min((point["shape"][0] for point in of_layer if "fused" in point), default=math.inf)
+    if rows < least * (1 - SAME):
+        return None
+    near = min(of_layer, key=lambda point: _distance(point["shape"], shape))
+    found: Optional[Dict[str, Any]] = near.get("fused")
+    return found
 
 
 def _distance(point: List[int], shape: Shape) -> float:
