@@ -14,8 +14,9 @@ Windows and macOS from what the package index serves by default.
 ## Fix
 Install the CUDA build of the same release; the build is chosen for the driver and the GPU.
 
-Where torch itself is unknown, and this system's default build has no CUDA in any release, that is
-said as a note.
+Where only the system's default tells of the build, and a text tells of something else, it is a
+note. Where torch itself is unknown, and this system's default build has no CUDA in any release,
+that is said as a note too.
 
 ## When to ignore
 If this environment is meant to run on the CPU although the machine has a GPU.
@@ -58,7 +59,7 @@ def find(case: Case) -> Iterator[Finding]:
         return
     yield Finding(
         rule=NAME,
-        severity="error",
+        severity="note" if _elsewhere(case) else "error",
         title="torch is a CPU build: it cannot use the GPU",
         because=suspicion.because,
         fixes=offers(case, "a build with CUDA can use the GPU", verify=NAME)
@@ -73,13 +74,27 @@ def _has_cuda(case: Case) -> Answer:
 
     A driver that does not serve that build explains such a text as well, and comes first.
     """
-    answer, facts = case.ask(torch_has_cuda), case.machine.facts
-    read = facts.torch_cuda is not None or "+" in (case.machine.torch.value or "")
-    inspected = any(one.package == "torch" for one in facts.native or ())
-    guessed = answer.value == "yes" and not (read or inspected or facts.torch_arch_list)
+    answer = case.ask(torch_has_cuda)
+    guessed = answer.value == "yes" and not _read(case)
     if guessed and case.signals_of(NAME) and case.ask(driver_serves_torch).value != "no":
         return Answer("unknown", "whether torch is the default build with CUDA")
     return answer
+
+
+def _read(case: Case) -> bool:
+    """Say whether something of torch's own tells its build, not only its release."""
+    facts = case.machine.facts
+    stated = facts.torch_cuda is not None or "+" in (case.machine.torch.value or "")
+    inspected = any(one.package == "torch" for one in facts.native or ())
+    return stated or inspected or bool(facts.torch_arch_list)
+
+
+def _elsewhere(case: Case) -> bool:
+    """Say whether a text tells what is wrong, and no more than the system's default tells of torch.
+
+    Who reports such a text mostly left the build out of the version; and it is not what they ask.
+    """
+    return bool(case.signals) and not case.signals_of(NAME) and not _read(case)
 
 
 def _without_gpu(case: Case) -> Iterator[Finding]:

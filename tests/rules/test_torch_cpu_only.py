@@ -93,3 +93,21 @@ def test_a_build_that_was_stated_outweighs_the_text(ask: Ask) -> None:
     text = "AssertionError: Torch not compiled with CUDA enabled"
     found = ask("a100", text, packages={"torch": "2.1.2+cu121"}, torch_cuda=None, native=None)
     assert "torch-cpu-only" not in found
+
+
+def test_a_text_of_something_else_outweighs_what_the_default_of_windows_makes_likely(
+    ask: Ask,
+) -> None:
+    """Who reports an error mostly leaves the build out of torch's version."""
+    likely = {
+        "host": {"os": "windows", "libc": None},
+        "packages": {"torch": "2.4.0"},
+        "torch_cuda": None,
+        "torch_arch_list": None,
+    }
+    assert ask("h100", **likely)[NAME].severity == "error"
+    other = "safetensors_rust.SafetensorError: Error while deserializing header: InvalidHeader"
+    found = ask("h100", error=other, **likely)[NAME]
+    assert (found.severity, found.explains_error) == ("note", False)
+    said = {**likely, "packages": {"torch": "2.4.0+cpu"}, "torch_cuda": ""}
+    assert ask("h100", error=other, **said)[NAME].severity == "error"
