@@ -193,10 +193,11 @@ def test_a_second_forward_pass_is_launched_by_addresses(  # noqa: PLR0913 - ever
     weight = on_gpu(torch.randn(20, 33))
     plus = None if bias is None else on_gpu(torch.randn(20).to(bias))
     first = training.forward(x, STEPS, weight, plus, whole, kept)
-    assert (gpu.long, gpu.launches) == (["two", "product"], [])
+    assert gpu.long == ["two", "product"]
+    assert gpu.launches == [("two", 50), ("product", 50)], "to see that both give the same"
     second = training.forward(x, STEPS, weight, plus, whole, kept)
     assert gpu.long == ["two", "product"]
-    assert gpu.launches == [("two", 50), ("product", 50)]
+    assert gpu.launches == 2 * [("two", 50), ("product", 50)]
     assert second[0].shape == (*lead, 20)
     assert [one is None for one in second] == [False] * 3 + [not kept] * 2
     for one, other in zip(first, second, strict=True):
@@ -215,7 +216,7 @@ def test_a_second_input_gradient_is_launched_by_addresses(
     first = training.input_gradient(grad, STEPS, q, absmax, sums)
     second = training.input_gradient(grad, STEPS, q, absmax, sums)
     assert gpu.long == ["operands", "product"]
-    assert gpu.launches == [("operands", 50), ("product", 50)]
+    assert gpu.launches == 2 * [("operands", 50), ("product", 50)]
     assert second[0].shape == (*lead, 33)
     assert same(first[0], second[0])
     assert same(first[1], second[1])
@@ -250,8 +251,55 @@ def test_another_kind_is_worked_out_anew(training: Any, gpu: Gpu) -> None:
         forward(training, on_gpu(x), weight)
     forward(training, on_gpu(torch.randn(6, 32)), weight.half())
     assert len(gpu.long) == 8
+    assert len(gpu.launches) == 6, "three kinds differ in more than sizes"
     forward(training, on_gpu(torch.randn(6, 32)), weight)
-    assert len(gpu.launches) == 2
+    assert len(gpu.launches) == 8
+
+
+@pytest.mark.parametrize("wrong", ["two", "product", "operands"])
+def test_launches_that_give_something_else_are_not_used(
+    training: Any, gpu: Gpu, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    q, absmax = on_gpu(torch.randint(-127, 128, (16, 32)).char()), on_gpu(torch.rand(16) + 0.5)
+    kept = there
+
+    def spoilt(address: int, dtype: Any, *shape: int) -> Any:
+        found = kept(address, dtype, *shape)
+        last = gpu.launches[-1][0]
+        return found.clone() if last == wrong and dtype == made[wrong] else found
+
+    made = {"two": torch.int8, "product": torch.float32, "operands": torch.int8}
+    monkeypatch.setitem(globals(), "there", spoilt)
+    for _ in range(3):
+        forward(training, on_gpu(torch.randn(6, 32)), on_gpu(torch.randn(16, 32)))
+        training.input_gradient(on_gpu(torch.randn(6, 16)), STEPS, q, absmax, None)
+    assert gpu.long.count("two") == (1 if wrong == "operands" else 3)
+    assert gpu.long.count("operands") == (1 if wrong == "two" else 3)
+
+
+def test_not_a_number_is_the_same_as_itself(training: Any, gpu: Gpu) -> None:
+    x = torch.randn(6, 32)
+    x[2, 3] = float("nan")
+    for _ in range(2):
+        forward(training, on_gpu(x), on_gpu(torch.randn(16, 32)))
+    assert len(gpu.long) == 2
+
+
+def test_without_memory_to_try_it_the_next_kind_is_tried(
+    training: Any, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    weight = on_gpu(torch.randn(16, 32))
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu, "empty", full)
+        for _ in range(2):
+            forward(training, on_gpu(torch.randn(6, 32)), weight)
+    assert (len(gpu.long), gpu.launches) == (4, [])
+    for _ in range(2):
+        forward(training, on_gpu(torch.randn(7, 32)), weight)
+    assert (len(gpu.long), len(gpu.launches)) == (6, 4)
 
 
 def test_nothing_is_worked_out_while_a_graph_is_recorded(training: Any, gpu: Gpu) -> None:
@@ -265,6 +313,7 @@ def test_nothing_is_worked_out_while_a_graph_is_recorded(training: Any, gpu: Gpu
     assert not training._ones, "a graph's memory is the graph's"
     gpu.capturing = False
     forward(training, x, weight)
+    gpu.launches.clear()
     gpu.capturing = True
     forward(training, x, weight)
     assert [word for word, _ in gpu.launches] == ["two", "product"]
@@ -320,7 +369,7 @@ def test_the_gpu_of_the_tensors_is_made_current(
     for _ in range(2):
         forward(training, on_gpu(torch.randn(6, 32)), on_gpu(torch.randn(16, 32)))
     assert gpu.current == 3
-    assert len(gpu.launches) == 2
+    assert len(gpu.launches) == 4
 
 
 def test_ever_new_shapes_do_not_pile_up(training: Any, monkeypatch: pytest.MonkeyPatch) -> None:
