@@ -72,24 +72,6 @@ def test_every_way_covers_rows_and_depth_within_a_block(few: Any) -> None:
     assert few.way(64, 65536, 8) is None
 
 
-@pytest.mark.parametrize(
-    ("depth", "columns", "dtype", "bias", "taken"),
-    [
-        (1024, 4096, "bfloat16", "bfloat16", True),
-        (16, 8, "float16", None, True),
-        (16, 8, "float16", "float32", True),
-        (16, 8, "float32", None, False),
-        (16, 4, "bfloat16", None, False),
-        (24, 8, "bfloat16", None, False),
-        (16, 8, "bfloat16", "float64", False),
-    ],
-)
-def test_what_it_takes(  # noqa: PLR0913 - one case a line
-    few: Any, depth: int, columns: int, dtype: str, bias: str | None, *, taken: bool
-) -> None:
-    assert few.takes(depth, columns, dtype, bias) is taken
-
-
 def test_every_way_of_the_table_compiles(
     load: Load, few: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

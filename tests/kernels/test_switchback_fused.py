@@ -67,11 +67,7 @@ def test_every_way_leaves_room_for_rows(load: Load, fused: Any) -> None:
     assert not fused.panels(fused.Way(*WAYS[0]), fused.units(16384))
 
 
-def test_every_depth_of_as_many_units_fits_where_one_does(fused: Any) -> None:
-    assert {fused.units(depth) for depth in range(3856, 4097, 16)} == {16}
-    assert (fused.units(3840), fused.units(4112), fused.units(16)) == (15, 17, 1)
-
-
+@pytest.mark.parametrize("name", ["_switchback_few", "_switchback_fused"])
 @pytest.mark.parametrize(
     ("depth", "columns", "dtype", "bias", "taken"),
     [
@@ -84,10 +80,15 @@ def test_every_depth_of_as_many_units_fits_where_one_does(fused: Any) -> None:
         (16, 8, "bfloat16", "float64", False),
     ],
 )
-def test_what_it_takes(  # noqa: PLR0913 - one case a line
-    fused: Any, depth: int, columns: int, dtype: str, bias: str | None, *, taken: bool
+def test_what_one_launch_takes(  # noqa: PLR0913, PLR0917 - one case a line
+    load: Load, name: str, depth: int, columns: int, dtype: str, bias: str | None, *, taken: bool
 ) -> None:
-    assert fused.takes(depth, columns, dtype, bias) is taken
+    assert load(name).takes(depth, columns, dtype, bias) is taken
+
+
+def test_every_depth_of_as_many_units_fits_where_one_does(fused: Any) -> None:
+    assert {fused.units(depth) for depth in range(3856, 4097, 16)} == {16}
+    assert (fused.units(3840), fused.units(4112), fused.units(16)) == (15, 17, 1)
 
 
 @pytest.mark.parametrize("traced", [False, True])
