@@ -98,7 +98,8 @@ def _at_once(torch: Any, given: tuple[Any, ...], arch: str) -> list[tuple[Any, A
         way = fused.Way(*one)
         if fused.panels(way, fused.units(shape[1])):
             maker = functools.partial(fused.proven, way, *kinds, shape[1], 0, arch)
-            makers[(MANY_ROWS, *one)] = maker
+            key = (MANY_ROWS, *one)
+            makers[key] = maker
     found = []
     for name, maker in makers.items():
         try:
