@@ -65,9 +65,9 @@ def test_where_one_launch_does_it_all_the_table_says_how(tiles: Any) -> None:
     assert tiles.NOTHING_KNOWN.few is None
 
 
-def test_for_many_rows_one_launch_is_taken_where_it_was_measured(tiles: Any) -> None:
+def test_one_launch_is_taken_from_the_fewest_rows_that_gained(tiles: Any) -> None:
     way = ((2, 192, 4, True, 2, True), 3, 3, 1536, 1, 0)
-    for rows in (16384, 16000, 17000):
+    for rows in (16384, 16000, 17000, 65536):
         assert tiles.choose("9.0", (rows, 1024, 4096), 132).fused == way
     for shape in ((8192, 1024, 4096), (16384, 1280, 4096), (16384, 4096, 4096), (16, 4096, 4096)):
         assert tiles.choose("9.0", shape, 132).fused is None
