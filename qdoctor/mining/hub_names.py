@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdoctor import shipped
 from qdoctor.mining.hub_classes import Classes, keywords_of
+from qdoctor.mining.launch_options import LAUNCH, launch_options
 from qdoctor.mining.python_files import archives, python_files, released
 from qdoctor.mining.shard import write
 
@@ -34,7 +35,8 @@ _MODELS = re.compile(r"^(?:transformers|diffusers)/(?:models/|pipelines/\w+/)")
 _CALLED = {
     "triton": re.compile(
         r"triton/(?:language/(?:core|standard|math|semantic|extra/\w+|extra/cuda/\w+)"
-        r"|runtime/(?:jit|autotuner|driver|cache)|compiler(?:/\w+)?|backends/compiler|testing)\.py$"
+        r"|runtime/(?:jit|autotuner|driver|cache)|compiler(?:/\w+)?|compiler/backends/cuda"
+        r"|backends/compiler|backends/nvidia/compiler|testing)\.py$"
     )
 }
 """The files whose functions others call, where those of the rest are named alike."""
@@ -129,6 +131,7 @@ def names_in(texts: Mapping[str, str]) -> dict[str, frozenset[str]]:
     for on, names in classes.constructors():
         found["keywords"].update(f"{on}.__init__:{name}" for name in names)
     found["members"].update(f"{on}:{name}" for on, name in classes.members())
+    found["keywords"].update(f"{LAUNCH}:{name}" for name in launch_options(texts))
     return {kind: frozenset(names) for kind, names in found.items()}
 
 

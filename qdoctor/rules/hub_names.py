@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from qdoctor.released import parsed
@@ -24,9 +25,20 @@ Row: TypeAlias = dict[str, Any]
 _KINDS = {"imported": "imports", "attribute": "members", "keyword": "keywords"}
 _TABLE = "hub_names"
 _OWNERS = ("on", "of2", "of3", "on2", "on3", "on4")
-_MISSED = ("imported", "name_missing2", "name_missing3", "attribute", "attribute2", "keyword")
+_LAUNCHED = "launched"
+"""The group that holds an option of a kernel's launch; its owner is no function of triton's."""
+_MISSED = (
+    *("imported", "name_missing2", "name_missing3", "attribute", "attribute2", "keyword"),
+    _LAUNCHED,
+)
 """The groups of signatures that hold the owner, and what it lacks: names must differ."""
-_GROUPS = {"name_missing2": "imported", "name_missing3": "imported", "attribute2": "attribute"}
+_GROUPS = {
+    "name_missing2": "imported",
+    "name_missing3": "imported",
+    "attribute2": "attribute",
+    _LAUNCHED: "keyword",
+}
+_LAUNCH = "kernel[grid]"
 
 
 def row_of(case: Case, rule: str, signal: Signal) -> Row | None:
@@ -35,6 +47,8 @@ def row_of(case: Case, rule: str, signal: Signal) -> Row | None:
         known = case.matrix.table(_TABLE)["rows"][package][kind].get(owner)
         row = _made(case, package, kind, known, (owner, name)) if known else None
         if row is not None:
+            if worded_since(row, signal) and "removed" in row:
+                row["rule"] = case.matrix.table(_TABLE)["rules"][package][kind]["went"]
             return {**row, **_caller(case, signal, package)} if row["rule"] == rule else None
     return None
 
@@ -52,7 +66,15 @@ def knows(case: Case, signal: Signal) -> bool:
 def missed(signal: Signal) -> tuple[str, str]:
     """Return the owner that a text names (a module, class or function), and what it lacks."""
     owner = next((signal.said[one] for one in _OWNERS if one in signal.said), "")
+    owner = _LAUNCH if _LAUNCHED in signal.said else owner
     return owner, next((signal.said[one] for one in _MISSED if one in signal.said), "")
+
+
+def worded_since(row: Row, signal: Signal) -> bool:
+    """Say whether only releases word a text so that are not older than the name it misses."""
+    spec = signal.printed_by.get(row["package"])
+    before = row.get("before")
+    return bool(spec and before and not SpecifierSet(spec).contains(before, prereleases=True))
 
 
 def came_with(case: Case, package: str, kind: str, owner: str, name: str) -> str | None:
@@ -122,6 +144,8 @@ def _made(case: Case, package: str, kind: str, known: Row, of_owner: tuple[str, 
         row |= {"since": came, "before": releases[releases.index(came) - 1]}
     if went is not None:
         row |= {"removed": went, "last": releases[releases.index(went) - 1]}
+    if owner == _LAUNCH:
+        row["instead"] = f"leave {name} out, where it is only about speed"
     row["rule"] = _rule(case, package, kind, row)
     return row
 

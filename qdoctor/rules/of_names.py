@@ -132,7 +132,7 @@ def _hinted(case: Case, row: Row, signal: Signal) -> State:
     """Decide by the table alone, else by what the text gives away of the release or of Python."""
     if "removed" not in row:
         return "too-old"
-    if "since" not in row or _newer_than(case, row, signal):
+    if "since" not in row or _newer_than(case, row, signal) or hub_names.worded_since(row, signal):
         return "too-new"
     return "too-old" if _python_is_too_old(case, row, signal) else "unknown"
 

@@ -81,3 +81,27 @@ def test_a_release_that_a_text_asks_for_comes_with_torch(ask: Ask) -> None:
     assert [(fix.package, fix.spec) for fix in found.fixes] == [("torch", ">=2.8.0")]
     newer = {"torch": "2.8.0", "triton": "3.4.0"}
     assert NAME not in ask("h100", error=text, packages=newer)
+
+
+def test_an_option_of_a_launch_is_newer_than_this_triton(ask: Ask) -> None:
+    text = "TypeError: any_kernel() got an unexpected keyword argument 'num_ctas'"
+    packages = {"torch": "2.1.0", "triton": "2.1.0"}
+    found = ask("h100", error=text, packages=packages)[NAME]
+    offered = [(fix.action, fix.package, fix.spec) for fix in found.fixes]
+    assert offered[0] == ("upgrade", "triton", ">=2.2.0")
+    assert offered[-1] == ("upgrade", "torch", ">=2.2.0")
+    assert ("change-code", None, None) in offered
+
+
+def test_an_option_of_a_launch_that_only_newer_tritons_refuse_so_is_gone(ask: Ask) -> None:
+    text = "KeyError: 'Keyword argument enable_warp_specialization was specified but unrecognised'"
+    packages = {"torch": None, "triton": None}
+    found = ask("h100", error=text, packages=packages, torch_cuda=None)
+    first = next(iter(found.values()))
+    assert (first.rule, first.explains_error) == ("triton-api-moved-other", True)
+    assert NAME not in found
+
+
+def test_an_option_that_no_triton_has_is_the_programs_own(ask: Ask) -> None:
+    text = "KeyError: 'Keyword argument BLOCK_SZ was specified but unrecognised'"
+    assert NAME not in ask("h100", error=text)
