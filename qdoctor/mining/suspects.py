@@ -80,6 +80,18 @@ def lacking_a_library(matrix: Matrix) -> Iterator[Suspect]:
                 yield Suspect(package, release.version, "", why)
 
 
+def needing_more_cxx(matrix: Matrix) -> Iterator[Suspect]:
+    """Find releases that need a newer libstdc++ than the ones before and after do."""
+    for package in matrix.packages:
+        held = [one for v in matrix.versions(package) if (one := matrix.release(package, str(v)))]
+        for before, release, after in zip(held, held[1:], held[2:], strict=False):
+            around = [one for one in (_newest_cxx(before), _newest_cxx(after)) if one]
+            own = _newest_cxx(release)
+            if own and len(around) == 2 and own > max(around):  # noqa: PLR2004 - both sides
+                why = f"needs GLIBCXX_{own}, the releases around it GLIBCXX_{max(around)}"
+                yield Suspect(package, release.version, "", why)
+
+
 def withdrawn(files: Iterable[WheelFile]) -> Iterator[Suspect]:
     """Find the wheels that their makers withdrew (PEP 592), with the reason they gave."""
     for file in files:
@@ -104,6 +116,11 @@ def _libraries(release: Release) -> set[tuple[str, str]]:
     return {(one["platform"], one["file"]) for one in release.facts.get("native", ())}
 
 
+def _newest_cxx(release: Release) -> Version | None:
+    read = (one.get("glibcxx") for one in release.facts.get("native", ()))
+    return max((Version(one) for one in read if one), default=None)
+
+
 def _of_release(release: Release) -> Iterator[Suspect]:
     asked = [
         (library["file"], library.get("glibc"), place["wheel"])
@@ -124,7 +141,7 @@ def _of_release(release: Release) -> Iterator[Suspect]:
 def main() -> int:
     """Print every candidate; 1 where the index does not answer."""
     matrix = shipped()
-    by_facts = (needing_more_glibc, promising_any_platform, lacking_a_library)
+    by_facts = (needing_more_glibc, needing_more_cxx, promising_any_platform, lacking_a_library)
     found = [suspect for find in by_facts for suspect in find(matrix)]
     try:
         index_url, transport = configured()

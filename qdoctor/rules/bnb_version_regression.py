@@ -34,9 +34,9 @@ from qdoctor.layers import (
     bnb_imports,
 )
 from qdoctor.model import Because, Finding
-from qdoctor.released import cited, fits
+from qdoctor.released import cited, fits, parsed
 from qdoctor.rules.bnb_releases import BNB, serving
-from qdoctor.rules.case import accused, rule
+from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import pip
 from qdoctor.rules.wrong_results import findings, told_of
@@ -46,10 +46,13 @@ if TYPE_CHECKING:
 
     from qdoctor.machine import Machine
     from qdoctor.model import Fix
-    from qdoctor.rules.case import Case, Suspicion
+    from qdoctor.rules.case import Case, Signal
 
 NAME = "bnb-version-regression"
 _TABLE = "known_bad"
+_ALWAYS = "regression"
+"""The kind of row that is said of its release whatever text there is."""
+_KINDS = {_ALWAYS, "library-missing", "cxx-above-neighbours"}
 _KEPT = (bnb_accepts_torch, bnb_fits_libc, bnb_fits_python, bnb_imports)
 
 
@@ -61,15 +64,16 @@ def find(case: Case) -> Iterator[Finding]:
 
 
 def _broken(case: Case) -> Iterator[Finding]:
-    """Report what a release lacks, or breaks for everybody."""
-    told = accused(case, NAME, "which release of bitsandbytes this is is not known")
-    rows = list(_rows(case))
+    """Report what a release lacks, or breaks for everybody; beside a text only what prints it."""
+    told, rows = bool(case.signals_of(NAME)), list(_rows(case))
     for row in rows:
-        if told or row["kind"] == "regression":
-            yield _known(case, row, told)
-    yield from _LAYERS.find(case) if not told else ()
-    if told and not rows and not case.machine.bitsandbytes.value:
-        yield _suspected(case, told)
+        texts = _texts_of(case, row)
+        if texts or (row["kind"] == _ALWAYS and not told):
+            yield _known(case, row, texts)
+    if not told:
+        yield from _LAYERS.find(case)
+    elif not rows and not case.machine.bitsandbytes.value:
+        yield from _suspected(case)
 
 
 def _rows(case: Case) -> Iterator[dict[str, Any]]:
@@ -77,35 +81,59 @@ def _rows(case: Case) -> Iterator[dict[str, Any]]:
     version = case.machine.bitsandbytes.value
     releases = [version] if version else [one.bitsandbytes.value for one in case.candidates]
     for row in case.matrix.table(_TABLE)["rows"]:
-        if row["package"] != BNB or row["kind"] not in {"regression", "library-missing"}:
+        if row["package"] != BNB or row["kind"] not in _KINDS or _has_newer_cxx(case, row):
             continue
         if releases and all(one and fits(case.matrix, BNB, one, row["spec"]) for one in releases):
             yield row
 
 
-def _known(case: Case, row: dict[str, Any], told: Suspicion | None) -> Finding:
+def _texts_of(case: Case, row: dict[str, Any]) -> list[Signal]:
+    """Return the texts that speak of a row: its own, or of one that names none those of no row."""
+    if "texts" in row:
+        return [one for one in case.signals_of(NAME) if one.signature in row["texts"]]
+    return _of_no_row(case)
+
+
+def _of_no_row(case: Case) -> list[Signal]:
+    rows = case.matrix.table(_TABLE)["rows"]
+    named = {text for row in rows for text in row.get("texts", ())}
+    return [one for one in case.signals_of(NAME) if one.signature not in named]
+
+
+def _has_newer_cxx(case: Case, row: dict[str, Any]) -> bool:
+    """Say whether the C++ library here is known to have what a release asks of it."""
+    host = case.machine.facts.host
+    asked, own = parsed(row.get("glibcxx")), parsed(host.glibcxx if host else None)
+    return asked is not None and own is not None and own >= asked
+
+
+def _known(case: Case, row: dict[str, Any], texts: list[Signal]) -> Finding:
     bnb = f"bitsandbytes {case.machine.bitsandbytes.value or row['spec']}"
     text = f"{bnb}: {row['text']}"
-    because = cited(case.matrix.table(_TABLE), row, text)
     return Finding(
         rule=NAME,
         severity="note",
         title=f"{bnb} is known to be broken",
-        because=[because, *(told.because if told else ())],
+        because=[cited(case.matrix.table(_TABLE), row, text), *map(quoted, texts)],
         fixes=_repaired(case),
         affects=row.get("affects", []),
     )
 
 
-def _suspected(case: Case, told: Suspicion) -> Finding:
-    return Finding(
-        rule=NAME,
-        severity="note",
-        title="this bitsandbytes is a release that is known to be broken",
-        because=[Because("its text says so", "the error text", "observed"), *told.because],
-        fixes=_repaired(case),
-        undecided=told.undecided,
-    )
+def _suspected(case: Case) -> Iterator[Finding]:
+    """Suspect a release that is not known of what its text says."""
+    if texts := _of_no_row(case):
+        yield Finding(
+            rule=NAME,
+            severity="note",
+            title="this bitsandbytes is a release that is known to be broken",
+            because=[
+                Because("its text says so", "the error text", "observed"),
+                *map(quoted, texts),
+            ],
+            fixes=_repaired(case),
+            undecided="which release of bitsandbytes this is is not known",
+        )
 
 
 def _repaired(case: Case) -> list[Fix]:

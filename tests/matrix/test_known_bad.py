@@ -10,7 +10,12 @@ from packaging.specifiers import SpecifierSet
 
 from qdoctor import layers
 from qdoctor.matrix import shipped
-from qdoctor.mining.suspects import lacking_a_library, needing_more_glibc, promising_any_platform
+from qdoctor.mining.suspects import (
+    lacking_a_library,
+    needing_more_cxx,
+    needing_more_glibc,
+    promising_any_platform,
+)
 from qdoctor.probes import catalog
 
 if TYPE_CHECKING:
@@ -24,6 +29,7 @@ FOUND_BY = {
     "glibc-above-tag": needing_more_glibc,
     "any-platform": promising_any_platform,
     "library-missing": lacking_a_library,
+    "cxx-above-neighbours": needing_more_cxx,
 }
 
 

@@ -156,3 +156,29 @@ def test_what_qdoctors_own_trial_says_is_explained(ask: Ask) -> None:
 
 def test_a_release_that_is_right_is_not_accused_by_such_a_text(ask: Ask) -> None:
     assert NAME not in ask("cpu", error=REFUSED, packages={"bitsandbytes": "0.48.2"})
+
+
+SETUP = "RuntimeError: CUDA Setup failed despite GPU being available. Please run the following"
+OLDER_CXX = {"os": "linux", "libc": None, "glibcxx": None}
+
+
+def test_a_release_that_needs_a_newer_cxx_library_than_those_around_it_is_told_by_its_text(
+    ask: Ask,
+) -> None:
+    packages = {"bitsandbytes": "0.41.3.post1", "torch": "2.1.2", "triton": "2.1.0"}
+    told = ask("a100", error=SETUP, host=OLDER_CXX, packages=packages)[NAME]
+    assert told.explains_error
+    assert "GLIBCXX_3.4.26" in told.because[0].text
+    assert told.fixes[0].package == "bitsandbytes"
+    assert NAME not in ask("a100", host=OLDER_CXX, packages=packages)
+
+
+@pytest.mark.parametrize(
+    ("glibcxx", "version"),
+    [("3.4.30", "0.41.3.post1"), (None, "0.41.3.post2"), (None, "0.38.1"), (None, None)],
+)
+def test_the_same_text_accuses_no_other_release_and_no_system_that_is_new_enough(
+    glibcxx: str | None, version: str | None, ask: Ask
+) -> None:
+    host = {**OLDER_CXX, "glibcxx": glibcxx}
+    assert NAME not in ask("a100", error=SETUP, host=host, packages={"bitsandbytes": version})

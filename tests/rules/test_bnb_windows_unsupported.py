@@ -51,3 +51,26 @@ def test_a_release_before_those_for_windows_leads_whatever_text_says_that_it_has
         assert next(iter(ask("h100", error=text, **facts))) == NAME
         facts["packages"]["bitsandbytes"] = "0.45.0"
         assert NAME not in ask("h100", error=text, **facts)
+
+
+NOTICE = (
+    "UserWarning: C:\\envs\\e did not contain ['libcudart.so', 'libcudart.so.11.0', "
+    "'libcudart.so.12.0'] as expected! Searching further paths..."
+)
+
+
+def test_a_notice_of_its_search_tells_of_a_release_without_windows_libraries(ask: Ask) -> None:
+    found = ask("a100", error=NOTICE, host=WINDOWS, packages={**OLD, "bitsandbytes": "0.42.0"})
+    assert next(iter(found)) == NAME
+    assert found[NAME].explains_error
+
+
+def test_the_same_notice_is_harmless_elsewhere(ask: Ask) -> None:
+    linux = NOTICE.replace("C:\\envs\\e", "/opt/conda")
+    for host, text, version in (
+        (None, linux, "0.42.0"),
+        (WINDOWS, NOTICE, "0.43.0"),
+        (WINDOWS, NOTICE, None),
+    ):
+        found = ask("a100", error=text, host=host, packages={**OLD, "bitsandbytes": version})
+        assert next(iter(found)) == "harmless-warning"

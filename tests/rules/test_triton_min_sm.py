@@ -31,3 +31,14 @@ def test_is_silent_on_a_gpu_that_is_served(ask: Ask) -> None:
 
 def test_is_silent_where_the_sm_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("v100", gpus=[{"index": 0, "name": "NVIDIA Graphics Device"}])
+
+
+MMA = (
+    "python: /project/lib/Analysis/Utility.cpp:136: bool mlir::supportMMA(mlir::Value, int): "
+    'Assertion `(version == 1 || version == 2) && "Unexpected MMA layout version found"\' failed.'
+)
+
+
+def test_explains_how_the_compiler_of_old_releases_ended(ask: Ask) -> None:
+    assert next(iter(ask("v100", error=MMA, gpus=PASCAL))) == NAME
+    assert NAME not in ask("v100", error=MMA)
