@@ -37,7 +37,7 @@ def has_wheel(machine: Machine, matrix: Matrix, package: str, version: str) -> A
     if machine.python.value is None:
         return unknown(machine.python.reason)
     accepts = release_fits_python(machine, matrix, package, version)
-    return together([accepts, _for_platform(machine, matrix, package, version)])
+    return together([accepts, platform_has_wheel(machine, matrix, package, version)])
 
 
 def build_of(machine: Machine, matrix: Matrix, version: str, tag: str) -> Answer:
@@ -63,7 +63,8 @@ def _tag_of(cuda: str) -> str:
     return "cu" + cuda.replace(".", "")
 
 
-def _for_platform(machine: Machine, matrix: Matrix, package: str, version: str) -> Answer:
+def platform_has_wheel(machine: Machine, matrix: Matrix, package: str, version: str) -> Answer:
+    """Has a release a wheel for this system and processor, whatever the Python?"""
     tag = version.partition("+")[2]
     if package == "torch" and tag:
         public = version.partition("+")[0]
@@ -79,6 +80,8 @@ def _tagged(machine: Machine, who: str, tags: Known[Any]) -> Answer:
     if _EVERYWHERE in tags.value:
         return yes(f"{who} has a wheel for every platform", tags.because)
     system, arch = machine.os.value, machine.arch.value
+    if system and arch is None and not any(_is_of(tag, system) for tag in tags.value):
+        return no(None, f"{who} has no wheel for {system}", tags.because)
     if system is None or arch is None:
         return unknown(machine.os.reason or machine.arch.reason)
     musl = (machine.libc.value or "").startswith("musl")
@@ -88,6 +91,10 @@ def _tagged(machine: Machine, who: str, tags: Known[Any]) -> Answer:
         held = ", ".join(tags.value)
         return no(None, f"{who} has no wheel for {here} (it has {held})", tags.because)
     return _libc(machine, who, fitting, tags)
+
+
+def _is_of(tag: str, system: str) -> bool:
+    return tag.startswith((*_SYSTEMS.get(system, ()), *(_MUSL if system == "linux" else ())))
 
 
 def _is_for(tag: str, system: str, arch: str, *, musl: bool) -> bool:

@@ -24,23 +24,28 @@ from typing import TYPE_CHECKING
 from qdoctor.implied_text import possible, wordings
 from qdoctor.layers import bnb_binary_has_sm, bnb_has_cuda_binary
 from qdoctor.layers.sms import is_integrated
+from qdoctor.layers.wheel import platform_has_wheel
 from qdoctor.model import Because, Finding
-from qdoctor.released import parsed, release
+from qdoctor.released import fact, parsed, release
 from qdoctor.rules.amd import on_amd
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
-from qdoctor.rules.remedies import by_hand
-from qdoctor.rules.what_if import with_package
+from qdoctor.rules.remedies import by_hand, pip
+from qdoctor.rules.what_if import nearest, runs, with_package
+from qdoctor.rules.wheels_here import asked_for, has_other_reason, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.model import Fix
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Signal
 
 NAME = "bnb-platform-unsupported"
 _ARM = ("aarch64", "arm64")
+_MAC, _ANY = "macos", "any"
+TO_INSTALL = "no-bnb-to-install"
+"""The row of signatures that says that an installer found none."""
 
 
 def _title(case: Case) -> str:
@@ -51,13 +56,17 @@ def _title(case: Case) -> str:
 def _fixes(case: Case) -> list[Fix]:
     why = "it ships a library for this platform"
     released = serving(case, [bnb_has_cuda_binary, bnb_binary_has_sm], why, verify=NAME)
-    if case.machine.os.value == "macos":
+    if case.machine.os.value == _MAC:
         return [*released, by_hand("change-hardware", "its CUDA kernels need an NVIDIA GPU")]
     return [*released, by_hand("rebuild", "built from source it has a library for this platform")]
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a wheel for another platform; with a text also where the release is not known."""
+    refused = [one for one in case.signals_of(NAME) if one.signature == TO_INSTALL]
+    if refused:
+        yield from _not_to_be_had(case, refused)
+        return
     found = list(_OF_LAYERS.find(case))
     sure = [one for one in found if one.undecided is None]
     yield from (
@@ -68,6 +77,40 @@ def find(case: Case) -> Iterator[Finding]:
         or _never_shipped(case)
         or found
     )
+
+
+def _not_to_be_had(case: Case, texts: list[Signal]) -> Iterator[Finding]:
+    """Report what an installer does not find; nothing where it is known to be for this machine."""
+    wanted = max((one.said.get("wanted", "") for one in texts), key=len)
+    why, machine = refusal(case, BNB, wanted), case.machine
+    if (why is None or not why.platform) and has_other_reason(case, BNB, wanted):
+        return
+    where = " ".join(filter(None, [machine.os.value, machine.arch.value])) or "this system"
+    yield Finding(
+        rule=NAME,
+        severity="warning",
+        title=f"there is no bitsandbytes {wanted} for {where}".replace("  ", " "),
+        because=[*map(quoted, texts), *(why.answer.because if why else ())],
+        fixes=[*_made_for(case, wanted), *_fixes(case)],
+        undecided=None if why else machine.os.reason or "the processor is not known",
+    )
+
+
+def _made_for(case: Case, wanted: str) -> list[Fix]:
+    """Offer the releases that have a wheel for this very system, other than all that are asked."""
+    known = case.matrix.versions(BNB)
+    own = [case.machine.os.value is not None and _is_made_for(case, str(one)) for one in known]
+    asked = asked_for(case, BNB, wanted)
+    way = nearest(runs(known, own), str(asked[0]) if asked else None)
+    if way is None or way[0] == "reinstall":
+        return []
+    return [pip(way[0], BNB, way[1].spec, "it has a wheel for this system", verify=NAME)]
+
+
+def _is_made_for(case: Case, version: str) -> bool:
+    tags = fact(case.matrix, BNB, version, "platforms").value or ()
+    here = platform_has_wheel(case.machine, case.matrix, BNB, version)
+    return _ANY not in tags and here.value != "no"
 
 
 def _on_rocm(case: Case) -> list[Finding]:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from qdoctor.layers import torch_fits_python
 from qdoctor.model import Finding, Fix
 from qdoctor.released import parsed
+from qdoctor.rules.bnb_releases import BNB
 from qdoctor.rules.case import quoted
 from qdoctor.rules.remedies import by_hand, pip, torch_build
 from qdoctor.rules.torch_builds import never_has_cuda, offers, tags_of
 from qdoctor.rules.what_if import nearest, spans, with_package
+from qdoctor.rules.wheels_here import (
+    has_other_reason,
+    listed,
+    nearest_here,
+    nearest_listed,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,58 +34,82 @@ _PYTHON = "a Python that the release has wheels for"
 
 
 def refusals(case: Case, name: str) -> Iterator[Finding]:
-    """Report each text in which an installer says no."""
+    """Report each text in which an installer says no, what it says of one package together."""
+    asked: dict[tuple[str | None, str], list[Signal]] = {}
     for signal in case.signals_of(name):
-        package, version = _asked(signal)
-        wanted = f"{package or 'a package'}{f' {version}' if version else ''}"
+        package, wanted = _asked(signal)
+        if package != BNB or has_other_reason(case, BNB, wanted):
+            asked.setdefault((package, wanted), []).append(signal)
+    for (package, wanted), signals in asked.items():
+        named = f"{package or 'a package'} {wanted.removeprefix('==')}".strip()
         yield Finding(
             rule=name,
             severity="error",
-            title=f"the installer has no {wanted} for this Python, system or index",
-            because=[quoted(signal), *_known(case)],
-            fixes=list(_fixes(case, signal, package, version, name)),
+            title=f"the installer has no {named} for this Python, system or index",
+            because=[*map(quoted, signals), *_known(case, package, wanted)],
+            fixes=list(_fixes(case, signals, package, wanted, name)),
         )
 
 
-def _known(case: Case) -> list[Because]:
-    return [case.machine.python.because] if case.machine.python.because else []
+def _known(case: Case, package: str | None, wanted: str) -> list[Because]:
+    why = refusal(case, package, wanted) if package else None
+    python = [case.machine.python.because] if case.machine.python.because else []
+    return [*why.answer.because] if why else python
 
 
-def _asked(signal: Signal) -> tuple[str | None, str | None]:
-    """Return the package that was asked for, and the one version that was, if any."""
+def _asked(signal: Signal) -> tuple[str | None, str]:
+    """Return the package that was asked for, and of which releases; ``""`` for any."""
     wheel = signal.said.get("wheel")
     if wheel:
         return _of_wheel(wheel)
     package = signal.said.get("package") or signal.said.get("package2")
-    wanted = signal.said.get("wanted", "")
-    return package, wanted.removeprefix("==") if wanted.startswith("==") else None
+    return canonicalize_name(package) if package else None, signal.said.get("wanted", "").strip(
+        " ,"
+    )
 
 
-def _of_wheel(wheel: str) -> tuple[str, str | None]:
+def _of_wheel(wheel: str) -> tuple[str, str]:
     try:
         name, version, _, _ = parse_wheel_filename(wheel)
     except InvalidWheelFilename:
-        return wheel.partition("-")[0].replace("_", "-"), None
-    return name, str(version)
+        return wheel.partition("-")[0].replace("_", "-"), ""
+    return name, f"=={version}"
 
 
 def _fixes(
-    case: Case, signal: Signal, package: str | None, version: str | None, name: str
+    case: Case, signals: list[Signal], package: str | None, wanted: str, name: str
 ) -> Iterator[Fix]:
     if package == _TORCH:
-        yield from _torch(case, version, name)
+        version = wanted.removeprefix("==") if wanted.startswith("==") else None
+        told = list(_torch(case, version, name))
+        yield from told or _another(case, signals, package, wanted, name)
     elif package and package.startswith(_NVIDIA):
         why = "wheels of CUDA's libraries are for Linux: torch asks for those that it needs"
         yield by_hand("change-code", f"leave {package} out of the requirements: {why}")
-    elif "wheel" in signal.said and package:
+    elif package and any("wheel" in one.said for one in signals):
         why = "the wheel for this very Python (cp311 ...), system and processor"
         yield Fix(action="install-matching", package=package, why=why, verify=name)
-    elif package and version:
-        why = "a release that has a wheel for this Python and system"
-        yield Fix(action="install", package=package, why=why, verify=name)
+    elif package:
+        yield from _another(case, signals, package, wanted, name)
     yield by_hand("use-python", _PYTHON, verify=name)
     why = "change one of the requirements that contradict each other, or leave its version open"
     yield by_hand("change-code", why)
+
+
+def _another(
+    case: Case, signals: list[Signal], package: str, wanted: str, name: str
+) -> Iterator[Fix]:
+    """Offer a release that is found here: by its wheels, or as the installer itself lists them."""
+    span, other = nearest_here(case, package, wanted), nearest_listed(listed(signals), wanted)
+    if refusal(case, package, wanted) and span is not None:
+        why = f"{package} {span} has a wheel for this Python and system"
+        yield pip("install", package, span.spec, why, verify=name)
+    elif other is not None:
+        why = f"the installer lists {package} {other} for this Python and system"
+        yield pip("install", package, f"=={other}", why, verify=name)
+    elif wanted.startswith("=="):
+        why = "a release that has a wheel for this Python and system"
+        yield Fix(action="install", package=package, why=why, verify=name)
 
 
 def _torch(case: Case, version: str | None, name: str) -> Iterator[Fix]:

@@ -2,7 +2,8 @@
 
 ## What it finds
 A triton release without a wheel for this Python version; or, where a text says that triton is
-missing, a torch that requires triton for other Python versions only.
+missing, one without a wheel for this processor, and a torch that requires triton for other Python
+versions only.
 
 ## Why it hurts
 An installer leaves triton out or refuses: `torch.compile` and Triton kernels are not there.
@@ -31,9 +32,10 @@ from qdoctor.model import Because, Finding
 from qdoctor.released import parsed
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
-from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.torch_index import moved_torch
 from qdoctor.rules.what_if import with_package
+from qdoctor.rules.wheels_here import asked_for, nearest_here, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.model import Fix
     from qdoctor.rules.case import Case, Signal
+    from qdoctor.rules.wheels_here import Refusal
 
 NAME = "triton-missing-for-python"
+_TRITON = "triton"
 TO_INSTALL = "no-triton-to-install"
 """The row of signatures that says that an installer found none."""
 
@@ -68,7 +72,7 @@ def find(case: Case) -> Iterator[Finding]:
         return
     for signal in texts:
         yield from _not_compiled_for(case, signal)
-        yield from _not_to_be_had(case, signal)
+    yield from _not_to_be_had(case, [one for one in texts if one.signature == TO_INSTALL])
 
 
 def _not_compiled_for(case: Case, signal: Signal) -> Iterator[Finding]:
@@ -91,24 +95,40 @@ def _not_compiled_for(case: Case, signal: Signal) -> Iterator[Finding]:
     )
 
 
-def _not_to_be_had(case: Case, signal: Signal) -> Iterator[Finding]:
-    """Report a triton that an installer does not find for this Python."""
-    wanted = signal.said.get("wanted")
-    if signal.signature != TO_INSTALL or case.machine.os.value not in {None, "linux"}:
+def _not_to_be_had(case: Case, texts: list[Signal]) -> Iterator[Finding]:
+    """Report a triton that an installer does not find for this Python or processor."""
+    if not texts or case.machine.os.value not in {None, "linux"}:
         return
-    version = (wanted or "").removeprefix("==")
-    machine = with_package(case.machine, case.matrix, "triton", version) if version else None
-    answer = triton_fits_python(machine, case.matrix).value if machine else "unknown"
-    if answer == "yes" and case.machine.python.value is not None:
+    wanted = max((one.said.get("wanted", "") for one in texts), key=len)
+    why = refusal(case, _TRITON, wanted)
+    place = "processor" if why and why.platform else "Python"
+    stated = None not in {case.machine.python.value, case.machine.arch.value}
+    if why is None and stated and asked_for(case, _TRITON, wanted) and wanted:
         return
     yield Finding(
         rule=NAME,
         severity="note",
-        title=f"there is no triton {version} for this Python".replace("  ", " "),
-        because=[quoted(signal)],
-        fixes=[*_newer_torch(case), by_hand("use-python", "triton has wheels for other Pythons")],
-        undecided=None if answer == "no" else case.machine.python.reason or "the Python version",
+        title=f"there is no triton {wanted.removeprefix('==')} for this {place}".replace("  ", " "),
+        because=[*map(quoted, texts), *(why.answer.because if why else ())],
+        fixes=[*_newer_torch(case), *_found_here(case, wanted, why), *_by_python(why)],
+        undecided=None if why else case.machine.python.reason or "the processor is not known",
     )
+
+
+def _found_here(case: Case, wanted: str, why: Refusal | None) -> list[Fix]:
+    """Offer the nearest triton with a wheel here; unsafe where torch pins its triton."""
+    span = nearest_here(case, _TRITON, wanted) if why else None
+    if span is None:
+        return []
+    text = f"triton {span} has a wheel here"
+    return [pip("install", _TRITON, span.spec, text, verify=NAME, applicability="unsafe")]
+
+
+def _by_python(why: Refusal | None) -> list[Fix]:
+    """Offer another Python, and the processor's own way where no Python helps."""
+    if why is not None and why.platform:
+        return [by_hand("rebuild", "built from source it serves this processor", verify=NAME)]
+    return [by_hand("use-python", "triton has wheels for other Pythons")]
 
 
 def left_out(case: Case) -> bool:

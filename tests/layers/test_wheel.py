@@ -35,6 +35,8 @@ def machine(
         ("torch", "99", machine(), "unknown"),
         ("triton", "3.5.1", machine(arch="aarch64"), "yes"),
         ("triton", "3.5.1", machine(os="windows", libc=""), "no"),
+        ("triton", "3.5.1", machine(os="windows", arch=None, libc=""), "no"),
+        ("triton", "3.5.1", machine(arch=None), "unknown"),
         # From 0.50.0 on there are wheels for Windows on Arm, beside those for x86_64.
         ("bitsandbytes", "0.50.2", machine(os="windows", arch="arm64", libc=""), "yes"),
         ("bitsandbytes", "0.49.2", machine(os="windows", arch="arm64", libc=""), "no"),
