@@ -160,6 +160,16 @@ def history(releases: Mapping[Version, frozenset[str]]) -> dict[str, dict[str, A
     return {owner: rows[owner] for owner in sorted(rows)}
 
 
+def lasting(releases: Mapping[Version, frozenset[str]]) -> dict[str, list[str]]:
+    """Give the names that every release has, by their owner: of packages themselves only."""
+    rows: dict[str, list[str]] = defaultdict(list)
+    for full in sorted(frozenset.intersection(*releases.values())):
+        owner, _, name = full.partition(":")
+        if "." not in owner and name[:1] != "_":
+            rows[owner].append(name)
+    return dict(rows)
+
+
 def table_of(found: Mapping[str, Mapping[Version, dict[str, frozenset[str]]]]) -> dict[str, Any]:
     """Give the whole table; ``found``: package -> release -> ``names_in``."""
     packages: dict[str, dict[str, Any]] = {}
@@ -171,11 +181,18 @@ def table_of(found: Mapping[str, Mapping[Version, dict[str, frozenset[str]]]]) -
             for kind in _KINDS
         }
         named = {"distribution": _DISTRIBUTIONS[package]} if package in _DISTRIBUTIONS else {}
-        packages[package] = {**named, "releases": [str(one) for one in sorted(releases)], **kinds}
+        imports = {release: names["imports"] for release, names in releases.items()}
+        packages[package] = {
+            **named,
+            "releases": [str(one) for one in sorted(releases)],
+            "always": lasting(imports) if _is_kept(package, "imports") else {},
+            **kinds,
+        }
     return {
         "about": _ABOUT,
         "columns": {
             "releases": "those that were looked at, ascending",
+            "always": "what can be imported of the package itself in all of them",
             "distribution": "what pip installs, where the package's folder is named otherwise",
             "came": "release -> names that it is the first to have",
             "went": "release -> names that it is the first to lack again",
@@ -215,7 +232,7 @@ def written(table: Mapping[str, Any], path: Path) -> bool:
     for package, kinds in table["rows"].items():
         parts = [
             f"   {json.dumps(key)}: {json.dumps(kinds[key])}"
-            for key in ("distribution", "releases")
+            for key in ("distribution", "releases", "always")
             if key in kinds
         ]
         for kind in _KINDS:

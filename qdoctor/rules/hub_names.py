@@ -39,13 +39,13 @@ _GROUPS = {
     _LAUNCHED: "keyword",
 }
 _LAUNCH = "kernel[grid]"
+_UNCHANGED: Row = {"came": {}, "went": {}}
 
 
 def row_of(case: Case, rule: str, signal: Signal) -> Row | None:
     """Return what the table says of the name that a text misses, if it is of ``rule``."""
     for package, kind, owner, name in _asked(case, signal):
-        known = case.matrix.table(_TABLE)["rows"][package][kind].get(owner)
-        row = _made(case, package, kind, known, (owner, name)) if known else None
+        row = _made(case, package, kind, (owner, name))
         if row is not None:
             if worded_since(row, signal) and "removed" in row:
                 row["rule"] = case.matrix.table(_TABLE)["rules"][package][kind]["went"]
@@ -55,11 +55,9 @@ def row_of(case: Case, rule: str, signal: Signal) -> Row | None:
 
 def knows(case: Case, signal: Signal) -> bool:
     """Say whether the table knows the name that a text misses, whosever rule it is."""
-    rows = case.matrix.table(_TABLE)["rows"]
     return any(
-        _made(case, package, kind, known, (owner, name)) is not None
+        _made(case, package, kind, (owner, name)) is not None
         for package, kind, owner, name in _asked(case, signal)
-        if (known := rows[package][kind].get(owner))
     )
 
 
@@ -124,16 +122,18 @@ def _asked(case: Case, signal: Signal) -> Iterator[tuple[str, str, str, str]]:
             )
 
 
-def _made(case: Case, package: str, kind: str, known: Row, of_owner: tuple[str, str]) -> Row | None:
-    """Make a row as those of ``api_names`` are; None where the name neither came nor went.
+def _made(case: Case, package: str, kind: str, of_owner: tuple[str, str]) -> Row | None:
+    """Make a row as those of ``api_names`` are; None where nothing is known of the name.
 
     What came along with its owner and went is gone where a text names the owner, which is there.
     """
     owner, name = of_owner
     table = case.matrix.table(_TABLE)
+    known = table["rows"][package][kind].get(owner, _UNCHANGED)
     came = next((one for one, names in known["came"].items() if name in names), None)
     went = next((one for one, names in known["went"].items() if name in names), None)
-    if came is None and went is None:
+    always = name in table["rows"][package].get("always", {}).get(owner, ())
+    if came is None and went is None and not (always and kind == "imports"):
         return None
     releases: list[str] = table["rows"][package]["releases"]
     row = {"name": name, "kind": kind, "package": package, "strength": table["strength"]}
@@ -142,6 +142,8 @@ def _made(case: Case, package: str, kind: str, known: Row, of_owner: tuple[str, 
     row["source"] = table["sources"][table["source"]]
     if came is not None and (went is None or came != _came(table["rows"][package], owner)):
         row |= {"since": came, "before": releases[releases.index(came) - 1]}
+    if came is None and went is None:
+        row["since"] = releases[0]
     if went is not None:
         row |= {"removed": went, "last": releases[releases.index(went) - 1]}
     if owner == _LAUNCH:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 NAME = "stale-package-shadowing"
 _PATH = "PYTHONPATH"
-_HIDDEN = ("hidden", "hidden2", "hidden3")
+_HIDDEN = ("hidden", "hidden2", "hidden3", "hidden4")
 _IMPORTING = "CPython 3.11 Python/ceval.c, import_from"
 
 

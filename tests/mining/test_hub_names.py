@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from qdoctor.mining.hub_names import history, names_in, table_of, texts_of, written
+from qdoctor.mining.hub_names import history, lasting, names_in, table_of, texts_of, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,3 +152,11 @@ def test_of_a_package_of_thousands_its_deepest_modules_are_known_by_name(tmp_pat
     names = names_in(texts_of(path))["imports"]
     assert {"vllm.core:block", "vllm.config:Config"} <= names
     assert "vllm.core.block:Block" not in names
+
+
+def test_what_every_release_has_is_kept_of_the_package_itself() -> None:
+    releases = {
+        Version("1.0"): frozenset({"pkg:Old", "pkg:Place", "pkg:_own", "pkg.core:Part"}),
+        Version("2.0"): frozenset({"pkg:New", "pkg:Place", "pkg:_own", "pkg.core:Part"}),
+    }
+    assert lasting(releases) == {"pkg": ["Place"]}

@@ -124,3 +124,22 @@ def test_the_release_that_is_installed_is_installed_again(ask: Ask) -> None:
     assert fixes[1].spec == "==0.17.1"
     fixes = ask("h100", error=text, packages={"peft": "0.17.2.dev0"})[NAME].fixes
     assert not fixes[1].spec
+
+
+def test_one_file_in_place_of_a_package_of_many_is_not_it(ask: Ask) -> None:
+    text = "ImportError: cannot import name 'AutoTokenizer' from 'transformers'"
+    own = ask("h100", error=f"{text} (/home/u/proj/transformers.py)")
+    assert next(iter(own.values())).rule == NAME
+    there = f"{text} (/x/site-packages/transformers/__init__.py)"
+    assert next(iter(ask("h100", error=there).values())).rule != NAME
+
+
+def test_a_name_that_every_release_has_is_missed_by_another_copy(ask: Ask) -> None:
+    text = "ImportError: cannot import name 'AutoProcessor' from 'transformers'"
+    found = ask("h100", error=text, packages={"transformers": "4.57.3"})
+    assert next(iter(found.values())).rule == NAME
+    old = ask("h100", error=text, packages={"transformers": "4.18.0"})
+    first = next(iter(old.values()))
+    assert [(fix.action, fix.package, fix.spec) for fix in first.fixes] == [
+        ("upgrade", "transformers", ">=4.21.3")
+    ]
