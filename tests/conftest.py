@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ENVIRONMENTS = "--environments"
+
+# How long one example takes is the machine's affair: a slow one fails no property.
+settings.register_profile("any-machine", settings.default, deadline=None)
+settings.load_profile("any-machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

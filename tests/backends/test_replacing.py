@@ -413,7 +413,7 @@ def test_a_compiled_model_computes_the_same(name: str) -> None:
     bias=st.booleans(),
     patterns=st.lists(st.sampled_from(["0", "1", "2", "[01]", "*"]), max_size=2),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_layer_is_told_of_once_and_the_shapes_stay(
     sizes: list[int], patterns: list[str], *, bias: bool
 ) -> None:

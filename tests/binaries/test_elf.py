@@ -118,7 +118,7 @@ def test_both_classes_and_byte_orders(order: str, wide: bool) -> None:  # noqa: 
     assert read_elf(io.BytesIO(small(order, wide=wide))) == EXPECTED
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     changes=st.lists(st.tuples(st.integers(4, len(small()) - 1), st.integers(0, 255)), max_size=8),
     keep=st.integers(4, len(small())),

@@ -88,9 +88,7 @@ def test_another_magic_is_refused() -> None:
         read(b"\x01" * 64)
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 255), value=st.integers(0, 255), cut=st.integers(0, 256))
 def test_damage_is_refused_or_read_but_never_anything_else(
     make_fatbin: Callable[..., bytes], place: int, value: int, cut: int
@@ -104,7 +102,7 @@ def test_damage_is_refused_or_read_but_never_anything_else(
     assert len(found) <= len(data) // 64
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=400))
 def test_arbitrary_bytes_are_refused_or_hold_nothing(data: bytes) -> None:
     with contextlib.suppress(UnreadableBinary):

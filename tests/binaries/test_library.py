@@ -73,7 +73,7 @@ def small_elf(installed_library: Finder) -> bytes:
     return installed_library("bitsandbytes", "libbitsandbytes_cpu.so").read_bytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_damaged_elf_is_refused_or_read(data: st.DataObject) -> None:
     with open(sys.executable, "rb") as file:  # noqa: PTH123
@@ -129,7 +129,7 @@ def test_a_windows_library_without_imports(make_pe: Callable[..., bytes]) -> Non
     assert read_library(io.BytesIO(make_pe({".text": b"x"}))).needs == ()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.binary(max_size=600))
 def test_windows_headers_of_any_bytes_are_refused_or_read(data: bytes) -> None:
     start = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40) + b"PE\0\0" + data

@@ -120,7 +120,7 @@ def test_paths_that_are_no_text_can_be_in_a_key(environ: dict[str, str]) -> None
 
 
 @pytest.mark.filterwarnings("ignore::qdoctor.choosing.notice.SelectionWarning")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_no_damage_is_read_as_an_answer(data: st.DataObject) -> None:
     whole = cache_writing.closed(

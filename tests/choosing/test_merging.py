@@ -121,7 +121,7 @@ times = st.floats(0.1, 10.0)
 found_there = st.fixed_dictionaries(dict.fromkeys(ERRORS, times))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(found_there, min_size=2, max_size=4), st.randoms(use_true_random=False))
 def test_the_order_of_the_devices_decides_nothing(
     every: list[dict[str, float]],
@@ -134,7 +134,7 @@ def test_the_order_of_the_devices_decides_nothing(
     assert merged(*shuffled).selected == first.selected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(found_there, min_size=2, max_size=4))
 def test_for_latency_no_device_gets_what_is_slower_than_half(every: list[dict[str, float]]) -> None:
     found = merged(*(device(f"gpu {at}", one) for at, one in enumerate(every)))

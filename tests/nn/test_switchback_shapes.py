@@ -33,9 +33,7 @@ HALF_STEP = 0.501 / 127.0
 
 shapes = st.lists(st.integers(0, 5), min_size=0, max_size=3).map(tuple)
 layouts = st.sampled_from(["plain", "permuted", "every other", "expanded"])
-many = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 made_up: Callable[..., Any] = given(
     lead=shapes, depth=st.integers(1, 70), columns=st.integers(1, 40), layout=layouts,
     dtype=st.sampled_from(sorted(EPSILON)), bias=st.booleans(), exponent=st.integers(-12, 4),

@@ -56,7 +56,7 @@ def test_texts_and_lists_are_bounded(tmp_path: Path) -> None:
     assert max(map(len, one.evidence)) < 2000
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary() | JSON.map(lambda value: json.dumps({"outcomes": value}).encode()))
 def test_no_bytes_raise(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "result.json"
@@ -65,7 +65,7 @@ def test_no_bytes_raise(tmp_path: Path, data: bytes) -> None:
     assert (read.outcomes is None) == (read.garbage is not None)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(sorted(WHOLE)), value=JSON)
 def test_no_value_of_another_type_gets_through(tmp_path: Path, key: str, value: object) -> None:
     path = tmp_path / "result.json"
