@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from packaging.specifiers import SpecifierSet
 
+from qdoctor.implied_prose import gpu_in, system_in
 from qdoctor.machine import complete
 from qdoctor.model import Because, Driver, Facts, Gpu, Host
 from qdoctor.released import unknown
@@ -96,6 +97,10 @@ def _said(
         if found := _compiled(row["pattern"]).search(text):
             said = f"the error text holds the path {found[0].strip()[:80]}"
             yield "os", row["os"], Because(said, table["sources"][row["source"]], "observed")
+    if system := system_in(text, matrix):
+        yield "os", *system
+    if gpu := gpu_in(text, matrix):
+        yield "gpu", gpu[0].name, gpu[1]
 
 
 def _because(signal: Signal, text: str) -> Because:
@@ -144,10 +149,15 @@ def _sm(facts: Facts, said: str) -> Facts:
     return msgspec.structs.replace(facts, gpus=[msgspec.structs.replace(gpus[0], sm=sm)])
 
 
+def _gpu(facts: Facts, said: str) -> Facts:
+    return msgspec.structs.replace(facts, gpus=[Gpu(index=0, name=said, vendor="nvidia")])
+
+
 _FILLS: dict[str, tuple[str, Callable[[Facts, str], Facts]]] = {
     "cuda": ("torch_cuda", _torch_cuda),
     "cuda_dotted": ("torch_cuda", _torch_cuda_dotted),
     "driver_cuda": ("driver_cuda", _driver_cuda),
+    "gpu": ("gpus", _gpu),
     "os": ("os", _os),
     "sm": ("gpus", _sm),
     "torch": ("torch", _torch),
