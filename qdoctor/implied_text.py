@@ -40,7 +40,7 @@ def informed(machine: Machine, signals: Sequence[Signal], text: str, matrix: Mat
     facts, known = machine.facts, {}
     for name, said, because in _said(signals, text, matrix):
         field, fill = _FILLS[name]
-        filled = fill(facts, said) if getattr(machine, field).value is None else facts
+        filled = fill(facts, said) if _is_open(machine, field) else facts
         if filled is not facts and field not in known:
             facts, known[field] = filled, because
     if not known:
@@ -51,6 +51,12 @@ def informed(machine: Machine, signals: Sequence[Signal], text: str, matrix: Mat
         for field, because in known.items()
     }
     return _of_a_build(msgspec.structs.replace(told, **replaced), text, matrix)
+
+
+def _is_open(machine: Machine, field: str) -> bool:
+    """Say whether a field is not known; of the GPUs also where what is there has no known SM."""
+    no_sm = field == "gpus" and bool(machine.facts.gpus) and machine.sm.value is None
+    return no_sm or getattr(machine, field).value is None
 
 
 def _of_a_build(machine: Machine, text: str, matrix: Matrix) -> Machine:
@@ -150,6 +156,8 @@ def _sm(facts: Facts, said: str) -> Facts:
 
 
 def _gpu(facts: Facts, said: str) -> Facts:
+    if facts.gpus is not None:
+        return facts
     return msgspec.structs.replace(facts, gpus=[Gpu(index=0, name=said, vendor="nvidia")])
 
 

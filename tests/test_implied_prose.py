@@ -82,3 +82,9 @@ def test_what_is_stated_outranks_what_a_text_names() -> None:
     stated = Facts(gpus=[Gpu(index=0, name="Tesla P40")], host=Host(os="linux"))
     kept = diagnose(stated, error=text)[0]
     assert (kept.sm.value, kept.os.value) == ("6.1", "linux")
+
+
+def test_a_texts_sm_completes_a_gpu_whose_name_tells_none() -> None:
+    text = "Found GPU0 Some Card which is of cuda capability 2.1."
+    told = diagnose(Facts(gpus=[Gpu(index=0, name="Some Card")]), error=text)[0]
+    assert told.sm.value == "2.1"

@@ -26,7 +26,11 @@ _TABLE = "cuda_libraries"
 _LIBRARY = re.compile(r"(?P<stem>lib[\w-]+?)(?:\.so(?:\.(?P<version>[\d.]*\d))?)?$")
 _OF_TORCH = {TORCH, "nvidia", "functorch"}
 _PATH = "LD_LIBRARY_PATH"
-_NAMES = ("library", "dll", "symbol")
+_NAMES = ("library", "dll", "dll2", "symbol")
+_DLL = re.compile(r"(?P<stem>[A-Za-z]+)64_(?P<version>\d+)\.dll$")
+"""How CUDA's makers name a library on Windows: ``cublasLt64_12.dll`` is ``libcublasLt.so.12``."""
+_GPU = "-gpu"
+"""How packages call their build for CUDA, where it has a name of its own."""
 _SOME = "a CUDA library"
 _OPEN = "which package asked for the library is not told"
 
@@ -41,13 +45,14 @@ def owner_of(case: Case, signal: Signal) -> str | None:
     """Name the package that misses the library; None for unknown."""
     if BNB in signal.line or "of_bnb" in signal.said:
         return BNB
-    by_path = signal.said.get("owner")
+    by_path = signal.said.get("owner") or signal.said.get("owner2")
     module = by_path or next(iter(signal.asked_by), None)
     if module in _OF_TORCH:
         return asker_beside_torch(signal) if not by_path and BNB in signal.asked_by else TORCH
     if module is not None:
         rows = case.matrix.table("python_modules")["rows"]
-        return str(rows.get(module, {}).get("package", module.replace("_", "-")))
+        named = str(rows.get(module, {}).get("package", module.replace("_", "-")))
+        return f"{named}{_GPU}" if f"{named}{_GPU}" in _compiled(case) else named
     stated = case.machine.facts.packages or {}
     compiled = [name for name in stated if name in _compiled(case)]
     if stated.get(BNB) or not compiled:
@@ -85,12 +90,12 @@ def found_in(case: Case, name: str) -> Iterator[Finding]:
 
 def _mixed(signal: Signal) -> bool:
     """Say whether the text is about two libraries that do not go together."""
-    return signal.said.get("library") is None
+    return not {"library", "dll", "dll2"} & signal.said.keys()
 
 
 def _is_told(signal: Signal) -> bool:
     """Say whether the text itself tells who asked, by a path or a call."""
-    return "owner" in signal.said or bool(signal.asked_by)
+    return bool({"owner", "owner2"} & signal.said.keys() or signal.asked_by)
 
 
 def _nobody_else(signal: Signal) -> bool:
@@ -100,13 +105,18 @@ def _nobody_else(signal: Signal) -> bool:
 
 def _row(case: Case, signal: Signal) -> tuple[dict[str, Any] | None, str | None]:
     """Return the table's row of the text's library, and the version in the file's name."""
-    found = _LIBRARY.match(signal.said.get("library", ""))
+    dll = _DLL.match(signal.said.get("dll", ""))
+    found = _LIBRARY.match(f"lib{dll['stem']}.so.{dll['version']}" if dll else _library(signal))
     if found is None:
         return None, None
     rows: dict[str, dict[str, Any]] = case.matrix.table(_TABLE)["rows"]
     stem = found["stem"]
     known = next((one for one in (stem, stem.split("_")[0]) if one in rows), None)
     return (rows[known] if known else None), found["version"]
+
+
+def _library(signal: Signal) -> str:
+    return signal.said.get("library", "")
 
 
 def _brings(case: Case, signal: Signal) -> list[Because]:
@@ -119,8 +129,8 @@ def _brings(case: Case, signal: Signal) -> list[Because]:
 
 def _fixes(case: Case, signal: Signal, owner: str | None, name: str) -> Iterator[Fix]:
     """Offer what changes least: a path that misleads, the package of the library, a build."""
-    if "dll" in signal.said:
-        yield _torch_anew(case, name)
+    if {"dll", "dll2"} & signal.said.keys():
+        yield from _of_a_dll(case, signal, owner, name)
         return
     row, version = _row(case, signal)
     major = row["majors"].get(version) if row and version else None
@@ -138,6 +148,21 @@ def _fixes(case: Case, signal: Signal, owner: str | None, name: str) -> Iterator
         yield _of_rocm(name)
     why = "it must name the folder of this library, where it is installed elsewhere"
     yield Fix(action="set-env", name=_PATH, why=why, verify=name)
+
+
+def _of_a_dll(case: Case, signal: Signal, owner: str | None, name: str) -> Iterator[Fix]:
+    """Offer what brings a DLL: torch its own; for others the library's package, or their build."""
+    if owner in {None, TORCH}:
+        yield _torch_anew(case, name)
+        return
+    row, version = _row(case, signal)
+    major = row["majors"].get(version) if row and version else None
+    if row is not None and major:
+        yield _package_of(row, version, major, name)
+    why = "its build for the CUDA and cuDNN that are installed here"
+    yield Fix(action="install-matching", package=owner, why=why, verify=name)
+    why = "it must name the folders of the DLLs of CUDA and cuDNN, where they are installed"
+    yield Fix(action="set-env", name="PATH", why=why, verify=name)
 
 
 def _of_rocm(name: str) -> Fix:

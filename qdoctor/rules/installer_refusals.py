@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _TORCH = "torch"
 _NVIDIA = "nvidia-"
+_BROKEN = "wheel-broken"
 _PYTHON = "a Python that the release has wheels for"
 
 
@@ -86,6 +87,9 @@ def _fixes(
     elif package and package.startswith(_NVIDIA):
         why = "wheels of CUDA's libraries are for Linux: torch asks for those that it needs"
         yield by_hand("change-code", f"leave {package} out of the requirements: {why}")
+    elif package and any(one.signature == _BROKEN for one in signals):
+        why = "the file is no whole wheel: download it again, or take a released one"
+        yield Fix(action="install", package=package, why=why, verify=name)
     elif package and any("wheel" in one.said for one in signals):
         why = "the wheel for this very Python (cp311 ...), system and processor"
         yield Fix(action="install-matching", package=package, why=why, verify=name)

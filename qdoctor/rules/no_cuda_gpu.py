@@ -43,6 +43,8 @@ _TOLD = of_texts(NAME, __doc__, severity="error")
 _HIDING = "CUDA_VISIBLE_DEVICES"
 _SEES_NONE = {"no-gpus-available", "no-nvidia-driver"}
 """Texts in which CUDA itself finds no GPU, whatever is installed."""
+_SAYS_FALSE = {"cuda-checkpoint-without-cuda"}
+"""Texts that a torch without CUDA prints as well."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -68,8 +70,10 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _unseen(case: Case) -> Iterator[Finding]:
     """Report a GPU that is there and that the process does not see, as its text says."""
-    texts = [one for one in case.signals_of(NAME) if one.signature in _SEES_NONE]
-    other = "no" in {case.ask(torch_has_cuda).value, case.ask(driver_serves_torch).value}
+    cuda = case.ask(torch_has_cuda).value
+    counting = _SEES_NONE | _SAYS_FALSE if cuda == "yes" else _SEES_NONE
+    texts = [one for one in case.signals_of(NAME) if one.signature in counting]
+    other = "no" in {cuda, case.ask(driver_serves_torch).value}
     if not texts or other:
         return
     host = case.machine.facts.host or Host()

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 NAME = "no-sm-binary"
 _OTHERS = {"torch", "bitsandbytes"}
+_DISTRIBUTIONS = {"flash-attention": "flash-attn", "mamba": "mamba-ssm"}
+"""What the source folder of a package is called, where the package is called otherwise."""
 _OPTIONAL = "optional_kernels"
 _SAGE = "sageattention"
 _SAGE_2_NEEDS = Version("8.0")
@@ -79,6 +81,8 @@ def find(case: Case) -> Iterator[Finding]:
 def _refused(case: Case) -> Iterator[Finding]:
     """Report a GPU that a program refuses by its SM, as its text says."""
     for signal in case.signals_of(NAME):
+        if "package" in signal.said:
+            yield _of_package(case, signal)
         if signal.signature not in _BY_CAPABILITY:
             continue
         method = signal.said.get("method", _BY_CAPABILITY[signal.signature])
@@ -94,6 +98,22 @@ def _refused(case: Case) -> Iterator[Finding]:
                 by_hand("change-hardware", why, verify=NAME),
             ],
         )
+
+
+def _of_package(case: Case, signal: Signal) -> Finding:
+    """Report the package in whose sources a kernel was launched that it does not hold."""
+    source = signal.said["package"]
+    package = _DISTRIBUTIONS.get(source, source)
+    why = "a newer release may hold kernels for this GPU"
+    off = Fix(action="disable", why=f"without {package} torch's own attention runs")
+    return Finding(
+        rule=NAME,
+        severity="warning",
+        title=f"{package} holds no kernel for this GPU (SM {case.machine.sm.value or '?'})",
+        because=[quoted(signal)],
+        fixes=[pip("upgrade", package, "", why, verify=NAME), _fixes(case, package)[-1], off],
+        undecided=None if case.machine.sm.value else case.machine.sm.reason,
+    )
 
 
 def _served(signal: Signal) -> str:

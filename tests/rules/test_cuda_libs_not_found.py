@@ -113,3 +113,33 @@ def test_what_python_could_not_import_is_no_library_of_bitsandbytes(ask: Ask, li
     packages = {"torch": None, "bitsandbytes": None}
     machine = {"packages": packages, "torch_cuda": None, "native": None}
     assert next(iter(ask("h100", f"ImportError: {missing}", **machine))) == NAME
+
+
+PROVIDER = (
+    '[ONNXRuntimeError] : 1 : FAIL : Error loading "C:\\\\py\\\\site-packages\\\\onnxruntime\\\\'
+    'capi\\\\onnxruntime_providers_cuda.dll" which depends on "cublasLt64_12.dll" which is missing.'
+)
+UNNAMED = (
+    '[ONNXRuntimeError] : 1 : FAIL : LoadLibrary failed with error 126 "" when trying to load '
+    '"C:\\\\py\\\\Lib\\\\site-packages\\\\onnxruntime\\\\capi\\\\onnxruntime_providers_cuda.dll"'
+)
+ON_LINUX = (
+    "[ONNXRuntimeError] : 1 : FAIL : Failed to load library libonnxruntime_providers_cuda.so with "
+    "error: libcublasLt.so.11: cannot open shared object file: No such file or directory"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "action", "package"),
+    [
+        (PROVIDER, "install", "nvidia-cublas-cu12"),
+        (UNNAMED, "install-matching", "onnxruntime-gpu"),
+        (ON_LINUX, "install-matching", "onnxruntime-gpu"),
+    ],
+)
+def test_a_provider_of_onnxruntime_is_told_from_bitsandbytes(
+    text: str, action: str, package: str, ask: Ask
+) -> None:
+    host = {"os": "linux" if text == ON_LINUX else "windows", "libc": None}
+    first = next(iter(ask("a100", error=text, host=host, native=None).values()))
+    assert (first.rule, first.fixes[0].action, first.fixes[0].package) == (NAME, action, package)

@@ -109,3 +109,14 @@ def test_sageattention_without_its_kernels_is_built_anew(ask: Ask) -> None:
     text = "SM80 kernel is not available. make sure you GPUs with compute capability 8.0 or higher."
     found = ask("a100", error=f"AssertionError: {text}")[NAME]
     assert [fix.action for fix in found.fixes] == ["rebuild", "disable", "change-hardware"]
+
+
+def test_the_package_whose_sources_launched_a_kernel_is_named(ask: Ask) -> None:
+    text = (
+        "CUDA error (/__w/xformers/xformers/third_party/flash-attention/hopper/"
+        "flash_fwd_launch_template.h:175): no kernel image is available for execution on the device"
+    )
+    found = ask("a100", error=text)[NAME]
+    assert found.explains_error
+    assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "xformers")
+    assert next(iter(ask("a100", error=text))) == NAME

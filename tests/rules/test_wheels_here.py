@@ -85,3 +85,18 @@ def test_what_the_installer_lists_is_there_to_take(
     text = refused(package, versions)
     found = ask("a100", error=text, python=None, host={"machine": None}, **BARE)[REFUSED]
     assert found.fixes[0].spec == spec
+
+
+ADDRESS = (
+    "error: Failed to determine installation plan\n  Caused by: A URL dependency is "
+    "incompatible with the current platform: https://index.example/flash_attn-2.8.3%2Bcu12torch2.8-cp312-cp312-"
+    "linux_x86_64.whl"
+)
+BROKEN = "ERROR: Wheel 'flash-attn' located at /x/flash_attn-2.7.0.whl is invalid."
+
+
+@pytest.mark.parametrize(("text", "action"), [(ADDRESS, "install-matching"), (BROKEN, "install")])
+def test_a_wheel_that_is_no_wheel_here_is_named(text: str, action: str, ask: Ask) -> None:
+    found = ask("a100", error=text)[REFUSED]
+    assert found.explains_error
+    assert (found.fixes[0].action, found.fixes[0].package) == (action, "flash-attn")
