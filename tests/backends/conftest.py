@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from qdoctor.backends import Kind, named  # noqa: E402 - torch first
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -54,3 +56,20 @@ def relative() -> Callable[[Any, Any], float]:
         return float((got - wanted).norm() / wanted.norm()) if wanted.numel() else 0.0
 
     return measure
+
+
+@pytest.fixture
+def taking() -> Callable[..., Kind]:
+    """``taking(name, linear)`` -> the backend of that name; skip with what it says against it."""
+
+    def find(name: str, linear: Any = None, *, training: bool = False) -> Kind:
+        if name.startswith("bnb"):
+            pytest.importorskip("bitsandbytes")
+        kind = named(name)
+        layer = torch.nn.Linear(64, 64) if linear is None else linear
+        reason = kind.why_not(layer, training=training)
+        if reason:
+            pytest.skip(reason)
+        return kind
+
+    return find
