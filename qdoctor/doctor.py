@@ -123,9 +123,12 @@ def look(
     if target.kind != "described":
         present = _inspected(present, known, environ)
     there, elsewhere, plan = _planned(present, question, known)
-    planned_packages = {**dict.fromkeys(plan.absent, ""), **plan.packages}
     facts = overlay(
-        there, packages=planned_packages, gpus=None if gpu is None else [gpu], driver=driver
+        there,
+        packages=plan.laid_over,
+        gpus=None if gpu is None else [gpu],
+        driver=driver,
+        unknown=plan.open,
     )
     said = [*target.assumptions, *elsewhere, *_named(gpu), *assumed, *plan.assumptions]
     if observations and (_environment(facts), facts.gpus) != (_environment(present), present.gpus):

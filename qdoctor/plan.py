@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from qdoctor.implied_packages import SOME_VERSION
+
 if TYPE_CHECKING:
     from qdoctor.model import Because
 
@@ -25,7 +27,8 @@ class Plan(msgspec.Struct):
 
     ``kept`` are installed already and stay; ``problems`` keep the plan from installing, ``doubts``
     keep that from being known; ``unjudged`` are packages that the matrix does not hold; ``absent``
-    are imported by what is planned and brought by nothing that is.
+    are imported by what is planned and brought by nothing that is; ``brought`` are absent today and
+    come with what is planned; of those in ``open`` it is not known whether they do.
     """
 
     packages: dict[str, str] = msgspec.field(default_factory=dict)
@@ -35,3 +38,11 @@ class Plan(msgspec.Struct):
     doubts: list[str] = msgspec.field(default_factory=list)
     unjudged: list[str] = msgspec.field(default_factory=list)
     absent: list[str] = msgspec.field(default_factory=list)
+    brought: list[str] = msgspec.field(default_factory=list)
+    open: list[str] = msgspec.field(default_factory=list)
+
+    @property
+    def laid_over(self) -> dict[str, str]:
+        """What the plan makes of the packages: versions, ``""`` for absent, ``"?"`` for some."""
+        beside = {**dict.fromkeys(self.absent, ""), **dict.fromkeys(self.brought, SOME_VERSION)}
+        return {**beside, **self.packages}

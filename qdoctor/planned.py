@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from packaging.markers import UndefinedEnvironmentName, default_environment
 from packaging.utils import canonicalize_name
 
-from qdoctor import requirement_lines
+from qdoctor import brought_along, requirement_lines
 from qdoctor.implied_packages import SOME_VERSION
 from qdoctor.installer import Installer, Want
 from qdoctor.machine import complete
@@ -54,6 +54,7 @@ def read(specs: Sequence[str], files: Sequence[str], facts: Facts, matrix: Matri
     _resolve(plan, _wants(wanted, plan, matrix), installer)
     if facts.packages is not None and not any(facts.packages.values()) and not plan.unjudged:
         plan.absent += _forgotten(plan, installer)
+    brought_along.add(plan, facts.packages or {}, installer)
     return plan
 
 

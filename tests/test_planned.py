@@ -150,7 +150,7 @@ def test_a_package_unknown_to_the_matrix_keeps_an_unknown_version() -> None:
 @pytest.mark.parametrize(
     ("specs", "said"),
     [
-        (("bitsandbytes>=99",), r"0\.37\.0 to "),
+        (("bitsandbytes>=99",), r"it knows 0\.3\d\.\d+ to "),
         (("torch<2", "torch>=2.1"), "no release of torch"),
         (("bitsandbytes=0.42",), "is no requirement"),
         (("-r",), "is no requirement"),

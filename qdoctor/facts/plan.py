@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from qdoctor.model import Driver, Facts, FoundPackage, Gpu, NativeLibrary, TritonUse
 
@@ -28,12 +28,17 @@ def overlay(
     packages: Mapping[str, str],
     gpus: list[Gpu] | None = None,
     driver: Driver | None = None,
+    unknown: Sequence[str] = (),
 ) -> Facts:
     """Return ``facts`` as they would be with these exact versions, GPUs and driver.
 
     ``packages`` maps canonical names to versions, ``""`` for one to be removed. ``gpus`` None keeps
-    the GPUs; other ones make the driver unknown unless it is given too.
+    the GPUs; other ones make the driver unknown unless it is given too. ``unknown`` are packages of
+    which it is not known any more whether they are there.
     """
+    if unknown and facts.packages is not None:
+        known = {name: own for name, own in facts.packages.items() if name not in unknown}
+        facts = _replaced(facts, (), packages=known)
     changed = {
         name: version
         for name, version in packages.items()
