@@ -1,14 +1,19 @@
-"""Verdicts and measurements to decide by, made up."""
+"""Verdicts and measurements to decide by, made up; a machine and a choice, pretended."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from qdoctor.choosing import answering, key, notice
 from qdoctor.choosing.measured import Measured
 from qdoctor.model import SelectedFor, Timed, Verdict
+from tests.choosing.pretended import Chooser, Here
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from qdoctor.model import Shape, YesNo
 
@@ -115,3 +120,25 @@ def over(shapes: Sequence[Shape], **times: Sequence[float | None]) -> Measured:
         for name, each in times.items()
     }
     return Measured(list(shapes), cells)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
+    """A pretended machine: one H100, torch alone; nothing has been said yet."""
+    notice.forget()
+    yield Here(monkeypatch)
+    key._latest.clear()
+    notice.forget()
+
+
+@pytest.fixture
+def chooser(
+    here: Here,  # noqa: ARG001 - its answers are for that machine
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Iterator[Chooser]:
+    """Whom ``select_backend`` asks there where nothing is kept."""
+    monkeypatch.setenv("QDOCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    yield Chooser(monkeypatch)
+    answering.forget()
