@@ -45,6 +45,7 @@ def find(case: Case) -> Iterator[Finding]:
     packages = case.machine.facts.packages or {}
     yield from _OF_TEXTS.find(case)
     yield from (_mixed(case, one) for one in case.signals_of(NAME) if _misses_itself(one))
+    yield from (one for signal in case.signals_of(NAME) for one in _without(case, signal))
     told = accused(case, NAME, "")
     for key, reason in (case.machine.facts.unread or {}).items():
         name = key.removeprefix(_KEY)
@@ -82,6 +83,28 @@ def _mixed(case: Case, signal: Signal) -> Finding:
         title=f"files of {package} are missing, or of another release than the rest",
         because=[quoted(signal)],
         fixes=[pip("reinstall", package, f"=={version}" if version else "", why, verify=NAME)],
+    )
+
+
+def _without(case: Case, signal: Signal) -> Iterator[Finding]:
+    """Report a known package that is there without the part of it that a text names."""
+    module = signal.said.get("part_of")
+    row = case.matrix.table("python_modules")["rows"].get(module)
+    if row is None or module == signal.raised_in:  # it may be the user's own
+        return
+    package, part = row["package"], f"{module}.{signal.said['part']}"
+    version = case.machine.package(package).value
+    why = f"an install that broke off, or one from sources that left parts out, lacks {part}"
+    yield Finding(
+        rule=NAME,
+        severity="error",
+        title=f"{package} {version or ''} is there without {part}".replace("  ", " "),
+        because=[quoted(signal)],
+        fixes=[
+            pip("reinstall", package, f"=={version}" if version else "", why, verify=NAME),
+            pip("upgrade", package, "", f"where {part} is newer than this release", verify=NAME),
+        ],
+        undecided=f"whether this release of {package} has {part}",
     )
 
 

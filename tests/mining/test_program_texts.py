@@ -68,16 +68,43 @@ def test_an_assertion_with_a_text_is_a_refusal() -> None:
 
 
 def test_modules_about_arguments_may_speak_of_support() -> None:
-    source = 'raise ValueError("this sort of block size is not supported by the layer")'
+    source = 'raise RuntimeError("this sort of block size is not supported by the layer")'
     assert not list(texts_in(source, "pkg/core.py"))
     assert list(texts_in(source, "bitsandbytes/optim/adam.py"))
+    assert list(texts_in(source.replace("RuntimeError", "ValueError"), "pkg/core.py"))
     of_gpu = source.replace("the layer", "this GPU")
     assert not list(texts_in(of_gpu, "bitsandbytes/optim/adam.py"))
 
 
 def test_of_a_package_of_thousands_what_lasts_is_kept() -> None:
-    release = {"notices": {"a notice"}, "refusals": {"a refusal"}}
-    other: dict[str, set[str]] = {"notices": set(), "refusals": {"a refusal", "another"}}
-    assert kept_of("vllm", [release, other]) == {"notices": set(), "refusals": set()}
+    release: dict[str, set[str]] = {
+        "notices": {"a notice"},
+        "refusals": {"a refusal"},
+        "shapes": set(),
+    }
+    other: dict[str, set[str]] = {
+        "notices": set(),
+        "refusals": {"a refusal", "another"},
+        "shapes": set(),
+    }
+    assert not any(kept_of("vllm", [release, other]).values())
     assert kept_of("vllm", [release] * 4)["refusals"] == {"a refusal"}
     assert kept_of("peft", [release, other])["refusals"] == {"a refusal", "another"}
+
+
+@pytest.mark.parametrize(
+    ("call", "shape"),
+    [
+        (
+            'ValueError(f"Expected {a} == {b}, got {c} instead")',
+            "valueerror expected * got * instead",
+        ),
+        ('ValueError(f"no {kind}Config fits here today")', "valueerror no * fits here today"),
+        ('ValueError("the state is odd")', ""),
+        ('ValueError(f"{a} and {b}")', ""),
+        ("AttributeError(f\"'{a}' object has no attribute '{b}'\")", ""),
+    ],
+)
+def test_the_course_of_a_text_of_few_fixed_words_is_kept(call: str, shape: str) -> None:
+    found = [text for kind, text in texts_in(f"raise {call}") if kind == "shapes"]
+    assert found == ([shape] if shape else [])

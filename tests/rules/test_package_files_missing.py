@@ -65,3 +65,14 @@ def test_a_part_of_an_older_loader_in_a_newer_bitsandbytes_was_copied_there(ask:
     found = ask("h100", error=text, **windows)
     assert [fix.action for fix in found[NAME].fixes] == ["reinstall", "upgrade"]
     assert NAME not in ask("h100", error=text.replace(".paths", ".main"))
+
+
+def test_a_known_package_without_a_part_of_it_is_incomplete_or_older(ask: Ask) -> None:
+    text = "ModuleNotFoundError: No module named 'axolotl.monkeypatch.models'"
+    found = next(iter(ask("h100", error=text).values()))
+    assert (found.rule, found.explains_error) == (NAME, True)
+    assert [(fix.action, fix.package) for fix in found.fixes] == [
+        ("reinstall", "axolotl"),
+        ("upgrade", "axolotl"),
+    ]
+    assert NAME not in ask("h100", error="ModuleNotFoundError: No module named 'mine.own.part'")

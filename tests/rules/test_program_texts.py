@@ -53,3 +53,34 @@ def test_a_short_refusal_counts_with_its_exception_only() -> None:
     said = "Centered RMSprop is not supported!"
     assert rules(f"NotImplementedError: {said}") == ["not-environment"]
     assert not rules(said)
+
+
+def test_a_text_of_few_fixed_words_is_known_by_its_course() -> None:
+    said = "ValueError: Expected out.dtype == torch.float16, got torch.float32"
+    assert rules(said) == ["not-environment"]
+    assert not rules(said.removeprefix("ValueError: "))
+    assert not rules(said.replace("ValueError", "OddError"))
+    assert not rules("ValueError: out.dtype was expected == torch.float16, got torch.float32")
+
+
+def test_a_short_whole_text_is_a_whole_line() -> None:
+    assert rules("ValueError: quant_state is required") == ["not-environment"]
+    assert not rules("ValueError: quant_state is required by nobody here")
+
+
+def test_torchs_own_checks_may_have_any_exception_before_them() -> None:
+    said = "stack expects a non-empty TensorList"
+    for name in ("RuntimeError", "IndexError"):
+        assert rules(f"{name}: {said}") == ["not-environment"]
+    assert not rules(said)
+
+
+def test_no_shape_is_what_python_says_of_anything() -> None:
+    shapes = [
+        shape
+        for row in shipped().table("program_texts")["rows"].values()
+        for shape in row["shapes"]
+    ]
+    assert shapes
+    assert not [one for one in shapes if "has no attribute" in one or "object is not" in one]
+    assert not [one for one in shapes if "install" in one or "cuda" in one or "gpu" in one]
