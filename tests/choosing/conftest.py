@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from qdoctor.choosing import answering, key, notice
 from qdoctor.choosing.measured import Measured
-from qdoctor.model import SelectedFor, Timed, Verdict
+from qdoctor.choosing.objectives import decide
+from qdoctor.matrix import shipped
+from qdoctor.model import Asked, SelectedFor, Timed, Verdict
 from tests.choosing.pretended import Chooser, Here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from qdoctor.model import Shape, YesNo
+    from qdoctor.model import Candidate, Objective, Selection, Shape, YesNo
 
 SHAPE = (4096, 1024, 4096)
 ERRORS = {
@@ -120,6 +123,26 @@ def over(shapes: Sequence[Shape], **times: Sequence[float | None]) -> Measured:
         for name, each in times.items()
     }
     return Measured(list(shapes), cells)
+
+
+FAST = {"half": 1.0, "bnb-int8": 1.4, "qdoctor-switchback": 0.7, "bnb-nf4": 1.6, "bnb-fp4": 1.6}
+"""Milliseconds: one backend is faster than half."""
+
+
+def choose(
+    objective: Objective,
+    found: Measured | None,
+    judged: Sequence[Verdict] | None = None,
+    **asked: object,
+) -> Selection:
+    """Decide by what was measured; unless others are given, every backend works."""
+    question = msgspec.convert({"objective": objective, **asked}, Asked)
+    return decide(question, verdicts() if judged is None else judged, found, shipped())
+
+
+def loser(selection: Selection, backend: str) -> Candidate:
+    """What is said of one of the candidates."""
+    return next(one for one in selection.candidates if one.backend == backend)
 
 
 @pytest.fixture
