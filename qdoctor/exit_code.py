@@ -25,6 +25,10 @@ _COUNTED: dict[FailOn, tuple[str, ...]] = {
     "warning": ("error", "warning"),
     "never": (),
 }
+_CANNOT_RUN = frozenset(
+    {"package-missing", "no-gpu", "no-driver", "torch-cpu-only", "python-unsupported"}
+)
+"""Codes of a probe that was left out for what is known of the machine: nothing stays open."""
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -103,4 +107,6 @@ def _probe(name: str, observations: Sequence[Observation]) -> Need:
         return Need(name, "no", (surprising or bad)[0].detail or "the probe failed")
     if passed:
         return Need(name, "yes", "the probe passed")
-    return Need(name, "unknown", seen[0].detail if seen else "the probe did not run")
+    cannot = seen and all(one.code in _CANNOT_RUN for one in seen)
+    reason = seen[0].detail if seen else "the probe did not run"
+    return Need(name, "no" if cannot else "unknown", reason)

@@ -83,8 +83,8 @@ class Catalog:
 
     def _hint(self, name: str) -> str:
         near = self._nearest(name)
-        meant = f"did you mean {', '.join(near)}? " if near else ""
-        return f"{meant}An SM such as sm_80 works too"
+        meant = f"did you mean {', '.join(near)}? An" if near else "an"
+        return f"{meant} SM such as sm_80 works too"
 
     def _nearest(self, name: str, count: int = 3) -> list[str]:
         """Return the names of the models spelled most like ``name``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,9 +46,24 @@ def probe(default: str) -> Callable[[Command], Command]:
     )
 
 
+class _Seconds(click.FloatRange):
+    """A time above 0: no comparison refuses NaN, and what is endless is no bound."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no finite number of seconds.", param, ctx)
+        return seconds
+
+
 budget = click.option(
     "--budget",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Seconds(),
     metavar="SECONDS",
     help="For all probes together; what is not done by then is left out, and named.",
 )
@@ -169,7 +185,7 @@ choosing = _stacked(
     click.option(
         "--budget",
         "seconds",
-        type=click.FloatRange(min=0, min_open=True),
+        type=_Seconds(),
         default=10.0,
         show_default=True,
         metavar="SECONDS",

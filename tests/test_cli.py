@@ -51,6 +51,16 @@ def started(
     )
 
 
+@pytest.mark.parametrize("command", ["check", "select", "explain"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0", "soon"])
+def test_a_budget_is_a_finite_time(
+    command: str, seconds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = ["some text"] if command == "explain" else []
+    assert cli.run([command, *text, "--budget", seconds]) == 2
+    assert "--budget" in capsys.readouterr().err
+
+
 def test_version_names_tool_and_matrix(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--version"]) == 0
     assert re.fullmatch(
