@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case, Signal
 
 NAME = "extension-built-for-another-torch"
+_TORCH = "torch"
 _XFORMERS = {"xformers-beside-cpu-torch", "xformers-no-operator"}
 
 
@@ -49,18 +50,26 @@ def find(case: Case) -> Iterator[Finding]:
         yield Finding(
             rule=NAME,
             severity="warning",
-            title=f"{package or 'an extension'} was built for "
-            f"{f'torch {built}' if built else 'another torch'}"
-            f"{f', installed is {torch.value}' if torch.value else ''}",
+            title=_title(package, built, torch.value),
             because=[quoted(signal), *([torch.because] if torch.because else [])],
             fixes=list(_fixes(case, package, built)),
         )
+
+
+def _title(package: str | None, built: str | None, torch: str | None) -> str:
+    if package == _TORCH:
+        return f"files of several releases of torch lie in one folder ({torch or 'which?'})"
+    wanted = f"torch {built}" if built else "another torch"
+    here = f", installed is {torch}" if torch else ""
+    return f"{package or 'an extension'} was built for {wanted}{here}"
 
 
 def _package(case: Case, signal: Signal) -> str | None:
     """Name the distribution of the extension: as the text does, else whose code loaded it."""
     if "package" in signal.said:
         return signal.said["package"]
+    if signal.said.get("extension4"):
+        return _TORCH
     told = [signal.said.get(one) for one in ("extension", "extension2", "extension3")]
     said = (*told, asker(signal, "torch"))
     rows: dict[str, dict[str, str]] = case.matrix.table("python_modules")["rows"]
@@ -72,6 +81,8 @@ def _package(case: Case, signal: Signal) -> str | None:
 
 def _fixes(case: Case, package: str | None, built: str | None) -> Iterator[Fix]:
     why = "the build that is made for this torch, its CUDA version and this Python"
+    if package == _TORCH:
+        why = "uninstall torch until pip finds none any more, then install one release"
     whose = package or ""
     yield Fix(
         action="reinstall",

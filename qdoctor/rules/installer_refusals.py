@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _TORCH = "torch"
 _NVIDIA = "nvidia-"
+_OF_BNB = "no-bnb-to-install"
+"""The text that a rule about bitsandbytes' platforms answers first."""
 _BROKEN = "wheel-broken"
 _PYTHON = "a Python that the release has wheels for"
 
@@ -39,7 +41,7 @@ def refusals(case: Case, name: str) -> Iterator[Finding]:
     asked: dict[tuple[str | None, str], list[Signal]] = {}
     for signal in case.signals_of(name):
         package, wanted = _asked(signal)
-        if package != BNB or has_other_reason(case, BNB, wanted):
+        if signal.signature != _OF_BNB or has_other_reason(case, BNB, wanted):
             asked.setdefault((package, wanted), []).append(signal)
     for (package, wanted), signals in asked.items():
         named = f"{package or 'a package'} {wanted.removeprefix('==')}".strip()

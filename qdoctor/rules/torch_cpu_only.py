@@ -46,6 +46,7 @@ def find(case: Case) -> Iterator[Finding]:
     """Report a CPU build of torch beside a CUDA GPU."""
     gpu = case.ask(gpu_present).value
     if on_amd(case):
+        yield from _beside_amd(case)
         return
     if gpu == "no":
         yield from _without_gpu(case)
@@ -110,6 +111,25 @@ def _without_gpu(case: Case) -> Iterator[Finding]:
         fixes=[
             Fix(action="change-code", why='use the device "cpu", or "mps" on Apple silicon'),
             by_hand("change-hardware", "CUDA runs on NVIDIA GPUs only", verify=NAME),
+        ],
+        affects=["gpu"],
+    )
+
+
+def _beside_amd(case: Case) -> Iterator[Finding]:
+    """Explain a text that only a build without a GPU prints, on a machine with an AMD GPU."""
+    alone = [one for one in case.signals_of(NAME) if one.rules == (NAME,)]
+    if not alone or case.ask(torch_has_cuda).value == "yes":
+        return
+    why = "a build for ROCm uses this GPU, where AMD serves it on this system"
+    yield Finding(
+        rule=NAME,
+        severity="warning",
+        title="torch is a build for the CPU: it cannot use the AMD GPU",
+        because=[quoted(one) for one in alone[:1]],
+        fixes=[
+            Fix(action="install-matching", package="torch", why=why, verify=NAME),
+            Fix(action="change-code", why='use the device "cpu" until then'),
         ],
         affects=["gpu"],
     )

@@ -86,3 +86,10 @@ def test_a_text_accuses_no_driver_where_there_is_no_gpu_of_nvidia(ask: Ask) -> N
     assert NAME not in found
     assert found["no-cuda-gpu"].explains_error
     assert ask("a100", error=text, driver=OLD)[NAME].explains_error
+
+
+def test_a_function_that_the_driver_lacks_accuses_it(ask: Ask) -> None:
+    text = "ImportError: /x/common_ops.abi3.so: undefined symbol: cuGreenCtxStreamCreate"
+    found = ask("h100", error=text, driver=None, torch_cuda=None)[NAME]
+    assert found.explains_error
+    assert "upgrade-driver" in {one.action for one in found.fixes}

@@ -58,3 +58,10 @@ def test_kernels_that_take_other_inputs_were_built_for_this_torch() -> None:
     )
     assert [one.rule for one in diagnose(Facts(), error=asked)[1]] == [NAME]
     assert [one.rule for one in diagnose(Facts(), error=asked + refused)[1]] == ["not-environment"]
+
+
+def test_files_of_two_torches_are_not_called_an_extension(ask: Ask) -> None:
+    text = "ImportError: /x/torch/lib/libtorch_python.so: undefined symbol: _ZNK5torch8x"
+    found = ask("a100", error=text)[NAME]
+    assert "several releases of torch" in found.title
+    assert (found.fixes[0].action, found.fixes[0].package) == ("reinstall", "torch")

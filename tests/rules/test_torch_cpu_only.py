@@ -111,3 +111,13 @@ def test_a_text_of_something_else_outweighs_what_the_default_of_windows_makes_li
     assert (found.severity, found.explains_error) == ("note", False)
     said = {**likely, "packages": {"torch": "2.4.0+cpu"}, "torch_cuda": ""}
     assert ask("h100", error=other, **said)[NAME].severity == "error"
+
+
+def test_a_build_for_the_cpu_beside_an_amd_gpu_is_told_by_its_text(ask: Ask) -> None:
+    amd = [{"index": 0, "vendor": "amd", "arch": "gfx1100"}]
+    text = "AssertionError: Torch not compiled with CUDA enabled"
+    packages = {"torch": None, "triton": None, "bitsandbytes": None}
+    found = ask("a100", error=text, gpus=amd, packages=packages, torch_cuda=None, native=None)
+    first = next(iter(found.values()))
+    assert (first.rule, first.fixes[0].action) == (NAME, "install-matching")
+    assert NAME not in ask("a100", gpus=amd, packages=packages, torch_cuda=None, native=None)
