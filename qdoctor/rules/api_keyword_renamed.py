@@ -43,7 +43,7 @@ _ANY = "any-keyword"
 _ANY_ATTRIBUTE = "any-attribute"
 _KNOWN_ELSEWHERE = "keyword-unexpected"
 """The row of keywords that the table knows of some classes."""
-_CONSTRUCTOR = r"\w*[A-Z]\w*\.__(?:init|new|call)__"
+_OF_A_CLASS = r"\w*[A-Z]\w*\.\w+"
 _OF = "package-name-missing"
 
 
@@ -59,7 +59,7 @@ def find(case: Case) -> Iterator[Finding]:
         if not name or (is_known(case, signal) and not is_of_base_class(case, signal)):
             continue
         of_family = signal.signature == _ANY_ATTRIBUTE and _is_of_a_model(case, owner)
-        of_class = signal.signature == _KNOWN_ELSEWHERE and re.fullmatch(_CONSTRUCTOR, owner)
+        of_class = signal.signature == _KNOWN_ELSEWHERE and re.fullmatch(_OF_A_CLASS, owner)
         if signal.signature == _ANY or of_family or of_class:
             yield _of_any(case, signal, owner, name)
 

@@ -96,8 +96,8 @@ def test_of_a_package_of_thousands_what_lasts_is_kept() -> None:
     ("call", "shape"),
     [
         (
-            'ValueError(f"Expected {a} == {b}, got {c} instead")',
-            "valueerror expected * got * instead",
+            'ValueError(f"Expected {a} == {b}, but got {c} instead")',
+            "valueerror expected * but got * instead",
         ),
         ('ValueError(f"no {kind}Config fits here today")', "valueerror no * fits here today"),
         ('ValueError("the state is odd")', ""),

@@ -113,3 +113,20 @@ def test_names_of_packages_beside_hugging_faces() -> None:
 def test_a_keyword_that_the_table_knows_of_other_classes_only() -> None:
     found = first(TEXT.format("BirdCollator.__init__", "max_prompt_length"))
     assert (found.rule, found.fixes[0].action) == (NAME, "change-code")
+
+
+@pytest.mark.parametrize(
+    "on", ["BirdQuantizer.create_bird", "Bird4bitQuantizer.create_param", "__init__"]
+)
+def test_a_method_that_lacks_a_keyword_is_of_another_release_than_its_caller(on: str) -> None:
+    found = first(TEXT.format(on, "colour"))
+    assert (found.rule, found.fixes[0].action) == (NAME, "change-code")
+    assert found.undecided
+
+
+def test_a_models_own_code_is_older_than_what_calls_it() -> None:
+    found = first(TEXT.format("QWenBlock.forward", "past_key_values"))
+    assert [(fix.action, fix.package) for fix in found.fixes] == [
+        ("downgrade", "transformers"),
+        ("change-code", None),
+    ]
