@@ -15,10 +15,7 @@ from qdoctor import process
 from qdoctor.choosing import measuring
 from qdoctor.choosing.measured import HALF, Measured, figures
 from qdoctor.choosing.measuring import Wish, measure
-from qdoctor.choosing.objectives import decide
-from qdoctor.matrix import shipped
-from qdoctor.model import Asked
-from tests.choosing.conftest import verdicts
+from tests.choosing.conftest import choose
 
 REAL = Path(measuring.__file__).parent
 FAKES = """
@@ -234,7 +231,7 @@ def test_a_device_that_is_full_or_in_another_process_hands_is_a_reason(
     )
     found = fake.measure(bnb_int8="narrow")
     assert found.failed["half"].startswith(f"{code}: RuntimeError: {error}")
-    selection = decide(Asked(objective="latency"), verdicts(), found, shipped())
+    selection = choose("latency", found)
     assert (selection.selected, selection.measured) == ("half", False)
     assert f"nothing could be measured ({code}: " in selection.reason
 

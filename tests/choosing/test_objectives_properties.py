@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from qdoctor.choosing.bounds import error_bound
 from qdoctor.choosing.measured import figures
-from qdoctor.choosing.objectives import decide
-from qdoctor.matrix import shipped
 from qdoctor.model import Asked
-from tests.choosing.conftest import ERRORS, measured, verdicts
+from tests.choosing.conftest import ERRORS, choose, measured, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +41,7 @@ def measurements(draw: st.DrawFn) -> Measured:
 
 
 def selected(objective: Objective, found: Measured, **asked: object) -> str:
-    question = msgspec.convert({"objective": objective, **asked}, Asked)
-    chosen = decide(question, verdicts(*found.timed), found, shipped()).selected
+    chosen = choose(objective, found, verdicts(*found.timed), **asked).selected
     assert chosen is not None
     return chosen
 
@@ -111,12 +108,10 @@ def test_memory_takes_long_only_where_nothing_quicker_saves_memory(found: Measur
 
 @given(measurements(), OBJECTIVES, st.randoms())
 def test_no_order_decides(found: Measured, objective: Objective, random: object) -> None:
-    question = msgspec.convert({"objective": objective}, Asked)
     names = list(found.timed)
     random.shuffle(names)  # type: ignore[attr-defined]
     shuffled = msgspec.structs.replace(found, timed={name: found.timed[name] for name in names})
-    again = decide(question, verdicts(*names), shuffled, shipped())
-    assert again.selected == selected(objective, found)
+    assert choose(objective, shuffled, verdicts(*names)).selected == selected(objective, found)
 
 
 @given(measurements(), OBJECTIVES, st.floats(0.05, 1.0))
@@ -161,8 +156,7 @@ def test_what_is_not_exact_enough_may_as_well_not_be_there(
 def test_every_loser_is_told_why_and_the_winner_is_not_one(
     found: Measured, objective: Objective
 ) -> None:
-    question = msgspec.convert({"objective": objective}, Asked)
-    chosen = decide(question, verdicts(), found, shipped())
+    chosen = choose(objective, found)
     for one in chosen.candidates:
         assert (one.lost is None) == (one.backend == chosen.selected)
         assert one.lost is None or one.lost.strip()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from qdoctor.choosing.objectives import SLOWER, decide
+from qdoctor.choosing.objectives import SLOWER
 from qdoctor.choosing.slower_finding import with_slow
-from qdoctor.matrix import shipped
-from qdoctor.model import Asked, Finding
-from tests.choosing.conftest import measured, verdicts
+from qdoctor.model import Finding
+from tests.choosing.conftest import choose, measured
 
 TIMES = {"half": 1.0, "bnb-int8": 2.0, "qdoctor-switchback": 0.7}
-DECIDED = decide(Asked(objective="latency"), verdicts(), measured(TIMES), shipped())
+DECIDED = choose("latency", measured(TIMES))
 BY_PROBE = Finding(SLOWER, "note", "bnb-int8 takes 1.5 times as long as half on cuda:0 (...)")
 OTHER = Finding("no-c-compiler", "warning", "there is none")
 
