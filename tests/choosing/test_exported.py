@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qdoctor import __version__
-from qdoctor.choosing import devices, exported, key, notice
+from qdoctor.choosing import exported, notice
 from qdoctor.choosing.request import Request
 from qdoctor.model import BadInput
+from tests.choosing.pretended import H100
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-DEVICE = "NVIDIA H100 80GB HBM3"
+    from tests.choosing.pretended import Here
+
+DEVICE = H100.name
 VERSIONS = {"torch": "2.11.0", "triton": "3.6.0", "bitsandbytes": "0.50.2", "torchao": ""}
 
 
@@ -48,17 +51,9 @@ def selection() -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def _machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    gpu = devices.Device(DEVICE, f"{DEVICE} [10de 2330]", "GPU-1")
-    monkeypatch.setattr(devices, "hardware", lambda: devices.Hardware("580.1", [gpu]))
-    monkeypatch.setattr(
-        key, "installed", lambda: ({k: f"{v} x" for k, v in VERSIONS.items() if v}, [])
-    )
-    key._latest.clear()
-    notice.forget()
+def _machine(here: Here) -> Iterator[None]:
+    here.has(packages={name: f"{version} x" for name, version in VERSIONS.items() if version})
     yield
-    key._latest.clear()
-    notice.forget()
     exported._latest.clear()
 
 

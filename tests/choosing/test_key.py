@@ -14,19 +14,16 @@ from qdoctor import matrix as matrices
 from qdoctor.choosing import devices, key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.choosing.pretended import Here
 
 GPU = devices.Device("NVIDIA H200", "NVIDIA H200 [10de 2335]", "GPU-1")
 
 
 @pytest.fixture(autouse=True)
-def _machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(devices, "hardware", lambda: devices.Hardware("580.1", [GPU]))
-    monkeypatch.setattr(key, "installed", lambda: ({"torch": "2.11.0 s", "triton": "3.6.0 t"}, []))
-    key._latest.clear()
-    yield
-    key._latest.clear()
+def _machine(here: Here) -> None:
+    here.has(GPU, packages={"torch": "2.11.0 s", "triton": "3.6.0 t"})
 
 
 def text(device: int | str | None = None, **environ: str) -> str:
@@ -57,18 +54,17 @@ def test_threads_count_on_the_cpu_alone(name: str) -> None:
     assert text(**{name: "1"}) == text()
 
 
-def test_the_number_of_a_gpu_does_not_count_its_kind_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_a_gpu_does_not_count_its_kind_does(here: Here) -> None:
     other = devices.Device(GPU.name, GPU.kind, "GPU-2")
     one = text()
-    monkeypatch.setattr(devices, "hardware", lambda: devices.Hardware("580.1", [GPU, other]))
-    key._latest.clear()
+    here.has(GPU, other)
     assert one == text() == text(1) == text(0, CUDA_VISIBLE_DEVICES="1")
     assert one != text("cpu")
 
 
-def test_another_driver_is_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_driver_is_another_machine(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     before = text()
-    monkeypatch.setattr(devices, "hardware", lambda: devices.Hardware("581.0", [GPU]))
+    here.driver = "581.0"
     assert text() == before  # within a second, where nothing that is watched changed
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 2)
