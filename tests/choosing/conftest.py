@@ -12,6 +12,7 @@ from qdoctor.choosing.measured import Measured
 from qdoctor.choosing.objectives import decide
 from qdoctor.matrix import shipped
 from qdoctor.model import Asked, SelectedFor, Timed, Verdict
+from tests.choosing.asking import Rig
 from tests.choosing.pretended import Chooser, Here
 
 if TYPE_CHECKING:
@@ -165,3 +166,9 @@ def chooser(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     yield Chooser(monkeypatch)
     answering.forget()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    """Where processes ask, each by itself, and nothing is kept yet."""
+    return Rig(tmp_path)

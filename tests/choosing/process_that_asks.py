@@ -1,4 +1,4 @@
-"""A process that asks for a backend while others do; started by test_answering.py.
+"""A process that asks for a backend while others do; started by asking.py.
 
 Arguments: a folder, and JSON: ``takes`` seconds for working an answer out (pretended and counted by
 a file each), ``start`` (wait for the file ``go``), ``dies`` (is killed meanwhile), ``times``,
@@ -61,13 +61,8 @@ def main() -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         for _ in range(plan.get("times", 1)):
-            began = time.perf_counter()
             backend = qdoctor.select_backend(**plan.get("asks", {}))
-            seconds = time.perf_counter() - began
-            loaded = [
-                name for name in ("torch", "msgspec", "typing", "json") if name in sys.modules
-            ]
-            told.append({"name": backend.name, "seconds": seconds, "loaded": loaded})
+            told.append({"name": backend.name})
         told[-1]["reason"] = backend.selection["reason"]
     told[-1]["said"] = [str(one.message) for one in said if one.category is notice.SelectionWarning]
     (folder / f"told.{os.getpid()}").write_text(json.dumps(told))
