@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qdoctor.matrix import Matrix
 
 _PACKAGES = ("torch", "triton", "bitsandbytes")
+_MUSL, _ANY = "musl", "any"
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
 _NAMED = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
 """The glibc that the oldest tags stand for (PEP 600)."""
@@ -101,10 +102,22 @@ def package_fits_libc(machine: Machine, matrix: Matrix, package: str) -> Answer:
         return unknown(version.reason or f"{package} is not installed")
     need = _glibc_needed(machine, matrix, package, version.value)
     if need.value is None:
-        return unknown(need.reason)
+        return _for_musl(machine, matrix, package) or unknown(need.reason)
     if machine.libc.value is None:
         return _tagged_floor(matrix, package, version.value, need)
     return _compared(machine, f"{package} {version.value}", need)
+
+
+def _for_musl(machine: Machine, matrix: Matrix, package: str) -> Answer | None:
+    """Say no on musl where no known release of a package has a wheel for it; None for unknown."""
+    if not (machine.libc.value or "").startswith(_MUSL):
+        return None
+    known = [fact(matrix, package, str(one), "platforms") for one in matrix.versions(package)]
+    tags = [tag for one in known for tag in one.value or ()]
+    if not tags or any(tag.startswith(_MUSL) or tag == _ANY for tag in tags):
+        return None
+    text = f"no known release of {package} has a wheel for musl, this machine's C library"
+    return no("glibc-too-old", text, known[-1].because, machine.libc.because)
 
 
 def _compared(machine: Machine, who: str, need: Known[str]) -> Answer:

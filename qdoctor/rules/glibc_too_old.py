@@ -35,10 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.model import Fix
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Suspicion
 
 NAME = "glibc-too-old"
 _CXX = "libstdcxx-ng"
+_MUSL = "musl"
+_LOADER = "musl-loader"
+"""The texts that only musl's loader prints."""
 _NEWER = "a newer system, or a container of it, has a newer libc"
 _BUILT_HERE = "built on this system the package needs no newer library than it has"
 
@@ -51,6 +54,10 @@ def find(case: Case) -> Iterator[Finding]:
         yield from inspected
         if inspected or suspicion is None:
             return
+    told = any(one.signature == _LOADER for one in case.signals_of(NAME))
+    if told or (case.machine.libc.value or "").startswith(_MUSL):
+        yield _on_musl(case, suspicion)
+        return
     libc = case.machine.libc.value or "this system's C library"
     needed = case.said(NAME, "symbol")
     wanted = f"for what needs {needed}" if needed else "for an installed package"
@@ -62,6 +69,19 @@ def find(case: Case) -> Iterator[Finding]:
         fixes=_fixes(case),
         affects=needing(case, "libc_new_enough"),
         undecided=suspicion.undecided,
+    )
+
+
+def _on_musl(case: Case, suspicion: Suspicion) -> Finding:
+    """Report what musl's own loader says: no wheel that was built for glibc loads there."""
+    why = "one with glibc (Debian, Ubuntu, python:3.12-slim): most wheels are built for it"
+    return Finding(
+        rule=NAME,
+        severity="error",
+        title="this system's C library is musl (Alpine), and the package was built for glibc",
+        because=suspicion.because,
+        fixes=[by_hand("upgrade-os", f"use another image or system: {why}", verify=NAME)],
+        affects=needing(case, "libc_new_enough"),
     )
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case, Signal
 
 NAME = "silent-slow-path"
+_OWNERS = ("owner", "owner2", "owner3")
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -59,9 +60,15 @@ def find(case: Case) -> Iterator[Finding]:
         yield _by_its_text(case, signal)
 
 
+def _told(signal: Signal) -> str | None:
+    """Return the package that the text itself names, as it is installed."""
+    named = next((signal.said[one] for one in _OWNERS if one in signal.said), None)
+    return named.replace("_", "-") if named else None
+
+
 def _by_its_text(case: Case, signal: Signal) -> Finding:
     """Report a package that says itself that its fast kernels are not there."""
-    package = blamed(case, signal, "torch")
+    package = _told(signal) or blamed(case, signal, "torch")
     whose = package or "the package"
     return Finding(
         rule=NAME,

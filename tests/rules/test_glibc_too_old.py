@@ -66,3 +66,25 @@ def test_the_cxx_library_counts_too(ask: Ask) -> None:
 def test_is_silent_on_new_libraries_and_unknown_ones(ask: Ask) -> None:
     assert NAME not in ask("h100", native=[EXTENSION], host={"libc": "glibc 2.39"})
     assert NAME not in ask("h100", native=[{**EXTENSION, "glibc": "2.17"}])
+
+
+MUSL = {"os": "linux", "libc": "musl 1.2", "glibcxx": None}
+LOADER = (
+    "OSError: Error relocating /usr/local/lib/python3.9/site-packages/torch/lib/libgomp.so.1: "
+    "pthread_attr_setaffinity_np: symbol not found"
+)
+
+
+def test_musl_is_told_by_its_loader_whatever_the_system_states(ask: Ask) -> None:
+    for host in (MUSL, {"libc": None, "glibcxx": None}):
+        first = next(iter(ask("a100", error=LOADER, host=host, native=None).values()))
+        assert (first.rule, first.fixes[0].action) == (NAME, "upgrade-os")
+        assert "musl" in first.title
+
+
+def test_a_release_that_is_not_known_has_no_wheel_for_musl_either(ask: Ask) -> None:
+    packages = {"torch": "1.10.1", "triton": None, "bitsandbytes": None}
+    old = ask("a100", host=MUSL, packages=packages, native=None, torch_cuda=None)
+    assert "no known release of torch has a wheel for musl" in old[NAME].because[0].text
+    glibc = {"os": "linux", "libc": "glibc 2.35"}
+    assert NAME not in ask("a100", host=glibc, packages=packages, native=None, torch_cuda=None)

@@ -57,3 +57,9 @@ def test_takes_away_the_backend_whose_layer_it_was(ask: Ask) -> None:
 
 def test_is_silent_where_nothing_ran(ask: Ask) -> None:
     assert NAME not in ask("h100")
+
+
+def test_the_package_that_a_text_names_is_installed_anew(ask: Ask) -> None:
+    text = "ERROR:auto_gptq.nn_modules.qlinear.qlinear_exllama:exllama_kernels not installed."
+    found = ask("a100", error=text)[NAME]
+    assert (found.fixes[0].action, found.fixes[0].package) == ("reinstall", "auto-gptq")
