@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.kernels.cuda_driver import CudaDriver
+
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 
 
@@ -114,102 +116,33 @@ def at_once() -> Callable[[Callable[[], Any]], list[Any]]:
     return answers
 
 
-class CudaDriver:
-    """A CUDA driver of one GPU, number 0, as far as launching asks it: what happens is noted.
-
-    A context is current in a thread or not; without one it loads and launches nothing.
-    """
-
-    def __init__(self) -> None:
-        self.maps: list[tuple[int, ...]] = []
-        self.launches: list[tuple[Any, list[Any]]] = []
-        """Of each: the configuration (a copy), and every parameter's first 8 bytes."""
-        self.calls: list[str] = []
-        self.structure: tuple[int, Any] | None = None
-        """Which parameter is a structure, and of what type."""
-        self.structures: list[Any] = []
-        """Of each launch, a copy of it."""
-        self.status = 0
-        self.started = False
-        self.contexts: dict[int, int | None] = {}
-        """By thread: the GPU whose context is current."""
-
-    def _refusal(self) -> int:
-        if not self.started:
-            return 3  # CUDA_ERROR_NOT_INITIALIZED
-        return 0 if self.contexts.get(threading.get_ident()) == 0 else 201  # INVALID_CONTEXT
-
-    def cuInit(self, _flags: int) -> int:  # noqa: N802
-        self.calls.append("cuInit")
-        self.started = True
-        return 0
-
-    def cuDeviceGet(self, device: Any, index: int) -> int:  # noqa: N802
-        device._obj.value = index
-        return 0 if self.started else 3
-
-    def cuCtxGetDevice(self, device: Any) -> int:  # noqa: N802
-        current = self.contexts.get(threading.get_ident())
-        if not self.started or current is None:
-            return 201 if self.started else 3
-        device._obj.value = current
-        return 0
-
-    def cuDevicePrimaryCtxRetain(self, context: Any, device: Any) -> int:  # noqa: N802
-        self.calls.append("cuDevicePrimaryCtxRetain")
-        context._obj.value = 0xC0 + device.value
-        return 0 if self.started else 3
-
-    def cuCtxSetCurrent(self, context: Any) -> int:  # noqa: N802
-        self.calls.append("cuCtxSetCurrent")
-        self.contexts[threading.get_ident()] = context.value - 0xC0
-        return 0
-
-    def cuModuleLoadData(self, module: Any, code: bytes) -> int:  # noqa: N802
-        self.calls.append("cuModuleLoadData")
-        assert code.startswith(b"\x7fELF")
-        module._obj.value = 0xA0
-        return self._refusal()
-
-    def cuModuleGetFunction(self, function: Any, _module: Any, _name: bytes) -> int:  # noqa: N802
-        function._obj.value = 0xB0
-        return self._refusal()
-
-    def cuFuncSetAttribute(self, _function: Any, attribute: int, value: int) -> int:  # noqa: N802
-        assert (attribute, value > 0) == (8, True)
-        return self._refusal()
-
-    def cuTensorMapEncodeTiled(  # noqa: N802
-        self, at: Any, kind: int, rank: int, pointer: Any, *more: Any
-    ) -> int:
-        sizes, strides, box, _, _, swizzle, _, _ = more
-        assert (at.value % 64, rank) == (0, 2)
-        self.maps.append((kind, pointer.value, *sizes, *strides, *box, swizzle))
-        return 0
-
-    def cuLaunchKernelEx(self, launch: Any, _function: Any, parameters: Any, _: None) -> int:  # noqa: N802
-        refusal = self._refusal()
-        if refusal or self.status:
-            return refusal or self.status
-        assert launch._obj.count == 1
-        given = [at for at in parameters[1:] if at]
-        values = [ctypes.cast(at, ctypes.POINTER(ctypes.c_uint64))[0] for at in given]
-        if self.structure:
-            at, kind = self.structure
-            self.structures.append(kind.from_buffer_copy(kind.from_address(parameters[at])))
-        self.launches.append((type(launch._obj).from_buffer_copy(launch._obj), values))
-        return 0
-
-    def cuGetErrorName(self, status: int, text: Any) -> int:  # noqa: N802
-        names = {3: b"CUDA_ERROR_NOT_INITIALIZED", 201: b"CUDA_ERROR_INVALID_CONTEXT"}
-        text._obj.value = names.get(status, b"CUDA_ERROR_LAUNCH_FAILED")
-        return 0
-
-
 @pytest.fixture
 def cuda() -> CudaDriver:
     """A pretended CUDA driver; nothing has been started."""
     return CudaDriver()
+
+
+@pytest.fixture
+def hopper(load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Hopper's own product, which is what its siblings find, too, and a compiler beside it."""
+    monkeypatch.setitem(sys.modules, "qdoctor_kernel__nvrtc", load("_nvrtc"))
+    made = load("_switchback_hopper")
+    monkeypatch.setitem(sys.modules, "qdoctor_kernel__switchback_hopper", made)
+    return made
+
+
+@pytest.fixture
+def nvrtc(load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The compiler's file, with an NVRTC that lies on the import path in torch's place."""
+    module = load("_nvrtc")
+    found = [
+        name for major in ("13", "12") for name in module.candidates(sys.path, major)[:-1]
+    ]  # fmt: skip
+    if not found:
+        pytest.skip("no nvidia-cuda-nvrtc on the import path")
+    library: ctypes.CDLL = module._loaded(found[0])
+    monkeypatch.setattr(module, "_library", lambda: library)
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -238,3 +171,14 @@ def gpu() -> None:
     count = ctypes.c_int()
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         pytest.skip("needs a CUDA GPU: the driver sees none")
+
+
+@pytest.fixture
+def known_gpu(gpu: None, load: Callable[[str], Any]) -> dict[str, Any]:  # noqa: ARG001 - it skips
+    """What the table of tiles knows of the current GPU; skip where that is nothing."""
+    torch = pytest.importorskip("torch")
+    major, minor = torch.cuda.get_device_capability()
+    row: dict[str, Any] | None = load("_switchback_tiles").table().get(f"{major}.{minor}")
+    if row is None:
+        pytest.skip(f"the table knows nothing of SM {major}.{minor}")
+    return row

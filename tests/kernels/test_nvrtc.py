@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    import ctypes
     from pathlib import Path
 
 Load = Callable[[str], Any]
@@ -69,53 +68,39 @@ def test_without_one_it_says_what_it_looked_for(
         nvrtc.machine_code(EMPTY, "sm_90a", [])
 
 
-@pytest.fixture
-def installed(load: Load, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module, with an NVRTC that lies on the import path in torch's place."""
-    nvrtc = load("_nvrtc")
-    found = [
-        name for major in ("13", "12") for name in nvrtc.candidates(sys.path, major)[:-1]
-    ]  # fmt: skip
-    if not found:
-        pytest.skip("no nvidia-cuda-nvrtc on the import path")
-    library: ctypes.CDLL = nvrtc._loaded(found[0])
-    monkeypatch.setattr(nvrtc, "_library", lambda: library)
-    return nvrtc
-
-
-def test_it_compiles_to_machine_code(installed: Any) -> None:
-    code = installed.machine_code(EMPTY, "sm_90a", ["-std=c++17"])
+def test_it_compiles_to_machine_code(nvrtc: Any) -> None:
+    code = nvrtc.machine_code(EMPTY, "sm_90a", ["-std=c++17"])
     assert code.startswith(b"\x7fELF")
     assert b"nothing" in code
 
 
 def test_it_compiles_once_and_again_what_is_damaged(
-    installed: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    nvrtc: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    code: bytes = installed.machine_code(EMPTY, "sm_90a", [])
+    code: bytes = nvrtc.machine_code(EMPTY, "sm_90a", [])
     compiled: list[Any] = []
 
     def note(*one: object) -> bytes:
         compiled.append(one)
         return code
 
-    monkeypatch.setattr(installed, "_compiled", note)
-    assert installed.machine_code(EMPTY, "sm_90a", []) == code
+    monkeypatch.setattr(nvrtc, "_compiled", note)
+    assert nvrtc.machine_code(EMPTY, "sm_90a", []) == code
     assert not compiled
-    installed.machine_code(EMPTY, "sm_90a", ["-std=c++17"])
-    installed.machine_code(EMPTY.replace("nothing", "other"), "sm_90a", [])
+    nvrtc.machine_code(EMPTY, "sm_90a", ["-std=c++17"])
+    nvrtc.machine_code(EMPTY.replace("nothing", "other"), "sm_90a", [])
     assert len(compiled) == 2
     (kept,) = [path for path in tmp_path.glob("*/*.cubin") if path.read_bytes() == code][:1]
     kept.write_bytes(b"")
     for _ in range(2):
-        installed.machine_code(EMPTY, "sm_90a", ["-std=c++17"])
-        installed.machine_code(EMPTY.replace("nothing", "other"), "sm_90a", [])
-        installed.machine_code(EMPTY, "sm_90a", [])
+        nvrtc.machine_code(EMPTY, "sm_90a", ["-std=c++17"])
+        nvrtc.machine_code(EMPTY.replace("nothing", "other"), "sm_90a", [])
+        nvrtc.machine_code(EMPTY, "sm_90a", [])
     assert len(compiled) == 3
 
 
-def test_it_says_what_the_compiler_says(installed: Any) -> None:
-    with pytest.raises(installed.NotCompiledError, match=r"NVRTC for sm_90a: .*undefined"):
-        installed.machine_code("__device__ int a = b;", "sm_90a", [])
+def test_it_says_what_the_compiler_says(nvrtc: Any) -> None:
+    with pytest.raises(nvrtc.NotCompiledError, match=r"NVRTC for sm_90a: .*undefined"):
+        nvrtc.machine_code("__device__ int a = b;", "sm_90a", [])

@@ -12,20 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.kernels.own_sources import BLOCK_BYTES, tensor
+
 Load = Callable[[str], Any]
-BLOCK_BYTES = 227 * 1024
-"""Shared memory that a block of SM 9.0 may take (CUDA C++ Programming Guide, compute
-capabilities)."""
 CLUSTER = 8
 """Blocks of a cluster that every GPU of SM 9.0 takes (there)."""
-
-
-@pytest.fixture
-def hopper(load: Load, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setitem(sys.modules, "qdoctor_kernel__nvrtc", load("_nvrtc"))
-    made = load("_switchback_hopper")
-    monkeypatch.setitem(sys.modules, "qdoctor_kernel__switchback_hopper", made)
-    return made
 
 
 @pytest.fixture
@@ -72,27 +63,11 @@ def test_every_way_covers_rows_and_depth_within_a_block(few: Any) -> None:
     assert few.way(64, 65536, 8) is None
 
 
-def test_every_way_of_the_table_compiles(
-    load: Load, few: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nvrtc = sys.modules["qdoctor_kernel__nvrtc"]
-    found = [name for major in ("13", "12") for name in nvrtc.candidates(sys.path, major)[:-1]]
-    if not found:
-        pytest.skip("no nvidia-cuda-nvrtc on the import path")
-    library = nvrtc._loaded(found[0])
-    monkeypatch.setattr(nvrtc, "_library", lambda: library)
+def test_every_way_of_the_table_compiles(load: Load, few: Any, nvrtc: Any) -> None:
     for number, way in enumerate(sorted(chosen(load, few))):
         dtype, bias = (("bfloat16", "bfloat16"), ("float16", None))[number % 2]
         words = few.definitions(way, dtype, bias)
         assert b"product" in nvrtc.machine_code(few.source(way), "sm_90a", words)
-
-
-def tensor(pointer: int, *shape: int, stride: int = 0) -> Any:
-    strides = (stride or shape[-1], 1)
-    return SimpleNamespace(
-        shape=shape, data_ptr=lambda: pointer, stride=lambda axis: strides[axis],
-        dtype="torch.bfloat16", device="cuda:0",
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -154,15 +129,10 @@ def test_what_is_not_exact_does_not_serve(few: Any, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("gpu")
-def test_on_a_real_gpu_every_way_is_exact(load: Load, few: Any) -> None:
+def test_on_a_real_gpu_every_way_is_exact(known_gpu: dict[str, Any], load: Load, few: Any) -> None:
     torch = pytest.importorskip("torch")
-    major, minor = torch.cuda.get_device_capability()
-    row = load("_switchback_tiles").table().get(f"{major}.{minor}")
-    if row is None:
-        pytest.skip(f"the table knows nothing of SM {major}.{minor}")
     device = torch.cuda.current_device()
     ways = chosen(load, few).union(*(few.ways(rows, 1040) for rows in (1, 16, 32, 64)))
     for dtype, bias in (("bfloat16", "bfloat16"), ("float16", None), ("bfloat16", "float32")):
         for way in ways:
-            few.proven(way, dtype, bias, device, row["arch"])
+            few.proven(way, dtype, bias, device, known_gpu["arch"])

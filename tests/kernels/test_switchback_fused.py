@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.kernels.own_sources import BLOCK_BYTES, tensor
+
 Load = Callable[[str], Any]
-BLOCK_BYTES = 227 * 1024
-"""Shared memory that a block of SM 9.0 may take (CUDA C++ Programming Guide, compute
-capabilities)."""
 EVER = 2**29
 WAYS = [
     ((2, 128, 4, True, 2, True), 8, 3, EVER, 2, 16),
@@ -23,14 +22,6 @@ WAYS = [
     ((2, 192, 3, True, 2, True), 1, 2, EVER, 2, 0),
 ]
 """Beside those of the table: other numbers of warps, of rows under way, of units held."""
-
-
-@pytest.fixture
-def hopper(load: Load, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setitem(sys.modules, "qdoctor_kernel__nvrtc", load("_nvrtc"))
-    made = load("_switchback_hopper")
-    monkeypatch.setitem(sys.modules, "qdoctor_kernel__switchback_hopper", made)
-    return made
 
 
 @pytest.fixture
@@ -92,29 +83,13 @@ def test_every_depth_of_as_many_units_fits_where_one_does(fused: Any) -> None:
 
 
 @pytest.mark.parametrize("traced", [False, True])
-def test_every_way_compiles(
-    load: Load, fused: Any, monkeypatch: pytest.MonkeyPatch, *, traced: bool
-) -> None:
-    nvrtc = sys.modules["qdoctor_kernel__nvrtc"]
-    found = [name for major in ("13", "12") for name in nvrtc.candidates(sys.path, major)[:-1]]
-    if not found:
-        pytest.skip("no nvidia-cuda-nvrtc on the import path")
-    library = nvrtc._loaded(found[0])
-    monkeypatch.setattr(nvrtc, "_library", lambda: library)
+def test_every_way_compiles(load: Load, fused: Any, nvrtc: Any, *, traced: bool) -> None:
     for number, (way, depth) in enumerate(all_ways(load, fused)[: 1 if traced else None]):
         dtype, bias = (("bfloat16", "bfloat16"), ("float16", None))[number % 2]
         words = fused.definitions(way, dtype, bias, fused.units(depth))
         source = fused.source(fused.hopper.Cut(*way.cut))
         words += ["-DTRACE"] if traced else []
         assert b"product" in nvrtc.machine_code(source, "sm_90a", words)
-
-
-def tensor(pointer: int, *shape: int, stride: int = 0) -> Any:
-    strides = (stride or shape[-1], 1)
-    return SimpleNamespace(
-        shape=shape, data_ptr=lambda: pointer, stride=lambda axis: strides[axis],
-        dtype="torch.bfloat16", device="cuda:0",
-    )  # fmt: skip
 
 
 class Torch:
@@ -214,16 +189,13 @@ def test_what_is_not_exact_does_not_serve(fused: Any, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("gpu")
-def test_on_a_real_gpu_every_way_is_exact(load: Load, fused: Any) -> None:
+def test_on_a_real_gpu_every_way_is_exact(
+    known_gpu: dict[str, Any], load: Load, fused: Any
+) -> None:
     torch = pytest.importorskip("torch")
-    major, minor = torch.cuda.get_device_capability()
-    row = load("_switchback_tiles").table().get(f"{major}.{minor}")
-    if row is None:
-        pytest.skip(f"the table knows nothing of SM {major}.{minor}")
     device = torch.cuda.current_device()
     for dtype, bias in (("bfloat16", "bfloat16"), ("float16", None), ("bfloat16", "float32")):
         for way, depth in all_ways(load, fused):
             for lead in (way.lead, 256):
                 one = way._replace(lead=lead)
-                fused.proven(one, dtype, bias, depth, device, row["arch"])
+                fused.proven(one, dtype, bias, depth, device, known_gpu["arch"])

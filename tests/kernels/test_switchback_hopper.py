@@ -12,18 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.kernels.own_sources import BLOCK_BYTES, tensor
+
 Load = Callable[[str], Any]
-BLOCK_BYTES = 227 * 1024
-"""Shared memory that a block of SM 9.0 may take (CUDA C++ Programming Guide, compute
-capabilities)."""
 PROCESSORS = 132
 WIDE = (1, 256, 4, False, 1, True)
-
-
-@pytest.fixture
-def hopper(load: Load, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setitem(sys.modules, "qdoctor_kernel__nvrtc", load("_nvrtc"))
-    return load("_switchback_hopper")
 
 
 @pytest.fixture
@@ -83,15 +76,7 @@ def test_what_the_copy_engine_takes(  # noqa: PLR0913 - one case a line
     assert hopper.takes(depth, columns, out, bias) is taken
 
 
-def test_every_cut_compiles_for_every_dtype(
-    hopper: Any, cuts: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    nvrtc = sys.modules["qdoctor_kernel__nvrtc"]
-    found = [name for major in ("13", "12") for name in nvrtc.candidates(sys.path, major)[:-1]]
-    if not found:
-        pytest.skip("no nvidia-cuda-nvrtc on the import path")
-    library = nvrtc._loaded(found[0])
-    monkeypatch.setattr(nvrtc, "_library", lambda: library)
+def test_every_cut_compiles_for_every_dtype(hopper: Any, cuts: list[Any], nvrtc: Any) -> None:
     kinds = [
         ("bfloat16", "bfloat16"),
         ("float16", "float16"),
@@ -102,10 +87,6 @@ def test_every_cut_compiles_for_every_dtype(
         out, bias = kinds[number % len(kinds)]
         code = nvrtc.machine_code(hopper.source(cut), "sm_90a", hopper.definitions(cut, out, bias))
         assert b"product" in code
-
-
-def tensor(pointer: int, *shape: int) -> Any:
-    return SimpleNamespace(shape=shape, data_ptr=lambda: pointer)
 
 
 def made(hopper: Any, cuda: Any, cut: tuple[Any, ...], out: str) -> Any:
@@ -200,18 +181,15 @@ def test_what_is_not_exact_does_not_serve(hopper: Any, monkeypatch: pytest.Monke
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("gpu")
-def test_on_a_real_gpu_every_cut_is_exact(load: Load, hopper: Any, cuts: list[Any]) -> None:
+def test_on_a_real_gpu_every_cut_is_exact(
+    known_gpu: dict[str, Any], hopper: Any, cuts: list[Any]
+) -> None:
     torch = pytest.importorskip("torch")
-    major, minor = torch.cuda.get_device_capability()
-    row = load("_switchback_tiles").table().get(f"{major}.{minor}")
-    if row is None:
-        pytest.skip(f"the table knows nothing of SM {major}.{minor}")
     torch.zeros(1, device="cuda")
     kinds = [("bfloat16", "bfloat16"), ("float16", None), ("float32", "float32")]
     for cut in cuts:
         for out, bias in kinds:
-            kernel = hopper.proven(cut, out, bias, torch.cuda.current_device(), row["arch"])
+            kernel = hopper.proven(cut, out, bias, torch.cuda.current_device(), known_gpu["arch"])
             for shape in ((1, 16, 8), (300, 1040, 520), (2500, 640, 2056)):
                 _compare(torch, kernel, shape, getattr(torch, out), bias)
 
