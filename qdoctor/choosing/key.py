@@ -91,7 +91,9 @@ class Machine:
         own_data = os.path.join(_data_folder(environ), "matrix", "index.json")
         self.lines = [
             f"qdoctor {__version__} matrix {self.matrix_version} own data {stamp(own_data)}",
-            f"python {sys.version.split()[0]} {sys.executable} {stamp(sys.executable)}",
+            # By its folder: python and python3 of one environment are one file, and one answer.
+            f"python {sys.version.split()[0]} {os.path.dirname(sys.executable)} "
+            f"{stamp(sys.executable)}",
             *(f"package {name} {text}" for name, text in sorted(found.items())),
             f"driver {self.hardware.driver}",
         ]

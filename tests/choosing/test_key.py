@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +15,6 @@ from qdoctor import matrix as matrices
 from qdoctor.choosing import devices, key
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.choosing.pretended import Here
 
 GPU = devices.Device("NVIDIA H200", "NVIDIA H200 [10de 2335]", "GPU-1")
@@ -33,11 +32,39 @@ def text(device: int | str | None = None, **environ: str) -> str:
 def test_all_that_could_change_an_answer_stands_in_it() -> None:
     lines = text().splitlines()
     assert lines[0].startswith(f"qdoctor {key.__version__} matrix {matrices.shipped().version} ")  # type: ignore[attr-defined]
-    assert lines[1].startswith(f"python {sys.version.split()[0]} {sys.executable} ")
+    folder = Path(sys.executable).parent
+    assert lines[1].startswith(f"python {sys.version.split()[0]} {folder} ")
     assert "package torch 2.11.0 s" in lines
     assert "driver 580.1" in lines
     assert "device NVIDIA H200 [10de 2335]" in lines
     assert lines[-1] == "asked a question"
+
+
+def test_an_interpreter_is_one_by_whatever_name_it_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A venv's python, python3 and python3.11 are one; what `qdoctor select` found, each reads."""
+    (tmp_path / "python").symlink_to(sys.executable)
+    (tmp_path / "python3").symlink_to("python")
+    texts = set()
+    for name in ("python", "python3"):
+        monkeypatch.setattr(sys, "executable", str(tmp_path / name))
+        monkeypatch.setattr(key, "_latest", [])
+        texts.add(text())
+    assert len(texts) == 1
+
+
+def test_the_same_interpreter_in_another_environment_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = set()
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "python").symlink_to(sys.executable)
+        monkeypatch.setattr(sys, "executable", str(tmp_path / name / "python"))
+        monkeypatch.setattr(key, "_latest", [])
+        texts.add(text())
+    assert len(texts) == 2
 
 
 @pytest.mark.parametrize("name", sorted(key.VARIABLES))
