@@ -101,7 +101,7 @@ def _by_rule(
     if binary is not None:
         text = f"bitsandbytes {version} loads {binary.file} with torch's CUDA {cuda}"
         return binary, yes(text, because, released.cited(table, row, text))
-    if row["choice"] == "system-runtime":
+    if row["choice"] == "system-runtime" and (fitting or machine.sm.value is None):
         text = f"bitsandbytes {version} goes by the libcudart it finds, which is not known"
         return None, unknown(text)
     held = ", ".join(sorted({one.cuda for one in fitting})) or "none"

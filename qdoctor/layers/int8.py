@@ -35,6 +35,14 @@ def bnb_int8_on_this_sm(machine: Machine, matrix: Matrix) -> Answer:
     return _by_layout(machine, matrix, table, row)
 
 
+def bnb_int8_in_half(machine: Machine, matrix: Matrix) -> bool:
+    """Say whether this bitsandbytes' int8 layers work in half precision without matrix units."""
+    version = machine.bitsandbytes.value
+    rows = matrix.table("bnb_int8")["rows"]
+    row = released.row_for(matrix, rows, PACKAGE, version) if version else None
+    return row is not None and row["without_int8_mma"] == "half"
+
+
 def bnb_int8_odd_depth(machine: Machine, matrix: Matrix) -> Answer:
     """Does this bitsandbytes multiply in int8 where the depth is no multiple of 4, on a GPU?"""
     version = machine.bitsandbytes

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qdoctor.mining.index import WheelFile
 
 PACKAGE = "bitsandbytes"
-FIRST = "0.37.0"
+FIRST = "0.31.8"
 _SWITCHBACK = ("bitsandbytes.nn.triton_based_modules", "SwitchBackLinear")
 _LEGACY_LAYOUTS = {"col32", "col_turing", "col_ampere"}
 _PLAIN_PRODUCT = "int8_linear_matmul"

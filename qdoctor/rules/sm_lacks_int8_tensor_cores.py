@@ -25,11 +25,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, bnb_int8_on_this_sm, int8_tensor_cores
+from qdoctor.layers.int8 import bnb_int8_in_half
 from qdoctor.model import Finding, Fix
+from qdoctor.released import parsed
 from qdoctor.rules.affected import needing, stands_up
-from qdoctor.rules.bnb_releases import BNB, before_all_known, serving
+from qdoctor.rules.bnb_releases import serving
 from qdoctor.rules.case import rule, suspect
-from qdoctor.rules.remedies import by_hand, pip, use
+from qdoctor.rules.remedies import by_hand, use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,14 +79,7 @@ def _affects(case: Case, library: Answer) -> list[str]:
 
 
 def _fixes(case: Case) -> list[Fix]:
-    newer = []
-    if case.ask(bnb_int8_on_this_sm).value == "no":
-        why = "its int8 layers have a path for GPUs without int8 matrix units"
-        newer = serving(case, [bnb_int8_on_this_sm], why, verify="bnb-int8")
-    elif before_all_known(case):
-        why = "the installed one is older than every release that is known"
-        oldest = case.matrix.versions(BNB)[0]
-        newer = [pip("upgrade", BNB, f">={oldest}", why, verify="bnb-int8")]
+    newer = _newer(case)
     choices = {
         "bnb-nf4": "4-bit weights are multiplied in half precision, which this GPU has",
         "half": "half precision runs on this GPU, and faster than emulated int8",
@@ -94,6 +89,18 @@ def _fixes(case: Case) -> list[Fix]:
     nothing = [] if asked else [Fix(action="none", why=_NOTHING)]
     hardware = by_hand("change-hardware", "int8 matrix units come with SM 7.5")
     return [*nothing, *newer, *others, hardware]
+
+
+def _newer(case: Case) -> list[Fix]:
+    """Offer the next release whose int8 layers work here, slowly; none where they do already."""
+    installed = parsed(case.machine.bitsandbytes.value)
+    if installed is None or bnb_int8_in_half(case.machine, case.matrix):
+        return []
+    why = "its int8 layers multiply in half precision on GPUs without int8 matrix units"
+    offered = serving(
+        case, [], why, verify="bnb-int8", also=lambda one: bnb_int8_in_half(one, case.matrix)
+    )
+    return [fix for fix in offered if fix.action == "upgrade"]
 
 
 RULE = rule(NAME, __doc__, find)

@@ -35,6 +35,19 @@ def test_the_same_text_has_another_cause_on_hardware_with_them(ask: Ask) -> None
     assert found["bnb-built-without-cublaslt"].explains_error
 
 
+def test_a_release_without_another_path_is_upgraded_to_the_first_that_has_one(ask: Ask) -> None:
+    packages = {"torch": "1.13.1", "bitsandbytes": "0.35.4"}
+    fix = ask("v100", packages=packages, torch_cuda="11.7")[NAME].fixes[0]
+    assert (fix.action, fix.package) == ("upgrade", "bitsandbytes")
+    assert (fix.spec or "").startswith(">=0.37.0,<")
+
+
+def test_where_there_is_no_path_any_more_nobody_is_sent_back(ask: Ask) -> None:
+    packages = {"torch": "2.5.1", "bitsandbytes": "0.45.0"}
+    fixes = ask("v100", packages=packages)[NAME].fixes
+    assert "bitsandbytes" not in [fix.package for fix in fixes]
+
+
 def test_is_silent_on_hardware_with_them(ask: Ask) -> None:
     assert NAME not in ask("h100")
 
