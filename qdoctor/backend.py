@@ -70,17 +70,23 @@ class Backend:
         model: Any,  # noqa: ANN401
         include: Sequence[str] | None = None,
         skip: Sequence[str] | None = None,
+        *,
+        training: bool | None = None,
     ) -> Replaced:
         """Replace a torch model's ``nn.Linear`` layers in place; say which, and why others not.
 
-        ``include`` and ``skip`` are names, last parts or patterns of dotted module names. Raises
-        ``BackendUnavailable``, with the model as it was, where this backend cannot do it.
+        ``include`` and ``skip`` are names, last parts or patterns of dotted module names.
+        ``training`` makes layers whose weights can be trained; None: where it was selected for
+        training. Raises ``BackendUnavailable``, with the model as it was, where this backend cannot
+        do it.
         """
         from qdoctor.backends.replacing import quantize_
 
-        return quantize_(model, self._kind(), include=include, skip=skip, training=self._training)
+        return quantize_(
+            model, self._kind(), include=include, skip=skip, training=self._trains(training)
+        )
 
-    def linear(
+    def linear(  # noqa: PLR0913 - as torch.nn.Linear, and training
         self,
         in_features: int,
         out_features: int,
@@ -88,10 +94,12 @@ class Backend:
         *,
         device: Any = None,  # noqa: ANN401
         dtype: Any = None,  # noqa: ANN401
+        training: bool | None = None,
     ) -> Any:  # noqa: ANN401 - a torch.nn.Module
-        """Make a layer of this backend as ``torch.nn.Linear`` is made."""
+        """Make a layer of this backend as ``torch.nn.Linear`` is made; ``training`` as above."""
+        trains = self._trains(training)
         return self._kind().linear(
-            in_features, out_features, bias, device=device, dtype=dtype, training=self._training
+            in_features, out_features, bias, device=device, dtype=dtype, training=trains
         )
 
     def transformers_config(self, skip: Sequence[str] = ()) -> Any | None:  # noqa: ANN401
@@ -119,9 +127,8 @@ class Backend:
 
         return Backend(required(self.selection, name))
 
-    @property
-    def _training(self) -> bool:
-        return bool(self.selection["asked"]["training"])
+    def _trains(self, said: bool | None) -> bool:  # noqa: FBT001
+        return bool(self.selection["asked"]["training"]) if said is None else said
 
     def _candidate(self, name: str | None) -> dict[str, Any] | None:
         every = self.selection["candidates"]

@@ -31,12 +31,15 @@ class LeftAlone:
         self,
         model: Any,
         kind: Kind,
-        include: tuple[str, ...],
+        include: tuple[str, ...] | None,
         skip: tuple[str, ...],
         *,
         training: bool,
     ) -> None:
-        """Look once at all that the model's layers share and declare."""
+        """Look once at all that the model's layers share and declare.
+
+        ``include`` None means every layer, an empty one none.
+        """
         self.kind, self.include, self.skip, self.training = kind, include, skip, training
         self.partners = shared(model)
         self.modules = dict(model.named_modules())
@@ -57,7 +60,7 @@ class LeftAlone:
         )
         layer = place.layer
         found = next((text for reason in reasons if (text := reason(place, layer))), "")
-        if found or named_outright(self.include, place.name):
+        if found or named_outright(self.include or (), place.name):
             return found
         return self._output(place, layer) or self._kept_wide(place) or _tiny(layer)
 
@@ -66,7 +69,8 @@ class LeftAlone:
             pattern = meant_by(self.skip, name)
             if pattern:
                 return f"listed in skip ({pattern})"
-        if self.include and not any(meant_by(self.include, name) for name in place.names):
+        include = self.include
+        if include is not None and not any(meant_by(include, name) for name in place.names):
             return "not named by include"
         return ""
 

@@ -73,7 +73,7 @@ def quantize_(
         model: a torch.nn.Module, its weights loaded, on the device where it is to run.
         kind: the backend, or its name.
         include: names of the layers to replace, of modules above them, ends of names (``c_fc``) or
-            globs; None for all.
+            globs; None for all, an empty list for none.
         skip: the same for what is left alone, which outweighs include.
         training: make layers whose weights can be trained; they are new parameters, so make the
             optimizer afterwards.
@@ -104,7 +104,8 @@ def quantize_(
     found = places(model)
     chosen, unwanted = listed(include, "include"), listed(skip, "skip")
     _check_names(model, found, chosen, unwanted)
-    left = LeftAlone(model, kind, chosen, unwanted, training=training)
+    named_only = None if include is None else chosen
+    left = LeftAlone(model, kind, named_only, unwanted, training=training)
     wanted, skipped = _sorted_out(found, left)
     del left  # it knows the old layers
     return _replace_all(model, wanted, kind, skipped, training=training)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from qdoctor.backends.replacing import quantize_  # noqa: E402 - torch first
 from tests.backends.small_model import Model  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def test_include_and_skip() -> None:
@@ -37,3 +42,11 @@ def test_an_include_that_means_nothing_names_what_is_near() -> None:
 def test_a_skip_that_means_nothing_is_warned_of() -> None:
     with pytest.warns(UserWarning, match=r"skip='lm_haed' names no module of this model"):
         quantize_(Model(), "half", skip=["lm_haed"])
+
+
+@pytest.mark.parametrize("nothing", [[], (), iter(())])
+def test_an_empty_include_names_no_layer(nothing: Iterable[str]) -> None:
+    """A list that a filter left empty is not 'all of them'."""
+    done = quantize_(Model(), "half", include=nothing)
+    assert done.replaced == ()
+    assert done.skipped["blocks.0.c_fc"] == "not named by include"
