@@ -12,11 +12,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from qdoctor.backends import named  # noqa: E402 - torch first
-from qdoctor.backends.replacing import quantize_  # noqa: E402
+from qdoctor.backends.replacing import quantize_  # noqa: E402 - torch first
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from qdoctor.backends import Kind
 
 ERROR = {"qdoctor-switchback": 0.012, "torch-fp8": 0.035}
 """Of a Gaussian weight that is quantized: twice that where it was quantized before."""
@@ -34,12 +35,8 @@ def linear(gaussian: Callable[..., Any], device: Any) -> Any:
 
 
 @pytest.fixture
-def layer(name: str, linear: Any) -> Any:
-    kind = named(name)
-    reason = kind.why_not(linear)
-    if reason:
-        pytest.skip(reason)
-    return kind.replaced(linear)
+def layer(name: str, linear: Any, taking: Callable[..., Kind]) -> Any:
+    return taking(name, linear).replaced(linear)
 
 
 @pytest.fixture
@@ -184,14 +181,15 @@ def test_a_copied_layer_is_written_alone(layer: Any, delta: Any) -> None:
 
 
 def test_a_model_with_merged_deltas_answers_as_with_them_beside(
-    name: str, device: Any, relative: Callable[[Any, Any], float]
+    name: str,
+    device: Any,
+    taking: Callable[..., Kind],
+    relative: Callable[[Any, Any], float],
 ) -> None:
     layers = [torch.nn.Linear(64, 64, dtype=torch.bfloat16, device=device) for _ in range(2)]
-    reason = named(name).why_not(layers[0])
-    if reason:
-        pytest.skip(reason)
+    kind = taking(name, layers[0])
     model = torch.nn.Sequential(layers[0], torch.nn.GELU(), layers[1])
-    quantize_(model, name)
+    quantize_(model, kind)
     deltas = [torch.randn_like(one.weight) / 8 for one in layers]
     x = torch.randn(32, 64, device=device, dtype=torch.bfloat16)
     with torch.no_grad():
