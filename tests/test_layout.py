@@ -113,3 +113,13 @@ def test_kernels_need_only_the_standard_library_to_start(path: Path) -> None:
 def test_files_stay_readable(stage: str, path: Path) -> None:
     assert stage
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("folder", ["kernels", "tests", "benchmarks"])
+def test_files_beside_the_package_stay_readable(folder: str) -> None:
+    lines = {
+        str(path.relative_to(PACKAGE.parent)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in (PACKAGE.parent / folder).rglob("*.py")
+    }
+    assert lines
+    assert not {name for name, count in lines.items() if count > 400}
