@@ -152,13 +152,13 @@ def _fixes(case: Case, signal: Signal, owner: str | None, name: str) -> Iterator
 
 def _of_a_dll(case: Case, signal: Signal, owner: str | None, name: str) -> Iterator[Fix]:
     """Offer what brings a DLL: torch its own; for others the library's package, or their build."""
+    row, version = _row(case, signal)
+    major = row["majors"].get(version) if row and version else None
+    if row is not None and major and owner != TORCH:
+        yield _package_of(row, version, major, name)
     if owner in {None, TORCH}:
         yield _torch_anew(case, name)
         return
-    row, version = _row(case, signal)
-    major = row["majors"].get(version) if row and version else None
-    if row is not None and major:
-        yield _package_of(row, version, major, name)
     why = "its build for the CUDA and cuDNN that are installed here"
     yield Fix(action="install-matching", package=owner, why=why, verify=name)
     why = "it must name the folders of the DLLs of CUDA and cuDNN, where they are installed"

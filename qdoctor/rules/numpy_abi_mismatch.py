@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Finding
 from qdoctor.released import cited, fits, parsed
-from qdoctor.rules.case import accused, rule
+from qdoctor.rules.case import accused, quoted, rule
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.model import Fix
-    from qdoctor.rules.case import Case
+    from qdoctor.rules.case import Case, Signal
 
 NAME = "numpy-abi-mismatch"
 
@@ -41,6 +41,10 @@ def find(case: Case) -> Iterator[Finding]:
     version = case.machine.package("numpy").value
     told = accused(case, NAME, "which numpy is installed is not known")
     if told is None or version == "":
+        return
+    older = [one for one in case.signals_of(NAME) if _is_older(one)]
+    if older:
+        yield _too_old(case, older[0])
         return
     table = case.matrix.table("numpy_abi")
     row = next((one for one in table["rows"] if _holds(case, version, one["spec"])), None)
@@ -57,6 +61,26 @@ def find(case: Case) -> Iterator[Finding]:
             *_newer(case),
         ],
         undecided=None if version else told.undecided,
+    )
+
+
+def _is_older(signal: Signal) -> bool:
+    """Say whether a text states two versions of numpy's C-API, the running one the older."""
+    built, found = signal.said.get("built"), signal.said.get("found")
+    return bool(built and found) and int(found or "0", 16) < int(built or "0", 16)
+
+
+def _too_old(case: Case, signal: Signal) -> Finding:
+    """Report a numpy that is older than the one that a package was compiled for."""
+    version = case.machine.package("numpy")
+    why = "an extension runs with the numpy it was compiled for, and newer ones of that major"
+    spec = f">{version.value}" if parsed(version.value) else ""
+    return Finding(
+        rule=NAME,
+        severity="error",
+        title=f"numpy {version.value or ''} is older than what a package was compiled for",
+        because=[quoted(signal), *([version.because] if version.because else [])],
+        fixes=[pip("upgrade", "numpy", spec, why, verify=NAME)],
     )
 
 

@@ -143,3 +143,11 @@ def test_a_provider_of_onnxruntime_is_told_from_bitsandbytes(
     host = {"os": "linux" if text == ON_LINUX else "windows", "libc": None}
     first = next(iter(ask("a100", error=text, host=host, native=None).values()))
     assert (first.rule, first.fixes[0].action, first.fixes[0].package) == (NAME, action, package)
+
+
+def test_a_dll_that_is_named_in_words_is_brought_by_its_package(ask: Ask) -> None:
+    text = "RuntimeError: Library cublas64_12.dll is not found or cannot be loaded"
+    host = {"os": "windows", "libc": None}
+    packages = {"torch": None, "triton": None, "bitsandbytes": None}
+    found = ask("a100", error=text, host=host, packages=packages, native=None)[NAME]
+    assert [one.package for one in found.fixes] == ["nvidia-cublas-cu12", "torch"]

@@ -88,3 +88,8 @@ def test_a_compiler_that_cc_names_is_left_first(ask: Ask) -> None:
     fixes = found[NAME].fixes
     assert (fixes[0].action, fixes[0].name) == ("unset-env", "CC")
     assert next(iter(found)) == NAME
+
+
+def test_triton_for_windows_that_finds_no_msvc_is_known(ask: Ask) -> None:
+    text = "UnboundLocalError: cannot access local variable 'cl_path' where it is not associated"
+    assert next(iter(ask("a100", error=text, host={"os": "windows", "libc": None}))) == NAME

@@ -39,3 +39,11 @@ def test_a_text_accuses_where_numpy_is_unknown(ask: Ask) -> None:
     found = ask("h100", error=TEXT, packages={"numpy": None})[NAME]
     assert found.explains_error
     assert found.fixes[0].spec == "<2"
+
+
+def test_a_numpy_older_than_what_was_compiled_is_upgraded(ask: Ask) -> None:
+    text = "module compiled against API version 0xf but this version of numpy is 0xe"
+    found = ask("a100", error=text, packages={"numpy": "1.21.5"})[NAME]
+    assert found.explains_error
+    assert (found.fixes[0].action, found.fixes[0].spec) == ("upgrade", ">1.21.5")
+    assert NAME not in ask("a100", packages={"numpy": "1.21.5"})
