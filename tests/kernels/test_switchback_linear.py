@@ -47,7 +47,7 @@ def test_from_the_second_time_two_launches_are_made_by_addresses(parts: Parts) -
 def test_the_scales_start_on_a_boundary(parts: Parts) -> None:
     for _ in range(2):
         parts.run(rows(3, 1000))
-    assert parts.calls[-2][3] % parts.linear.ROOM == 0
+    assert parts.calls[-2][3] % 128 == 0
     assert parts.calls[-2][3] >= FIRST + 3 * 1000
 
 
