@@ -16,7 +16,7 @@ from qdoctor.facts import collect, described, find_target
 from qdoctor.facts.native import read_deciding
 from qdoctor.facts.plan import overlay
 from qdoctor.facts.triton_names import read_triton_has
-from qdoctor.model import Diagnosis, Facts, Observation, Report, Target, from_plain
+from qdoctor.model import BadInput, Diagnosis, Facts, Observation, Report, Target, from_plain
 from qdoctor.plan import Plan
 from qdoctor.question import Question, check_names, known_name, named_driver, named_gpu
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qdoctor.exit_code import Need
     from qdoctor.matrix import Matrix
     from qdoctor.model import Finding, Gpu
+    from qdoctor.noun import AnyNoun
 
 Progress = Callable[[str], None]
 
@@ -290,27 +291,35 @@ def diagnose(
         facts: ``Facts``, or a plain dict of ``qdoctor/facts/1``; everything missing is unknown.
         error: an error text or a whole log to explain.
         observations: what probes saw there, as nouns or plain dicts of a report.
-        need: backends, ``gpu`` or probes that must work.
+        need: backends, ``gpu`` or probes that must work; a string is one of them.
         matrix: the compatibility data; the shipped one by default.
 
     Returns:
         Findings, the cause before its symptoms, and a verdict for every backend.
 
     Raises:
-        BadInput: ``facts`` or an observation does not have the shape of the contract, or a need
-            does not exist.
+        BadInput: ``facts`` or an observation does not have the shape of the contract, ``error`` is
+            no text, or a need does not exist.
     """
     from qdoctor import judging  # noqa: PLC0415 - see beside
 
-    check_names(Question(need=tuple(need)), (), _probe_names)
-    plain = facts if isinstance(facts, Facts) else from_plain(dict(facts), Facts, "facts")
-    read = described.checked(plain, "facts")
-    seen = [
-        one if isinstance(one, Observation) else from_plain(dict(one), Observation, "observations")
-        for one in observations
-    ]
+    need = (need,) if isinstance(need, str) else tuple(need)
+    check_names(Question(need=need), (), _probe_names)
+    if error is not None and not isinstance(error, str):
+        raise BadInput(f"error: a text is meant, not {type(error).__name__}; str(exception) is one")
+    read = described.checked(_noun(facts, Facts, "facts"), "facts")
+    seen = [_noun(one, Observation, "observations") for one in observations]
     known = matrix or matrices.shipped()
     return judging.judge(read, seen, error, need, matrix=known, plan=Plan()).diagnosis
+
+
+def _noun(given: Any, kind: type[AnyNoun], origin: str) -> AnyNoun:  # noqa: ANN401
+    """Read what was given as a noun, or as a plain dict of its JSON."""
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        raise BadInput(f"{origin}: a dict is meant, as in the JSON, not {type(given).__name__}")
+    return from_plain(dict(given), kind, origin)
 
 
 def explaining(report: Report) -> list[Finding]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,26 @@ def test_severity_follows_need() -> None:
 
     assert "error" not in severities()
     assert severities("bnb-int8") == {"error"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"facts": None}, "facts: a dict is meant"),
+        ({"facts": "torch 2.1"}, "facts: a dict is meant"),
+        ({"facts": {}, "error": 5}, "error: a text is meant, not int"),
+        ({"facts": {}, "error": ValueError("x")}, "not ValueError"),
+        ({"facts": {}, "observations": ["half_gemm"]}, "observations: a dict is meant"),
+        ({"facts": {}, "need": "bnb-nf"}, "'bnb-nf'; did you mean bnb-nf4"),
+    ],
+)
+def test_what_cannot_be_judged_is_bad_input(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(said)):
+        qdoctor.diagnose(**wrong)
+
+
+def test_one_need_may_be_a_string() -> None:
+    assert qdoctor.diagnose(V100, need="bnb-int8") == qdoctor.diagnose(V100, need=["bnb-int8"])
 
 
 def test_plain_observations_of_a_report_are_taken() -> None:
