@@ -71,7 +71,7 @@ _WITHOUT_NOTICES = {"vllm", "sglang", "unsloth", "unsloth-zoo"}
 """Servers and trainers whose notices are logs of every start."""
 _STRICTLY = re.compile(_INSTALLED, re.IGNORECASE)
 _OF_SETUP = re.compile(
-    r"install|version|upgrad|updat|downgrad|\bcuda\b|gpu|driver|import|compil|availab|slow|librar"
+    r"install|version|upgrad|updat|downgrad|cuda|gpu|driver|import|compil|availab|slow|librar"
     r"|hardware|memory|not found|cannot find|fail|bfloat|bf16|fp8|float8|nvfp4|mxfp|rocm|extension"
     r"|capabilit|\bsm_?\d|\barch\b|ampere|hopper|turing|volta|blackwell|\bhip\b|xpu|\bpip\b|kernel"
     r"|platform|windows|built|requir|\bneeds?\b|accelerat|triton|flash|quantiz\w+ (?:method|type)",
