@@ -58,7 +58,9 @@ def find(case: Case) -> Iterator[Finding]:
         owner, name = hub_names.missed(signal)
         if not name or (is_known(case, signal) and not is_of_base_class(case, signal)):
             continue
-        of_family = signal.signature == _ANY_ATTRIBUTE and _is_of_a_model(case, owner)
+        of_family = signal.signature == _ANY_ATTRIBUTE and (
+            _is_of_a_model(case, owner) or _is_handed_over(case, signal)
+        )
         of_class = signal.signature == _KNOWN_ELSEWHERE and re.fullmatch(_OF_A_CLASS, owner)
         if signal.signature == _ANY or of_family or of_class:
             yield _of_any(case, signal, owner, name)
@@ -89,6 +91,15 @@ def _is_of_a_model(case: Case, owner: str) -> bool:
     return hub_names.is_of_family(case, owner) or re.fullmatch(parts, owner) is not None
 
 
+def _is_handed_over(case: Case, signal: Signal) -> bool:
+    """Say whether one known package called another one, which missed what it was given.
+
+    torch's modules look names up for everybody: it is nobody's caller here.
+    """
+    rows = case.matrix.table("python_modules")["rows"]
+    return len([one for one in signal.asked_by if one in rows and one != "torch"]) > 1
+
+
 def _of_package(case: Case, signal: Signal) -> Finding:
     """Say of a name that a package lacks that it and the code that asks are of different times."""
     module, name = hub_names.missed(signal)
@@ -113,17 +124,27 @@ def _of_package(case: Case, signal: Signal) -> Finding:
 
 def _of_any(case: Case, signal: Signal, on: str, name: str) -> Finding:
     """Say of an unknown name that caller and called are of different releases, or it is wrong."""
-    caller = blamed(case, signal, "") if asker(signal, "") else None
+    caller = _caller(case, signal) if signal.signature == _ANY_ATTRIBUTE else None
+    caller = caller or (blamed(case, signal, "") if asker(signal, "") else None)
     why = f"{on} of this release has no {name}: leave it out, or write what it is called there"
     newer = [pip("upgrade", caller, "", "it makes the call", verify=NAME)] if caller else []
+    instead = [Fix(action="change-code", why=why)]
+    handed = signal.signature == _ANY_ATTRIBUTE and _is_handed_over(case, signal)
     return Finding(
         rule=NAME,
         severity="note",
         title=f"{on} does not {'take' if 'keyword' in signal.said else 'have'} {name}",
         because=[quoted(signal)],
-        fixes=[Fix(action="change-code", why=why), *newer],
+        fixes=[*newer, *instead] if handed else [*instead, *newer],
         undecided="which releases of the caller and of what is called go together",
     )
+
+
+def _caller(case: Case, signal: Signal) -> str | None:
+    """Name the outermost known package of a call that goes through several; None for fewer."""
+    rows = case.matrix.table("python_modules")["rows"]
+    known = [one for one in signal.asked_by if one in rows and one != "torch"]
+    return str(rows[known[-1]]["package"]) if len(known) > 1 else None
 
 
 RULE = rule(NAME, __doc__, find)

@@ -129,3 +129,21 @@ def test_a_models_own_code_is_older_than_what_calls_it() -> None:
         ("downgrade", "transformers"),
         ("change-code", None),
     ]
+
+
+HANDED = """  File "/x/site-packages/awq/quantize/quantizer.py", line 472, in init_quant
+    layer_kwargs = self.model.prepare_inputs_for_generation(samples, **layer_kwargs)
+  File "/x/site-packages/transformers/models/llama/modeling_llama.py", line 1256, in prepare
+    past = getattr(self.model.layers[0].self_attn, "past_key_value", None)
+  File "/x/site-packages/torch/nn/modules/module.py", line 1695, in __getattr__
+    raise AttributeError(text)
+AttributeError: 'Catcher' object has no attribute 'self_attn'
+"""
+
+
+def test_what_one_package_hands_to_another_is_of_another_release() -> None:
+    found = first(HANDED)
+    assert (found.rule, found.fixes[0].action) == (NAME, "upgrade")
+    assert found.fixes[0].package == "autoawq"
+    alone = HANDED.replace("site-packages/awq", "mine/awq")
+    assert diagnose(Facts(), error=alone)[1] == []
