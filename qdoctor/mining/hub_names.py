@@ -4,8 +4,9 @@ And which keywords of triton's functions, and what others import from some packa
 
 Read from the Python files of released wheels and sources that lie in a folder: what can be imported
 from each module, the members of each class, and the keywords of each function that takes no others.
-Classes of transformers' models are read by their own names only; what their instances have comes
-from the base classes. Only what changed is kept, between the releases that were looked at.
+Classes of transformers' models are read by their own names, and for what they set on themselves;
+what else their instances have comes from the base classes. Only what changed is kept, between the
+releases that were looked at.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from qdoctor import shipped
 from qdoctor.mining.hub_classes import Classes, keywords_of
 from qdoctor.mining.launch_options import LAUNCH, launch_options
+from qdoctor.mining.model_parts import MODELS, changed, parts_in
 from qdoctor.mining.python_files import archives, python_files, released
 from qdoctor.mining.shard import write
 
@@ -43,6 +45,8 @@ _CALLED = {
 _AUTO = ("/models/auto/configuration_auto.py", "/models/auto/auto_mappings.py")
 _MODEL_TYPE = re.compile(r"""^ +\(?["']([a-z][\w.-]*)["'](?:,|:) ["']\w+Config["']""", re.MULTILINE)
 _KINDS = ("imports", "members", "keywords", "model_types")
+_OF_MODELS = {"parts": "members", "model_modules": "imports"}
+"""What is read of models' files -> the kind it is of in the table."""
 _ONLY_KEYWORDS = {"triton"}
 """Packages whose other names the matrix knows better, from each release's own file."""
 _IMPORTED = {
@@ -113,9 +117,15 @@ _ABOUT = (
 
 def names_in(texts: Mapping[str, str]) -> dict[str, frozenset[str]]:
     """Give the names of one release: kind -> ``owner:name``; ``texts``: member -> its text."""
-    found: dict[str, set[str]] = {kind: set() for kind in _KINDS}
+    found: dict[str, set[str]] = {kind: set() for kind in (*_KINDS, *_OF_MODELS)}
     classes = Classes()
     for member, text in texts.items():
+        if MODELS.match(member):
+            found["parts"].update(parts_in(text))
+            module = member.removesuffix(".py").replace("/", ".")
+            inside = (name for name in _scope(_tree(text)) if not name.startswith("__"))
+            found["model_modules"].update(f"{module}:{name}" for name in inside)
+            continue
         if member.endswith(_AUTO):
             found["model_types"].update(f":{one}" for one in _MODEL_TYPE.findall(text))
             continue
@@ -181,6 +191,9 @@ def table_of(found: Mapping[str, Mapping[Version, dict[str, frozenset[str]]]]) -
             for kind in _KINDS
         }
         named = {"distribution": _DISTRIBUTIONS[package]} if package in _DISTRIBUTIONS else {}
+        for read, kind in _OF_MODELS.items():
+            own = {release: names[read] for release, names in releases.items()}
+            kinds[kind] = {**changed(history(own), own), **kinds[kind]}
         imports = {release: names["imports"] for release, names in releases.items()}
         packages[package] = {
             **named,
@@ -279,9 +292,9 @@ def _strings(tree: ast.Module) -> Iterator[str]:
 
 
 def texts_of(path: Path) -> dict[str, str]:
-    """Read the Python files of a wheel or of sources; of models only what they list in ``__all__``.
+    """Read the Python files of a wheel or of sources; models' own are read for ``_OF_MODELS`` only.
 
-    That is taken for the package's own list where it makes its list of them (``_LAZY``).
+    Their ``__all__`` is taken for the package's own list where it makes its list so (``_LAZY``).
     """
     package = _package_of(path)[0]
     found = {name.removeprefix("src/"): text for name, text in python_files(path, _wanted(package))}
@@ -291,7 +304,8 @@ def texts_of(path: Path) -> dict[str, str]:
             for name, text in found.items()
             if _is_near(name)
         }
-    texts = {name: text for name, text in found.items() if not _is_a_model(name)}
+    kept = (name for name in found if MODELS.match(name) or not _is_a_model(name))
+    texts = {name: found[name] for name in kept}
     top = f"{package}/__init__.py"
     if _LAZY in texts.get(top, ""):
         listed = (_LISTED.findall(text) for name, text in found.items() if _MODELS.match(name))

@@ -166,3 +166,15 @@ def test_a_module_that_went_is_there_up_to_the_last_release_that_had_it() -> Non
     text = "ModuleNotFoundError: No module named 'vllm.model_executor.parallel_utils'"
     found = explained(text, vllm="0.6.2")[0]
     assert offers(found) == [("downgrade", "vllm", "<=0.3.3")]
+
+
+def test_what_a_models_part_held_once_is_gone() -> None:
+    text = MEMBER.format("LlamaAttention", "rotary_emb")
+    found = explained(text)[0]
+    assert (found.rule, offers(found)[0]) == (
+        "api-keyword-renamed",
+        ("downgrade", "transformers", "<4.48.3"),
+    )
+    module = "transformers.models.bloom.modeling_bloom"
+    moved = explained(IMPORT.format("_expand_mask", module))[0]
+    assert offers(moved)[0] == ("downgrade", "transformers", "<4.35.2")
