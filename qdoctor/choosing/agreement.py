@@ -36,6 +36,8 @@ SILENT_SECONDS = 20.0
 """How long a rank that finds an answer may be unheard of; of the same host, its end is seen."""
 FIND_SECONDS = 300.0
 """For the probes and for waiting behind other processes; three measuring budgets on top."""
+FAREWELL_SECONDS = 5.0
+"""How long a rank stays after an error, which may well end it, until all others have heard it."""
 
 
 class NoAgreement(RuntimeError):  # noqa: N818 - it names what happened
@@ -75,6 +77,8 @@ def agreed(  # noqa: PLR0913 - the last two are what a test may hold still
         try:
             outcome = _proposed(board, mine, answer or find, environ, min(timeout, JOIN_SECONDS))
             settled = board.settle("outcome", outcome)
+            if "error" in settled:
+                board.see_off(FAREWELL_SECONDS, settled.get("silent"))
         finally:
             board.close()
     except Silence as error:
@@ -154,7 +158,7 @@ def _proposed(
         ]
     except Silence as silence:
         text = f"the group cannot agree on a backend: {silence}"
-        return {"error": ["NoAgreement", text]}
+        return {"error": ["NoAgreement", text], "silent": silence.whose}
     return _joined(answers, finders, environ, mine.require)
 
 

@@ -32,7 +32,12 @@ _PREFIX = "qdoctor"
 
 
 class Silence(Exception):  # noqa: N818 - it names what happened
-    """Another rank, or the store, did not answer in time; the text says which."""
+    """Another rank (``whose``), or the store, did not answer in time; the text says which."""
+
+    def __init__(self, text: str, whose: int | None = None) -> None:
+        """See the class."""
+        super().__init__(text)
+        self.whose = whose
 
 
 class Board:
@@ -89,12 +94,28 @@ class Board:
                 beat = self.posted(f"beat/{whose}")
                 heard = heard if beat == heard[0] else (beat, now)
                 if now - heard[1] > silent or is_dead_here(str((beat or [""])[0])):
-                    raise Silence(f"rank {whose} ended, or cannot be reached, while it measured")
+                    raise Silence(
+                        f"rank {whose} ended, or cannot be reached, while it measured", whose
+                    )
             if now > until:
-                raise Silence(f"rank {whose} gave no answer within {seconds:.0f} s")
+                raise Silence(f"rank {whose} gave no answer within {seconds:.0f} s", whose)
             time.sleep(pause)
             pause = min(longest, pause * 1.5)
         return found
+
+    def see_off(self, seconds: float, silent: int | None) -> None:
+        """Stay until all ranks but ``silent`` have come this far, at most ``seconds``.
+
+        The first rank often hosts the store: where it ends, the others would not hear why.
+        """
+        until = time.monotonic() + seconds
+        try:
+            self.post(f"heard/{self.rank}", True)  # noqa: FBT003 - the value does not matter
+            for rank in range(self.size):
+                if rank != silent:
+                    self.wait(f"heard/{rank}", until - time.monotonic(), rank)
+        except Silence:
+            return
 
     def close(self) -> None:
         """Let go of the store: no further operation will be asked for."""

@@ -76,11 +76,39 @@ class OldStore:
         self.compare_set = store.compare_set
 
 
+def hosted(folder: Path, rank: int, size: int) -> Any:  # noqa: ANN401 - torch's
+    """A store that the first rank hosts, as torchrun's: it ends with that rank."""
+    port = folder / "port"
+    if rank == 0:
+        store = dist.TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False)
+        port.with_suffix(".part").write_text(str(store.port))
+        port.with_suffix(".part").replace(port)
+        return store
+    hesitate(board.Board)
+    while not port.exists():
+        time.sleep(0.02)
+    return dist.TCPStore("127.0.0.1", int(port.read_text()), size, wait_for_workers=False)
+
+
+def hesitate(own: Any) -> None:  # noqa: ANN401 - the class Board
+    """Let a rank be the last to hear of the outcome."""
+    settle = own.settle
+
+    def late(self: Any, name: str, value: Any) -> Any:  # noqa: ANN401
+        time.sleep(0.7)
+        return settle(self, name, value)
+
+    own.settle = late
+
+
 def main() -> None:
     rank, size = int(sys.argv[1]), int(sys.argv[2])
     plan: dict[str, Any] = json.loads(sys.argv[5])
     timeout = timedelta(seconds=plan.get("timeout", 60))
-    store = dist.FileStore(sys.argv[3], size)
+    place = Path(sys.argv[3])
+    store = (
+        hosted(place.parent, rank, size) if plan.get("hosted") else dist.FileStore(str(place), size)
+    )
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timeout)
     device = plan["kinds"][rank]
 
@@ -105,6 +133,7 @@ def main() -> None:
     if plan.get("absent") == rank:
         os.kill(os.getpid(), signal.SIGKILL)
     agreement.SILENT_SECONDS = plan.get("silent", 20.0)
+    agreement.FAREWELL_SECONDS = plan.get("farewell", 5.0)
     for number in range(plan.get("rounds", 1)):
         began = time.monotonic()
         try:

@@ -100,3 +100,16 @@ def test_all_ranks_get_the_same_error(
     assert got[0] is not None
     assert got[0]["error"] == error
     assert text in got[0]["text"]
+
+
+def test_a_rank_that_fails_and_ends_takes_no_store_away_from_the_others(tmp_path: Path) -> None:
+    """The first rank hosts the store; an error that nobody catches ends it at once."""
+    told = agree(tmp_path, kinds=["a"] * SIZE, confused=0, hosted=True)
+    assert [one and one["error"] for one in told] == ["BadInput"] * SIZE
+    assert len({one["text"] for one in told if one}) == 1
+
+
+def test_nobody_waits_for_a_rank_that_is_known_to_be_silent(tmp_path: Path) -> None:
+    told = agree(tmp_path, kinds=["a"] * SIZE, dies=0, farewell=150.0)
+    assert told[0] is None
+    assert all(one["seconds"] < 100.0 for one in told if one)
