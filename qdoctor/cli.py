@@ -8,6 +8,7 @@ import contextlib
 import gc
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -161,6 +162,8 @@ def explain(
     if question == "-" and asked["facts_file"] == "-":
         raise BadInput("the log and the facts cannot both come from standard input")
     text = _log() if question == "-" else question
+    if question != "-" and _names_file(question):
+        raise BadInput(f"{question} is a file: qdoctor explain - < {shlex.quote(question)}")
     if not text.strip():
         raise BadInput("the error text is empty: pipe the program's output, 2>&1 included")
     report = _examined(_question(**asked, error=text), output, format_).report
@@ -266,6 +269,14 @@ def _show(report: Report, format_: str, output: str | None, color: str, *, view:
 
     coloured = in_colour(color, sys.stdout, os.environ, to_file=output is not None)
     emit(render(report, format_, color=coloured, width=width(sys.stdout), view=view), output)
+
+
+def _names_file(text: str) -> bool:
+    """Say whether somebody gave a log's path for its text."""
+    try:
+        return "\n" not in text and Path(text).is_file()
+    except (OSError, ValueError):  # too long for a path, or with a zero byte: a text
+        return False
 
 
 def _is_one_file(one: str, other: str) -> bool:

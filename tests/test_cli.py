@@ -51,6 +51,15 @@ def started(
     )
 
 
+@pytest.mark.parametrize("name", ["train.log", "a log.txt"])
+def test_a_file_in_place_of_its_text_is_told_how_to_pipe_it(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(LIBDEVICE)
+    assert cli.run(["explain", name]) == 2
+    assert "qdoctor explain - < " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["check", "select", "explain"])
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0", "soon"])
 def test_a_budget_is_a_finite_time(
