@@ -86,13 +86,25 @@ def mostly_older(case: Case, row: Row) -> bool:
 
     False where that is not known.
     """
+    before, after = _around(case, row)
+    return before > after
+
+
+def mostly_newer(case: Case, row: Row) -> bool:
+    """Say whether more releases are from after a name than from before it; False for unknown."""
+    before, after = _around(case, row)
+    return after > before
+
+
+def _around(case: Case, row: Row) -> tuple[int, int]:
+    """Count the releases from before a name, and those from after it; (0, 0) for not known."""
     known = case.matrix.table(_TABLE)["rows"].get(row.get("module", row["package"]))
     came, went = parsed(row.get("since")), parsed(row.get("removed"))
     if known is None or came is None:
-        return False
+        return 0, 0
     releases = [Version(one) for one in known["releases"]]
     after = [one for one in releases if went is not None and one >= went]
-    return len([one for one in releases if one < came]) > len(after)
+    return len([one for one in releases if one < came]), len(after)
 
 
 def is_of_family(case: Case, owner: str) -> bool:

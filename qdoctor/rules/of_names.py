@@ -110,9 +110,21 @@ def _finding(case: Case, name: str, severity: Severity, signal: Signal, row: Row
         severity=severity,
         title=" ".join(title.split()),
         because=[quoted(signal), _history(case, row), *read],
-        fixes=list(_fixes(name, row, state, old_first=_may_be_old(case, row, signal))),
+        fixes=_likelier_first(case, row, state, signal, name),
         undecided=f"which release of {package} is installed" if state == "unknown" else None,
     )
+
+
+def _likelier_first(case: Case, row: Row, state: State, signal: Signal, name: str) -> list[Fix]:
+    """Offer an older release first where more are known from after a name than from before it.
+
+    Only where nothing else says which release is there, and nothing can be written instead.
+    """
+    fixes = list(_fixes(name, row, state, old_first=_may_be_old(case, row, signal)))
+    open_ = state == "unknown" and "instead" not in row and "on" in signal.said
+    if not open_ or not hub_names.mostly_newer(case, row):
+        return fixes
+    return sorted(fixes, key=lambda one: one.action != "downgrade")
 
 
 def _state(case: Case, row: Row, signal: Signal) -> State:

@@ -178,3 +178,9 @@ def test_what_a_models_part_held_once_is_gone() -> None:
     module = "transformers.models.bloom.modeling_bloom"
     moved = explained(IMPORT.format("_expand_mask", module))[0]
     assert offers(moved)[0] == ("downgrade", "transformers", "<4.35.2")
+
+
+def test_of_an_unknown_release_the_likelier_side_comes_first() -> None:
+    module = "transformers.models.llama.modeling_llama"
+    found = explained(IMPORT.format("LlamaFlashAttention2", module))[0]
+    assert [offer[0] for offer in offers(found)] == ["downgrade", "upgrade"]
