@@ -27,8 +27,10 @@ def from_json(data: bytes | str, kind: type[AnyNoun], origin: str) -> AnyNoun:
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.ValidationError as error:
         raise BadInput(f"{origin}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{origin}: not JSON: {error}") from error
 
 
 def from_plain(value: Any, kind: type[AnyNoun], origin: str) -> AnyNoun:  # noqa: ANN401
