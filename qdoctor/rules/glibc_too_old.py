@@ -13,7 +13,8 @@ glibc it has, and the libstdc++ that the interpreter would load which versions i
 
 ## Fix
 Install a release that was built for an older glibc, where there is one; else a newer operating
-system, or a container of one. A newer libstdc++ comes from conda-forge as well.
+system, or a container of one; or build the package on this system. A newer libstdc++ comes from
+conda-forge as well.
 
 ## When to ignore
 Never, if the package is used.
@@ -116,7 +117,10 @@ def _fixes(case: Case) -> list[Fix]:
     if case.ask(libc_new_enough).value == "no":
         why = "it was built for an older C library"
         older = serving(case, [libc_new_enough], why, verify=NAME)
-    return [*older, *_of_cxx(case), by_hand("upgrade-os", _NEWER)]
+    newer = [*older, *_of_cxx(case), by_hand("upgrade-os", _NEWER)]
+    if older or not (case.said(NAME, "symbol") or "").startswith("GLIBC_"):
+        return newer
+    return [*newer, by_hand("rebuild", _BUILT_HERE)]
 
 
 def _of_cxx(case: Case) -> list[Fix]:

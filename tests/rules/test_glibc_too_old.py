@@ -88,3 +88,9 @@ def test_a_release_that_is_not_known_has_no_wheel_for_musl_either(ask: Ask) -> N
     assert "no known release of torch has a wheel for musl" in old[NAME].because[0].text
     glibc = {"os": "linux", "libc": "glibc 2.35"}
     assert NAME not in ask("a100", host=glibc, packages=packages, native=None, torch_cuda=None)
+
+
+def test_a_package_that_a_text_accuses_may_be_built_here(ask: Ask) -> None:
+    text = "libc.so.6: version `GLIBC_2.32' not found (required by /x/flash_attn_2_cuda.so)"
+    fixes = ask("h100", error=text, host={"libc": None})[NAME].fixes
+    assert [one.action for one in fixes] == ["upgrade-os", "rebuild"]
