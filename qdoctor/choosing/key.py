@@ -89,11 +89,11 @@ class Machine:
         self.versions = {name: version_in(text) for name, text in found.items() if text}
         self.matrix_version = matrix_version()
         own_data = os.path.join(_data_folder(environ), "matrix", "index.json")
+        # By its folder: python, python3 and ../venv/bin/python are one file, and one answer.
+        folder = os.path.realpath(os.path.dirname(sys.executable))
         self.lines = [
             f"qdoctor {__version__} matrix {self.matrix_version} own data {stamp(own_data)}",
-            # By its folder: python and python3 of one environment are one file, and one answer.
-            f"python {sys.version.split()[0]} {os.path.dirname(sys.executable)} "
-            f"{stamp(sys.executable)}",
+            f"python {sys.version.split()[0]} {folder} {stamp(sys.executable)}",
             *(f"package {name} {text}" for name, text in sorted(found.items())),
             f"driver {self.hardware.driver}",
         ]

@@ -32,7 +32,7 @@ def text(device: int | str | None = None, **environ: str) -> str:
 def test_all_that_could_change_an_answer_stands_in_it() -> None:
     lines = text().splitlines()
     assert lines[0].startswith(f"qdoctor {key.__version__} matrix {matrices.shipped().version} ")  # type: ignore[attr-defined]
-    folder = Path(sys.executable).parent
+    folder = Path(sys.executable).parent.resolve()
     assert lines[1].startswith(f"python {sys.version.split()[0]} {folder} ")
     assert "package torch 2.11.0 s" in lines
     assert "driver 580.1" in lines
@@ -46,8 +46,10 @@ def test_an_interpreter_is_one_by_whatever_name_it_was_started(
     """A venv's python, python3 and python3.11 are one; what `qdoctor select` found, each reads."""
     (tmp_path / "python").symlink_to(sys.executable)
     (tmp_path / "python3").symlink_to("python")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path)
     texts = set()
-    for name in ("python", "python3"):
+    for name in ("python", "python3", "here/../python", "linked/python"):
         monkeypatch.setattr(sys, "executable", str(tmp_path / name))
         monkeypatch.setattr(key, "_latest", [])
         texts.add(text())
