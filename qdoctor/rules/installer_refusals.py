@@ -129,7 +129,7 @@ def _torch(case: Case, version: str | None, name: str) -> Iterator[Fix]:
     chosen = nearest(found, public or None)
     if chosen is not None and chosen[0] != "reinstall":
         span = chosen[1]
-        why = f"torch {span} has wheels for Python {case.machine.python.value}"
+        why = f"torch {span} has wheels for Python {case.machine.python.value or '3'}"
         yield pip("install", _TORCH, span.spec, why, verify=name)
     elif parsed(public) is None:
         yield from offers(case, "a build that fits this machine", verify=name)

@@ -87,3 +87,10 @@ def test_a_wheel_of_another_python_is_to_be_replaced_by_the_matching_one(ask: As
 def test_cuda_s_packages_are_left_out_where_there_is_no_wheel(ask: Ask) -> None:
     text = "ERROR: No matching distribution found for nvidia-cudnn-cu12==8.9.2.26"
     assert ask("h100", text, host={"os": "windows"})[NAME].fixes[0].action == "change-code"
+
+
+def test_pip_that_takes_the_archive_without_torch_found_no_wheel(ask: Ask) -> None:
+    text = "Collecting torch\n  Using cached torch-0.1.2.post2.tar.gz (128 kB)"
+    fixes = ask("h100", error=text, python={"version": None})[NAME].fixes
+    assert fixes[0].package == "torch"
+    assert "None" not in fixes[0].why
