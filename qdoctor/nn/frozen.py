@@ -37,14 +37,14 @@ class FrozenWeight(torch.Tensor):
         if func == torch.Tensor.data.__set__ or _writes(name):
             written.append(next(iter((*args, *kwargs.values()))))  # torch.nn.init names it
         if any(isinstance(one, cls) for one in written):
-            raise RuntimeError(cls.refusal or _READ_ONLY)
+            raise RuntimeError(cls.refusal or READ_ONLY)
         with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001 - torch's documented way
             if func == torch.Tensor.__deepcopy__:
                 return args[0].as_subclass(torch.Tensor).clone()
             return func(*args, **kwargs)
 
 
-_READ_ONLY = (
+READ_ONLY = (
     "qdoctor.nn.SwitchBackLinear was prepared for eval: its weight is int8, in W_int8 and state_W, "
     "and cannot be written. Merge adapters, train or initialise before prepare_for_eval(), take "
     "quantize_(..., training=True), or load a state_dict that holds the weight."

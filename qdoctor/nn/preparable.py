@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - the layers' own package
 
-from qdoctor.nn.frozen import FrozenWeight
+from qdoctor.nn.frozen import READ_ONLY, FrozenWeight
 from qdoctor.nn.gradients import quantize_weight
 
 if TYPE_CHECKING:
@@ -79,6 +79,12 @@ class Preparable(torch.nn.Linear):
         if name == "weight" and "W_int8" in self.__dict__.get("_buffers", ()):
             return self._dense(self.int8_original_dtype).as_subclass(FrozenWeight)
         return torch.nn.Module.__getattr__(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse a new weight for a prepared layer: it computes with the int8 one."""
+        if name == "weight" and "W_int8" in self.__dict__.get("_buffers", ()):
+            raise RuntimeError(READ_ONLY)
+        torch.nn.Module.__setattr__(self, name, value)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """Take the form, prepared or not, of what is loaded, if that fits this layer."""

@@ -156,7 +156,15 @@ def written() -> dict[str, Callable[[Any], Any]]:
     def set_rows(layer: Any) -> None:
         layer.weight[0] = 0
 
+    def set_parameter(layer: Any) -> None:
+        layer.weight = torch.nn.Parameter(torch.zeros(8, 16))
+
+    def set_tensor(layer: Any) -> None:  # what torch.nn.Module would keep beside the int8 weight
+        layer.weight = torch.zeros(8, 16)
+
     return {
+        "a new parameter": set_parameter,
+        "a tensor in its place": set_tensor,
         "+= to data": add_to_data,
         "data =": set_data,
         "[0] =": set_rows,
