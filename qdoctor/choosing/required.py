@@ -28,7 +28,9 @@ def required(selection: dict[str, Any], name: str) -> Kept:
     own = next((one for one in whole.candidates if one.backend == name), None)
     if own is None or own.usable != "yes":
         reason = own.reason if own else "this selection does not know it"
-        raise BackendUnavailable(refusal(name, reason, whole.device.name))
+        raise BackendUnavailable(
+            refusal(name, reason, whole.device.name, own.rule if own else None)
+        )
     return Kept(name, msgspec.json.encode(taken(whole, own)))
 
 
@@ -39,15 +41,19 @@ def taken(selection: Selection, own: Candidate) -> Selection:
     return msgspec.structs.replace(selection, selected=own.backend, reason=reason)
 
 
-def refusal(name: str, reason: str, device: str | None) -> str:
-    """Say why a required backend cannot be had and what would change that."""
+def refusal(name: str, reason: str, device: str | None, rule: str | None) -> str:
+    """Say why a required backend cannot be had and what would change that.
+
+    ``rule`` is the one that the reason is of: its fixes are named, for another's (another GPU where
+    the release has no such layer on any) would not do.
+    """
     where = f" on {device}" if device else " here"
-    fixes = _fixes(name)
+    fixes = _fixes(name, rule)
     told = "; or ".join(fixes) if fixes else f"`qdoctor check --need {name}` says more"
     return printable(f"{name} is required, but cannot be used{where}: {reason}. Fix: {told}")
 
 
-def _fixes(name: str) -> list[str]:
+def _fixes(name: str, rule: str | None) -> list[str]:
     """Name what a check that needs this backend would have changed; nothing where it cannot run."""
     # only where something is wrong:
     from qdoctor.api import check  # noqa: PLC0415
@@ -62,7 +68,9 @@ def _fixes(name: str) -> list[str]:
         findings = report.findings
     except Exception:  # noqa: BLE001 - the reason is known all the same
         return []
-    texts = [text for one in findings if name in one.affects for text in _texts(one)]
+    affecting = [one for one in findings if name in one.affects]
+    deciding = [text for one in affecting if one.rule == rule for text in _texts(one)]
+    texts = deciding or [text for one in affecting for text in _texts(one)]
     return list(dict.fromkeys(texts))[:_MOST]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from qdoctor.backends import BackendUnavailable
 from qdoctor.choosing.bounds import AIMS
 from qdoctor.choosing.explained import explained, printable
-from qdoctor.choosing.required import required
+from qdoctor.choosing.required import refusal, required
 
 
 def selection(**more: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -80,7 +81,7 @@ def test_one_that_does_not_work_is_one_line_with_the_fixes(monkeypatch: pytest.M
         action, command, why, backend = "use", None, "it runs on the CPU", "bnb-int8"
 
     class Finding:
-        affects, fixes = ("torch-fp8",), (Fix, Fix, Use)
+        rule, affects, fixes = "a-rule", ("torch-fp8",), (Fix, Fix, Use)
 
     class Facts:
         packages: ClassVar[dict[str, str]] = {}
@@ -95,6 +96,24 @@ def test_one_that_does_not_work_is_one_line_with_the_fixes(monkeypatch: pytest.M
         "torch-fp8 is required, but cannot be used on Tesla T4: SM 8.9 is needed. Fix: "
         "`python -m pip install x` (it brings the kernels); or use bnb-int8: it runs on the CPU"
     )
+
+
+def test_of_several_findings_the_fixes_of_the_one_that_decided_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def finding(rule: str, action: str, why: str) -> Any:  # noqa: ANN401
+        fix = SimpleNamespace(action=action, why=why, command=None, backend=None)
+        return SimpleNamespace(rule=rule, affects=["torch-fp8"], fixes=[fix])
+
+    def told(*, fixed: bool) -> str:
+        fixes = [finding("gone", "change-code" if fixed else "none", "no release has it")]
+        findings = [finding("no-cuda-gpu", "change-hardware", "it needs a GPU"), *fixes]
+        report = SimpleNamespace(facts=SimpleNamespace(packages={}), findings=findings)
+        monkeypatch.setattr("qdoctor.api.check", lambda **_: report)
+        return refusal("torch-fp8", "no release has such a layer", None, "gone")
+
+    assert told(fixed=True).endswith(" Fix: change-code: no release has it")
+    assert told(fixed=False).endswith(" Fix: change-hardware: it needs a GPU")
 
 
 def test_where_no_check_can_be_made_the_reason_is_said_all_the_same(
