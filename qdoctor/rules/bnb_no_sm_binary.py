@@ -28,6 +28,7 @@ from qdoctor.rules.affected import needing
 from qdoctor.rules.amd import on_amd, taken_for_another
 from qdoctor.rules.bnb_releases import BNB, installed_anew, serving, settled
 from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.extensions import extensions_left
 from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.torch_builds import offers, with_a_torch
 
@@ -43,7 +44,7 @@ _BUILT = "for which SMs the installed library was built was not read"
 def find(case: Case) -> Iterator[Finding]:
     """Report a bitsandbytes library without kernels for the GPU that is judged."""
     suspicion = suspect(case, NAME, _has_sm(case))
-    if suspicion is None:
+    if suspicion is None or extensions_left(case):
         return
     of_amd, own_build = on_amd(case), suspicion.undecided == _BUILT
     releases = [] if of_amd else _releases(case)

@@ -32,7 +32,9 @@ from qdoctor.model import Finding, Fix
 from qdoctor.released import parsed
 from qdoctor.rules.affected import running
 from qdoctor.rules.case import quoted, rule, suspect
+from qdoctor.rules.extensions import extensions_left
 from qdoctor.rules.remedies import by_hand, pip
+from qdoctor.rules.torch_no_sm_binary import torch_serves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,7 @@ _OTHERS = {"torch", "bitsandbytes"}
 _DISTRIBUTIONS = {"flash-attention": "flash-attn", "mamba": "mamba-ssm"}
 """What the source folder of a package is called, where the package is called otherwise."""
 _OPTIONAL = "optional_kernels"
+_NO_IMAGE = "no-kernel-image"
 _SAGE = "sageattention"
 _SAGE_2_NEEDS = Version("8.0")
 _SAGE_REFUSES = "sageattention-refuses-gpu"
@@ -76,6 +79,7 @@ def find(case: Case) -> Iterator[Finding]:
             undecided=suspicion.undecided,
         )
     yield from _refused(case)
+    yield from _elsewhere(case)
 
 
 def _refused(case: Case) -> Iterator[Finding]:
@@ -98,6 +102,23 @@ def _refused(case: Case) -> Iterator[Finding]:
                 by_hand("change-hardware", why, verify=NAME),
             ],
         )
+
+
+def _elsewhere(case: Case) -> Iterator[Finding]:
+    """Report the extension that is left where a kernel is missing and torch has its own."""
+    texts = [one for one in case.signals_of(NAME) if one.signature == _NO_IMAGE]
+    left = extensions_left(case) if texts else []
+    if not left:
+        return
+    one = left[0] if len(left) == 1 else None
+    yield Finding(
+        rule=NAME,
+        severity="warning",
+        title=f"{one or 'an extension'} holds no kernels for SM {case.machine.sm.value or '?'}",
+        because=[*map(quoted, texts), *torch_serves(case).because],
+        fixes=_fixes(case, one or ""),
+        undecided=None if one else f"which of {', '.join(left)} launched the kernel",
+    )
 
 
 def _of_package(case: Case, signal: Signal) -> Finding:

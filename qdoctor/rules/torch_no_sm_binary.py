@@ -45,7 +45,7 @@ _NOBODY = "no known build of torch serves this GPU"
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a torch build without kernels for the GPU that is judged."""
-    suspicion = suspect(case, NAME, _has_sm(case))
+    suspicion = suspect(case, NAME, torch_serves(case))
     if suspicion is None:
         return
     builds = offers(case, "this build holds kernels for the GPU", verify=NAME)
@@ -62,7 +62,7 @@ def find(case: Case) -> Iterator[Finding]:
     )
 
 
-def _has_sm(case: Case) -> Answer:
+def torch_serves(case: Case) -> Answer:
     """Ask the layer; where release or build is not known, what all candidates have in common.
 
     Torch's own word that it does not serve the GPU outweighs what was listed of it.
@@ -82,8 +82,8 @@ def _has_sm(case: Case) -> Answer:
         if tag in {None, build}
     ]
     said = [torch_has_sm(one, case.matrix) for one in machines]
-    sure = bool(said) and all(one.value == "no" for one in said)
-    return said[-1] if sure else answer
+    one_word = {one.value for one in said}
+    return said[-1] if one_word in ({"no"}, {"yes"}) else answer
 
 
 def _of_a_board(case: Case) -> list[Fix]:

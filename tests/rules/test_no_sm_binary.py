@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding, from_plain
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -120,3 +121,39 @@ def test_the_package_whose_sources_launched_a_kernel_is_named(ask: Ask) -> None:
     assert found.explains_error
     assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "xformers")
     assert next(iter(ask("a100", error=text))) == NAME
+
+
+NO_IMAGE = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+GB10 = [{"index": 0, "name": "NVIDIA GB10", "sm": "12.1"}]
+
+
+def on_gb10(packages: dict[str, str], **facts: str) -> list[Finding]:
+    told = {"packages": packages, "gpus": GB10, **facts}
+    return diagnose(from_plain(told, Facts, "test"), error=NO_IMAGE)[1]
+
+
+@pytest.mark.parametrize("facts", [{"torch_cuda": "13.0"}, {}])
+def test_where_torch_serves_the_gpu_the_kernel_is_an_extensions(facts: dict[str, str]) -> None:
+    torch = {} if facts else {"torch": "2.9.1+cu130"}
+    first = on_gb10({"causal-conv1d": "1.6.2", **torch}, **facts)[0]
+    assert (first.rule, first.explains_error) == (NAME, True)
+    assert (first.fixes[0].action, first.fixes[0].package) == ("rebuild", "causal-conv1d")
+
+
+def test_of_several_extensions_none_is_named() -> None:
+    first = on_gb10({"causal-conv1d": "1.6.2", "flash-attn": "2.8.3"}, torch_cuda="13.0")[0]
+    assert (first.rule, first.fixes[0].package) == (NAME, None)
+
+
+@pytest.mark.parametrize(
+    ("packages", "cuda", "rule"),
+    [
+        ({"causal-conv1d": "1.6.2"}, "11.8", "torch-no-sm-binary"),  # no torch of it serves SM 12
+        ({"causal-conv1d": "1.6.2", "bitsandbytes": "0.42.0"}, "13.0", "bnb-no-sm-binary"),
+        ({"transformers": "4.57.3"}, "13.0", "bnb-no-sm-binary"),  # has no kernels of its own
+    ],
+)
+def test_an_extension_is_not_blamed(packages: dict[str, str], cuda: str, rule: str) -> None:
+    found = on_gb10(packages, torch_cuda=cuda)
+    assert found[0].rule == rule
+    assert NAME not in [one.rule for one in found]
