@@ -63,7 +63,9 @@ def laid_over(present: Facts, question: Question) -> tuple[Facts, list[str]]:
     """Return the facts of the machine that is asked about, and what that assumes.
 
     Another system, processor or Python has none of this one's packages; another system or
-    processor has none of its GPUs, drivers and variables either.
+    processor has none of its GPUs, drivers and variables either. A platform that is named has none
+    of this machine's toolkit, container, compiler and C++ library; those of a described machine
+    (``--facts``) are its own.
     """
     facts, said = _on_platform(present, question)
     facts, said = _with_python(facts, question, said)
@@ -85,6 +87,11 @@ def _on_platform(facts: Facts, question: Question) -> tuple[Facts, list[str]]:
     if there.libc is None or there.os == "macos":
         said.append(_LIBC if there.libc is None else _NEW_MACOS)
     if here.os in {None, there.os} and here.machine in {None, there.machine}:
+        if question.facts_file is None:
+            unread = _unread_beside(facts, ("toolkit_cuda",))
+            return msgspec.structs.replace(
+                facts, host=there, toolkit_cuda=None, unread=unread
+            ), said
         stated = {"os": there.os, "machine": there.machine, "libc": there.libc}
         named = msgspec.structs.replace(here, **stated)
         return msgspec.structs.replace(facts, host=named), said
@@ -128,12 +135,11 @@ def _bare(facts: Facts) -> Facts:
         torch_cuda=None,
         torch_arch_list=None,
         native=None,
-        unread=_still_unread(facts),
+        unread=_unread_beside(facts, ("packages", "requires", "torch", "native")),
     )
 
 
-def _still_unread(facts: Facts) -> dict[str, str] | None:
-    about = ("packages", "requires", "torch", "native")
+def _unread_beside(facts: Facts, about: tuple[str, ...]) -> dict[str, str] | None:
     kept = {key: why for key, why in (facts.unread or {}).items() if not key.startswith(about)}
     return kept or None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from qdoctor import platforms
@@ -81,6 +82,22 @@ def test_the_same_platform_with_another_libc_keeps_what_is_installed() -> None:
     assert facts.host is not None
     assert facts.host.libc == "glibc 2.17"
     assert facts.packages == HERE.packages
+
+
+@pytest.mark.parametrize("described", [None, "machine.json"])
+def test_the_same_platform_has_no_toolkit_container_or_compiler_of_this_machine(
+    described: str | None,
+) -> None:
+    host = Host(os="linux", machine="x86_64", container="docker", wsl=True, c_compiler=False)
+    here = msgspec.structs.replace(HERE, host=host, toolkit_cuda="13.0")
+    question = Question(platform="linux_x86_64", bare=True, facts_file=described)
+    facts, _ = platforms.laid_over(here, question)
+    if described:
+        assert (facts.host, facts.toolkit_cuda) == (host, "13.0")
+    else:
+        wanted = Host(os="linux", machine="x86_64", c_compiler=True)
+        assert (facts.host, facts.toolkit_cuda) == (wanted, None)
+    assert facts.gpus == HERE.gpus
 
 
 def test_another_python_is_a_new_environment_on_this_machine() -> None:
