@@ -60,7 +60,11 @@ def query(release: str, words: tuple[str, ...], **shown: Any) -> int:  # noqa: A
     paper = _paper(**shown)
     if not words:
         found = release_question.find(data, asked)
-        reason = "" if found else release_question.why_unknown(data, asked)
+        reason = (
+            release_question.why_no_build(found, asked)
+            if found
+            else release_question.why_unknown(data, asked)
+        )
         plain = release_question.plain(found, asked.package, asked.version)
         views.release(paper, plain, data.version, with_evidence=shown["evidence"])
         return _answered(plain, paper, reason, **shown)

@@ -82,13 +82,32 @@ def why_unknown(matrix: Matrix, asked: Asked) -> str:
     )
 
 
+def why_no_build(found: Release, asked: Asked) -> str:
+    """Say that no such build (``+cu999``) of a release is known; ``""`` where it is, or none asked.
+
+    A release's facts are those of its wheels without a tag; of other builds the matrix knows
+    CUDA's. The names of a release are taken to be those of all its builds.
+    """
+    tag = (asked.version or "").partition("+")[2]
+    default = found.facts.get("cuda")
+    own = f"cu{default.replace('.', '')}" if default else ""
+    known = sorted({*found.facts.get("builds", {}), *([own] if own else [])})
+    if not tag or tag.lower() in known:
+        return ""
+    others = f"it knows {', '.join(known)}" if known else "it knows none by a tag"
+    return (
+        f"the matrix knows no build {tag} of {found.package} {found.version}: {others}; what it "
+        "knows of that release is of the one without a tag"
+    )
+
+
 def has(matrix: Matrix, asked: Asked, name: str) -> HasAnswer:
     """Say whether a release has a public dotted name, written from its package on."""
     if not all(part.isidentifier() for part in name.split(".")):
         raise BadInput(f"{name!r} is no dotted name, such as triton.language.libdevice")
     found = find(matrix, asked)
     if found is None:
-        return HasAnswer("unknown", None, reason=why_unknown(matrix, asked))
+        return HasAnswer("unknown", asked.version, reason=why_unknown(matrix, asked))
     answer = released.has(matrix, found.package, asked.version or found.version, name)
     if answer == "unknown":
         return HasAnswer(answer, found.version, reason=_why_open(found, asked, name))

@@ -80,6 +80,28 @@ def test_an_unknown_release_says_how_to_learn_it(capsys: pytest.CaptureFixture[s
     assert "qdoctor matrix mine --only torch==99.1" in streams.err
 
 
+def test_a_build_that_is_not_known_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["matrix", "query", "torch==2.9.1+cu999"]) == 3
+    streams = capsys.readouterr()
+    assert "torch 2.9.1 " in streams.out
+    assert "knows no build cu999 of torch 2.9.1: it knows cu126, cu128, cu130" in streams.err
+    assert cli.run(["matrix", "query", "bitsandbytes==0.45.0+mine"]) == 3
+    assert "no build mine of bitsandbytes 0.45.0: it knows none by a tag" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("release", ["torch==2.9.1+cu128", "torch==2.9.1+CU126", "torch==2.9.1"])
+def test_of_a_build_that_is_known_nothing_is_said(
+    release: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["matrix", "query", release]) == 0
+    assert not capsys.readouterr().err
+
+
+def test_an_unknown_release_is_named_in_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["matrix", "query", "triton==99", "has", "triton.language"]) == 3
+    assert capsys.readouterr().out.split() == ["unknown", "triton.language", "in", "triton", "99"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
