@@ -2,8 +2,10 @@
 
 Read from the sources and stubs in each release's default wheel: modules, the public names in the
 scope of a public module, all names in that of a module right below ``torch``, the methods of
-``torch.Tensor``, and the dtypes, which only a C++ header lists. What torch makes at import time by
-other means is not seen. Only what changed is kept: what every release has says nothing about one.
+``torch.Tensor``, and the dtypes, which only a C++ header lists. A private name counts where a
+released package is known to ask for it (``matrix/tables/name_askers.json``). What torch makes at
+import time by other means is not seen. Only what changed is kept: what every release has says
+nothing about one.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ from qdoctor.sources.modules import Sources, module_name, parsed
 from qdoctor.sources.names import Names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from qdoctor.mining.wheel import Wheel
 
 TABLE = "torch_names.json"
+_ASKERS = "name_askers.json"
 _LEFT_OUT = ("torch/testing/", "torch/include/", "torch/test/", "torch/bin/")
 _STUBS = {"torch/_C/__init__.pyi": "torch", "torch/_C/_VariableFunctions.pyi": "torch"}
 """Stubs of what torch takes over into its own scope (torch/__init__.py)."""
@@ -50,8 +53,10 @@ _ABOUT = (
 )
 
 
-def names_in(texts: Mapping[str, str]) -> frozenset[str]:
+def names_in(texts: Mapping[str, str], asked: Container[str] = ()) -> frozenset[str]:
     """Give the dotted names of torch in ``texts``: member name -> text of a module, stub or header.
+
+    ``asked``: dotted names that count although they are private in a public module.
 
     Raises ``UnreadableRelease`` where torch's own module is missing.
     """
@@ -63,7 +68,8 @@ def names_in(texts: Mapping[str, str]) -> frozenset[str]:
     found = set(map(module_name, members))
     for module in map(module_name, read):
         names = scopes.scope(module).names
-        found.update(f"{module}.{name}" for name in names if _counts(module, name))
+        dotted = {f"{module}.{name}": _counts(module, name) for name in names}
+        found.update(name for name, counts in dotted.items() if counts or name in asked)
     for member, text in texts.items():
         if member in _STUBS or member == "torch/_tensor.py":
             found.update(_stated(_STUBS.get(member), parsed(text)))
@@ -120,6 +126,13 @@ def written(table: Mapping[str, Any], path: Path) -> bool:
     return write(path, f'{text},\n "rows": {{\n' + ",\n".join(rows) + "\n }\n}\n")
 
 
+def asked_of_torch(folder: Path) -> frozenset[str]:
+    """Return the names of torch that packages are known to ask for; ``folder``: the matrix's."""
+    table = json.loads((folder / "tables" / _ASKERS).read_text(encoding="utf-8"))
+    named = (row["name"] for row in table["rows"])
+    return frozenset(name for name in named if name.startswith(f"{PACKAGE}."))
+
+
 def texts_of(wheel: Wheel) -> dict[str, str]:
     """Read the members of a torch wheel that ``names_in`` looks at."""
     return {name: wheel.text(name) for name in wheel.names if _is_wanted(name)}
@@ -169,13 +182,14 @@ def _dtypes(header: str) -> Iterable[str]:
 def main() -> int:
     """Read every release and write the table; 1 where one could not be read."""
     folder = shipped.matrix_folder()
+    asked = asked_of_torch(folder)
     found: dict[Version, frozenset[str]] = {}
     try:
         index_url, transport = configured()
         for release, files in by_release(wheels(index_url, PACKAGE, transport)).items():
             if release >= Version(FIRST) and not release.is_prerelease:
                 with open_wheel(default_wheel(files), transport) as wheel:
-                    found[release] = names_in(texts_of(wheel))
+                    found[release] = names_in(texts_of(wheel), asked)
                 _say(f"{release}: {len(found[release])} names")
     except UnreadableRelease as error:
         _say(f"error: {error}")

@@ -32,7 +32,7 @@ from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.packages_in_text import blamed, older
 from qdoctor.rules.torch_index import moved_torch
-from qdoctor.rules.torch_names import finding, of_an_older_torch, told
+from qdoctor.rules.torch_names import finding, of_an_older_torch, of_unknown_operators, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +49,7 @@ def find(case: Case) -> Iterator[Finding]:
         if state != "too-new" and not (state == "present" and known.came is None):
             yield finding(case, NAME, signal, known, state)
     yield from (_of_old(case, one) for one in of_an_older_torch(case, NAME))
+    yield from (_of_operator(case, one) for one in of_unknown_operators(case, NAME))
     yield from _stated(case)
     yield from (one for one in _OF_BNB.find(case) if one.undecided is None)
 
@@ -69,6 +70,29 @@ def _of_old(case: Case, signal: Signal) -> Finding:
         fixes=[newer, *older(case, asks, why, verify=NAME)],
         undecided=None if torch.value else "which torch is installed",
     )
+
+
+def _of_operator(case: Case, signal: Signal) -> Finding:
+    """Report an operator of torch's own namespace: only torch brings those, or a newer torch."""
+    torch, name = case.machine.torch, f"torch.ops.aten.{signal.said['operator']}"
+    asks = blamed(case, signal, "torch")
+    why = "only torch registers operators in aten; where this one is known, it came with a newer"
+    return Finding(
+        rule=NAME,
+        severity="warning",
+        title=" ".join(f"torch {torch.value or ''} does not have the operator {name}".split()),
+        because=[quoted(signal), *([torch.because] if torch.because else [])],
+        fixes=[
+            moved_torch(case, "upgrade", _newer_than(torch.value), why, verify=NAME),
+            *older(case, asks, f"it asks for {name}", verify=NAME),
+        ],
+        undecided="whether a newer torch has it",
+    )
+
+
+def _newer_than(version: str | None) -> str:
+    own = parsed(version)
+    return f">{own.public}" if own else ""
 
 
 def _stated(case: Case) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from qdoctor.layers import torch_fits_python
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import cited, parsed
 from qdoctor.rules.case import quoted
-from qdoctor.rules.packages_in_text import blamed, newer, older
+from qdoctor.rules.packages_in_text import blamed, known_askers, newer, older
 from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.torch_index import moved_torch
 from qdoctor.rules.what_if import with_package
@@ -83,6 +83,13 @@ def of_an_older_torch(case: Case, rule: str) -> Iterator[Signal]:
             yield signal
 
 
+def of_unknown_operators(case: Case, rule: str) -> Iterator[Signal]:
+    """Yield texts that miss an operator of torch's own whose history is not known."""
+    for signal in case.signals_of(rule):
+        if "operator" in signal.said and history(case.matrix, _named(signal)) is None:
+            yield signal
+
+
 def finding(case: Case, rule: str, signal: Signal, known: History, state: State) -> Finding:
     """Report one missing name."""
     torch = case.machine.torch
@@ -103,6 +110,8 @@ def _named(signal: Signal) -> str:
     said = signal.said
     if "missing" in said:
         return said["missing"]
+    if "operator" in said:
+        return f"torch.{said['operator']}"
     if "tensor" in said:
         return f"torch.Tensor.{said['tensor']}"
     if "attribute" in said:
@@ -111,7 +120,10 @@ def _named(signal: Signal) -> str:
 
 
 def _state(case: Case, known: History) -> State:
-    """Say which way the installed torch is wrong; of an unknown one the history decides."""
+    """Say which way the installed torch is wrong; of an unknown one the history decides.
+
+    A pre-release of the release from which a name is gone may have been built after it went.
+    """
     came, went = parsed(known.came), parsed(known.went)
     version = parsed(case.machine.torch.value)
     if version is None and came and went:
@@ -120,7 +132,8 @@ def _state(case: Case, known: History) -> State:
         return "too-old" if came else "too-new"
     if came is not None and version < came:
         return "too-old"
-    return "too-new" if went is not None and version >= went else "present"
+    final = parsed(version.base_version)
+    return "too-new" if went is not None and final is not None and final >= went else "present"
 
 
 def _fixes(case: Case, rule: str, signal: Signal, known: History, state: State) -> Iterator[Fix]:
@@ -146,9 +159,21 @@ def _for_old_torch(case: Case, rule: str, signal: Signal, name: str, came: str) 
 
 def _for_new_torch(case: Case, rule: str, signal: Signal, name: str, went: str) -> Iterator[Fix]:
     """Offer a newer asker, then an older torch."""
-    yield from newer(case, blamed(case, signal, "torch"), f"it asks for {name}", verify=rule)
+    for package, asks in _askers(case, signal, name):
+        yield from newer(case, package, asks, verify=rule, name=name)
     why = f"{name} is gone from torch {went} on; what is built against torch has to follow"
     yield moved_torch(case, "downgrade", f"<{went}", why, verify=rule)
+
+
+def _askers(case: Case, signal: Signal, name: str) -> Iterator[tuple[str, str]]:
+    """Yield who asks, and why so: by the traceback, else whoever is known to have asked for it."""
+    if (package := blamed(case, signal, "torch")) is not None:
+        yield package, f"it asks for {name}"
+        return
+    for known, without in known_askers(case, name):
+        own, mended = parsed(case.machine.package(known).value), parsed(without)
+        if own is None or mended is None or own < mended:
+            yield known, f"before {without} it asks for {name}{'' if own else ': if you use it'}"
 
 
 def _restarted() -> list[Fix]:

@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from qdoctor.matrix import shipped
 from qdoctor.mining.errors import UnreadableRelease
-from qdoctor.mining.torch_names import names_in, rows_of, table_of, written
+from qdoctor.mining.torch_names import asked_of_torch, names_in, rows_of, table_of, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,3 +136,16 @@ def test_the_shipped_table_speaks_of_releases_that_the_matrix_knows() -> None:
     known = {str(release) for release in shipped().versions("torch")}
     rows = shipped().table("torch_names")["rows"].values()
     assert {release for row in rows for when in ("came", "went") for release in row[when]} <= known
+
+
+def test_a_private_name_counts_where_a_package_asks_for_it() -> None:
+    asked = {"torch.nn.norm._hidden", "torch.nn.norm._nowhere"}
+    assert names_in(TEXTS, asked) - names_in(TEXTS) == {"torch.nn.norm._hidden"}
+
+
+def test_the_names_asked_for_are_those_of_torch(tmp_path: Path) -> None:
+    rows = [{"name": "torch.nn.norm._hidden"}, {"name": "triton.common"}]
+    (tmp_path / "tables").mkdir()
+    text = json.dumps({"rows": rows})
+    (tmp_path / "tables" / "name_askers.json").write_text(text, encoding="utf-8")
+    assert asked_of_torch(tmp_path) == {"torch.nn.norm._hidden"}

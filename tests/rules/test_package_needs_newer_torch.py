@@ -111,3 +111,27 @@ def test_a_name_that_every_known_torch_has_is_asked_of_an_older_one() -> None:
     assert not any(one.explains_error for one in newer)
     own = "AttributeError: module 'torch' has no attribute 'frombuffer'"
     assert not any(one.explains_error for one in diagnose(Facts(), error=own)[1])
+
+
+OPERATOR = "AttributeError: '_OpNamespace' '{}' object has no attribute '{}'"
+
+
+def test_an_operator_of_torchs_own_namespace_asks_for_the_torch_that_brought_it(ask: Ask) -> None:
+    text = OPERATOR.format("aten", "_convert_weight_to_int4pack")
+    packages = {"torch": "2.1.0a0+32f93b1", "triton": None, "bitsandbytes": None}
+    found = first_of(ask("a100", error=text, packages=packages, torch_cuda=None))
+    assert (found.rule, found.undecided) == (NAME, None)
+    assert (found.fixes[0].package, found.fixes[0].spec) == ("torch", ">=2.2.0")
+
+
+def test_of_an_unknown_operator_only_the_owner_is_known(ask: Ask) -> None:
+    text = OPERATOR.format("aten", "_not_seen_in_any_release")
+    found = first_of(ask("a100", error=text, packages={"torch": "2.1.0", "bitsandbytes": None}))
+    assert found.rule == NAME
+    assert found.title.endswith("the operator torch.ops.aten._not_seen_in_any_release")
+    assert (found.fixes[0].package, found.fixes[0].spec) == ("torch", ">2.1.0")
+
+
+def test_an_operator_of_another_namespace_is_not_torchs(ask: Ask) -> None:
+    text = OPERATOR.format("xformers", "efficient_attention_forward_cutlass")
+    assert NAME not in ask("h100", error=text)

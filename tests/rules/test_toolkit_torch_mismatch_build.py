@@ -44,3 +44,31 @@ def test_a_minor_mismatch_is_another_text(ask: Ask) -> None:
 
 def test_is_silent_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("h100", toolkit_cuda="11.8")
+
+
+DEEPSPEED = "Installed CUDA version {} does not match the version torch was compiled with {}{}"
+
+
+def test_the_sentence_counts_without_its_end() -> None:
+    for end in (
+        ", unable to compile cuda/cpp extensions without a matching cuda version.",
+        "",
+        ".",
+    ):
+        found = first(DEEPSPEED.format("12.1", "11.8", end), torch="2.1.2+cu118")
+        assert found.rule == NAME
+        assert "CUDA 12.1, while torch is built with CUDA 11.8" in found.title
+
+
+def test_the_sibling_that_goes_on_is_no_build_that_stopped() -> None:
+    for gap in (" ", "\n"):
+        end = f" but{gap}since the APIs are compatible, accepting this combination"
+        text = DEEPSPEED.format("11.6", "11.7", end)
+        assert NAME not in {one.rule for one in diagnose(Facts(), error=text)[1]}
+
+
+def test_a_title_names_the_toolkit_alone_and_the_facts_torchs_cuda() -> None:
+    text = "Installed CUDA version 11.7 does not match torch version"
+    found = diagnose(Facts(torch_cuda="12.1"), error=text)[1][0]
+    assert found.rule == NAME
+    assert "CUDA 11.7, while torch is built with CUDA 12.1" in found.title

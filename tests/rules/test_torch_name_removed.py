@@ -43,3 +43,39 @@ def test_is_silent_on_a_name_that_came_later_and_without_a_text(ask: Ask) -> Non
     assert NAME not in ask("h100")
     later = "AttributeError: module 'torch' has no attribute 'int1'"
     assert NAME not in ask("h100", error=later, packages={"torch": "2.5.1"}, torch_cuda=None)
+
+
+LOG = "ImportError: cannot import name 'log' from 'torch.distributed.elastic.agent.server.api'"
+NVIDIAS = "2.4.0a0+07cecf4168.nv24.05"
+
+
+def test_a_pre_release_of_the_release_without_it_counts_as_without(ask: Ask) -> None:
+    packages = {"torch": NVIDIAS, "triton": None, "bitsandbytes": None, "deepspeed": "0.14.0"}
+    found = ask("a100", error=LOG, packages=packages, torch_cuda=None)[NAME]
+    assert found.undecided is None
+    assert [(fix.action, fix.package, fix.spec) for fix in found.fixes] == [
+        ("upgrade", "deepspeed", ">=0.14.1"),
+        ("downgrade", "torch", "<2.4.0"),
+    ]
+
+
+def test_a_pre_release_of_the_release_before_still_has_it(ask: Ask) -> None:
+    packages = {"torch": "2.3.0a0+40ec155e58.nv24.03", "triton": None, "bitsandbytes": None}
+    found = ask("a100", error=LOG, packages=packages, torch_cuda=None)[NAME]
+    assert found.fixes[0].action == "restart-kernel"
+
+
+def test_a_release_that_asks_no_more_is_not_offered_a_newer_one(ask: Ask) -> None:
+    packages = {"torch": "2.4.0", "triton": None, "bitsandbytes": None, "deepspeed": "0.14.1"}
+    found = ask("a100", error=LOG, packages=packages, torch_cuda=None)[NAME]
+    assert [fix.package for fix in found.fixes] == ["torch"]
+
+
+def test_a_private_name_that_a_released_package_imports_is_known(ask: Ask) -> None:
+    name = "ImportError: cannot import name '_get_socket_with_port' from"
+    text = f"{name} 'torch.distributed.elastic.agent.server.api'"
+    packages = {"torch": "2.4.0", "triton": None, "bitsandbytes": None}
+    found = ask("a100", error=text, packages=packages, torch_cuda=None)[NAME]
+    assert ("upgrade", "deepspeed", ">=0.14.4") in [
+        (fix.action, fix.package, fix.spec) for fix in found.fixes
+    ]
