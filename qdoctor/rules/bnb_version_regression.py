@@ -52,7 +52,7 @@ NAME = "bnb-version-regression"
 _TABLE = "known_bad"
 _ALWAYS = "regression"
 """The kind of row that is said of its release whatever text there is."""
-_KINDS = {_ALWAYS, "library-missing", "cxx-above-neighbours"}
+_KINDS = {_ALWAYS, "library-missing", "cxx-above-neighbours", "raises-on-some"}
 _KEPT = (bnb_accepts_torch, bnb_fits_libc, bnb_fits_python, bnb_imports)
 
 

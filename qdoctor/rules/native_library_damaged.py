@@ -13,8 +13,9 @@ it.
 
 ## Fix
 Install the same release of the package anew; where that fails too, the disk is full or the download
-was cut off: `python -m pip cache purge` first. An Intel Python on an Apple chip gets packages for
-Intel: there another interpreter helps.
+was cut off: `python -m pip cache purge` first. A file of the system's CUDA toolkit comes with that;
+where the folder is only found through LD_LIBRARY_PATH, taking it out of there is enough. An Intel
+Python on an Apple chip gets packages for Intel: there another interpreter helps.
 
 ## When to ignore
 Never.
@@ -23,22 +24,26 @@ Never.
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Fix
 from qdoctor.rules.case import accused, rule
-from qdoctor.rules.remedies import by_hand, pip
+from qdoctor.rules.remedies import by_hand, pip, unset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Fix
     from qdoctor.rules.case import Case
 
 NAME = "native-library-damaged"
 _FOREIGN = "library-for-another-processor"
 _INSIDE = re.compile(r"(?:site|dist)-packages[/\\]([^/\\]+)")
+_STEM = re.compile(r"lib[\w-]+?(?=\.so)")
+_CUDA = "cuda_libraries"
+_VERSION = re.compile(r"[/\\]cuda-(\d+(?:\.\d+)*)[/\\]")
+"""The folder of a CUDA toolkit, as its installers name it."""
+_PATH = "LD_LIBRARY_PATH"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -46,18 +51,23 @@ def find(case: Case) -> Iterator[Finding]:
     file = case.said(NAME, "file")
     told = accused(case, NAME, "whether the installed file is whole is not known")
     foreign = any(one.signature == _FOREIGN for one in case.signals_of(NAME))
-    if told is None or (file and not foreign and _whole(case, PurePath(file).name)):
+    if told is None or (file and not foreign and _whole(case, _name(file))):
         return
     fixes = _reinstalled(case, file or "", guess=foreign)
     wrong = "for another processor than the interpreter" if foreign else "damaged"
     yield Finding(
         rule=NAME,
         severity="error",
-        title=f"{PurePath(file).name if file else 'a native library'} is {wrong}",
+        title=f"{_name(file) if file else 'a native library'} is {wrong}",
         because=told.because,
         fixes=_of_own_processor(case, fixes) if foreign else fixes,
         undecided=told.undecided,
     )
+
+
+def _name(file: str) -> str:
+    """Return a file's name, whichever way the slashes of its path lean."""
+    return PureWindowsPath(file).name
 
 
 def _whole(case: Case, name: str) -> bool:
@@ -68,13 +78,30 @@ def _whole(case: Case, name: str) -> bool:
 def _reinstalled(case: Case, file: str, *, guess: bool) -> list[Fix]:
     """Offer the file's package anew; ``guess``: also one of which no release is stated."""
     inside = _INSIDE.search(file)
+    if not inside:
+        return [] if guess else _of_toolkit(case, file)
     packages = case.machine.facts.packages or {}
-    name = inside[1].replace("_", "-").lower() if inside else ""
+    name = inside[1].replace("_", "-").lower()
     known = packages.get(name)
-    if not (known or (guess and name)):
+    if not (known or guess):
         return []
     spec = f"=={known}" if known and known != "?" else ""
     return [pip("reinstall", name, spec, "the right library comes with it", verify=NAME)]
+
+
+def _of_toolkit(case: Case, file: str) -> list[Fix]:
+    """Offer the system's CUDA toolkit anew, or to look past its folder; [] for other files."""
+    name = _name(file)
+    stem = _STEM.match(name)
+    if not stem or stem[0] not in case.matrix.table(_CUDA)["rows"]:
+        return []
+    folder = _VERSION.search(file)
+    version = folder[1] if folder else case.machine.facts.toolkit_cuda
+    toolkit = f"cuda-toolkit {version or ''}".strip()
+    why = f"{name} is a file of the CUDA toolkit: installing that again brings it"
+    anew = Fix(action="install-system", name=toolkit, why=why, verify=NAME)
+    past = f"where it names {file[: -len(name) - 1]}, another copy is found without that folder"
+    return [anew, unset(_PATH, past, verify=NAME)]
 
 
 def _of_own_processor(case: Case, reinstalled: list[Fix]) -> list[Fix]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from qdoctor.model import Finding, Observation
 
@@ -64,6 +65,29 @@ def test_a_text_dates_the_release_where_it_is_unknown(ask: Ask) -> None:
     found = ask("a100", packages={"bitsandbytes": None}, error=text)[NAME]
     assert found.explains_error
     assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "bitsandbytes")
+
+
+UNDEFINED = (
+    '    cuda_setup.add_log_entry("WARNING: Compute capability < 7.5 detected! Only slow 8-bit '
+    'matmul is supported for your GPU!", is_warning=True)\n\n'
+    "NameError: name 'cuda_setup' is not defined"
+)
+
+
+@pytest.mark.parametrize("version", [None, "0.36.0", "0.37.0"])
+def test_a_name_that_a_warning_asks_for_in_vain_is_the_release(
+    version: str | None, ask: Ask
+) -> None:
+    packages = {"bitsandbytes": version}
+    found = ask("a100", packages=packages, gpus=None, error=UNDEFINED)
+    assert next(iter(found)) == NAME
+    fix = found[NAME].fixes[0]
+    assert (fix.action, fix.package) == ("upgrade", "bitsandbytes")
+    assert not list(SpecifierSet(fix.spec or "<0").filter(["0.36.0", "0.37.0"]))
+
+
+def test_that_release_is_not_accused_where_nothing_asks(ask: Ask) -> None:
+    assert BROKEN not in ask("a100", packages={"bitsandbytes": "0.37.0"})[NAME].title
 
 
 AVX512 = {"cpu_features": ["avx2", "avx512f"]}

@@ -74,3 +74,17 @@ def test_the_same_notice_is_harmless_elsewhere(ask: Ask) -> None:
     ):
         found = ask("a100", error=text, host=host, packages={**OLD, "bitsandbytes": version})
         assert next(iter(found)) == "harmless-warning"
+
+
+FOREIGN = "libbitsandbytes_cpu.so not designed to run on windows"
+
+
+def test_windows_words_for_a_library_of_linux_lead_whatever_notice_stands_before(ask: Ask) -> None:
+    notice = "UserWarning: C:\\e did not contain cudart64_110.dll as expected! Searching further"
+    found = ask("a100", host=WINDOWS, packages={"bitsandbytes": None}, error=f"{notice}\n{FOREIGN}")
+    assert next(iter(found)) == NAME
+
+
+def test_a_greeting_that_names_a_dll_accuses_nobody(ask: Ask) -> None:
+    text = "bin D:\\e\\Lib\\site-packages\\bitsandbytes\\libbitsandbytes_cuda121.dll"
+    assert NAME not in ask("a100", host=WINDOWS, packages={"bitsandbytes": None}, error=text)

@@ -91,3 +91,48 @@ def test_a_caught_message_on_windows_is_a_notice_and_an_exception_is_none() -> N
             found = diagnose(Facts(host=Host(os=system)), error=text)[1]
             rules = [one.rule for one in found if one.explains_error]
             assert (rules == [NAME]) is (harmless and system == "windows"), (text, system)
+
+
+CAPABILITY = """UserWarning:
+    Found GPU0 NVIDIA X which is of cuda capability {}.
+    Minimum and Maximum cuda capability supported by this version of PyTorch is
+    ({}) - ({})
+"""
+
+
+@pytest.mark.parametrize(
+    ("gpu", "smallest", "largest"), [("12.1", "8.0", "12.0"), ("12.1", "12.0", "12.0")]
+)
+def test_a_gpu_above_the_largest_of_its_major_runs_its_code(
+    gpu: str, smallest: str, largest: str, ask: Ask
+) -> None:
+    text = CAPABILITY.format(gpu, smallest, largest)
+    assert NAME in ask("cpu", gpus=None, packages={"torch": None}, error=text)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "smallest", "largest"),
+    [("6.1", "7.0", "12.0"), ("12.1", "5.0", "9.0"), ("8.0", "8.6", "8.9"), ("7.5", "8.0", "12.0")],
+)
+def test_a_gpu_below_the_smallest_or_of_another_major_has_none(
+    gpu: str, smallest: str, largest: str, ask: Ask
+) -> None:
+    text = CAPABILITY.format(gpu, smallest, largest)
+    found = ask("cpu", gpus=None, packages={"torch": None}, error=text)
+    assert next(iter(found)) == "torch-no-sm-binary"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "UserWarning: Flash Attention is disabled as it requires a GPU with Ampere (8.0).",
+        "WARNING: xFormers will be disabled because this GPU has capability 6.1",
+    ],
+)
+def test_a_kernel_that_is_left_out_for_the_gpu_is_no_failure(text: str, ask: Ask) -> None:
+    assert next(iter(ask("a100", gpus=None, error=text))) == NAME
+
+
+def test_an_error_that_asks_for_another_gpu_is_one(ask: Ask) -> None:
+    text = "RuntimeError: Flash Attention is disabled as it requires a GPU with Ampere (8.0)."
+    assert NAME not in ask("a100", gpus=None, error=text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -33,6 +35,28 @@ def test_is_silent_without_such_a_text(ask: Ask) -> None:
 def test_names_no_package_where_the_file_lies_elsewhere(ask: Ask) -> None:
     text = "OSError: /opt/mine/libkernel.so: invalid ELF header"
     assert ask("h100", error=text, native=None)[NAME].fixes == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "toolkit"),
+    [("/usr/local/cuda-12.1/lib64", "12.1"), ("/opt/cuda/lib64", "12.4")],
+)
+def test_a_file_of_the_toolkit_comes_with_the_toolkit(folder: str, toolkit: str, ask: Ask) -> None:
+    text = f"OSError: {folder}/libnvJitLink.so.12: file too short"
+    anew, past = ask("h100", error=text, native=None, toolkit_cuda="12.4")[NAME].fixes
+    assert (anew.action, anew.name) == ("install-system", f"cuda-toolkit {toolkit}")
+    assert (past.action, past.name) == ("unset-env", "LD_LIBRARY_PATH")
+    assert folder in past.why
+
+
+def test_a_toolkit_file_for_another_processor_is_not_installed_anew(ask: Ask) -> None:
+    text = "OSError: /usr/local/cuda/lib64/libcudart.so.12: wrong ELF class: ELFCLASS32"
+    assert [fix.action for fix in ask("h100", error=text)[NAME].fixes] == ["use-python"]
+
+
+def test_windows_words_for_a_file_that_is_no_library(ask: Ask) -> None:
+    text = "C:\\x\\c10.dll is either not designed to run on Windows or it contains an error."
+    assert ask("cpu", error=text)[NAME].title == "c10.dll is damaged"
 
 
 MAC = "/p/lib/python3.11/site-packages/torch/lib/libtorch_global_deps.dylib"
