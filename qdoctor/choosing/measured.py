@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 HALF = "half"
 WIDEST = 0.1
-"""So much of a spread makes two times alike; a wider one says that the machine was disturbed, and
-would make everything as fast as anything."""
+"""A wider spread says that the machine was disturbed, though no core may have been taken: a slower
+clock, another machine's share, a full memory bus. What it leaves open is then no advantage."""
 
 
 class Measured(Noun, frozen=True):
@@ -70,11 +70,13 @@ class Figures(msgspec.Struct, frozen=True):
 
     @property
     def margin(self) -> float:
-        """What makes two times alike, relative: no more than ``WIDEST`` of a spread.
+        """What makes two times alike, relative: the spread, for less would let noise decide."""
+        return min(self.spread, 1.0)
 
-        All of it where other programs had the cores: then noise alone would decide.
-        """
-        return min(self.spread, 1.0 if self.disturbed else WIDEST)
+    @property
+    def unsteady(self) -> bool:
+        """Whether something else ran meanwhile, as the cores or the times themselves tell."""
+        return self.disturbed or self.spread > WIDEST
 
     @property
     def least(self) -> float:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor import process
-from qdoctor.choosing.measured import HALF, Measured
+from qdoctor.choosing.measured import HALF, Measured, figures
 from qdoctor.choosing.reasons import shape as named_shape
 from qdoctor.model import SelectedFor, Shape, Timed
 from qdoctor.probes.answer import printable, read_bytes
@@ -38,6 +38,10 @@ _CRAMPED = "the device had little memory free: operands may have come from its c
 _DISTURBED = (
     "other programs had the cores while it was measured, so times are uncertain: measure again "
     "when they are done (--refresh)"
+)
+_UNSTEADY = (
+    "the times of {names} spread by up to {most:.0f} %, so something else ran while they were "
+    "taken, and they are uncertain: measure again when it is done (--refresh)"
 )
 _MOST_LOST = 6
 """So many candidates may take their process with them; then what is left is not measured."""
@@ -240,15 +244,15 @@ def _measured(work: _Work, seconds: float) -> Measured:
             timed[name] = [
                 _as_half(own, half) for own, half in zip(cells, timed[HALF], strict=True)
             ]
-    return Measured(
+    made = Measured(
         shapes=wish.shapes,
         timed=timed,
         failed=work.failed,
         counts=wish.counts,
         device=work.device,
         seconds=round(seconds, 3),
-        notes=_notes(work, timed),
     )
+    return msgspec.structs.replace(made, notes=_notes(work, made))
 
 
 def _cell(work: _Work, name: str, at: int) -> Timed:
@@ -265,14 +269,26 @@ def _as_half(own: Timed, half: Timed) -> Timed:
     return msgspec.structs.replace(half, left=own.left)
 
 
-def _notes(work: _Work, timed: dict[str, list[Timed]]) -> list[str]:
+def _notes(work: _Work, made: Measured) -> list[str]:
     """Say which shapes half itself has no figures for, and why; and what flatters the figures."""
     if HALF in work.failed:
         return []
-    disturbed = any(one.disturbed for cells in timed.values() for one in cells)
-    conditions = [*([_CRAMPED] if work.cramped else []), *([_DISTURBED] if disturbed else [])]
-    return conditions + [
-        f"not measured at {named_shape(one)}: {one.unknown}"
-        for one in timed[HALF]
-        if one.milliseconds is None
+    return [
+        *([_CRAMPED] if work.cramped else []),
+        *_unsteady(made),
+        *(
+            f"not measured at {named_shape(one)}: {one.unknown}"
+            for one in made.timed[HALF]
+            if one.milliseconds is None
+        ),
     ]
+
+
+def _unsteady(made: Measured) -> list[str]:
+    """Say that other programs had the cores, or whose times look as if something had run."""
+    if any(one.disturbed for cells in made.timed.values() for one in cells):
+        return [_DISTURBED]
+    known = {name: figures(made, name) for name in made.timed}
+    wide = {name: 100 * own.spread for name, own in known.items() if own and own.unsteady}
+    told = _UNSTEADY.format(names=", ".join(wide), most=max(wide.values())) if wide else ""
+    return [told] if told else []

@@ -29,11 +29,12 @@ def too_slow(own: Figures, asked: Asked) -> str:
 
 
 def in_doubt(own: Figures, half: Figures) -> str:
-    """Say that other programs made the times of a backend or of half too uncertain."""
+    """Say that what else ran made the times of a backend or of half too uncertain."""
+    known = own.disturbed or half.disturbed
+    what = "other programs had the cores" if known else "something else ran meanwhile"
     return (
         f"whether it is better than half is in doubt: it ran at {own.speedup:.2g} times the speed, "
-        f"but other programs had the cores, and the times spread by {100 * own.spread:.0f} and "
-        f"{100 * half.spread:.0f} %"
+        f"but {what}, and the times spread by {100 * own.spread:.0f} and {100 * half.spread:.0f} %"
     )
 
 
@@ -73,7 +74,7 @@ def won(
     if asked.objective == "memory":
         return "no backend that takes less memory is left"
     better = wanted.get(asked.objective, "as fast")
-    doubt = " beyond doubt" if any(own.disturbed for own in every.values()) else ""
+    doubt = " beyond doubt" if any(own.unsteady for own in every.values()) else ""
     bound = f"{error_bound(asked):.2g}"
     return f"no quantized backend within a relative error of {bound} is {better}{doubt}"
 

@@ -63,8 +63,8 @@ def _changes_nothing(measured: Measured, backend: str) -> str:
 def doubtful(asked: Asked, every: Field, refused: Mapping[str, str]) -> dict[str, str]:
     """Refuse what only a disturbed measurement shows to be better than half.
 
-    Spreads are then taken as they are: who does not know gives up no precision. Where half is
-    denied, and for memory, no time decides against half.
+    One whose times spread so wide is one too: who does not know gives up no precision. Where half
+    is denied, and for memory, no time decides against half.
     """
     if HALF in refused or asked.objective == "memory":
         return {}
@@ -72,7 +72,7 @@ def doubtful(asked: Asked, every: Field, refused: Mapping[str, str]) -> dict[str
     return {
         name: reasons.in_doubt(own, half)
         for name, own in every.items()
-        if name != HALF and name not in refused and (own.disturbed or half.disturbed)
+        if name != HALF and name not in refused and (own.unsteady or half.unsteady)
         if 1 - half.spread < score(asked.objective, own, half) * (1 + own.spread)
         if not _loses(asked, own, half)
     }

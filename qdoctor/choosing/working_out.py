@@ -19,6 +19,7 @@ from qdoctor.choosing import key as keys
 from qdoctor.choosing.cache_reading import Kept
 from qdoctor.choosing.installed import stamp
 from qdoctor.choosing.lock import NoTurnError, turn
+from qdoctor.choosing.measured import WIDEST
 from qdoctor.choosing.notice import say_once
 from qdoctor.model import BadInput, Candidate, Selection
 
@@ -175,10 +176,20 @@ def _kept(selection: Selection, request: Request, key: Key) -> Kept:
     now = time.time()
     if _is_passing(whole, request, key) or _is_of_others(selection, key):
         return Kept(whole.selected, body, until=now + _UNMEASURED_SECONDS)
-    if any(one.unknown or one.disturbed for each in whole.candidates for one in each.shapes):
+    if any(_is_open(one) for one in whole.candidates):
         until = now + _INCOMPLETE_SECONDS
         return Kept(whole.selected, body, until=until, budget=request.budget)
     return Kept(whole.selected, body)
+
+
+def _is_open(one: Candidate) -> bool:
+    """Say whether a longer or calmer measurement may tell more of a candidate.
+
+    What is slower than half whatever its spread stays that.
+    """
+    spread = one.spread or 0.0
+    wide = spread > WIDEST and (one.speedup_vs_half or 1.0) * (1 + spread) >= 1
+    return wide or any(cell.unknown or cell.disturbed for cell in one.shapes)
 
 
 def _is_of_others(selection: Selection, key: Key) -> bool:

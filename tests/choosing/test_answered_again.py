@@ -83,11 +83,17 @@ def test_a_candidate_without_its_figures_is_measured_again_with_more_time(choose
     assert len(chooser.asked) == 2
 
 
-def test_a_disturbed_measurement_is_believed_for_a_day(chooser: Chooser, clock: Any) -> None:  # noqa: ANN401
+@pytest.mark.parametrize(("taken", "spread"), [(True, 0.01), (False, 1.56)])
+def test_a_disturbed_measurement_is_believed_for_a_day(
+    chooser: Chooser,
+    clock: Any,  # noqa: ANN401
+    taken: bool,  # noqa: FBT001
+    spread: float,
+) -> None:
     def disturbed(question: Asked) -> Selection:
         made = found(question)
-        cell = Timed(1, 64, 64, milliseconds=1.0, disturbed=True)
-        half = msgspec.structs.replace(made.candidates[0], shapes=[cell])
+        cell = Timed(1, 64, 64, milliseconds=1.0, disturbed=taken)
+        half = msgspec.structs.replace(made.candidates[0], shapes=[cell], spread=spread)
         return msgspec.structs.replace(made, candidates=[half, *made.candidates[1:]])
 
     chooser.answer = disturbed

@@ -15,7 +15,7 @@ from qdoctor import process
 from qdoctor.choosing import measuring
 from qdoctor.choosing.measured import HALF, Measured, figures
 from qdoctor.choosing.measuring import Wish, measure
-from tests.choosing.conftest import choose
+from tests.choosing.conftest import choose, measured
 
 REAL = Path(measuring.__file__).parent
 FAKES = """
@@ -102,8 +102,9 @@ class Fake:
 
 
 def undisturbed(found: Measured) -> list[str]:
-    """The notes but for the one that depends on what else this machine is doing."""
-    return [note for note in found.notes if note != measuring._DISTURBED]
+    """The notes but for those that depend on what else this machine is doing."""
+    busy = (measuring._DISTURBED, *measuring._unsteady(found))
+    return [note for note in found.notes if note not in busy]
 
 
 def is_whole(found: Measured, *names: str) -> bool:
@@ -241,6 +242,16 @@ def test_that_other_programs_had_the_cores_is_said(fake: type[Fake]) -> None:
     assert is_whole(found, "half", "bnb-int8", "qdoctor-switchback")
     assert all(cell.disturbed for cells in found.timed.values() for cell in cells)
     assert found.notes == [measuring._DISTURBED]
+
+
+def test_that_times_spread_too_wide_is_said_though_no_core_was_taken() -> None:
+    times = {"half": 1.0, "torch-fp8": 0.6, "bnb-int8": 0.9}
+    assert measuring._unsteady(measured(times)) == []
+    found = measured(times, spreads={"torch-fp8": 1.56, "bnb-int8": 0.09})
+    (note,) = measuring._unsteady(found)
+    assert note.startswith("the times of torch-fp8 spread by up to 156 %, so something else ran")
+    wide = measured(times, spreads={"torch-fp8": 1.56}, disturbed=["half"])
+    assert measuring._unsteady(wide) == [measuring._DISTURBED]
 
 
 def test_that_operands_may_have_come_from_the_cache_is_said(
