@@ -17,6 +17,7 @@ from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import fact, parsed
 from qdoctor.rules import hub_names
 from qdoctor.rules.case import Rule, quoted, rule
+from qdoctor.rules.packages_in_text import Importer, installed_importer
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ State: TypeAlias = Literal["too-old", "too-new", "never", "present", "unknown"]
 
 _KINDS = ("keyword", "attribute", "imported")
 """The groups of signatures that hold the name."""
+_IMPORTS = ("import", "imports")
+_OF_PAIRS = "package-too-old"
+"""The rule that says which of two stated packages is too old for the other."""
 _UNNAMED = "__init__"
 _OF_INSTANCES = "members"
 _TELLING: dict[State, str] = {
@@ -78,7 +82,73 @@ def is_of_base_class(case: Case, signal: Signal) -> bool:
     return any(_state(case, row, signal) == "present" for row in of_class)
 
 
+def between_known(case: Case, name: str, severity: Severity) -> Iterator[Finding]:
+    """Yield a finding for each name that one stated release lacks and another one imports.
+
+    Then the releases say which of the two packages is too old for the other.
+    """
+    for signal in case.signals_of(name):
+        if (pair := _pair(case, signal)) is not None:
+            yield _of_pair(case, name, severity, signal, pair)
+
+
+def _pair(case: Case, signal: Signal) -> tuple[Row, State, Importer] | None:
+    """Return what is known of a name, how its package stands to it, and who imports it."""
+    importer = installed_importer(case, ".".join(hub_names.missed(signal)))
+    if importer is None or _OF_PAIRS not in signal.rules:
+        return None
+    for row in (_known(case, name, signal) for name in signal.rules):
+        if (
+            row is not None
+            and row["kind"] in _IMPORTS
+            and case.machine.package(row["package"]).value
+        ):
+            state = _state(case, row, signal)
+            mended = state == "too-old" or (state == "too-new" and importer.without is not None)
+            return (row, state, importer) if mended else None
+    return None
+
+
+def _of_pair(
+    case: Case, name: str, severity: Severity, signal: Signal, pair: tuple[Row, State, Importer]
+) -> Finding:
+    row, state, importer = pair
+    known, asks = case.machine.package(row["package"]), importer.package
+    title = _TELLING[state].format(package=row["package"], version=known.value, name=row["name"])
+    old = f"{importer.version} imports {row['name']}"
+    since = f">={row.get('since')}"
+    fixes = (
+        [
+            pip("upgrade", row["package"], since, f"{asks} {old}", verify=name),
+            pip(
+                "downgrade", asks, f"<{importer.since}", "it does not import the name", verify=name
+            ),
+        ]
+        if state == "too-old"
+        else [
+            pip("upgrade", asks, f">={importer.without}", f"{old}, a newer one not", verify=name),
+            pip("downgrade", row["package"], f"<{row['removed']}", "it has the name", verify=name),
+        ]
+    )
+    read = [known.because] if known.because else []
+    return Finding(
+        rule=name,
+        severity=severity,
+        title=f"{title}, which {asks} {importer.version} imports",
+        because=[quoted(signal), _history(case, row), importer.because, *read],
+        fixes=fixes,
+    )
+
+
 def _row(case: Case, name: str, signal: Signal) -> Row | None:
+    """Return what is known of a name that a text misses, if it is for rule ``name`` to say.
+
+    Of two stated releases that do not go together ``between_known`` says more.
+    """
+    return None if _pair(case, signal) is not None else _known(case, name, signal)
+
+
+def _known(case: Case, name: str, signal: Signal) -> Row | None:
     """Return the row of what a text misses, if it is of rule ``name``: first those by hand."""
     rows: list[Row] = case.matrix.table("api_names")["rows"]
     named = next((signal.said[kind] for kind in _KINDS if kind in signal.said), None)

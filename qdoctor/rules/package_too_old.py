@@ -3,7 +3,8 @@
 ## What it finds
 A check that asks for a newer release of a package (`requires bitsandbytes>=0.39.0 - please
 upgrade`, `the minimum required version of torchao is 0.7.0`), where the installed one is older or
-not known.
+not known. Or a name that one installed package imports and the other does not have, or not any
+more: the older of the two is named.
 
 ## Why it hurts
 The call that was made is refused.
@@ -29,6 +30,7 @@ from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import parsed
 from qdoctor.rules import hub_names
 from qdoctor.rules.case import quoted, rule
+from qdoctor.rules.of_names import between_known
 from qdoctor.rules.of_text import answer_to, answered
 from qdoctor.rules.remedies import pip
 from qdoctor.rules.requirement_in_text import in_texts
@@ -55,6 +57,7 @@ _GROUPS = ("", "2", "3", "4")
 def find(case: Case) -> Iterator[Finding]:
     """Report each package that a text asks to upgrade."""
     yield from in_texts(case, NAME)
+    yield from between_known(case, NAME, "warning")
     for signal in case.signals_of(NAME):
         package = _said(signal, "wanted_package")
         model = next((one for one in _OF_MODELS if one in signal.said), None)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from packaging.utils import canonicalize_name
 
-from qdoctor.released import parsed
+from qdoctor.released import cited, parsed
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
-    from qdoctor.model import Fix
+    from qdoctor.model import Because, Fix
     from qdoctor.rules.case import Case, Signal
 
 
@@ -59,8 +60,38 @@ def without_asking(case: Case, package: str, name: str) -> str | None:
 
 def known_askers(case: Case, name: str) -> list[tuple[str, str]]:
     """Return the packages that are known to have asked for a name, and the first that does not."""
-    rows = case.matrix.table("name_askers")["rows"]
-    return [(row["package"], row["without"]) for row in rows if row["name"] == name]
+    named = _rows_of(case, name)
+    return [(row["package"], row["without"]) for row in named if "without" in row]
+
+
+class Importer(msgspec.Struct, frozen=True):
+    """An installed package that imports a name: from which release on, up to which it does."""
+
+    package: str
+    version: str
+    since: str
+    without: str | None
+    because: Because
+
+
+def installed_importer(case: Case, name: str) -> Importer | None:
+    """Return the stated package whose release is known to import a name; None for none."""
+    table = case.matrix.table("name_askers")
+    for row in _rows_of(case, name):
+        own = case.machine.package(row["package"]).value
+        version, since = parsed(own), parsed(row.get("since"))
+        without = parsed(row.get("without"))
+        if version is None or since is None or own is None or version < since:
+            continue
+        if without is None or version < without:
+            because = cited(table, row, f"{row['package']} {own} imports {name}")
+            return Importer(row["package"], own, row["since"], row.get("without"), because)
+    return None
+
+
+def _rows_of(case: Case, name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = case.matrix.table("name_askers")["rows"]
+    return [row for row in rows if row["name"] == name]
 
 
 def _version(case: Case, package: str) -> str | None:

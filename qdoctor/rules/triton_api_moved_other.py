@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from qdoctor.rules.case import rule
 from qdoctor.rules.missing_names import missing_names
 from qdoctor.rules.of_names import missing
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.triton_name_in_text import internal_in_text
 
 if TYPE_CHECKING:
@@ -37,13 +38,15 @@ if TYPE_CHECKING:
 NAME = "triton-api-moved-other"
 
 _NAMES = missing_names(NAME, __doc__)
+_OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report names that are gone, members of triton's own classes, and keywords."""
+    """Report names that are gone, members of triton's classes, keywords, and triton's own slips."""
     yield from _NAMES.find(case)
     yield from internal_in_text(case)
     yield from missing(case, NAME, "note")
+    yield from _OF_TEXTS.find(case)
 
 
 RULE = rule(NAME, __doc__, find)

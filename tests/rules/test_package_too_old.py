@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -46,3 +47,39 @@ def test_a_refusal_of_old_releases_is_told_from_that_of_later_ones(ask: Ask) -> 
 
 def test_is_silent_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("a100", packages={"bitsandbytes": "0.38.1"})
+
+
+MISSING = "ImportError: cannot import name '{}' from 'transformers'"
+
+
+def pair(name: str, **packages: str) -> Finding:
+    return diagnose(Facts(packages=packages), error=MISSING.format(name))[1][0]
+
+
+def test_a_package_that_lacks_what_another_imports_is_too_old_for_it() -> None:
+    found = pair("EncoderDecoderCache", transformers="4.39.3", peft="0.14.0")
+    assert (found.rule, found.undecided) == (NAME, None)
+    assert [(fix.action, fix.package) for fix in found.fixes] == [
+        ("upgrade", "transformers"),
+        ("downgrade", "peft"),
+    ]
+    assert found.fixes[1].spec == "<0.14.0"
+
+
+def test_a_package_that_imports_what_is_gone_is_too_old_for_the_other() -> None:
+    found = pair("HybridCache", transformers="5.5.0", peft="0.17.0")
+    assert (found.rule, found.undecided) == (NAME, None)
+    assert [(fix.action, fix.package, fix.spec) for fix in found.fixes] == [
+        ("upgrade", "peft", ">=0.18.0"),
+        ("downgrade", "transformers", "<5.0.0"),
+    ]
+
+
+def test_a_release_that_does_not_import_the_name_is_not_named() -> None:
+    for own in ("0.15.2", "0.18.0"):
+        assert pair("HybridCache", transformers="5.5.0", peft=own).rule != NAME
+    assert pair("EncoderDecoderCache", transformers="4.39.3").rule != NAME
+
+
+def test_where_the_installed_release_has_the_name_neither_is_too_old() -> None:
+    assert pair("HybridCache", transformers="4.50.0", peft="0.17.0").rule != NAME

@@ -26,3 +26,22 @@ def test_is_silent_on_a_triton_with_every_name(ask: Ask) -> None:
 def test_is_silent_where_triton_is_unknown(ask: Ask) -> None:
     packages = {"torch": None, "triton": None}
     assert NAME not in ask("a100", packages=packages, torch_cuda=None)
+
+
+OWN = "AttributeError: module 'triton._C.libtriton.triton.runtime' has no attribute '{}'"
+
+
+def test_triton_asks_its_own_library_in_vain(ask: Ask) -> None:
+    packages = {"torch": "2.0.1+cu117", "triton": "2.0.0", "bitsandbytes": None}
+    for name in ("num_sm", "clock_rate"):
+        error = OWN.format(name)
+        found = next(iter(ask("a100", error=error, packages=packages, torch_cuda="11.7").values()))
+        assert (found.rule, found.undecided, found.explains_error) == (NAME, None, True)
+        assert [(fix.package, fix.spec) for fix in found.fixes[:2]] == [
+            ("torch", ">=2.1"),
+            ("triton", ">=2.1.0"),
+        ]
+
+
+def test_a_name_that_no_file_of_triton_asks_for_is_of_two_installs(ask: Ask) -> None:
+    assert NAME not in ask("h100", error=OWN.format("nowhere"))
