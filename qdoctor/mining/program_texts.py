@@ -11,21 +11,15 @@ words in any part the whole course is kept (shapes), with a star for what differ
 from __future__ import annotations
 
 import ast
-import json
 import re
-import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from qdoctor import shipped
-from qdoctor.mining.python_files import archives, python_files, released
-from qdoctor.mining.shard import write
+from qdoctor.mining.python_files import python_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from packaging.version import Version
 
 TABLE = "program_texts.json"
 FEWEST = 6
@@ -231,22 +225,3 @@ def kept_of(package: str, releases: Sequence[Mapping[str, set[str]]]) -> dict[st
         silent = kind == "notices" and package in _WITHOUT_NOTICES
         kinds[kind] = {text for text, times in said.items() if times >= least and not silent}
     return kinds
-
-
-def main(arguments: list[str]) -> int:
-    """Read the archives of a folder and write the table."""
-    found: dict[str, list[dict[str, set[str]]]] = defaultdict(list)
-    releases: dict[str, list[Version]] = defaultdict(list)
-    for path in archives(arguments[0]):
-        name, version = released(path)
-        releases[name].append(version)
-        found[name].append(read(path))
-    kept = {name: kept_of(name, texts) for name, texts in found.items()}
-    spans = {name: ", ".join(map(str, sorted(some))) for name, some in releases.items()}
-    text = json.dumps(table_of(kept, spans), indent=1, ensure_ascii=False) + "\n"
-    write(shipped.matrix_folder() / "tables" / TABLE, text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

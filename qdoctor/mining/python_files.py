@@ -36,23 +36,25 @@ def python_files(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[st
 
     Names are those below the archive's own folder, where it has one: ``package/module.py``.
     """
+    for name, data in members(path, lambda name: name.endswith(".py") and wanted(name)):
+        yield name, data.decode("utf-8", "replace")
+
+
+def members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Yield (member, bytes) of each file whose name is wanted, named as by ``python_files``."""
     if path.name.endswith(_SOURCES):
         yield from _of_sources(path, wanted)
         return
     with zipfile.ZipFile(path) as wheel:
         for name in wheel.namelist():
-            if name.endswith(".py") and wanted(name):
-                yield name, _text(wheel.read(name))
+            if wanted(name):
+                yield name, wheel.read(name)
 
 
-def _of_sources(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+def _of_sources(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(path) as sources:
         for member in sources:
             name = member.name.partition("/")[2]
-            file = sources.extractfile(member) if name.endswith(".py") and wanted(name) else None
+            file = sources.extractfile(member) if wanted(name) else None
             if file is not None:
-                yield name, _text(file.read())
-
-
-def _text(read: bytes) -> str:
-    return read.decode("utf-8", "replace")
+                yield name, file.read()

@@ -54,6 +54,18 @@ def test_the_schemas_themselves(matrix_folder: Path) -> None:
     [
         ("cuda", {"12.1": {"driver_linux": ">=530", "source": "x", "strength": "documented"}}),
         ("sm", {"sm_70": {}}),
+        (
+            "program_texts",
+            {
+                "peft": {
+                    "notices": ["Not as texts are kept"],
+                    "refusals": [],
+                    "shapes": [],
+                    "source": "peft",
+                    "strength": "mined",
+                }
+            },
+        ),
         ("drivers", {"470.57": {"cuda": "11.4", "source": "x", "strength": "documented"}}),
     ],
 )
