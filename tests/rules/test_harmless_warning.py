@@ -93,6 +93,7 @@ def test_a_caught_message_on_windows_is_a_notice_and_an_exception_is_none() -> N
             assert (rules == [NAME]) is (harmless and system == "windows"), (text, system)
 
 
+INTEGRATED = [sm for sm, row in shipped().table("sm")["rows"].items() if row.get("integrated")]
 CAPABILITY = """UserWarning:
     Found GPU0 NVIDIA X which is of cuda capability {}.
     Minimum and Maximum cuda capability supported by this version of PyTorch is
@@ -112,9 +113,15 @@ def test_a_gpu_above_the_largest_of_its_major_runs_its_code(
 
 @pytest.mark.parametrize(
     ("gpu", "smallest", "largest"),
-    [("6.1", "7.0", "12.0"), ("12.1", "5.0", "9.0"), ("8.0", "8.6", "8.9"), ("7.5", "8.0", "12.0")],
+    [
+        ("6.1", "7.0", "12.0"),
+        ("12.1", "5.0", "9.0"),
+        ("8.0", "8.6", "8.9"),
+        ("7.5", "8.0", "12.0"),
+        *((sm, "3.0", f"{sm.partition('.')[0]}.0") for sm in INTEGRATED),
+    ],
 )
-def test_a_gpu_below_the_smallest_or_of_another_major_has_none(
+def test_a_gpu_below_the_smallest_of_another_major_or_integrated_has_none(
     gpu: str, smallest: str, largest: str, ask: Ask
 ) -> None:
     text = CAPABILITY.format(gpu, smallest, largest)
