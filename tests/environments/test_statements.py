@@ -173,7 +173,13 @@ def _of_names(unpacked: Unpacked, choice: random.Random) -> Iterator[Reading]:
     names = unpacked.facts.get("names") or unpacked.facts.get("public_names") or []
     for name in choice.sample(names, min(5, len(names))):
         yield f"has {name}", True, partial(_bound, unpacked.folder, name)
-    for module in choice.sample(unpacked.facts["closed_modules"], 2):
+    # An object of a module's own name may stand in its place: then no name is denied.
+    closed = [
+        one
+        for one in unpacked.facts["closed_modules"]
+        if f"{one}.{one.rpartition('.')[2]}" not in names
+    ]
+    for module in choice.sample(closed, 2):
         name = f"{module}.no_such_name_{SEED}"
         yield f"has {name}", "no", partial(matrix.has, package, version, name)
 

@@ -30,6 +30,7 @@ HIDDEN = {
     "mma-conversion",
     "accelerate-too-old",
     "quantization-config-twice",
+    "bnb-setup-name-undefined",
 }
 """Rows whose texts in other quotes are those of another row, or quote the program's own source."""
 
