@@ -104,7 +104,8 @@ def _by_rule(
     if row["choice"] == "system-runtime" and (fitting or machine.sm.value is None):
         text = f"bitsandbytes {version} goes by the libcudart it finds, which is not known"
         return None, unknown(text)
-    held = ", ".join(sorted({one.cuda for one in fitting})) or "none"
+    held = ", ".join(sorted({one.cuda for one in fitting}))
+    held = held or f"none {'without' if plain else 'with'} cuBLASLt"
     text = f"bitsandbytes {version} has no library for CUDA {cuda}, torch's (it has {held})"
     return None, no("bnb-cuda-binary-missing", text, because, machine.torch_cuda.because)
 

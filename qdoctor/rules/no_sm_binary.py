@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from qdoctor.layers.natives import archs, libraries_of, package_has_sm, packages_with_code
-from qdoctor.model import Finding, Fix
+from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import parsed
 from qdoctor.rules.affected import running
 from qdoctor.rules.case import quoted, rule, suspect
@@ -39,7 +39,6 @@ from qdoctor.rules.torch_no_sm_binary import torch_serves
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.model import Because
     from qdoctor.rules.case import Case, Signal
 
 NAME = "no-sm-binary"
@@ -115,10 +114,19 @@ def _elsewhere(case: Case) -> Iterator[Finding]:
         rule=NAME,
         severity="warning",
         title=f"{one or 'an extension'} holds no kernels for SM {case.machine.sm.value or '?'}",
-        because=[*map(quoted, texts), *torch_serves(case).because],
+        because=[*map(quoted, texts), *_torch_has(case)],
         fixes=_fixes(case, one or ""),
         undecided=None if one else f"which of {', '.join(left)} launched the kernel",
     )
+
+
+def _torch_has(case: Case) -> list[Because]:
+    """Cite what torch holds: of all that may be installed, where the release is not known."""
+    found = list(torch_serves(case).because)
+    if case.machine.torch.value:
+        return found
+    said = "each torch that may be installed has code for this GPU; the newest"
+    return [Because(f"{said}: {one.text}", one.source, one.strength) for one in found]
 
 
 def _of_package(case: Case, signal: Signal) -> Finding:

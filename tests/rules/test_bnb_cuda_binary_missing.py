@@ -32,6 +32,7 @@ def test_a_release_whose_libraries_all_lack_cublaslt_has_none_for_turing_and_lat
     old = {"packages": {"torch": "1.13.1", "bitsandbytes": "0.36.0"}, "torch_cuda": "11.7"}
     found = ask("a100", **old)[NAME]
     assert (found.severity, found.fixes[0].action) == ("error", "upgrade")
+    assert "none with cuBLASLt" in found.because[0].text
     assert (found.fixes[0].spec or "").startswith(">=0.36.0.post2")
     assert NAME not in ask("v100", **old)
     assert NAME not in ask("a100", gpus=None, **old)  # which library is loaded is not known

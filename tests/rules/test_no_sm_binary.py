@@ -138,6 +138,8 @@ def test_where_torch_serves_the_gpu_the_kernel_is_an_extensions(facts: dict[str,
     first = on_gb10({"causal-conv1d": "1.6.2", **torch}, **facts)[0]
     assert (first.rule, first.explains_error) == (NAME, True)
     assert (first.fixes[0].action, first.fixes[0].package) == ("rebuild", "causal-conv1d")
+    unknown_torch = ["each torch that may be installed" in one.text for one in first.because]
+    assert any(unknown_torch) is bool(facts)
 
 
 def test_of_several_extensions_none_is_named() -> None:
