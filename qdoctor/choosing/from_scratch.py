@@ -12,6 +12,7 @@ import qdoctor
 from qdoctor import doctor, judging, local_data
 from qdoctor.choosing import objectives, shapes, unmeasured
 from qdoctor.choosing.bounds import error_bound
+from qdoctor.choosing.examined import NOTE
 from qdoctor.choosing.last_resort import or_half
 from qdoctor.choosing.measured import HALF, Measured
 from qdoctor.choosing.measuring import Wish, measure
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
+    from qdoctor.choosing.examined import Examined
     from qdoctor.matrix import Matrix
     from qdoctor.model import Asked, Verdict
 
@@ -38,14 +40,26 @@ def chosen(
     python: str | None,
     environ: Mapping[str, str] | None,
     progress: Callable[[str], None],
+    examined: Examined | None = None,
 ) -> Selection:
     """See ``choosing.choose``."""
-    question = Question(python=python)
-    report = examined_and_chosen(asked, question, environ=environ, progress=progress)
-    if report.selection is None:
+    earlier = examined.kept() if examined is not None else None
+    report = examined_and_chosen(
+        asked,
+        Question(python=python),
+        environ=environ,
+        progress=progress,
+        earlier=None if earlier is None else earlier[0],
+    )
+    selection = report.selection
+    if selection is None:
         raise AssertionError("a report that was chosen from has a selection")
+    if examined is not None and earlier is None:
+        examined.told = msgspec.structs.replace(report, selection=None)
     return msgspec.structs.replace(
-        report.selection, key={"packages": dict(report.facts.packages or {})}
+        selection,
+        key={"packages": dict(report.facts.packages or {})},
+        notes=[*selection.notes, *([NOTE.format(earlier[1])] if earlier else [])],
     )
 
 
@@ -57,14 +71,20 @@ def examined_and_chosen(  # noqa: PLR0913 - as doctor.examine, and what is asked
     stdin: IO[bytes] | None = None,
     progress: Callable[[str], None] = lambda _: None,
     matrix: Matrix | None = None,
+    earlier: Report | None = None,
 ) -> Report:
-    """Examine as ``doctor.examine`` does, and add the selection to the report."""
+    """Examine as ``doctor.examine`` does, and add the selection to the report.
+
+    ``earlier`` is a report on this very machine, and is taken instead of a new one.
+    """
     env = dict(os.environ if environ is None else environ)
     known = matrix or local_data.current(env)
     check(asked, known)
     if asked.device == CPU:
         env |= _HIDDEN
-    report = doctor.examine(question, environ=env, stdin=stdin, progress=progress, matrix=known)
+    report = earlier or doctor.examine(
+        question, environ=env, stdin=stdin, progress=progress, matrix=known
+    )
     named = question.gpu is not None or question.driver is not None
     return choose_from(
         report, asked, environ=env, progress=progress, matrix=known, only_named=named

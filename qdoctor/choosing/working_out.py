@@ -17,6 +17,7 @@ from qdoctor import choosing
 from qdoctor.choosing import answering, cache_reading, cache_writing
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.cache_reading import Kept
+from qdoctor.choosing.examined import Examined
 from qdoctor.choosing.installed import stamp
 from qdoctor.choosing.lock import NoTurnError, turn
 from qdoctor.choosing.measured import WIDEST
@@ -70,7 +71,8 @@ def _in_turn(request: Request, key: Key, environ: Mapping[str, str], *, refresh:
     if lock is None:
         return seen[0]
     with lock.held():
-        made = _decided(request, key, environ)
+        examined = Examined(request, environ, refresh=refresh)
+        made = _decided(request, key, environ, examined=examined)
         if is_answered():  # by one that had lost patience with us, or we with it
             return seen[0]
         if keys.key_of(request.text, request.device, environ).text != key.text:
@@ -80,6 +82,8 @@ def _in_turn(request: Request, key: Key, environ: Mapping[str, str], *, refresh:
         except (OSError, BadInput) as error:
             _say_unkept(error)
             return made
+        if not made.until or made.budget:  # not of a machine in trouble
+            examined.keep()
         return cache_reading.read(path, key.text) or made
 
 
@@ -123,11 +127,20 @@ def _say_unkept(error: Exception) -> None:
     )
 
 
-def _decided(request: Request, key: Key, environ: Mapping[str, str], *, probe: bool = True) -> Kept:
+def _decided(
+    request: Request,
+    key: Key,
+    environ: Mapping[str, str],
+    *,
+    probe: bool = True,
+    examined: Examined | None = None,
+) -> Kept:
     """Go the whole way. Whatever breaks on it leaves half, or nothing without torch."""
     try:
         if probe:
-            selection = choosing.choose(request.asked(), _interpreter(), environ)
+            selection = choosing.choose(
+                request.asked(), _interpreter(), environ, lambda _: None, examined
+            )
         else:
             selection = _unprobed(request, environ)
     except BadInput:
