@@ -105,20 +105,28 @@ class Classes:
             yield from self._line(base, seen | {name})
 
 
-def keywords_of(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Yield (function, keyword) of a module's functions and methods that take no others."""
+def keywords_of(tree: ast.Module, *, every: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield (function, keyword) of a module's functions and methods that take no others.
+
+    ``every``: private ones too, and methods of all public classes, not only of ``CALLED``.
+    """
     for node in tree.body:
-        if isinstance(node, _FUNCTIONS) and node.args.kwarg is None and node.name[0] != "_":
-            yield from ((node.name, one) for one in _keywords(node))
+        if isinstance(node, _FUNCTIONS) and node.args.kwarg is None:
+            asked = every or node.name[0] != "_"
+            yield from ((node.name, one) for one in (_keywords(node) if asked else ()))
         elif isinstance(node, ast.ClassDef):
             for inner in node.body:
-                if isinstance(inner, _FUNCTIONS) and _is_called(node, inner):
+                if isinstance(inner, _FUNCTIONS) and _is_called(node, inner, every=every):
                     yield from ((f"{node.name}.{inner.name}", one) for one in _keywords(inner))
 
 
-def _is_called(node: ast.ClassDef, method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    open_ = method.args.kwarg is not None or method.name.startswith("_")
-    return node.name in CALLED and not open_
+def _is_called(
+    node: ast.ClassDef, method: ast.FunctionDef | ast.AsyncFunctionDef, *, every: bool
+) -> bool:
+    private = "__" if every else "_"
+    open_ = method.args.kwarg is not None or method.name.startswith(private)
+    asked = node.name in CALLED or (every and not node.name.startswith("_"))
+    return asked and not open_
 
 
 def _keywords(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:

@@ -22,6 +22,7 @@ from qdoctor import shipped
 from qdoctor.mining.hub_classes import Classes, keywords_of
 from qdoctor.mining.launch_options import LAUNCH, launch_options
 from qdoctor.mining.model_parts import MODELS, changed, parts_in
+from qdoctor.mining.other_packages import OTHERS, read_of
 from qdoctor.mining.python_files import archives, python_files, released
 from qdoctor.mining.shard import write
 
@@ -45,31 +46,13 @@ _CALLED = {
 _AUTO = ("/models/auto/configuration_auto.py", "/models/auto/auto_mappings.py")
 _MODEL_TYPE = re.compile(r"""^ +\(?["']([a-z][\w.-]*)["'](?:,|:) ["']\w+Config["']""", re.MULTILINE)
 _KINDS = ("imports", "members", "keywords", "model_types")
-_OF_MODELS = {"parts": "members", "model_modules": "imports"}
+_OF_PARTS = {"parts": "members", "model_modules": "imports"}
 """What is read of models' files -> the kind it is of in the table."""
+_OF_OTHER_PACKAGES = {"calls": "keywords"}
+"""What is kept of other packages beside what can be imported, likewise."""
 _ONLY_KEYWORDS = {"triton"}
 """Packages whose other names the matrix knows better, from each release's own file."""
-_IMPORTED = {
-    "auto-gptq": "auto_gptq",
-    "autoawq": "awq",
-    "causal-conv1d": "causal_conv1d",
-    "datasets": "datasets",
-    "deepspeed": "deepspeed",
-    "flash-attn": "flash_attn",
-    "mamba-ssm": "mamba_ssm",
-    "open-clip-torch": "open_clip",
-    "sentence-transformers": "sentence_transformers",
-    "torchao": "torchao",
-    "vllm": "vllm",
-    "xformers": "xformers",
-}
-"""Packages of which others import names, and their folders: public names only, and modules that do
-not lie deep."""
-_BY_NAME_ONLY = {"vllm", "deepspeed", "datasets"}
-"""Packages of thousands of names: of their deepest modules only that they are there is kept."""
-_DISTRIBUTIONS = {folder: name for name, folder in _IMPORTED.items()}
-_DEEP = 3
-"""Parts of a module's name, at most, of those packages."""
+_DISTRIBUTIONS = {folder: name for name, folder in OTHERS.items()}
 _LAZY = "define_import_structure"
 _LISTED = re.compile(r"^__all__ = \[([^\]]*)\]", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z_]\w*$")
@@ -91,6 +74,8 @@ _RULES: dict[str, dict[str, tuple[str, ...]]] = {
         "members": (_MISMATCH,),
         "keywords": (_RENAMED,),
     },
+    "optimum": {"imports": (_MISMATCH,), "keywords": (_RENAMED,)},
+    "tokenizers": {"imports": (_MISMATCH,), "keywords": (_RENAMED,)},
     "triton": {"keywords": ("triton-too-old-for-package", "triton-api-moved-other")},
     "peft": {
         "imports": ("peft-too-old", _MISMATCH),
@@ -117,7 +102,8 @@ _ABOUT = (
 
 def names_in(texts: Mapping[str, str]) -> dict[str, frozenset[str]]:
     """Give the names of one release: kind -> ``owner:name``; ``texts``: member -> its text."""
-    found: dict[str, set[str]] = {kind: set() for kind in (*_KINDS, *_OF_MODELS)}
+    kinds = (*_KINDS, *_OF_PARTS, *_OF_OTHER_PACKAGES)
+    found: dict[str, set[str]] = {kind: set() for kind in kinds}
     classes = Classes()
     for member, text in texts.items():
         if MODELS.match(member):
@@ -138,8 +124,10 @@ def names_in(texts: Mapping[str, str]) -> dict[str, frozenset[str]]:
         own = set(_scope(tree)) | (set(_strings(tree)) if top else set())
         found["imports"].update(f"{module}:{name}" for name in own if not name.startswith("__"))
         found["keywords"].update(f"{on}:{name}" for on, name in keywords_of(tree))
+        found["calls"].update(f"{on}:{name}" for on, name in keywords_of(tree, every=True))
     for on, names in classes.constructors():
-        found["keywords"].update(f"{on}.__init__:{name}" for name in names)
+        for kind in ("keywords", "calls"):
+            found[kind].update(f"{on}.__init__:{name}" for name in names)
     found["members"].update(f"{on}:{name}" for on, name in classes.members())
     found["keywords"].update(f"{LAUNCH}:{name}" for name in launch_options(texts))
     return {kind: frozenset(names) for kind, names in found.items()}
@@ -191,7 +179,7 @@ def table_of(found: Mapping[str, Mapping[Version, dict[str, frozenset[str]]]]) -
             for kind in _KINDS
         }
         named = {"distribution": _DISTRIBUTIONS[package]} if package in _DISTRIBUTIONS else {}
-        for read, kind in _OF_MODELS.items():
+        for read, kind in (_OF_OTHER_PACKAGES if named else _OF_PARTS).items():
             own = {release: names[read] for release, names in releases.items()}
             kinds[kind] = {**changed(history(own), own), **kinds[kind]}
         imports = {release: names["imports"] for release, names in releases.items()}
@@ -292,18 +280,14 @@ def _strings(tree: ast.Module) -> Iterator[str]:
 
 
 def texts_of(path: Path) -> dict[str, str]:
-    """Read the Python files of a wheel or of sources; models' own are read for ``_OF_MODELS`` only.
+    """Read the Python files of a wheel or of sources; models' own are read for ``_OF_PARTS`` only.
 
     Their ``__all__`` is taken for the package's own list where it makes its list so (``_LAZY``).
     """
     package = _package_of(path)[0]
     found = {name.removeprefix("src/"): text for name, text in python_files(path, _wanted(package))}
     if package in _DISTRIBUTIONS:
-        return {
-            name: text if _depth(name) < _DEEP or package not in _BY_NAME_ONLY else ""
-            for name, text in found.items()
-            if _is_near(name)
-        }
+        return read_of(package, found)
     kept = (name for name in found if MODELS.match(name) or not _is_a_model(name))
     texts = {name: found[name] for name in kept}
     top = f"{package}/__init__.py"
@@ -327,21 +311,10 @@ def _is_a_model(name: str) -> bool:
     return not name.endswith(_AUTO) and bool(_MODELS.match(name))
 
 
-def _is_near(name: str) -> bool:
-    """Say whether others import from a module: it lies near, and no part of it is private."""
-    private = any(part.startswith("_") and part != "__init__.py" for part in name.split("/"))
-    return _depth(name) <= _DEEP and not private
-
-
-def _depth(name: str) -> int:
-    """Return how many parts a module's name has."""
-    return len(name.removesuffix("/__init__.py").split("/"))
-
-
 def _package_of(path: Path) -> tuple[str, Version]:
     """Give the folder that holds the package, and the release."""
     name, version = released(path)
-    return _IMPORTED.get(name, name.replace("-", "_")), version
+    return OTHERS.get(name, name.replace("-", "_")), version
 
 
 def main(arguments: list[str]) -> int:

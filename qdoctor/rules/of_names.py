@@ -35,6 +35,8 @@ _KINDS = ("keyword", "attribute", "imported")
 _IMPORTS = ("import", "imports")
 _OF_PAIRS = "package-too-old"
 """The rule that says which of two stated packages is too old for the other."""
+_OWN_RULE = {"accelerate", "transformers"}
+"""Two packages that have a rule of their own for this: accelerate-transformers-mismatch."""
 _UNNAMED = "__init__"
 _OF_INSTANCES = "members"
 _TELLING: dict[State, str] = {
@@ -94,7 +96,7 @@ def between_known(case: Case, name: str, severity: Severity) -> Iterator[Finding
 
 def _pair(case: Case, signal: Signal) -> tuple[Row, State, Importer] | None:
     """Return what is known of a name, how its package stands to it, and who imports it."""
-    importer = installed_importer(case, ".".join(hub_names.missed(signal)))
+    importer = installed_importer(case, ".".join(hub_names.missed(signal)), signal)
     if importer is None or _OF_PAIRS not in signal.rules:
         return None
     for row in (_known(case, name, signal) for name in signal.rules):
@@ -102,6 +104,7 @@ def _pair(case: Case, signal: Signal) -> tuple[Row, State, Importer] | None:
             row is not None
             and row["kind"] in _IMPORTS
             and case.machine.package(row["package"]).value
+            and {row["package"], importer.package} != _OWN_RULE
         ):
             state = _state(case, row, signal)
             mended = state == "too-old" or (state == "too-new" and importer.without is not None)
@@ -115,29 +118,28 @@ def _of_pair(
     row, state, importer = pair
     known, asks = case.machine.package(row["package"]), importer.package
     title = _TELLING[state].format(package=row["package"], version=known.value, name=row["name"])
-    old = f"{importer.version} imports {row['name']}"
-    since = f">={row.get('since')}"
-    fixes = (
-        [
-            pip("upgrade", row["package"], since, f"{asks} {old}", verify=name),
-            pip(
-                "downgrade", asks, f"<{importer.since}", "it does not import the name", verify=name
-            ),
-        ]
-        if state == "too-old"
-        else [
-            pip("upgrade", asks, f">={importer.without}", f"{old}, a newer one not", verify=name),
-            pip("downgrade", row["package"], f"<{row['removed']}", "it has the name", verify=name),
-        ]
-    )
     read = [known.because] if known.because else []
     return Finding(
         rule=name,
         severity=severity,
         title=f"{title}, which {asks} {importer.version} imports",
         because=[quoted(signal), _history(case, row), importer.because, *read],
-        fixes=fixes,
+        fixes=list(_of_pair_fixes(name, row, state, importer)),
     )
+
+
+def _of_pair_fixes(name: str, row: Row, state: State, importer: Importer) -> Iterator[Fix]:
+    """Offer to move the older of the two packages, then the other."""
+    asks, old = importer.package, f"{importer.version} imports {row['name']}"
+    if state == "too-old":
+        why = f"{asks} {old}"
+        yield pip("upgrade", row["package"], f">={row.get('since')}", why, verify=name)
+        if importer.since is not None:
+            why = "it does not import the name"
+            yield pip("downgrade", asks, f"<{importer.since}", why, verify=name)
+        return
+    yield pip("upgrade", asks, f">={importer.without}", f"{old}, a newer one not", verify=name)
+    yield pip("downgrade", row["package"], f"<{row['removed']}", "it has the name", verify=name)
 
 
 def _row(case: Case, name: str, signal: Signal) -> Row | None:

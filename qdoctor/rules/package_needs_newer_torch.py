@@ -30,6 +30,7 @@ from qdoctor.released import parsed
 from qdoctor.rules.bnb_releases import serving
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.packages_in_text import blamed, older
 from qdoctor.rules.torch_index import moved_torch
 from qdoctor.rules.torch_names import finding, of_an_older_torch, of_unknown_operators, told
@@ -51,6 +52,7 @@ def find(case: Case) -> Iterator[Finding]:
     yield from (_of_old(case, one) for one in of_an_older_torch(case, NAME))
     yield from (_of_operator(case, one) for one in of_unknown_operators(case, NAME))
     yield from _stated(case)
+    yield from _OF_TEXTS.find(case)
     yield from (one for one in _OF_BNB.find(case) if one.undecided is None)
 
 
@@ -125,6 +127,7 @@ def _fixes(case: Case) -> list[Fix]:
     return serving(case, [bnb_accepts_torch], "it accepts this torch", verify=NAME)
 
 
+_OF_TEXTS = of_texts(NAME, __doc__, severity="warning")
 _OF_BNB = of_layers(
     NAME, __doc__, (bnb_accepts_torch,), severity="warning", title=_title, fixes=_fixes
 )

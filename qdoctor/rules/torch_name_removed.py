@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qdoctor.rules.case import rule
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.torch_names import finding, told
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def find(case: Case) -> Iterator[Finding]:
     for signal, known, state in told(case, NAME):
         if state == "too-new" or (state == "present" and known.came is None):
             yield finding(case, NAME, signal, known, state)
+    yield from _OF_TEXTS.find(case)
 
 
+_OF_TEXTS = of_texts(NAME, __doc__, severity="warning")
 RULE = rule(NAME, __doc__, find)

@@ -62,12 +62,45 @@ def history(matrix: Matrix, name: str) -> History | None:
     return History(name, came, went, cited(table, row, f"{name} {' and '.join(said)}"))
 
 
+def keyword_history(case: Case, on: str, keyword: str) -> History | None:
+    """Return when torch's function ``on`` came to take a keyword, and when it stopped; else None.
+
+    Older releases of Python name a method without its class: then all methods of that name count.
+    A bare name may be anybody's: of that, torch's release has to be known.
+    """
+    table = case.matrix.table("torch_keywords")
+    rows: dict[str, dict[str, dict[str, list[str]]]] = table["rows"]
+    bare = "." not in on and not on.startswith("__")
+    if bare and case.machine.torch.value is None:
+        return None
+    called = [on] if on in rows else [one for one in rows if bare and one.endswith(f".{on}")]
+    spans = {
+        tuple(
+            next((release for release, names in rows[one][when].items() if keyword in names), None)
+            for when in ("came", "went")
+        )
+        for one in called
+    } - {(None, None)}
+    if len(spans) != 1:
+        return None
+    came, went = spans.pop()
+    said = [f"since torch {came}"] if came else []
+    said += [f"no more from torch {went} on"] if went else []
+    text = f"{on} takes {keyword} {' and '.join(said)}"
+    return History(f"{on}({keyword}=)", came, went, cited(table, table, text))
+
+
 def told(case: Case, rule: str) -> Iterator[tuple[Signal, History, State]]:
     """Yield the names of torch that texts of ``rule`` say are missing, and what is wrong there."""
     for signal in case.signals_of(rule):
-        known = history(case.matrix, _named(signal))
-        if known is not None:
-            yield signal, known, _state(case, known)
+        if "keyword" in signal.said:
+            known = keyword_history(case, signal.said.get("on", ""), signal.said["keyword"])
+        else:
+            known = history(case.matrix, _named(signal))
+        state = _state(case, known) if known is not None else "unknown"
+        anybodys = "keyword" in signal.said and state in {"present", "unknown"}
+        if known is not None and not anybodys:
+            yield signal, known, state
 
 
 def of_an_older_torch(case: Case, rule: str) -> Iterator[Signal]:
