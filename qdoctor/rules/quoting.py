@@ -8,6 +8,7 @@ to fit these too, for short texts of which nothing else is known.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _QUOTE = "'"
 _ANY_QUOTE = r"(?:\\?['\"`]|(?<![\w.])|(?!\.?\w))"
@@ -45,6 +46,7 @@ def without_quotes(text: str) -> str:
     return text.translate(_QUOTES)
 
 
+@lru_cache(maxsize=4096)
 def loosened(pattern: str) -> str:
     """Return a regular expression that takes any quote, or none, where ``pattern`` has one.
 
