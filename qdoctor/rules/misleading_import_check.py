@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 NAME = "misleading-import-check"
 _ASKED = ("accelerate", "bitsandbytes")
+_BY_KEYWORD = "by_keyword"
+"""The group of the wording up to transformers 4.37; its check asks for CUDA from 4.32 on."""
 _OPEN = "what torch.cuda.is_available() says in the process that failed"
 _RESTART = Fix(
     action="restart-kernel",
@@ -87,7 +89,7 @@ def _of_gpu(case: Case, signal: Signal) -> Iterator[Finding]:
             _check(case),
             *(cuda.because[:1] if cuda.value != "unknown" else ()),
         ],
-        fixes=list(_fixes(case, absent)),
+        fixes=list(_fixes(case, absent, signal)),
         undecided=None if sure else _OPEN,
     )
 
@@ -100,8 +102,12 @@ def _title(absent: list[str], *, built: bool) -> str:
     return "transformers misses installed packages because torch sees no CUDA GPU"
 
 
-def _fixes(case: Case, absent: list[str]) -> Iterator[Fix]:
-    """Offer what changes nothing first, unless torch is known or likely to have no CUDA."""
+def _fixes(case: Case, absent: list[str], signal: Signal) -> Iterator[Fix]:
+    """Offer what changes nothing first, unless torch is known or likely to have no CUDA.
+
+    Likely is it in the words of the releases that came to ask for CUDA: programs that ran before
+    fail then (``_BY_KEYWORD``), where later words mostly come from a first installation.
+    """
     built = ""
     if absent:
         for name in absent:
@@ -109,7 +115,8 @@ def _fixes(case: Case, absent: list[str]) -> Iterator[Fix]:
     elif case.ask(gpu_present).value == "no":
         yield by_hand("change-hardware", "the check asks for a CUDA GPU", verify=NAME)
     elif (built := case.ask(torch_has_cuda).value) == "no" or (
-        built == "unknown" and (_asks_for_cuda(case) or default_without_cuda(case))
+        built == "unknown"
+        and (_asks_for_cuda(case) or default_without_cuda(case) or _BY_KEYWORD in signal.said)
     ):
         built = "no"
         yield from offers(case, "with CUDA the check finds the GPU", verify=NAME)

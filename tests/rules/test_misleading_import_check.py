@@ -35,10 +35,16 @@ def test_an_accelerate_that_is_new_enough_is_not_seen_yet(ask: Ask) -> None:
     assert found[NAME].fixes[0].action == "restart-kernel"
 
 
-def test_nothing_known_offers_a_restart_before_another_build_and_stays_open() -> None:
-    found = diagnose(Facts(), error=OLD)[1]
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [(NEW, ["restart-kernel", "install-build"]), (OLD, ["install-build", "restart-kernel"])],
+)
+def test_nothing_known_offers_a_restart_and_another_build_and_stays_open(
+    text: str, first: list[str]
+) -> None:
+    found = diagnose(Facts(), error=text)[1]
     assert found[0].rule == NAME
-    assert [fix.action for fix in found[0].fixes] == ["restart-kernel", "install-build"]
+    assert [fix.action for fix in found[0].fixes] == first
     assert found[0].undecided
 
 
