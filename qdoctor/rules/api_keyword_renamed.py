@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 NAME = "api-keyword-renamed"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="note")
-_ANY = "any-keyword"
+_ANY, _ANY_CALL = "any-keyword", "any-call"
 _ANY_ATTRIBUTE = "any-attribute"
 _KNOWN_ELSEWHERE = "keyword-unexpected"
 """The row of keywords that the table knows of some classes."""
@@ -62,7 +62,8 @@ def find(case: Case) -> Iterator[Finding]:
             _is_of_a_model(case, owner) or _is_handed_over(case, signal)
         )
         of_class = signal.signature == _KNOWN_ELSEWHERE and re.fullmatch(_OF_A_CLASS, owner)
-        if signal.signature == _ANY or of_family or of_class:
+        between = signal.signature == _ANY_CALL and bool(signal.asked_by)
+        if signal.signature == _ANY or of_family or of_class or between:
             yield _of_any(case, signal, owner, name)
 
 

@@ -78,6 +78,9 @@ def test_an_instance_that_lacks_what_its_class_may_have_accuses_no_copy() -> Non
 
 def test_a_function_that_nobody_knows_is_not_explained() -> None:
     assert not explained(CALL.format("paint", "colour"))
+    call = 'File "/x/site-packages/peft/model.py", line 3, in paint'
+    found = explained(f"{call}\n{CALL.format('paint', 'colour')}")[0]
+    assert (found.rule, found.fixes[0].action) == ("api-keyword-renamed", "change-code")
     assert not explained(MEMBER.format("Painter", "colour"))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.diagnosis import diagnose
 from qdoctor.model import Facts, Finding
 
@@ -135,3 +137,39 @@ def test_of_an_unknown_operator_only_the_owner_is_known(ask: Ask) -> None:
 def test_an_operator_of_another_namespace_is_not_torchs(ask: Ask) -> None:
     text = OPERATOR.format("xformers", "efficient_attention_forward_cutlass")
     assert NAME not in ask("h100", error=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "torch", "spec"),
+    [
+        (
+            "scaled_dot_product_attention() got an unexpected keyword argument 'enable_gqa'",
+            "2.4.1",
+            ">=2.5.0",
+        ),
+        (
+            "Module.load_state_dict() got an unexpected keyword argument 'assign'",
+            "2.0.1",
+            ">=2.1.0",
+        ),
+        ("load_state_dict() got an unexpected keyword argument 'assign'", "2.0.1", ">=2.1.0"),
+    ],
+)
+def test_a_keyword_that_torch_does_not_take_yet(text: str, torch: str, spec: str) -> None:
+    found = diagnose(Facts(packages={"torch": torch}), error=f"TypeError: {text}")[1][0]
+    assert (found.rule, found.undecided) == (NAME, None)
+    assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "torch")
+    assert found.fixes[0].spec == spec
+
+
+def test_a_bare_function_of_an_unknown_torch_may_be_anybodys() -> None:
+    text = "TypeError: load_state_dict() got an unexpected keyword argument 'assign'"
+    assert NAME not in [one.rule for one in diagnose(Facts(), error=text)[1]]
+    facts = Facts(packages={"torch": "2.6.0"})
+    assert NAME not in [one.rule for one in diagnose(facts, error=text)[1]]
+
+
+def test_a_kernel_that_a_build_leaves_out_is_in_newer_ones() -> None:
+    text = "RuntimeError: _int_mm_out_cuda not compiled for this platform."
+    found = diagnose(Facts(packages={"torch": "2.2.0"}), error=text)[1][0]
+    assert (found.rule, found.fixes[0].action) == (NAME, "upgrade")

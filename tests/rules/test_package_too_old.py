@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.diagnosis import diagnose
 from qdoctor.model import Facts, Finding
 
@@ -79,6 +81,51 @@ def test_a_release_that_does_not_import_the_name_is_not_named() -> None:
     for own in ("0.15.2", "0.18.0"):
         assert pair("HybridCache", transformers="5.5.0", peft=own).rule != NAME
     assert pair("EncoderDecoderCache", transformers="4.39.3").rule != NAME
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "packages", "offers"),
+    [
+        (
+            "shard_checkpoint",
+            "transformers.modeling_utils",
+            {"transformers": "4.47.1", "autoawq": "0.2.5"},
+            [("upgrade", "autoawq", ">=0.2.7"), ("downgrade", "transformers", "<4.47.1")],
+        ),
+        (
+            "top_k_top_p_filtering",
+            "transformers",
+            {"transformers": "4.40.0", "trl": "0.7.11"},
+            [("upgrade", "trl", ">=0.8.6"), ("downgrade", "transformers", "<4.39.3")],
+        ),
+        (
+            "PartialState",
+            "accelerate",
+            {"accelerate": "0.16.0", "trl": "0.7.11"},
+            [("upgrade", "accelerate", ">=0.17.1"), ("downgrade", "trl", "<0.7.11")],
+        ),
+    ],
+)
+def test_what_released_files_import_settles_two_stated_releases(
+    name: str, module: str, packages: dict[str, str], offers: list[tuple[str, str, str]]
+) -> None:
+    text = f"ImportError: cannot import name '{name}' from '{module}'"
+    found = diagnose(Facts(packages=packages), error=text)[1][0]
+    assert (found.rule, found.undecided) == (NAME, None)
+    assert [(fix.action, fix.package, fix.spec) for fix in found.fixes] == offers
+
+
+def test_accelerate_and_transformers_have_a_rule_of_their_own() -> None:
+    text = "ImportError: cannot import name 'skip_first_batches' from 'accelerate'"
+    facts = Facts(packages={"accelerate": "0.15.0", "transformers": "4.30.2"})
+    assert diagnose(facts, error=text)[1][0].rule == "accelerate-transformers-mismatch"
+
+
+def test_a_traceback_that_shows_another_asker_counts() -> None:
+    called = 'File "/x/site-packages/optimum/exporters/base.py", line 3, in <module>'
+    text = f"{called}\n{MISSING.format('top_k_top_p_filtering')}"
+    facts = Facts(packages={"transformers": "4.40.0", "trl": "0.7.11"})
+    assert diagnose(facts, error=text)[1][0].rule != NAME
 
 
 def test_where_the_installed_release_has_the_name_neither_is_too_old() -> None:

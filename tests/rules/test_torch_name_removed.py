@@ -21,7 +21,7 @@ def test_fires_on_a_torch_from_which_the_name_is_gone(ask: Ask) -> None:
     found = ask("h100", error=CALLED, packages={"deepspeed": "0.7.0"})
     assert next(iter(found)) == NAME
     assert [(fix.action, fix.package, fix.spec) for fix in found[NAME].fixes] == [
-        ("upgrade", "deepspeed", ">0.7.0"),
+        ("upgrade", "deepspeed", ">=0.8.3"),
         ("downgrade", "torch", "<2.0.0"),
     ]
 
@@ -79,3 +79,19 @@ def test_a_private_name_that_a_released_package_imports_is_known(ask: Ask) -> No
     assert ("upgrade", "deepspeed", ">=0.14.4") in [
         (fix.action, fix.package, fix.spec) for fix in found.fixes
     ]
+
+
+def test_a_keyword_that_torch_takes_no_more(ask: Ask) -> None:
+    text = "TypeError: ReduceLROnPlateau.__init__() got an unexpected keyword argument 'verbose'"
+    found = ask("h100", error=text, packages={"torch": "2.7.0"})
+    assert next(iter(found)) == NAME
+    assert ("downgrade", "torch", "<2.7.0") in [
+        (fix.action, fix.package, fix.spec) for fix in found[NAME].fixes
+    ]
+
+
+def test_what_went_before_all_known_releases(ask: Ask) -> None:
+    text = "ImportError: torch.utils.ffi is deprecated. Please use cpp extensions instead."
+    found = ask("h100", error=text)
+    assert next(iter(found)) == NAME
+    assert found[NAME].fixes[0].action == "change-code"
