@@ -6,11 +6,11 @@ an error, and so is what explains the error text; the rest keeps the severity of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from qdoctor import several_gpus
+from qdoctor import guessed, several_gpus
 from qdoctor.implied_text import informed, possible, wordings
 from qdoctor.machine import complete
 from qdoctor.matrix import shipped
@@ -63,17 +63,40 @@ def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract
     machine = complete(facts, matrix)
     text = plain(error, matrix) if error else ""
     signals = known_in(text, matrix) if text else ()
+    stated = guessed.without_guesses(machine)
     machine = informed(machine, signals, text, matrix) if text else machine
     signals = ordered(signals, machine)
-    found = [
-        [finding for rule in rules for finding in _run(rule, case)]
-        for look in several_gpus.looks(machine, observations)
-        for case in [_case(look, matrix, signals, tuple(refused))]
-    ]
-    explained = _explain(several_gpus.merged(found), signals, rules)
+    seen = _Seen(tuple(observations), matrix, signals, tuple(refused))
+    explained = _explain(seen.on(machine, rules), signals, rules)
     harmless = {rule.name for rule in rules if rule.harmless}
-    marked = [_weigh(one, need, harmless) for one in _fold(explained, rules)]
+    folded = _fold(explained, rules)
+    if error:
+        folded = guessed.noted(folded, lambda names: seen.on(stated, _named(rules, names)))
+    marked = [_weigh(one, need, harmless) for one in folded]
     return machine, _asides_last(_ordered(marked, signals), rules)
+
+
+class _Seen(NamedTuple):
+    """What rules are asked about beside the machine."""
+
+    observations: tuple[Observation, ...]
+    matrix: Matrix
+    signals: tuple[Signal, ...]
+    refused: tuple[Problem, ...]
+
+    def on(self, machine: Machine, rules: Sequence[Rule]) -> list[Finding]:
+        """Run rules on every GPU of a machine."""
+        return several_gpus.merged(
+            [
+                [finding for rule in rules for finding in _run(rule, case)]
+                for look in several_gpus.looks(machine, self.observations)
+                for case in [_case(look, self.matrix, self.signals, self.refused)]
+            ]
+        )
+
+
+def _named(rules: Sequence[Rule], names: Collection[str]) -> list[Rule]:
+    return [rule for rule in rules if rule.name in names]
 
 
 def _case(

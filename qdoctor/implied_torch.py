@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdoctor import released
 from qdoctor.implied_packages import Contradiction, stated
@@ -90,19 +90,32 @@ def _default_cuda(
         return unknown(f"what CUDA version the build torch {torch.value} has is not known")
     if (nightly := released.parsed(torch.value)) and nightly.is_devrelease:
         return unknown(f"torch {torch.value} is a nightly build, of an index for each CUDA version")
+    row = _default_row(facts, matrix, torch.value, system.value)
+    if row is None:
+        return unknown(f"which build torch {torch.value} is on {system.value} is not known")
+    if not row["cuda"] and _holds_gpu_code(facts):
+        return unknown(f"torch {torch.value} holds GPU code: {row['text']}, which this is not")
+    return _cuda_of(row, matrix, torch.value)
+
+
+def _cuda_of(row: dict[str, Any], matrix: Matrix, torch: str) -> Known[str]:
+    if row["cuda"] == "as-released":
+        return released.fact(matrix, "torch", torch, "cuda")
+    return Known(row["cuda"], released.cited(matrix.table("torch_defaults"), row, row["text"]))
+
+
+def _default_row(facts: Facts, matrix: Matrix, torch: str, system: str) -> dict[str, Any] | None:
+    """Return what the index serves for this system and processor; None where it is not known."""
     table = matrix.table("torch_defaults")
     machine = (facts.host or Host()).machine or table["usual_machine"]
-    rows = [one for one in table["rows"] if one["os"] == system.value]
-    row = released.row_for(
-        matrix, [one for one in rows if one["machine"] in ("*", machine)], "torch", torch.value
-    )
-    if row is None:
-        return unknown(
-            f"which build torch {torch.value} is on {system.value} {machine} is not known"
-        )
-    if row["cuda"] == "as-released":
-        return released.fact(matrix, "torch", torch.value, "cuda")
-    return Known(row["cuda"], released.cited(table, row, row["text"]))
+    rows = [one for one in table["rows"] if one["os"] == system]
+    concerned = [one for one in rows if one["machine"] in ("*", machine)]
+    return released.row_for(matrix, concerned, "torch", torch)
+
+
+def _holds_gpu_code(facts: Facts) -> bool:
+    """Say whether code for GPUs was read from torch: then it is no build for the CPU."""
+    return bool(facts.torch_arch_list) or _inspected_sm(facts) is not None
 
 
 def _released_sm(facts: Facts, matrix: Matrix, cuda: Known[str]) -> Known[list[str]]:

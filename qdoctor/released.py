@@ -132,3 +132,8 @@ def _inside(version: str, spec: str) -> bool:
 def _all_the_same(answers: Iterable[bool]) -> bool | None:
     distinct = set(answers)
     return distinct.pop() if len(distinct) == 1 else None
+
+
+def called(package: str, version: str | None) -> str:
+    """Name a release for people: ``triton 3.1.0``; ``this triton`` where it is not known."""
+    return f"{package} {version}" if version else f"this {package}"

@@ -28,7 +28,7 @@ import msgspec
 from qdoctor.implied_text import possible, wordings
 from qdoctor.layers import Answer, bnb_has_cuda_binary, bnb_ships_here, gpu_present
 from qdoctor.model import Because, Finding
-from qdoctor.released import cited, fits, release
+from qdoctor.released import called, cited, fits, release
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import BNB, serving, settled
 from qdoctor.rules.case import quoted, rule, suspect
@@ -67,7 +67,7 @@ def find(case: Case) -> Iterator[Finding]:
     yield Finding(
         rule=NAME,
         severity=severity,
-        title=f"bitsandbytes {bnb or '?'} has no library for CUDA {cuda or '?'}",
+        title=f"{called('bitsandbytes', bnb)} has no library for {_cuda_of(cuda)}",
         because=suspicion.because,
         fixes=_fixes(case),
         affects=needing(case, "bnb_has_cuda_binary"),
@@ -131,7 +131,7 @@ def _of_rocm(case: Case, rocm: str) -> Iterator[Finding]:
     yield Finding(
         rule=NAME,
         severity="error",
-        title=f"bitsandbytes {version or '?'} has no library for this ROCm ({file}so)",
+        title=f"{called('bitsandbytes', version)} has no library for this ROCm ({file}so)",
         because=[
             *map(quoted, case.signals_of(NAME)[:1]),
             Because(text, "the libraries in the released wheels", "mined"),
@@ -211,6 +211,10 @@ def _everywhere(case: Case) -> Condition:
         return all(bnb_has_cuda_binary(one, case.matrix).value == "yes" for one in told)
 
     return fits
+
+
+def _cuda_of(cuda: str | None) -> str:
+    return f"CUDA {cuda}" if cuda else "torch's CUDA"
 
 
 RULE = rule(NAME, __doc__, find, symptom_of=("torch-cpu-only", "bnb-override-wrong"))

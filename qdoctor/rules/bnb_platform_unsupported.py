@@ -26,7 +26,7 @@ from qdoctor.layers import bnb_binary_has_sm, bnb_has_cuda_binary
 from qdoctor.layers.sms import is_integrated
 from qdoctor.layers.wheel import platform_has_wheel
 from qdoctor.model import Because, Finding
-from qdoctor.released import fact, parsed, release
+from qdoctor.released import called, fact, parsed, release
 from qdoctor.rules.amd import on_amd
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import quoted, rule
@@ -50,7 +50,7 @@ TO_INSTALL = "no-bnb-to-install"
 
 def _title(case: Case) -> str:
     bnb, system = case.machine.bitsandbytes.value, case.machine.os.value
-    return f"bitsandbytes {bnb or '?'} ships no CUDA library for {system or 'this system'}"
+    return f"{called('bitsandbytes', bnb)} ships no CUDA library for {system or 'this system'}"
 
 
 def _fixes(case: Case) -> list[Fix]:

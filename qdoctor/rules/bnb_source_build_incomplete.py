@@ -29,7 +29,7 @@ from qdoctor.implied_text import possible, wordings
 from qdoctor.layers import Answer, bnb_has_cuda_binary
 from qdoctor.layers.natives import libraries_of
 from qdoctor.model import Because, Finding
-from qdoctor.released import parsed, release
+from qdoctor.released import called, parsed, release
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import BNB, installed_anew, serving
 from qdoctor.rules.case import rule, suspect
@@ -53,7 +53,7 @@ def find(case: Case) -> Iterator[Finding]:
     yield Finding(
         rule=NAME,
         severity="warning",
-        title=f"bitsandbytes {bnb or '?'} was installed without its library for CUDA",
+        title=f"{called('bitsandbytes', bnb)} was installed without its library for CUDA",
         because=suspicion.because,
         fixes=_fixes(case),
         affects=needing(case, "bnb_has_cuda_binary"),

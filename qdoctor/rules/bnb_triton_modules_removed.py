@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers import bnb_has_switchback
 from qdoctor.model import Finding
+from qdoctor.released import called
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.switchback import instead
 
@@ -42,7 +43,7 @@ def find(case: Case) -> Iterator[Finding]:
     yield Finding(
         rule=NAME,
         severity="note",
-        title=f"bitsandbytes {case.machine.bitsandbytes.value or '?'} has no SwitchBack layers",
+        title=f"{called('bitsandbytes', case.machine.bitsandbytes.value)} has no SwitchBack layers",
         because=suspicion.because,
         fixes=instead(case),
         affects=["bnb-switchback"],

@@ -34,7 +34,7 @@ from qdoctor.layers import (
     bnb_imports,
 )
 from qdoctor.model import Because, Finding
-from qdoctor.released import cited, fits, parsed
+from qdoctor.released import called, cited, fits, parsed
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
@@ -154,7 +154,7 @@ def _repaired(case: Case) -> list[Fix]:
 
 
 def _title(case: Case) -> str:
-    return f"bitsandbytes {case.machine.bitsandbytes.value or '?'} has no 4-bit layers"
+    return f"{called('bitsandbytes', case.machine.bitsandbytes.value)} has no 4-bit layers"
 
 
 def _fixes(case: Case) -> list[Fix]:

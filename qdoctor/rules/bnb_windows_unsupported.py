@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from qdoctor.implied_text import wordings
 from qdoctor.layers import bnb_has_cuda_binary, bnb_ships_here
 from qdoctor.model import Because, Finding
+from qdoctor.released import called
 from qdoctor.rules.bnb_releases import BNB, before_all_known, serving
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
@@ -41,7 +42,7 @@ _WHY = "it has libraries for Windows"
 
 def _title(case: Case) -> str:
     bnb, system = case.machine.bitsandbytes.value, case.machine.os.value
-    return f"bitsandbytes {bnb or '?'} ships no CUDA library for {system or 'this system'}"
+    return f"{called('bitsandbytes', bnb)} ships no CUDA library for {system or 'this system'}"
 
 
 def _fixes(case: Case) -> list[Fix]:

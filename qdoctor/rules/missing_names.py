@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor.layers import bnb_imports, switchback_triton_names_resolve
+from qdoctor.released import called
 from qdoctor.rules.bnb_releases import importable
 from qdoctor.rules.case import Rule, rule
 from qdoctor.rules.of_layer import of_layers
@@ -55,4 +56,5 @@ def _is_of_bnb(case: Case, rule: str) -> bool:
 
 def _title(case: Case) -> str:
     bnb, triton = case.machine.bitsandbytes.value, case.machine.triton.value
-    return f"bitsandbytes {bnb or '?'} asks for names that triton {triton or '?'} does not have"
+    asks, has = called("bitsandbytes", bnb), called("triton", triton)
+    return f"{asks} asks for names that {has} does not have"

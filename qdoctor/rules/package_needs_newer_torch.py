@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.layers import bnb_accepts_torch
 from qdoctor.model import Finding
-from qdoctor.released import parsed
+from qdoctor.released import called, parsed
 from qdoctor.rules.bnb_releases import serving
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
@@ -120,7 +120,7 @@ def _stated(case: Case) -> Iterator[Finding]:
 
 def _title(case: Case) -> str:
     bnb, torch = case.machine.bitsandbytes.value, case.machine.torch.value
-    return f"bitsandbytes {bnb or '?'} does not accept torch {torch or '?'}"
+    return f"{called('bitsandbytes', bnb)} does not accept {called('torch', torch)}"
 
 
 def _fixes(case: Case) -> list[Fix]:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qdoctor.rules.case import Signal
+from qdoctor.rules.denied import denied
 from qdoctor.rules.quoting import loosened
 from qdoctor.rules.traceback_calls import callers, raising
 
@@ -59,10 +60,25 @@ def parts_in(text: str, matrix: Matrix) -> tuple[Signal, ...]:
     place, failed = 0, _EXCEPTION.search(text) is not None
     for line in text.split("\n"):
         run = _of_one_meaning(line, matrix)
-        if run is not None and not (failed and run.example.row.get("role") == _NOTICE):
+        if run is not None and not (failed and _is_notice(run)) and not _denied(run, line, matrix):
             return (_signal(run, line, place, text, matrix),)
         place += len(line) + 1
     return ()
+
+
+def _is_notice(run: _Run) -> bool:
+    return run.example.row.get("role") == _NOTICE
+
+
+def _denied(run: _Run, line: str, matrix: Matrix) -> bool:
+    first, last = _span(run, line)
+    return denied(line, first, last, matrix)
+
+
+def _span(run: _Run, line: str) -> tuple[int, int]:
+    """Return where in the line the words of a run begin and end."""
+    _, spans = _words(line)
+    return spans[run.at][0], spans[run.at + run.length - 1][1]
 
 
 def _of_one_meaning(line: str, matrix: Matrix) -> _Run | None:
@@ -89,8 +105,7 @@ def _runs(line: str, matrix: Matrix) -> Iterator[_Run]:
 
 def _signal(run: _Run, line: str, place: int, text: str, matrix: Matrix) -> Signal:
     row = run.example.row
-    _, spans = _words(line)
-    first, last = spans[run.at][0], spans[run.at + run.length - 1][1]
+    first, last = _span(run, line)
     return Signal(
         signature=row["id"],
         rules=tuple(row["rules"]),

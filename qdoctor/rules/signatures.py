@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from qdoctor.rules.case import Signal
+from qdoctor.rules.denied import denied
 from qdoctor.rules.error_text import readable
 from qdoctor.rules.partial_texts import parts_in
 from qdoctor.rules.program_texts import known_texts
@@ -57,9 +58,10 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     of a known text is enough.
     """
     known = _known_in(kept, matrix, retyped=False)
-    follows = _only_follows(known, matrix)
-    if len(kept) > _RETYPED or (known and not follows):
+    if len(kept) > _RETYPED:
         return known
+    if known and not _only_follows(known, matrix):
+        return _noticed(kept, known, matrix)
     for text, retyped in _other_readings(kept):
         found = _known_in(text, matrix, retyped=retyped)
         if found and not (known and _only_follows(found, matrix)):
@@ -67,16 +69,28 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     return known or parts_in(kept, matrix) or known_texts(kept, matrix)
 
 
+def _noticed(kept: str, known: tuple[Signal, ...], matrix: Matrix) -> tuple[Signal, ...]:
+    """Return what is known, but a notice of which only a part stands there in its own letters.
+
+    The rows of notices stand above those of the failures that they quote.
+    """
+    loose = _known_in(kept, matrix, retyped=True)
+    return loose if loose and _all_of_role(loose, matrix, _ROLES[2]) else known
+
+
 def _only_follows(known: tuple[Signal, ...], matrix: Matrix) -> bool:
     """Say whether what is known only follows from something else: that may be quoted otherwise."""
-    echoes = _echoes(matrix)
-    return bool(known) and all(one.signature in echoes for one in known)
+    return bool(known) and _all_of_role(known, matrix, _ROLES[1])
+
+
+def _all_of_role(known: tuple[Signal, ...], matrix: Matrix, role: str) -> bool:
+    return all(one.signature in _of_role(matrix, role) for one in known)
 
 
 @lru_cache(maxsize=8)
-def _echoes(matrix: Matrix) -> frozenset[str]:
+def _of_role(matrix: Matrix, role: str) -> frozenset[str]:
     rows = matrix.table("signatures")["rows"]
-    return frozenset(row["id"] for row in rows if row.get("role") == _ROLES[1])
+    return frozenset(row["id"] for row in rows if row.get("role") == role)
 
 
 def _other_readings(kept: str) -> Iterator[tuple[str, bool]]:
@@ -91,7 +105,7 @@ def _known_in(kept: str, matrix: Matrix, *, retyped: bool) -> tuple[Signal, ...]
     sources = matrix.table("signatures")["sources"]
     flags = re.MULTILINE | re.IGNORECASE if retyped else re.MULTILINE
     for row in _may_match(kept, matrix, retyped=retyped):
-        for signal in _matches(row, sources, kept, flags):
+        for signal in _matches(row, sources, kept, flags, matrix):
             line = kept.count("\n", 0, signal.position)
             found.setdefault(line, (row.get("role", _ROLES[0]), signal))
             for above in range(line - signal.said.get(_COVERS, "").count("\n"), line):
@@ -123,10 +137,12 @@ def _rows_of_words(matrix: Matrix, retyped: bool) -> dict[str, tuple[int, ...]]:
 
 
 def _matches(
-    row: dict[str, Any], sources: dict[str, str], text: str, flags: int
+    row: dict[str, Any], sources: dict[str, str], text: str, flags: int, matrix: Matrix
 ) -> Iterator[Signal]:
     pattern = loosened(row["pattern"]) if flags & re.IGNORECASE else row["pattern"]
     for match in _compiled(pattern, flags).finditer(text):
+        if denied(text, match.start(), match.end(), matrix):
+            continue
         yield Signal(
             signature=row["id"],
             rules=tuple(row["rules"]),

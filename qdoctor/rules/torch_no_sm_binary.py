@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import Answer, torch_has_sm
 from qdoctor.layers.sms import is_integrated
 from qdoctor.model import Finding, Fix
+from qdoctor.released import called
 from qdoctor.rules.affected import needing
 from qdoctor.rules.amd import on_amd, taken_for_another
 from qdoctor.rules.case import rule, suspect
@@ -100,7 +101,7 @@ def _newer_rocm() -> Fix:
 def _title(case: Case) -> str:
     gpu, torch = case.machine.gpu, case.machine.torch.value
     named = f"{gpu.name or 'the GPU'} (SM {gpu.sm or '?'})" if gpu else "the GPU"
-    return f"torch {torch or '?'} holds no kernels for {named}"
+    return f"{called('torch', torch)} holds no kernels for {named}"
 
 
 RULE = rule(NAME, __doc__, find)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import switchback_triton_names_resolve
 from qdoctor.layers.bnb_binaries import PACKAGE as BNB
 from qdoctor.model import Finding
-from qdoctor.released import fact
+from qdoctor.released import called, fact
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.packages_asking import with_packages
 from qdoctor.rules.packages_in_text import asker
@@ -62,7 +62,7 @@ def find(case: Case) -> Iterator[Finding]:
     yield Finding(
         rule=NAME,
         severity="note",
-        title=f"{asks} needs a name that triton {triton or '?'} does not have",
+        title=f"{asks} needs a name that {called('triton', triton)} does not have",
         because=[*suspicion.because, *([known.because] if known else [])],
         fixes=[*offered, *of_code] if _of_bnb(case) else [*of_code, *offered],
         affects=["bnb-switchback"],

@@ -29,7 +29,7 @@ import msgspec
 from qdoctor.layers import torch_fits_python, triton_fits_python
 from qdoctor.machine import complete
 from qdoctor.model import Because, Finding
-from qdoctor.released import parsed
+from qdoctor.released import called, parsed
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import by_hand, pip
@@ -167,7 +167,7 @@ def _other_python(case: Case) -> Fix:
 
 def _title(case: Case) -> str:
     triton, python = case.machine.triton.value, case.machine.python.value
-    return f"triton {triton or '?'} has no wheel for Python {python or '?'}"
+    return f"{called('triton', triton)} has no wheel for {called('Python', python)}"
 
 
 def _fixes(case: Case) -> list[Fix]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from qdoctor.layers import bnb_imports
 from qdoctor.layers.triton_names import has_name
 from qdoctor.model import Finding
+from qdoctor.released import called
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import importable
 from qdoctor.rules.case import rule, suspect
@@ -48,8 +49,8 @@ def find(case: Case) -> Iterator[Finding]:
     yield Finding(
         rule=NAME,
         severity="error",
-        title=f"bitsandbytes {bnb or '?'} cannot be imported: triton {triton or '?'} has no "
-        "triton.ops",
+        title=f"{called('bitsandbytes', bnb)} cannot be imported: {called('triton', triton)} "
+        "has no triton.ops",
         because=suspicion.because,
         fixes=importable(case, "it imports without triton.ops", verify=NAME),
         affects=needing(case, "bnb_imports"),

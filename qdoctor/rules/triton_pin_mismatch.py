@@ -27,7 +27,7 @@ from packaging.version import Version
 
 from qdoctor.layers import Answer, triton_matches_pin
 from qdoctor.model import Finding, Fix
-from qdoctor.released import has, parsed, release
+from qdoctor.released import called, has, parsed, release
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.packages_in_text import without_asking
 from qdoctor.rules.remedies import by_hand, pip
@@ -54,7 +54,7 @@ def find(case: Case) -> Iterator[Finding]:
     yield Finding(
         rule=NAME,
         severity="warning",
-        title=f"triton {triton or '?'} is not the one that torch {torch or '?'} requires",
+        title=f"{called('triton', triton)} is not the one that {called('torch', torch)} requires",
         because=suspicion.because,
         fixes=_fixes(case),
         affects=["torch.compile"],

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from qdoctor.model import Finding, Observation
+import qdoctor
+from qdoctor.model import Facts, Finding, Observation
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -206,3 +207,16 @@ def test_the_same_text_accuses_no_other_release_and_no_system_that_is_new_enough
 ) -> None:
     host = {**OLDER_CXX, "glibcxx": glibcxx}
     assert NAME not in ask("a100", error=SETUP, host=host, packages={"bitsandbytes": version})
+
+
+@pytest.mark.parametrize("release", ["0.45.4", "0.48.0"])
+def test_full_memory_is_laid_to_no_release_that_breaks_something_else(release: str) -> None:
+    facts = Facts(packages={"bitsandbytes": release})
+    found = qdoctor.diagnose(facts, "torch.OutOfMemoryError: CUDA out of memory.").findings
+    assert [one.rule for one in found if one.explains_error] == ["not-environment"]
+
+
+def test_full_memory_is_laid_to_the_release_that_takes_too_much() -> None:
+    facts = Facts(packages={"bitsandbytes": "0.38.1"})
+    found = qdoctor.diagnose(facts, "torch.OutOfMemoryError: CUDA out of memory.").findings
+    assert next(one.rule for one in found if one.explains_error) == NAME

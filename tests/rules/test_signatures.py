@@ -108,3 +108,11 @@ def test_a_text_that_a_terminal_wrapped_is_known() -> None:
     assert ids(text) == ["no-kernel-image"]
     framed = "│ CUDA error: no kernel image is     │\n│ available for execution on the device │"
     assert ids(framed) == ["no-kernel-image"]
+
+
+def test_a_notice_in_small_letters_outweighs_the_failure_that_it_quotes() -> None:
+    text = (
+        "could not load dynamic library 'libnvinfer.so.7'; dlerror: libnvinfer.so.7: cannot open "
+    )
+    found = recognize(f"{text}shared object file: no such file or directory", shipped())
+    assert {one.rules for one in found} == {("harmless-warning",)}
