@@ -28,6 +28,7 @@ from qdoctor.released import parsed
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.packages_in_text import asker
 from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.torch_builds import built_elsewhere
 from qdoctor.rules.torch_index import moved_torch
 
 if TYPE_CHECKING:
@@ -79,12 +80,20 @@ def _package(case: Case, signal: Signal) -> str | None:
     return known[0] if known else asker(signal, "torch")
 
 
+def _without_wheel(case: Case, package: str | None) -> bool:
+    """Say whether no wheel is known to fit: of whom is not told, or torch is nobody's release.
+
+    A wheel is made for a torch of PyTorch's index, not for one that was built elsewhere.
+    """
+    return package is None or (package != _TORCH and built_elsewhere(case.machine.torch.value))
+
+
 def _fixes(case: Case, package: str | None, built: str | None) -> Iterator[Fix]:
     why = "the build that is made for this torch, its CUDA version and this Python"
     if package == _TORCH:
         why = "uninstall torch until pip finds none any more, then install one release"
     whose = package or ""
-    yield Fix(
+    anew = Fix(
         action="reinstall",
         package=package,
         why=why,
@@ -93,7 +102,8 @@ def _fixes(case: Case, package: str | None, built: str | None) -> Iterator[Fix]:
         else None,
         verify=NAME,
     )
-    yield by_hand("rebuild", "built from source against this torch it fits", verify=NAME)
+    build = by_hand("rebuild", "built from source against this torch it fits", verify=NAME)
+    yield from [build, anew] if _without_wheel(case, package) else [anew, build]
     if built:
         yield moved_torch(case, "install", f"=={built}", f"{whose} was built for it", verify=NAME)
 

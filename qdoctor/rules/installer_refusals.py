@@ -13,12 +13,14 @@ from qdoctor.rules.bnb_releases import BNB
 from qdoctor.rules.case import quoted
 from qdoctor.rules.remedies import by_hand, pip, torch_build
 from qdoctor.rules.torch_builds import never_has_cuda, offers, tags_of
+from qdoctor.rules.triton_releases import distribution
 from qdoctor.rules.what_if import nearest, spans, with_package
 from qdoctor.rules.wheels_here import (
     has_other_reason,
     listed,
     nearest_here,
     nearest_listed,
+    never_released,
     refusal,
 )
 
@@ -32,6 +34,10 @@ _TORCH = "torch"
 _NVIDIA = "nvidia-"
 _OF_BNB = "no-bnb-to-install"
 """The text that a rule about bitsandbytes' platforms answers first."""
+_OF_TRITON = "no-triton-to-install"
+"""The text that rules about triton's Pythons and systems answer first."""
+_TRITON = "triton"
+_TRITONS = {_TRITON, "triton-nightly", "pytorch-triton"}
 _BROKEN = "wheel-broken"
 _PYTHON = "a Python that the release has wheels for"
 
@@ -41,7 +47,7 @@ def refusals(case: Case, name: str) -> Iterator[Finding]:
     asked: dict[tuple[str | None, str], list[Signal]] = {}
     for signal in case.signals_of(name):
         package, wanted = _asked(signal)
-        if signal.signature != _OF_BNB or has_other_reason(case, BNB, wanted):
+        if _is_about_this(case, signal, wanted):
             asked.setdefault((package, wanted), []).append(signal)
     for (package, wanted), signals in asked.items():
         named = f"{package or 'a package'} {wanted.removeprefix('==')}".strip()
@@ -52,6 +58,13 @@ def refusals(case: Case, name: str) -> Iterator[Finding]:
             because=[*map(quoted, signals), *_known(case, package, wanted)],
             fixes=list(_fixes(case, signals, package, wanted, name)),
         )
+
+
+def _is_about_this(case: Case, signal: Signal, wanted: str) -> bool:
+    """Say whether a text is no other rule's: of bitsandbytes' platforms, or triton's Pythons."""
+    if signal.signature == _OF_TRITON:
+        return never_released(case, _TRITON, wanted, [signal])
+    return signal.signature != _OF_BNB or has_other_reason(case, BNB, wanted)
 
 
 def _known(case: Case, package: str | None, wanted: str) -> list[Because]:
@@ -66,6 +79,8 @@ def _asked(signal: Signal) -> tuple[str | None, str]:
     if wheel:
         return _of_wheel(wheel)
     package = signal.said.get("package") or signal.said.get("package2")
+    if signal.signature == _OF_TRITON:
+        package = _TRITON
     return canonicalize_name(package) if package else None, signal.said.get("wanted", "").strip(
         " ,"
     )
@@ -86,6 +101,9 @@ def _fixes(
         version = wanted.removeprefix("==") if wanted.startswith("==") else None
         told = list(_torch(case, version, name))
         yield from told or _another(case, signals, package, wanted, name)
+    elif package in _TRITONS and distribution(case.machine) != _TRITON:
+        why = "on this system it is called so: triton itself has no wheels for it"
+        yield pip("install", distribution(case.machine), "", why, verify=name)
     elif package and package.startswith(_NVIDIA):
         why = "wheels of CUDA's libraries are for Linux: torch asks for those that it needs"
         yield by_hand("change-code", f"leave {package} out of the requirements: {why}")

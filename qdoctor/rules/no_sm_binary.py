@@ -34,6 +34,7 @@ from qdoctor.rules.affected import running
 from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.demanded_sm import demand_met
 from qdoctor.rules.extensions import extensions_left
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.torch_no_sm_binary import torch_serves
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case, Signal
 
 NAME = "no-sm-binary"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="warning")
 _OTHERS = {"torch", "bitsandbytes"}
 _DISTRIBUTIONS = {"flash-attention": "flash-attn", "mamba": "mamba-ssm"}
 """What the source folder of a package is called, where the package is called otherwise."""
@@ -78,6 +80,7 @@ def find(case: Case) -> Iterator[Finding]:
             fixes=_fixes(case, package),
             undecided=suspicion.undecided,
         )
+    yield from _OF_TEXTS.find(case)
     yield from _refused(case)
     yield from _elsewhere(case)
 

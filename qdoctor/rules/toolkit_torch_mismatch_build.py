@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "toolkit-torch-mismatch-build"
+_TOOLKIT = "cuda-toolkit"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 
 
@@ -72,11 +73,18 @@ def _fixes(case: Case, toolkit: str | None, built: str | None, wanted: str | Non
     if version:
         yield Fix(
             action="install-system",
-            name=f"cuda-toolkit {version}",
+            package=_TOOLKIT,
+            spec=_spec(wanted, built),
+            name=f"{_TOOLKIT} {version}",
             why=f"the build needs nvcc of CUDA {version}, with CUDA_HOME pointing to it; "
             f"conda: `conda install -c nvidia cuda-nvcc`",
         )
         yield Fix(action="set-env", name="CUDA_HOME", why="where several toolkits are installed")
+
+
+def _spec(wanted: str | None, built: str | None) -> str | None:
+    """Return which toolkits do: from a version on, or of torch's; None for unknown."""
+    return f">={wanted}" if wanted else f"=={built}.*" if built else None
 
 
 def _knowing(case: Case, compute: str | None) -> str | None:

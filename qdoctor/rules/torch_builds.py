@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
     from qdoctor.rules.what_if import Span
 
+_OF_THE_INDEX = re.compile(r"(?:cu|cpu|rocm|xpu)(?![a-z])")
+"""How the local part of a version begins that PyTorch's own index gives a build."""
 _KEPT = (driver_serves_torch, torch_fits_python, torch_fits_libc)
 
 
@@ -92,6 +95,15 @@ def of_the_maker(case: Case, *, verify: str) -> list[Fix]:
         return []
     why = "PyTorch's index has no build for this machine: boards (Jetson) take those of NVIDIA"
     return [Fix(action="install-build", package="torch", why=why, verify=verify)]
+
+
+def built_elsewhere(version: str | None) -> bool:
+    """Say whether a torch is none of PyTorch's: NVIDIA's for its boards and containers, one's own.
+
+    Its local part says so (``2.5.0a0+872d972e41.nv24.08``, ``2.2.0a0+git8ac9b20``).
+    """
+    known = parsed(version)
+    return bool(known and known.local and not _OF_THE_INDEX.match(known.local))
 
 
 def default_without_cuda(case: Case) -> dict[str, Any] | None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "torch-cpu-only"
+_CPU = "+cpu"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -52,6 +53,7 @@ def find(case: Case) -> Iterator[Finding]:
         yield from _without_gpu(case)
         return
     if gpu == "unknown" and not case.signals_of(NAME):
+        yield from _stated(case)
         return
     answer = _has_cuda(case)
     suspicion = suspect(case, NAME, answer)
@@ -132,6 +134,20 @@ def _beside_amd(case: Case) -> Iterator[Finding]:
             Fix(action="change-code", why='use the device "cpu" until then'),
         ],
         affects=["gpu"],
+    )
+
+
+def _stated(case: Case) -> Iterator[Finding]:
+    """Note that torch's version names a CPU build, where nothing tells whether there is a GPU."""
+    version = case.machine.torch.value or ""
+    if case.signals or not version.endswith(_CPU):
+        return
+    yield Finding(
+        rule=NAME,
+        severity="note",
+        title=f"torch {version} is a CPU build: it uses no GPU, if there is one",
+        because=[Because(f"the build of torch {version} is named cpu", "facts", "inspected")],
+        fixes=offers(case, "where there is an NVIDIA GPU: a build with CUDA uses it", verify=NAME),
     )
 
 

@@ -34,8 +34,9 @@ from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.torch_index import moved_torch
+from qdoctor.rules.triton_releases import WINDOWS
 from qdoctor.rules.what_if import with_package
-from qdoctor.rules.wheels_here import asked_for, nearest_here, refusal
+from qdoctor.rules.wheels_here import asked_for, listed, nearest_here, never_released, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +102,8 @@ def _not_to_be_had(case: Case, texts: list[Signal]) -> Iterator[Finding]:
         return
     wanted = max((one.said.get("wanted", "") for one in texts), key=len)
     why = refusal(case, _TRITON, wanted)
+    if why is None and never_released(case, _TRITON, wanted, texts):
+        return
     place = "processor" if why and why.platform else "Python"
     stated = None not in {case.machine.python.value, case.machine.arch.value}
     if why is None and stated and asked_for(case, _TRITON, wanted) and wanted:
@@ -110,7 +113,12 @@ def _not_to_be_had(case: Case, texts: list[Signal]) -> Iterator[Finding]:
         severity="note",
         title=f"there is no triton {wanted.removeprefix('==')} for this {place}".replace("  ", " "),
         because=[*map(quoted, texts), *(why.answer.because if why else ())],
-        fixes=[*_newer_torch(case), *_found_here(case, wanted, why), *_by_python(why)],
+        fixes=[
+            *_newer_torch(case),
+            *_found_here(case, wanted, why),
+            *_on_windows(case, wanted, texts),
+            *_by_python(why),
+        ],
         undecided=None if why else case.machine.python.reason or "the processor is not known",
     )
 
@@ -122,6 +130,17 @@ def _found_here(case: Case, wanted: str, why: Refusal | None) -> list[Fix]:
         return []
     text = f"triton {span} has a wheel here"
     return [pip("install", _TRITON, span.spec, text, verify=NAME, applicability="unsafe")]
+
+
+def _on_windows(case: Case, wanted: str, texts: list[Signal]) -> list[Fix]:
+    """Offer the other distribution where any triton would do, none is found, and no system is told.
+
+    On Linux each Python that is in use has had some release; on Windows none ever had.
+    """
+    if case.machine.os.value is not None or wanted or listed(texts):
+        return []
+    why = "on Windows, which no triton has a wheel for, it is called so"
+    return [pip("install", WINDOWS, "", why, verify=NAME)]
 
 
 def _by_python(why: Refusal | None) -> list[Fix]:

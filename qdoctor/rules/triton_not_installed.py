@@ -63,15 +63,16 @@ def find(case: Case) -> Iterator[Finding]:
         if there
         else "triton is not installed",
         because=told.because,
-        fixes=_fixes(case, there=there),
+        fixes=_fixes(case, there=there, asked=any(one.signature == TO_INSTALL for one in texts)),
         undecided=told.undecided if there else None,
     )
 
 
-def _fixes(case: Case, *, there: bool) -> list[Fix]:
+def _fixes(case: Case, *, there: bool, asked: bool) -> list[Fix]:
     off = by_hand("disable", "without torch.compile torch's own kernels run", verify=NAME)
     if case.machine.os.value in case.matrix.table("systems")["rows"]:
-        return [off]
+        why = "leave triton out of what is installed: no release has a wheel for this system"
+        return [by_hand("change-code", why, verify=NAME), off] if asked else [off]
     why = "torch.compile needs it" + (" in the release that torch is made for" if there else "")
     package = distribution(case.machine)
     return [pip("install", package, _spec(case, package), why, verify=NAME), off]

@@ -31,6 +31,7 @@ from qdoctor.model import Finding
 from qdoctor.released import has, parsed, release
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_names import missing
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.packages_asking import of_packages
 from qdoctor.rules.remedies import pip
 from qdoctor.rules.triton_name_in_text import in_text, named
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = TOO_OLD
+_OF_TEXTS = of_texts(NAME, __doc__, severity="warning")
 _KEPT = (driver_serves_torch, torch_fits_python, torch_has_sm)
 
 
@@ -58,6 +60,7 @@ def find(case: Case) -> Iterator[Finding]:
     for one in missing(case, NAME, "note"):
         yield msgspec.structs.replace(one, fixes=[*one.fixes, *_with_triton(case, one)])
     yield from _release_wanted(case)
+    yield from _OF_TEXTS.find(case)
 
 
 def _release_wanted(case: Case) -> Iterator[Finding]:

@@ -101,6 +101,16 @@ def listed(signals: Iterable[Signal]) -> list[Version]:
     return sorted(found)
 
 
+def never_released(case: Case, package: str, wanted: str, signals: Iterable[Signal]) -> bool:
+    """Say whether pip lists releases, and what was asked for is none that is known.
+
+    Then it is not this Python that is refused: the pinned one is gone (a nightly) or mistyped.
+    """
+    return (
+        bool(listed(signals)) and wanted.startswith("==") and not asked_for(case, package, wanted)
+    )
+
+
 def nearest_listed(found: list[Version], wanted: str) -> Version | None:
     """Return the first release listed above a pinned one, else the newest; None for none."""
     pinned = parsed(wanted.removeprefix("==")) if wanted.startswith("==") else None

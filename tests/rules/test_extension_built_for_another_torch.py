@@ -65,3 +65,19 @@ def test_files_of_two_torches_are_not_called_an_extension(ask: Ask) -> None:
     found = ask("a100", error=text)[NAME]
     assert "several releases of torch" in found.title
     assert (found.fixes[0].action, found.fixes[0].package) == ("reinstall", "torch")
+
+
+def test_of_an_unknown_extension_the_build_from_source_comes_first(ask: Ask) -> None:
+    text = "undefined symbol: _ZN2at4_ops5zeros4callEN3c108ArrayRefINS2_6SymIntEEE"
+    found = ask("h100", error=text)[NAME]
+    assert [(one.action, one.package) for one in found.fixes] == [
+        ("rebuild", None),
+        ("reinstall", None),
+    ]
+
+
+def test_for_a_torch_that_was_built_elsewhere_there_is_no_wheel(ask: Ask) -> None:
+    packages = {"torch": "2.5.0a0+872d972e41.nv24.08"}
+    assert ask("h100", error=SYMBOL, packages=packages)[NAME].fixes[0].action == "rebuild"
+    packages = {"torch": "2.5.0+cu124"}
+    assert ask("h100", error=SYMBOL, packages=packages)[NAME].fixes[0].action == "reinstall"

@@ -159,3 +159,20 @@ def test_an_extension_is_not_blamed(packages: dict[str, str], cuda: str, rule: s
     found = on_gb10(packages, torch_cuda=cuda)
     assert found[0].rule == rule
     assert NAME not in [one.rule for one in found]
+
+
+def test_a_kernel_of_a_package_s_own_file_is_no_fault_of_torch() -> None:
+    gone = 'RuntimeError: CUDA error: "named symbol not found" at run_fmha.cu:160'
+    unbuilt = (
+        "CUDA error: no kernel image is available for execution on the device\n"
+        "  current device: 0, in function launch at /x/ggml-cuda/fattn.cu:88"
+    )
+    facts = {"gpus": [{"index": 0, "name": "TITAN RTX"}]}
+    for text, action in ((gone, "disable"), (unbuilt, "rebuild")):
+        found = [
+            one
+            for one in diagnose(from_plain(facts, Facts, "test"), error=text)[1]
+            if one.explains_error
+        ]
+        assert [one.rule for one in found] == [NAME]
+        assert found[0].fixes[0].action == action

@@ -24,7 +24,8 @@ def test_offers_a_torch_for_the_toolkit_and_a_toolkit_for_torch() -> None:
     found = first(TEXT.format("12.1", "11.8"), torch="2.1.2+cu118")
     assert (found.rule, found.severity) == (NAME, "error")
     assert [one.name for one in found.fixes][1:] == ["cuda-toolkit 11.8", "CUDA_HOME"]
-    assert [(one.spec, one.index) for one in found.fixes if one.package] == [("==2.1.2", "cu121")]
+    told = [(one.package, one.spec, one.index) for one in found.fixes if one.package]
+    assert told == [("torch", "==2.1.2", "cu121"), ("cuda-toolkit", "==11.8.*", None)]
 
 
 def test_an_unknown_torch_is_offered_any_release_with_that_build() -> None:

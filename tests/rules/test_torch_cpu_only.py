@@ -40,8 +40,9 @@ def test_is_silent_where_the_build_is_unknown(ask: Ask) -> None:
     assert NAME not in ask("h100", packages={"torch": None}, torch_cuda=None)
 
 
-def test_is_silent_where_the_gpus_are_unknown(ask: Ask) -> None:
-    assert NAME not in ask("cpu", gpus=None, driver=None)
+def test_only_notes_a_cpu_build_where_the_gpus_are_unknown(ask: Ask) -> None:
+    found = ask("cpu", gpus=None, driver=None)[NAME]
+    assert (found.severity, found.explains_error) == ("note", False)
 
 
 def test_a_text_accuses_where_the_build_is_unknown(ask: Ask) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from qdoctor import diagnose
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -105,3 +106,11 @@ def test_an_option_of_a_launch_that_only_newer_tritons_refuse_so_is_gone(ask: As
 def test_an_option_that_no_triton_has_is_the_programs_own(ask: Ask) -> None:
     text = "KeyError: 'Keyword argument BLOCK_SZ was specified but unrecognised'"
     assert NAME not in ask("h100", error=text)
+
+
+def test_a_ptxas_of_a_cuda_that_this_triton_does_not_know() -> None:
+    """The text asks for CUDA 10 or higher; triton up to 3.4 says so of CUDA 13."""
+    text = "RuntimeError: Triton only support CUDA 10.0 or higher, but got CUDA version: 13.0"
+    found = diagnose({}, text).findings[0]
+    assert (found.rule, found.explains_error) == (NAME, True)
+    assert (found.fixes[0].action, found.fixes[0].name) == ("unset-env", "TRITON_PTXAS_PATH")
