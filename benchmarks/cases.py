@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 INSTALLING = {"install", "install-build", "install-matching", "install-system", "reinstall"}
 BACKENDS = {"nf4": "bnb-nf4", "fp4": "bnb-fp4", "int8": "bnb-int8", "Linear8bitLt": "bnb-int8"}
+_RELEASE = re.compile(r"(?<= )\d[\d.]*\s*$")
+"""A version after a name: as words may write one, where a specifier could stand."""
 _IN_BRACKETS = re.compile(r"\s*\([^)]*\)")
 _HEADERS = re.compile(r"python3\.\d+-dev")
 _CLAUSE = re.compile(r"(?:===|==|~=|!=|<=|>=|<|>)\s*[0-9][A-Za-z0-9.!+*]*")
@@ -183,13 +185,19 @@ def _is_package(offered: str | None, wanted: str) -> bool:
     """Whether a package is the wanted one; the headers of one Python are those of Debian's default.
 
     ``python3-dev`` depends on ``python3.X-dev``, never the other way round. Names with `` / ``
-    between them are alternatives; what stands in brackets explains.
+    between them are alternatives; what stands in brackets explains. Words are joined by dashes,
+    and a version after them is the specifier's business.
     """
     if offered is None:
         return False
     own = _HEADERS.fullmatch(offered) and wanted == "python3-dev"
     names = _IN_BRACKETS.sub("", wanted).split(" / ")
-    return bool(own) or canonicalize_name(offered) in {canonicalize_name(one) for one in names}
+    return bool(own) or _joined(offered) in {_joined(one) for one in names}
+
+
+def _joined(name: str) -> str:
+    """Write a name as a package index does: ``CUDA toolkit 11.7`` is ``cuda-toolkit``."""
+    return canonicalize_name("-".join(_RELEASE.sub("", name).split()))
 
 
 def _shown(fix: Fix) -> dict[str, str]:

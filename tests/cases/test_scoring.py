@@ -199,3 +199,13 @@ def test_the_matrix_is_asked_for_the_accepted_package(scorer: ModuleType) -> Non
     )
     unreleased = _fix("upgrade", package="bitsandbytes", spec="==0.45.9")
     assert not scorer.agrees(unreleased, accepted, shipped())
+
+
+def test_a_package_of_the_system_may_be_written_in_words(answer: Any) -> None:  # noqa: ANN401
+    toolkit = _finding("right", explains=True)
+    toolkit = msgspec.structs.replace(
+        toolkit, fixes=[_fix("install-system", package="cuda-toolkit")]
+    )
+    for name, right in (("CUDA toolkit 11.7", True), ("cuda toolkit", True), ("gcc", False)):
+        wanted = [{"action": "install-system", "package": name}]
+        assert answer([toolkit], error="text", fixes=wanted).fix is right
