@@ -17,6 +17,7 @@ from qdoctor.matrix import shipped
 from qdoctor.model import Because, Finding, Fix, Severity
 from qdoctor.rules import RULES
 from qdoctor.rules.case import Case, Rule, Signal
+from qdoctor.rules.demanded_sm import unmet
 from qdoctor.rules.likelihood import ordered
 from qdoctor.rules.signatures import known_in, plain
 from qdoctor.rules.what_if import with_package
@@ -65,7 +66,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract
     signals = known_in(text, matrix) if text else ()
     stated = guessed.without_guesses(machine)
     machine = informed(machine, signals, text, matrix) if text else machine
-    signals = ordered(signals, machine)
+    signals = ordered(unmet(signals, machine), machine)
     seen = _Seen(tuple(observations), matrix, signals, tuple(refused))
     explained = _explain(seen.on(machine, rules), signals, rules)
     harmless = {rule.name for rule in rules if rule.harmless}

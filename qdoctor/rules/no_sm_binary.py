@@ -32,7 +32,6 @@ from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import parsed
 from qdoctor.rules.affected import running
 from qdoctor.rules.case import quoted, rule, suspect
-from qdoctor.rules.demanded_sm import demand_met
 from qdoctor.rules.extensions import extensions_left
 from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import by_hand, pip
@@ -90,7 +89,7 @@ def _refused(case: Case) -> Iterator[Finding]:
     for signal in case.signals_of(NAME):
         if "package" in signal.said:
             yield _of_package(case, signal)
-        if signal.signature not in _BY_CAPABILITY or demand_met(signal.line, case.machine.sm.value):
+        if signal.signature not in _BY_CAPABILITY:
             continue
         method = signal.said.get("method", _BY_CAPABILITY[signal.signature])
         named = (case.machine.gpu.name if case.machine.gpu else None) or "this GPU"

@@ -14,6 +14,7 @@ from qdoctor.rules.demanded_sm import demand_met
         ("Marlin kernels only support compute capability >= 8.0", "12.0"),
         ("needs sm75 and above", "8.0"),
         ("at least compute capability (8, 0)", "8.6"),
+        ("FP8 precision is supported for SM 8.9 or later.", "8.9"),
     ],
 )
 def test_a_demand_is_met_by_a_gpu_that_is_as_new(line: str, sm: str) -> None:
@@ -29,6 +30,7 @@ def test_a_demand_is_met_by_a_gpu_that_is_as_new(line: str, sm: str) -> None:
         ("Required capability: at least 75. Current capability: 70.", "8.0"),
         ("only supports compute capability 8.0", "9.0"),
         ("compute capability 8.6 is not supported, 8.0 or newer", "9.0"),
+        ("CUDA 12.4 or higher is required for compute capability 8.9.", "8.9"),
         ("needs a newer GPU", "9.0"),
     ],
 )
