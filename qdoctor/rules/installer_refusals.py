@@ -50,7 +50,7 @@ def refusals(case: Case, name: str) -> Iterator[Finding]:
         if _is_about_this(case, signal, wanted):
             asked.setdefault((package, wanted), []).append(signal)
     for (package, wanted), signals in asked.items():
-        named = f"{package or 'a package'} {wanted.removeprefix('==')}".strip()
+        named = f"{package or 'such package'} {wanted.removeprefix('==')}".strip()
         yield Finding(
             rule=name,
             severity="error",

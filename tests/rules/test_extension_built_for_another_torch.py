@@ -81,3 +81,8 @@ def test_for_a_torch_that_was_built_elsewhere_there_is_no_wheel(ask: Ask) -> Non
     assert ask("h100", error=SYMBOL, packages=packages)[NAME].fixes[0].action == "rebuild"
     packages = {"torch": "2.5.0+cu124"}
     assert ask("h100", error=SYMBOL, packages=packages)[NAME].fixes[0].action == "reinstall"
+
+
+def test_the_package_of_an_operator_without_kernels_is_named(ask: Ask) -> None:
+    text = "Could not run 'torchvision::nms' with arguments from the 'CUDA' backend."
+    assert ask("h100", error=text)[NAME].fixes[0].package == "torchvision"

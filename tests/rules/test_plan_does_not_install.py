@@ -94,3 +94,9 @@ def test_pip_that_takes_the_archive_without_torch_found_no_wheel(ask: Ask) -> No
     fixes = ask("h100", error=text, python={"version": None})[NAME].fixes
     assert fixes[0].package == "torch"
     assert "None" not in fixes[0].why
+
+
+def test_a_package_that_needs_rust_has_no_wheel_for_this_python(ask: Ask) -> None:
+    found = ask("h100", error="error: can't find Rust compiler")[NAME]
+    assert found.explains_error
+    assert found.fixes[0].action == "use-python"
