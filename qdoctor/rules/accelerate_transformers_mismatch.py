@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 NAME = "accelerate-transformers-mismatch"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 _PACKAGE = "accelerate"
+_WANTED = ("accelerate", "accelerate2", "accelerate3", "accelerate4")
+"""The groups of signatures that hold the release that a text asks for."""
 _NAME_MISSING = "hf-name-missing"
 """The row of signatures for names that the table of names does not know."""
 
@@ -85,7 +87,7 @@ def _of_other_times(case: Case, signal: Signal) -> Finding:
 
 def asked_of_accelerate(signal: Signal) -> Version | None:
     """Return the release of accelerate that a text asks for; None where it names none."""
-    return parsed(signal.said.get("accelerate") or signal.said.get("accelerate2"))
+    return parsed(next((signal.said[one] for one in _WANTED if one in signal.said), None))
 
 
 def _too_old(case: Case, signal: Signal, wanted: Version) -> Iterator[Finding]:

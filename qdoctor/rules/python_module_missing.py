@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 NAME = "python-module-missing"
 _NINJA = "ninja-required"
 _GUARDED = ("accelerate", "flash_attn", "hqq", "eetq", "deepspeed", "torchao", "autoawq_kernels")
-_BY_PACKAGE = {"package-wanted", "package-metadata-missing", "requirement-absent", "library-wanted"}
+_BY_PACKAGE = {
+    *("package-wanted", "package-named-missing", "package-metadata-missing"),
+    *("requirement-absent", "library-wanted"),
+}
 """The rows of signatures whose texts name what pip installs."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.diagnosis import diagnose
 from qdoctor.model import Facts, Finding
 
@@ -112,3 +114,18 @@ def test_a_keyword_that_another_package_passes_is_no_matter_of_the_programs_code
     found = diagnose(Facts(), error=text.format("use_seedable_sampler"))[1][0]
     assert [fix.action for fix in found.fixes][:2] == ["upgrade", "upgrade"]
     assert found.fixes[0].package == "accelerate"
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("You need to have `accelerate>=0.30.0` to be able to use LOMO optimizers", ">=0.30.0"),
+        ("ParallelismConfig requires accelerate v1.10.1 and above. Please upgrade it", ">=1.10.1"),
+        ("an FP8 quantized model requires accelerate > 0.32.1 (`pip install -U`)", ">=0.32.1"),
+    ],
+)
+def test_the_release_of_accelerate_that_a_check_asks_for(text: str, spec: str) -> None:
+    found = diagnose(Facts(), error=f"ImportError: {text}")[1][0]
+    assert (found.rule, found.fixes[0].action, found.fixes[0].spec) == (NAME, "upgrade", spec)
+    newer = diagnose(Facts(packages={"accelerate": "1.15.0"}), error=f"ImportError: {text}")[1][0]
+    assert newer.rule == "misleading-import-check"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -73,3 +74,18 @@ def test_a_name_that_is_imported_only_where_its_package_is_found(
 @pytest.mark.parametrize("name", ["model", "init_weights", "pad_inputs", "my_flash_attn_func"])
 def test_a_name_of_the_program_is_the_programs(ask: Ask, name: str) -> None:
     assert NAME not in ask("a100", error=f"NameError: name '{name}' is not defined")
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        ("ImportError: The required package 'scipy' is not installed.", "scipy"),
+        ("ImportError: You need to install `torch-optimi` in order to use it.", "torch-optimi"),
+        ("ImportError: HQQ is not available. Please follow the instructions", "hqq"),
+        ("ImportError: Using `eetq` 8-bit quantization requires eetq.Please install it", "eetq"),
+        ("RuntimeError: Unable to JIT load the adam op due to ninja not being installed.", "ninja"),
+    ],
+)
+def test_a_package_that_a_check_misses_by_its_name(text: str, package: str) -> None:
+    found = diagnose(Facts(), error=text)[1][0]
+    assert (found.rule, found.fixes[0].action, found.fixes[0].package) == (NAME, "install", package)
