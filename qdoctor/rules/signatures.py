@@ -66,7 +66,9 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
         found = _known_in(text, matrix, retyped=retyped)
         if found and not (known and _only_follows(found, matrix)):
             return found
-    return known or parts_in(kept, matrix) or known_texts(kept, matrix)
+    if known and not all(_leaves_it_to_facts(one) for one in known):
+        return known
+    return parts_in(kept, matrix) or known_texts(kept, matrix) or known
 
 
 def _noticed(kept: str, known: tuple[Signal, ...], matrix: Matrix) -> tuple[Signal, ...]:
@@ -76,6 +78,11 @@ def _noticed(kept: str, known: tuple[Signal, ...], matrix: Matrix) -> tuple[Sign
     """
     loose = _known_in(kept, matrix, retyped=True)
     return loose if loose and _all_of_role(loose, matrix, _ROLES[2]) else known
+
+
+def _leaves_it_to_facts(one: Signal) -> bool:
+    """Say whether a text accuses nothing itself (a crash): what else is known of it comes first."""
+    return set(one.rules) <= set(one.confirmed)
 
 
 def _only_follows(known: tuple[Signal, ...], matrix: Matrix) -> bool:

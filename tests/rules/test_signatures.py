@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from qdoctor import diagnose
 from qdoctor.matrix import shipped
 from qdoctor.rules.signatures import recognize
 
@@ -116,3 +117,21 @@ def test_a_notice_in_small_letters_outweighs_the_failure_that_it_quotes() -> Non
     )
     found = recognize(f"{text}shared object file: no such file or directory", shipped())
     assert {one.rules for one in found} == {("harmless-warning",)}
+
+
+def test_a_crash_is_left_to_what_facts_confirm() -> None:
+    text = "Segmentation fault (core dumped)"
+    old = {"packages": {"torch": "2.5.1+cu124"}, "gpus": [{"index": 0, "name": "RTX 5090"}]}
+    new = {**old, "packages": {"torch": "2.9.1+cu128"}}
+    told = [one.rule for one in diagnose(old, text).findings if one.explains_error]
+    assert told == ["torch-no-sm-binary"]
+    assert not any(one.explains_error for one in diagnose(new, text).findings)
+    assert not any(one.explains_error for one in diagnose({}, text).findings)
+
+
+def test_what_else_is_known_comes_before_a_crash() -> None:
+    text = "RuntimeError: CUDA error\nAssertionError: Torch not compiled with CUDA enabled"
+    old = {"packages": {"torch": "2.5.1+cu124"}, "gpus": [{"index": 0, "name": "RTX 5090"}]}
+    assert "torch-no-sm-binary" not in [
+        one.rule for one in diagnose(old, text).findings if one.explains_error
+    ]
