@@ -68,7 +68,11 @@ _OF_SETUP = re.compile(
     r"install|version|upgrad|updat|downgrad|cuda|gpu|driver|import|compil|availab|slow|librar"
     r"|hardware|memory|not found|cannot find|fail|bfloat|bf16|fp8|float8|nvfp4|mxfp|rocm|extension"
     r"|capabilit|\bsm_?\d|\barch\b|ampere|hopper|turing|volta|blackwell|\bhip\b|xpu|\bpip\b|kernel"
-    r"|platform|windows|built|requir|\bneeds?\b|accelerat|triton|flash|quantiz\w+ (?:method|type)",
+    r"|platform|windows|built|accelerat|triton|flash|quantiz\w+ (?:method|type)"
+    r"|^(?=[\s\S]*(?:requir|\bneeds?\b))[\s\S]*(?:[<>]=? ?v?\d|or (?:higher|newer|later)|torch_xla"
+    r"|\b(?:apex|fairscale|peft|deepspeed|hqq|auto[-_]?gptq|awq|gptqmodel|optimum|quanto|xformers"
+    r"|liger|scipy|wandb|pytorch|torchao|bitsandbytes|safetensors|transformers|datasets|cpu|mps"
+    r"|[tnhx]pu|devices?|backend|accelerator|openvino|mlx|packages?)\b)",
     re.IGNORECASE,
 )
 """What exceptions about arguments do not speak of where the argument is wrong."""

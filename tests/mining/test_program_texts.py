@@ -108,3 +108,19 @@ def test_of_a_package_of_thousands_what_lasts_is_kept() -> None:
 def test_the_course_of_a_text_of_few_fixed_words_is_kept(call: str, shape: str) -> None:
     found = [text for kind, text in texts_in(f"raise {call}") if kind == "shapes"]
     assert found == ([shape] if shape else [])
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("an early stop here requires that steps are logged", True),
+        ("an early stop here requires peft in this program", False),
+        ("an early stop here requires another device than this", False),
+        ("an early stop here needs release >= 2.1 of it", False),
+    ],
+)
+def test_what_an_argument_requires_is_a_refusal_and_a_package_is_not(
+    said: str,
+    kept: bool,  # noqa: FBT001
+) -> None:
+    assert bool(list(texts_in(f"raise ValueError({said!r})"))) is kept
