@@ -208,8 +208,10 @@ class Kernel(hopper.Kernel):  # type: ignore[misc]
 
 def source(cut: Any) -> str:
     """Write the CUDA source: the instruction that a cut needs, and the files beside this one."""
-    names = ("_switchback_pieces.cu", "_switchback_rows.cu", "_switchback_hopper.cu")
-    return str(hopper.multiply(cut.n) + hopper.texts(*names))
+    names = ("pieces", "rows", "cut", "hopper")
+    return str(
+        hopper.multiply(cut.n) + hopper.texts(*("_switchback_{}.cu".format(one) for one in names))
+    )
 
 
 def definitions(way: Way, dtype: str, bias: Optional[str], count: int) -> List[str]:

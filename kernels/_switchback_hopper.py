@@ -279,8 +279,9 @@ class _Own(threading.local):
 
 
 def source(cut: Cut) -> str:
-    """Write the CUDA source for a cut: the file beside this one, and the instruction it needs."""
-    return multiply(cut.n) + texts("_switchback_pieces.cu", "_switchback_hopper.cu")
+    """Write the CUDA source for a cut: the files beside this one, and the instruction it needs."""
+    names = ("_switchback_pieces.cu", "_switchback_cut.cu", "_switchback_hopper.cu")
+    return multiply(cut.n) + texts(*names)
 
 
 def texts(*names: str) -> str:

@@ -117,7 +117,7 @@ def _chosen(kind: Kind) -> Optional[Launch]:
     sm, processors = product.device(kind.device)
     shape = (kind.rows, kind.depth, kind.columns)
     choice = _beside("_switchback_tiles").choose(sm, shape, processors)
-    for make in (_few, _fused):
+    for make in (_few, _chunked, _fused):
         launch = make(kind, choice)
         if launch is not None:
             return launch
@@ -171,17 +171,43 @@ def _fused(kind: Kind, choice: Any) -> Optional[Launch]:
     )
     if kernel is None:
         return None
+    return _quantizing(kind, kernel, _room(kind))
+
+
+def _chunked(kind: Kind, choice: Any) -> Optional[Launch]:
+    """Return a launch of the kernel for one wave of tiles: it begins when a part of x is there."""
+    if choice.chunks is None:
+        return None
+    chunks, product = _beside("_switchback_chunks"), _beside("_switchback_product")
+    out, bias = product.name(kind.dtype), product.name(kind.bias)
+    way, shape = chunks.Way(*choice.chunks), (kind.rows, kind.depth, kind.columns)
+    if not chunks.takes(way, shape, product.device(kind.device)[1], out, bias):
+        return None
+    if kind.stride * chunks.SIZE % ALIGNED:
+        return None
+    key = ("chunks", kind.device, (way, kind.depth), out, bias)
+    kernel = _proven(
+        key, lambda: chunks.proven(way, out, bias, kind.depth, kind.device, choice.arch)
+    )
+    if kernel is None:
+        return None
+    int8 = _room(kind)[1]
+    return _quantizing(kind, kernel, (int8 + 4 * way.chunks * way.padded(kind.rows), int8))
+
+
+def _quantizing(kind: Kind, kernel: Any, given: Tuple[int, int]) -> Launch:
+    """Return a launch of a kernel that makes int8 rows in so many bytes, and more from there on."""
     start, stride, step = kernel.start, kind.stride, int(kind.each)
     index, dtype, (_, stream, empty) = kind.device, kind.dtype, _asks()
     shape = (kind.rows, kind.depth, kind.columns)
     size, strides = (kind.rows, kind.columns), (kind.columns, 1)
-    int8, (room, scales) = sys.modules["torch"].int8, _room(kind)
+    int8, (room, after) = sys.modules["torch"].int8, given
 
     def launch(_x: Any, steps: float, _w: Any, _s: Any, _b: Any, at: Addresses) -> Any:
         quantized = empty((room,), (1,), int8)
         c = empty(size, strides, dtype)
         at_q = quantized.data_ptr()
-        operands, made = (at[0], at[1], c.data_ptr()), (at_q, at_q + scales)
+        operands, made = (at[0], at[1], c.data_ptr()), (at_q, at_q + after)
         start(shape, operands, made, stride, steps, (at[2], step), at[3], stream(index))
         return c
 

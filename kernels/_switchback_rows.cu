@@ -1,5 +1,5 @@
 // The rows of A, quantized by warps of the product's own blocks while others multiply: put before
-// _switchback_hopper.cu where that is compiled with FUSED.
+// _switchback_cut.cu where _switchback_hopper.cu is compiled with FUSED.
 //
 // SCALERS warps of each block, idle in the product alone, take rows from a counter that all blocks
 // share, in order: whoever runs takes what is next, so nobody ever waits for a block that has not been
@@ -12,7 +12,7 @@
 // All counters are 0 before and after a launch: they count up to a number that is known, and wrap.
 // What the instructions mean: PTX ISA, cp.async.bulk, atom, red, fence.proxy, redux.
 
-constexpr int TALL = 64 * MT * (PINGPONG ? 1 : 2);  // rows of a tile: BM in the other file
+constexpr int TALL = 64 * MT * (PINGPONG ? 1 : 2);  // rows of a tile: BM in _switchback_cut.cu
 constexpr int COUNTER = 8;   // words from one counter to the next: 32 bytes, a sector
 constexpr int UNIT = 8;      // numbers of 16 bits, 16 bytes, that a lane takes at a time
 constexpr int ASKED = SLOTS + 1;  // questions of a warp to which the answer is that no row is left

@@ -27,7 +27,8 @@ class Choice(NamedTuple):
     cut: the fields of _switchback_hopper.Cut; tiles: those of _switchback_triton.Tiles; None: what
     is safe. overlap: the product is launched before its predecessor ended. few: tokens and split of
     _switchback_few.Way, where one launch for few rows is better than either; fused: the fields of
-    _switchback_fused.Way, where one launch for many rows is.
+    _switchback_fused.Way, where one launch for many rows is; chunks: those of
+    _switchback_chunks.Way, where one launch for about so many rows is.
     """
 
     cut: Optional[Tuple[int, ...]]
@@ -36,6 +37,7 @@ class Choice(NamedTuple):
     overlap: bool
     few: Optional[Tuple[int, int]] = None
     fused: Optional[Tuple[Any, ...]] = None
+    chunks: Optional[Tuple[int, ...]] = None
 
 
 NOTHING_KNOWN = Choice(None, "", None, overlap=False)
@@ -55,7 +57,9 @@ def choose(sm: str, shape: Shape, processors: int) -> Choice:
     few = (one["tokens"], one["split"]) if one else None
     way = (tuple(fused["way"][0]), *fused["way"][1:]) if fused else None
     cut, tiles = cut and tuple(cut), tiles and tuple(tiles)
-    return Choice(cut, known["arch"], tiles, bool(known["overlap"]), few, way)
+    chunks = near.get("chunks") if _distance(near["shape"], shape) <= SAME else None
+    chunks = tuple(chunks["way"]) if chunks else None
+    return Choice(cut, known["arch"], tiles, bool(known["overlap"]), few, way, chunks)
 
 
 def _fused(points: List[Dict[str, Any]], shape: Shape) -> Optional[Dict[str, Any]]:

@@ -52,7 +52,7 @@ class Asks(NamedTuple):
 class Parts:
     """``_switchback_linear`` and the files beside it; what those are asked is noted.
 
-    few, fused: the kernels that the table names, for few rows and for many.
+    few, fused, chunks: the kernels that the table names, for few rows, many, and one wave of tiles.
     """
 
     def __init__(
@@ -62,8 +62,9 @@ class Parts:
         *,
         few: tuple[int, int] | None = None,
         fused: tuple[Any, ...] | None = None,
+        chunks: tuple[int, ...] | None = None,
     ) -> None:
-        self.choice = SimpleNamespace(few=few, fused=fused, arch="sm_90a")
+        self.choice = SimpleNamespace(few=few, fused=fused, chunks=chunks, arch="sm_90a")
         self.calls: list[Any] = []
         self.made: list[tuple[Any, Any, int]] = []
         self.refusal: Exception | None = None
@@ -76,9 +77,8 @@ class Parts:
         monkeypatch.setattr(self.linear, "_here", SimpleNamespace(devices={-1, 0, 1}))
 
     def _files(self, load: Load) -> dict[str, Any]:
-        few, fused, product = map(
-            load, ("_switchback_few", "_switchback_fused", "_switchback_product")
-        )
+        names = ("few", "fused", "chunks", "product")
+        few, fused, chunks, product = (load(f"_switchback_{name}") for name in names)
         return {
             "_switchback_tiles": SimpleNamespace(choose=lambda *_: self.choice),
             "_switchback_hopper": SimpleNamespace(NotHereError=self.not_here),
@@ -88,6 +88,9 @@ class Parts:
             "_switchback_fused": SimpleNamespace(
                 Way=fused.Way, takes=fused.takes, panels=fused.panels, units=fused.units, SIZE=2,
                 proven=self._proving("fused"),
+            ),
+            "_switchback_chunks": SimpleNamespace(
+                Way=chunks.Way, takes=chunks.takes, SIZE=2, proven=self._proving("chunks")
             ),
             "_switchback_product": SimpleNamespace(
                 device=lambda _: ("9.0", 132), capturing=lambda: self.capturing,

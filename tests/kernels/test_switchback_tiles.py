@@ -74,14 +74,22 @@ def test_one_launch_is_taken_from_the_fewest_rows_that_gained(tiles: Any) -> Non
     assert tiles.NOTHING_KNOWN.fused is None
 
 
+def test_chunks_are_taken_by_shapes_that_are_nearly_the_points(load: Load) -> None:
+    tiles = load("_switchback_tiles")
+    for rows in (4096, 3968, 4224):
+        assert tiles.choose("9.0", (rows, 5120, 1280), 132).chunks
+    for shape in ((3000, 5120, 1280), (8192, 5120, 1280), (4096, 5120, 1536), (4096, 4608, 1280)):
+        assert tiles.choose("9.0", shape, 132).chunks is None
+    assert tiles.NOTHING_KNOWN.chunks is None
+
+
 def test_one_launch_stands_in_the_table_only_where_it_was_not_slower(load: Load) -> None:
     for row in load("_switchback_tiles").table().values():
         for point in row["points"]:
-            few, fused = point.get("few"), point.get("fused")
-            if few:  # a tie goes to it
+            if few := point.get("few"):  # a tie goes to it
                 assert few["us"] <= few["beside_us"] * (1 + few.get("spread", 0.0)), point
-            if fused:
-                assert fused["us"] < fused["beside_us"] * (1 - fused["spread"]), point
+            for many in filter(None, (point.get("fused"), point.get("chunks"))):
+                assert many["us"] < many["beside_us"] * (1 - many["spread"]), point
 
 
 def test_of_another_gpu_nothing_is_known(tiles: Any) -> None:
