@@ -134,7 +134,8 @@ struct Rows {
     u32 held[BATCH][UNITS][4];
     float most[BATCH];
 #pragma unroll
-    for (int i = 0; i < BATCH; i++) load(max(0, min(first + warp + i * WARPS, end - 1)), 0, lane, held[i]);
+    for (int i = 0; i < BATCH; i++)
+      load(max(0, min(first + warp + i * WARPS, end - 1)), 0, lane, held[i]);
     meanwhile();
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {

@@ -192,3 +192,34 @@ def test_on_a_real_gpu_it_is_as_near_as_two_launches(known_gpu: dict[str, Any], 
         far = [float((y.double() - exact).norm() / exact.norm()) for y in (c, two)]
         assert far[0] < far[1] * 1.02
         assert all(torch.equal(one(x, 127.0, w, scale, bias, stream), c) for _ in range(5))
+
+
+@pytest.mark.gpu
+def test_on_a_real_gpu_streams_do_not_meet_and_a_graph_replays_it(
+    known_gpu: dict[str, Any], load: Load
+) -> None:
+    torch = pytest.importorskip("torch")
+    chunks = load("_switchback_chunks")
+    one = chunks.proven(chunks.Way(128, 4, 2, 2, 0), "float16", None, 4096, 0, known_gpu["arch"])
+    x = torch.randn(2000, 4096, device="cuda").half()
+    w = torch.randint(-127, 128, (1024, 4096), device="cuda").to(torch.int8)
+    scale = torch.ones(1, device="cuda") / 999
+
+    def call() -> Any:
+        return one(x, 127.0, w, scale, None, torch.cuda.current_stream().cuda_stream)
+
+    wanted, streams, found = call(), [torch.cuda.Stream(), torch.cuda.Stream()], []
+    torch.cuda.synchronize()
+    for stream in streams * 20:
+        with torch.cuda.stream(stream):
+            found.append(call())
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        again = call()
+    for _ in range(5):
+        again.zero_()
+        graph.replay()
+        torch.cuda.synchronize()
+        found.append(again.clone())
+    assert all(torch.equal(c, wanted) for c in found)
