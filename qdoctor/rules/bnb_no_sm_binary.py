@@ -31,6 +31,7 @@ from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.extensions import extensions_left
 from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.torch_builds import offers, with_a_torch
+from qdoctor.rules.torch_no_sm_binary import made_for_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ _BUILT = "for which SMs the installed library was built was not read"
 def find(case: Case) -> Iterator[Finding]:
     """Report a bitsandbytes library without kernels for the GPU that is judged."""
     suspicion = suspect(case, NAME, _has_sm(case))
-    if suspicion is None or extensions_left(case):
+    if suspicion is None or extensions_left(case) or _is_unlikely(case):
         return
     of_amd, own_build = on_amd(case), suspicion.undecided == _BUILT
     releases = [] if of_amd else _releases(case)
@@ -74,6 +75,12 @@ def _has_sm(case: Case) -> Answer:
     if answer.value == "yes" and own and not libraries_of(case.machine, BNB):
         return Answer("unknown", _BUILT)
     return answer
+
+
+def _is_unlikely(case: Case) -> bool:
+    """Say whether nothing speaks of bitsandbytes, where torch was built for this very machine."""
+    own = any(one.rules[0] == NAME for one in case.signals_of(NAME))
+    return case.machine.bitsandbytes.value is None and not own and made_for_here(case)
 
 
 def _elsewhere(case: Case) -> list[Fix]:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from qdoctor.layers import torch_has_sm
 from qdoctor.layers.natives import archs, libraries_of, package_has_sm, packages_with_code
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import parsed
@@ -35,7 +36,7 @@ from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.extensions import extensions_left
 from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import by_hand, pip
-from qdoctor.rules.torch_no_sm_binary import torch_serves
+from qdoctor.rules.torch_no_sm_binary import made_for_here, torch_serves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +111,8 @@ def _elsewhere(case: Case) -> Iterator[Finding]:
     """Report the extension that is left where a kernel is missing and torch has its own."""
     texts = [one for one in case.signals_of(NAME) if one.signature == _NO_IMAGE]
     left = extensions_left(case) if texts else []
+    if texts and not left and case.ask(torch_has_sm).value == "unknown" and made_for_here(case):
+        yield _beside_a_torch_made_here(case, texts)
     if not left:
         return
     one = left[0] if len(left) == 1 else None
@@ -120,6 +123,19 @@ def _elsewhere(case: Case) -> Iterator[Finding]:
         because=[*map(quoted, texts), *_torch_has(case)],
         fixes=_fixes(case, one or ""),
         undecided=None if one else f"which of {', '.join(left)} launched the kernel",
+    )
+
+
+def _beside_a_torch_made_here(case: Case, texts: list[Signal]) -> Finding:
+    """Report an extension that is not named, beside a torch that was built for such machines."""
+    torch = case.machine.torch
+    return Finding(
+        rule=NAME,
+        severity="warning",
+        title=f"an extension holds no kernels for SM {case.machine.sm.value or '?'}",
+        because=[*map(quoted, texts), *([torch.because] if torch.because else [])],
+        fixes=_fixes(case, ""),
+        undecided="which SMs this build of torch has, and which package launched the kernel",
     )
 
 

@@ -34,6 +34,8 @@ _RETYPED = 2000
 """Characters of a text that someone may have typed; nobody types a log."""
 _WRAPPED = re.compile(r"[ \t|\u2502\u2503>]*\n[ \t|\u2502\u2503>]*")
 """A line's end, with the frame of a table or of a quotation."""
+_NARROW = 60
+"""Columns of a terminal or a window below which nobody reads a log."""
 _COVERS = "covers"
 """The group of a pattern whose lines say nothing on their own: what the match ends on counts."""
 _ROLES = ("failure", "echo", "notice")
@@ -104,7 +106,22 @@ def _other_readings(kept: str) -> Iterator[tuple[str, bool]]:
     """Yield a short text as it stands in other letters and quotes, and as one line."""
     yield kept, True
     if "\n" in kept.strip():
+        if whole := _unbroken(kept):
+            yield whole, True
         yield _WRAPPED.sub(" ", kept.strip()), True
+
+
+def _unbroken(kept: str) -> str | None:
+    """Join lines that a terminal broke at its last column, amid words; None where none can be.
+
+    They are as long as the longest one.
+    """
+    lines = kept.split("\n")
+    width = max(map(len, lines))
+    full = [len(one) == width for one in lines]
+    if width < _NARROW or not any(full[:-1]):
+        return None
+    return "".join(one + ("" if cut else "\n") for one, cut in zip(lines, full, strict=True))
 
 
 def _known_in(kept: str, matrix: Matrix, *, retyped: bool) -> tuple[Signal, ...]:

@@ -31,7 +31,7 @@ from qdoctor.rules.affected import needing
 from qdoctor.rules.amd import on_amd, taken_for_another
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
-from qdoctor.rules.torch_builds import of_the_maker, offers, tags_of
+from qdoctor.rules.torch_builds import built_elsewhere, of_the_maker, offers, tags_of
 from qdoctor.rules.what_if import with_package
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _NOBODY = "no known build of torch serves this GPU"
 def find(case: Case) -> Iterator[Finding]:
     """Report a torch build without kernels for the GPU that is judged."""
     suspicion = suspect(case, NAME, torch_serves(case))
-    if suspicion is None:
+    if suspicion is None or (suspicion.undecided and made_for_here(case)):
         return
     builds = offers(case, "this build holds kernels for the GPU", verify=NAME)
     if on_amd(case):
@@ -85,6 +85,15 @@ def torch_serves(case: Case) -> Answer:
     said = [torch_has_sm(one, case.matrix) for one in machines]
     one_word = {one.value for one in said}
     return said[-1] if one_word in ({"no"}, {"yes"}) else answer
+
+
+def made_for_here(case: Case) -> bool:
+    """Say whether torch was built elsewhere than by PyTorch, and does not say itself that it lacks.
+
+    Who builds torch (NVIDIA for its boards and containers) builds it for the GPUs it is to run on.
+    """
+    says_so = any(one.signature == _SAYS_SO for one in case.signals_of(NAME))
+    return built_elsewhere(case.machine.torch.value) and not says_so
 
 
 def _of_a_board(case: Case) -> list[Fix]:

@@ -176,3 +176,11 @@ def test_a_kernel_of_a_package_s_own_file_is_no_fault_of_torch() -> None:
         ]
         assert [one.rule for one in found] == [NAME]
         assert found[0].fixes[0].action == action
+
+
+def test_beside_a_torch_of_nvidias_own_a_missing_kernel_is_an_extensions() -> None:
+    facts = {"packages": {"torch": "2.3.0a0+6ddf5cf85e.nv24.04.14026654"}}
+    every = diagnose(from_plain(facts, Facts, "test"), error=NO_IMAGE)[1]
+    told = [one for one in every if one.explains_error]
+    assert told[0].rule == NAME
+    assert told[0].fixes[0].action == "rebuild"

@@ -135,3 +135,12 @@ def test_what_else_is_known_comes_before_a_crash() -> None:
     assert "torch-no-sm-binary" not in [
         one.rule for one in diagnose(old, text).findings if one.explains_error
     ]
+
+
+def test_a_line_that_a_terminal_broke_amid_a_word_is_read_whole() -> None:
+    text = (
+        "NVIDIA GeForce RTX 5070 Ti with CUDA capability sm_120 is not compatible with the "
+        "current PyTorch installation."
+    )
+    broken = "\n".join(text[at : at + 62] for at in range(0, len(text), 62))
+    assert [one.signature for one in recognize(broken, shipped())] == ["sm-not-compatible"]
