@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 NAME = "extension-built-for-another-torch"
 _TORCH = "torch"
+_CUDA = "cu"
+"""How the local part of a version begins that names a build for CUDA."""
 _XFORMERS = {"xformers-beside-cpu-torch", "xformers-no-operator"}
 
 
@@ -45,7 +47,7 @@ def find(case: Case) -> Iterator[Finding]:
     """Report each text of an extension that does not go with this torch."""
     for signal in case.signals_of(NAME):
         built, torch = signal.said.get("built_for"), case.machine.torch
-        if built and parsed(built) == parsed((torch.value or "").partition("+")[0]):
+        if built and _is_this(built, signal.said.get("built_as"), torch.value or ""):
             continue  # built for this release: what is wrong is something else
         package = _package(case, signal)
         yield Finding(
@@ -55,6 +57,14 @@ def find(case: Case) -> Iterator[Finding]:
             because=[quoted(signal), *([torch.because] if torch.because else [])],
             fixes=list(_fixes(case, package, built)),
         )
+
+
+def _is_this(built: str, tag: str | None, torch: str) -> bool:
+    """Say whether an extension was built for this very torch, or for one of it without CUDA."""
+    release, _, own = torch.partition("+")
+    if parsed(built) != parsed(release):
+        return False
+    return not (tag and own.startswith(_CUDA) and tag != own)
 
 
 def _title(package: str | None, built: str | None, torch: str | None) -> str:

@@ -86,3 +86,9 @@ def test_for_a_torch_that_was_built_elsewhere_there_is_no_wheel(ask: Ask) -> Non
 def test_the_package_of_an_operator_without_kernels_is_named(ask: Ask) -> None:
     text = "Could not run 'torchvision::nms' with arguments from the 'CUDA' backend."
     assert ask("h100", error=text)[NAME].fixes[0].package == "torchvision"
+
+
+def test_a_build_of_the_same_release_for_another_cuda_is_another_torch(ask: Ask) -> None:
+    packages = {"torch": "2.1.2+cu118", "triton": "2.1.0"}
+    found = ask("h100", error=XFORMERS.format(torch="2.1.2+cu118"), packages=packages)
+    assert found[NAME].explains_error
