@@ -50,7 +50,7 @@ _OF_PARTS = {"parts": "members", "model_modules": "imports"}
 """What is read of models' files -> the kind it is of in the table."""
 _OF_OTHER_PACKAGES = {"calls": "keywords"}
 """What is kept of other packages beside what can be imported, likewise."""
-_ONLY_KEYWORDS = {"triton"}
+_ONLY_KEYWORDS = {"bitsandbytes", "triton"}
 """Packages whose other names the matrix knows better, from each release's own file."""
 _DISTRIBUTIONS = {folder: name for name, folder in OTHERS.items()}
 _LAZY = "define_import_structure"
@@ -215,9 +215,9 @@ def table_of(found: Mapping[str, Mapping[Version, dict[str, frozenset[str]]]]) -
 
 
 def _is_kept(package: str, kind: str) -> bool:
-    if package in _DISTRIBUTIONS:
-        return kind == "imports"
-    return kind == "keywords" or package not in _ONLY_KEYWORDS
+    if package in _ONLY_KEYWORDS:
+        return kind == "keywords" and package not in _DISTRIBUTIONS
+    return kind == "imports" or package not in _DISTRIBUTIONS
 
 
 def _rules(package: str) -> dict[str, dict[str, str]]:

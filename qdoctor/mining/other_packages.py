@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 OTHERS = {
     "auto-gptq": "auto_gptq",
     "autoawq": "awq",
+    "bitsandbytes": "bitsandbytes",
     "causal-conv1d": "causal_conv1d",
     "compressed-tensors": "compressed_tensors",
     "datasets": "datasets",
