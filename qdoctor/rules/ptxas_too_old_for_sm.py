@@ -77,7 +77,9 @@ def _newer(case: Case) -> list[Fix]:
     """Offer a triton that came with a ptxas for this GPU: unsafe where torch pins its triton."""
     sm = case.machine.sm.value
     if sm is None:
-        return []
+        why = "newer ones know newer GPUs; torch pins its triton: upgrade torch, which brings it"
+        ours = [pip("upgrade", "triton", "", why, verify=NAME, applicability="unsafe")]
+        return ours if _is_llvm(case) else []
     found = spans(case, "triton", all_yes(case, [triton_knows_sm]))
     way = nearest(found, case.machine.triton.value)
     if way is None or way[0] != "upgrade":

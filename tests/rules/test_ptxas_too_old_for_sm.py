@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding, Observation
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding, Observation
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -92,3 +93,13 @@ def test_an_llvm_that_does_not_know_the_gpu_asks_for_a_newer_triton_first(ask: A
     found = ask("h100", error=text, gpus=BLACKWELL, packages=OLD, torch_cuda="12.1")[NAME]
     assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "triton")
     assert found.fixes[0].applicability == "unsafe"
+
+
+def test_where_tritons_own_compiler_does_not_know_the_gpu_no_ptxas_helps() -> None:
+    text = 'Assertion `false && "computeCapability not supported"\' failed.'
+    found = diagnose(Facts(), error=text)[1][0]
+    assert (found.rule, found.fixes[0].action, found.fixes[0].package) == (
+        NAME,
+        "upgrade",
+        "triton",
+    )
