@@ -77,8 +77,10 @@ def _concerned(case: Case, signal: Signal, row: dict[str, Any]) -> bool:
     """Say whether a row is about what runs here: ``beside`` one of some packages, or ``apart``.
 
     Where no packages are stated, any of them may be there; ``where`` asks for stated releases,
-    ``system`` for stated operating systems.
+    ``system`` for stated operating systems, ``able`` for a GPU that may have an ability.
     """
+    if "able" in row and _lacks(case, row["able"]):
+        return False
     if case.machine.os.value not in row.get("system", [case.machine.os.value]):
         return False
     names: list[str] = row.get("beside", row.get("apart", []))
@@ -88,6 +90,12 @@ def _concerned(case: Case, signal: Signal, row: dict[str, Any]) -> bool:
         return False
     there = not stated or any(stated.get(one) or one in signal.asked_by for one in names)
     return there if "beside" in row else not ("apart" in row and there)
+
+
+def _lacks(case: Case, ability: str) -> bool:
+    """Say whether the GPU is known to lack an ability (table ``sm``)."""
+    row = case.matrix.row("sm", case.machine.sm.value) if case.machine.sm.value else None
+    return row is not None and row.get(ability) is False
 
 
 def answered(  # noqa: PLR0913, PLR0917 - a finding has these parts

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 NAME = "toolkit-torch-mismatch-build"
 _TOOLKIT = "cuda-toolkit"
+_TORCH_REFUSES = "nvcc-mismatch"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 
 
@@ -68,7 +69,7 @@ def _title(toolkit: str | None, built: str | None, wanted: str | None) -> str:
 def _fixes(case: Case, toolkit: str | None, built: str | None, wanted: str | None) -> Iterator[Fix]:
     """Offer what pip can do, then a toolkit for the build, which changes nothing that runs."""
     if toolkit and not wanted and not never_has_cuda(case):
-        yield from _torch_for(case, toolkit)
+        yield from _torch_for(case, toolkit) or _of_its_major(case, toolkit)
     version = f"{wanted} or newer" if wanted else built or "the version that torch is built with"
     if version:
         yield Fix(
@@ -94,20 +95,51 @@ def _knowing(case: Case, compute: str | None) -> str | None:
     return row["since"] if row else None
 
 
-def _torch_for(case: Case, toolkit: str) -> Iterator[Fix]:
-    """Offer torch built for the toolkit's CUDA version: the installed release if it is, else any.
-
-    Nothing where no known release is built for that version, or none suits GPU and driver.
-    """
-    tag = "cu" + toolkit.replace(".", "")
+def _torch_for(case: Case, toolkit: str) -> list[Fix]:
+    """Offer torch built for the toolkit's CUDA version."""
     why = f"torch built for CUDA {toolkit}, which nvcc is of"
+    return _built_for(case, "cu" + toolkit.replace(".", ""), why)
+
+
+def _of_its_major(case: Case, toolkit: str) -> list[Fix]:
+    """Offer torch of the toolkit's CUDA major, the nearest one, where torch stopped the build.
+
+    torch's own check (torch/utils/cpp_extension.py) refuses another major and only warns of another
+    minor; DeepSpeed and apex hold to the minor.
+    """
+    if not any(one.signature == _TORCH_REFUSES for one in case.signals_of(NAME)):
+        return []
+    tags = {tag for one in case.matrix.versions("torch") for tag in tags_of(case, str(one))}
+    near = sorted((tag for tag in tags if _major(tag) == toolkit.partition(".")[0]), key=_minor)
+    near.sort(key=lambda tag: abs(_minor(tag) - int(toolkit.partition(".")[2] or 0)))
+    for tag in near:
+        why = f"torch built for CUDA {_major(tag)}.{_minor(tag)}: nvcc has to be of the same major"
+        if found := _built_for(case, tag, f"{why} only, which {toolkit} is"):
+            return found
+    return []
+
+
+def _major(tag: str) -> str:
+    return tag.removeprefix("cu")[:-1]
+
+
+def _minor(tag: str) -> int:
+    return int(tag[-1])
+
+
+def _built_for(case: Case, tag: str, why: str) -> list[Fix]:
+    """Offer torch built for a CUDA version: the installed release if it is, else any that is.
+
+    [] where no known release is built for that version, or none suits GPU and driver.
+    """
     version = (case.machine.torch.value or "").partition("+")[0]
     known = [str(one) for one in case.matrix.versions("torch")]
     built = [one for one in known if tag in tags_of(case, one) and not refused(case, one, tag)]
     if version in built:
-        yield torch_build(f"=={version}", tag, why, verify=NAME)
-    elif built:
-        yield torch_build(f">={built[0]},<={built[-1]}", tag, why, verify=NAME)
+        return [torch_build(f"=={version}", tag, why, verify=NAME)]
+    if built:
+        return [torch_build(f">={built[0]},<={built[-1]}", tag, why, verify=NAME)]
+    return []
 
 
 RULE = rule(NAME, __doc__, find)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from qdoctor.implied_text import possible, wordings
 from qdoctor.layers import Answer, triton_matches_pin
 from qdoctor.model import Finding, Fix
 from qdoctor.released import called, has, parsed, release
@@ -207,14 +208,30 @@ def _wanted(case: Case) -> tuple[str | None, str]:
 
 
 def _matching_torch(case: Case) -> list[Fix]:
-    """Without a known torch: name the torch releases that are made for the installed triton."""
+    """Without a known torch: name the torch releases that are made for the installed triton.
+
+    Where the text is of newer ones: what the oldest of those requires.
+    """
     triton = case.machine.triton.value
     pins = [str(one) for one in case.matrix.versions("torch") if _pins(case, str(one), triton)]
+    dated = possible("torch", wordings(case.signals_of(NAME)), case.matrix)
+    if dated and not set(dated) & set(pins):
+        return _for_the_oldest(case, dated[0])
     if not pins:
         return []
     spec = f"=={pins[0]}" if len(pins) == 1 else f">={pins[0]},<={pins[-1]}"
     why = f"triton {triton} is the one that these releases of torch are made for"
     return [pip("upgrade", "torch", spec, why, verify=NAME, applicability="unsafe")]
+
+
+def _for_the_oldest(case: Case, torch: str) -> list[Fix]:
+    """Offer the triton that a release of torch requires, where the installed one is older."""
+    found, own = release(case.matrix, "torch", torch), parsed(case.machine.triton.value)
+    pin = parsed(found.facts.get("triton_pin", "").removeprefix("==")) if found else None
+    if pin is None or own is None or own >= pin:
+        return []
+    why = f"only torch {torch} and newer print this, and {torch} requires triton {pin}"
+    return [pip("upgrade", distribution(case.machine), f">={pin}", why, verify=NAME)]
 
 
 def _pins(case: Case, torch: str, triton: str | None) -> bool:

@@ -50,7 +50,7 @@ def test_a_fix_is_an_action_of_the_contract_and_its_spec_allows_something(
 
 def test_no_text_has_two_answers_of_one_rule_for_one_machine() -> None:
     keys = [
-        (text, row["rule"], gpu, tuple(row.get("where", {}).items()))
+        (text, row["rule"], gpu, tuple(row.get("where", {}).items()), *row.get("system", ()))
         for row in ANSWERS
         for text in row["texts"]
         for gpu in ([row["gpu"]] if "gpu" in row else ["known", "unknown"])

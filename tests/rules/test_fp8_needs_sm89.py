@@ -45,3 +45,15 @@ def test_is_said_after_everything_else_where_nobody_asked_for_fp8(ask: Ask) -> N
     assert order == sorted(order)
     assert not all(order)
     assert next(iter(ask("v100", need=("torch-fp8",)))) == NAME
+
+
+def test_a_triton_that_misses_fp8_on_sm_8_9_is_blamed_itself(ask: Ask) -> None:
+    text = "Conversion from/to f8e4m3nv is only supported on compute capability >= 90"
+    ada = {"gpus": [{"index": 0, "name": "L40S", "sm": "8.9"}], "packages": {"torch": None}}
+    found = ask("a100", error=text, **ada)
+    assert NAME not in found
+    fix = found["triton-too-old-for-package"].fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("upgrade", "triton", ">=3.0.0")
+    older = ask("a100", error=text)
+    assert older[NAME].explains_error
+    assert "triton-too-old-for-package" not in older

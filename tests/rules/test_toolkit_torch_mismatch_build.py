@@ -33,9 +33,15 @@ def test_an_unknown_torch_is_offered_any_release_with_that_build() -> None:
     assert [one.index for one in builds] == ["cu121"]
 
 
+def test_torch_itself_asks_for_the_same_major_only() -> None:
+    fix = first(TEXT.format("12.7", "11.8")).fixes[0]
+    assert (fix.package, fix.index) == ("torch", "cu126")
+    assert "same major" in fix.why
+
+
 def test_offers_no_torch_for_a_toolkit_that_no_torch_is_built_for() -> None:
-    fixes = first(TEXT.format("12.7", "11.8")).fixes
-    assert "torch" not in {one.package for one in fixes}
+    for text in (TEXT.format("9.2", "11.8"), DEEPSPEED.format("12.7", "11.8", "")):
+        assert "torch" not in {one.package for one in first(text).fixes}
 
 
 def test_a_minor_mismatch_is_another_text(ask: Ask) -> None:

@@ -113,3 +113,15 @@ def test_a_triton_without_a_version_is_ones_own_and_may_stay() -> None:
     assert [fix.action for fix in found.fixes] == ["reorder", "install-matching"]
     released = diagnose(Facts(packages={"torch": "2.4.0", "triton": "3.1.0"}), error=text)[1][0]
     assert "reorder" not in {fix.action for fix in released.fixes}
+
+
+def test_a_text_of_newer_torch_asks_for_its_triton() -> None:
+    text = (
+        "CompiledKernel object does not has any of the attributes: ('cluster_dims', 'clusterDims')"
+    )
+    for triton, offered in (("2.1.0", ("upgrade", "triton", ">=2.3.0")), ("2.3.0", None)):
+        found = diagnose(Facts(packages={"triton": triton}), error=text)[1][0]
+        fix = found.fixes[0]
+        assert found.rule == NAME
+        assert offered in (None, (fix.action, fix.package, fix.spec))
+        assert offered or fix.package == "torch"
