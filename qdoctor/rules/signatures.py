@@ -106,9 +106,9 @@ def _other_readings(kept: str) -> Iterator[tuple[str, bool]]:
     """Yield a short text as it stands in other letters and quotes, and as one line."""
     yield kept, True
     if "\n" in kept.strip():
+        yield _WRAPPED.sub(" ", kept.strip()), True
         if whole := _unbroken(kept):
             yield whole, True
-        yield _WRAPPED.sub(" ", kept.strip()), True
 
 
 def _unbroken(kept: str) -> str | None:
