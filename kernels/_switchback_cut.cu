@@ -6,13 +6,14 @@ constexpr int A_BYTES = BM * BK, STAGE_BYTES = (BM + BN) * BK;
 constexpr int OUT_BYTES = OUT == 3 ? 4 : 2;
 constexpr int PANEL = OUT == 3 || BN % 64 ? 32 : 64;  // columns of C that are written at a time
 constexpr int PITCH = PANEL * OUT_BYTES, PANEL_BYTES = 16 * PITCH;  // a warp's 16 rows
-constexpr int FORESEEN = 16;  // steps
 constexpr int RELEASES = CLUSTER * (PINGPONG ? 4 : 8);  // a warp each
 // Registers of a thread that multiplies, and of the others: a block has 3 * 168 for a thread of each
 // group, and asking for more than are left waits for ever.
 #if FUSED
+constexpr int FORESEEN = 16;  // steps of B brought near beforehand
 constexpr int MANY = BN * MT <= 256 ? 184 : BN * MT <= 320 ? 200 : 232;
 #else
+constexpr int FORESEEN = 4;  // more would keep the copy engine from the first tiles of A
 constexpr int MANY = 232;
 #endif
 constexpr int FEW = 3 * 168 - 2 * MANY;
