@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from qdoctor import diagnose
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -88,3 +89,12 @@ def test_windows_words_for_a_library_of_linux_lead_whatever_notice_stands_before
 def test_a_greeting_that_names_a_dll_accuses_nobody(ask: Ask) -> None:
     text = "bin D:\\e\\Lib\\site-packages\\bitsandbytes\\libbitsandbytes_cuda121.dll"
     assert NAME not in ask("a100", host=WINDOWS, packages={"bitsandbytes": None}, error=text)
+
+
+def test_a_library_asked_in_vain_on_windows_is_of_before_its_releases_there() -> None:
+    text = "'NoneType' object has no attribute 'cadam32bit_grad_fp32'"
+    found = diagnose({"host": {"os": "windows"}}, text).findings[0]
+    assert (found.rule, found.explains_error) == (NAME, True)
+    assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "bitsandbytes")
+    told = [one.rule for one in diagnose({"host": {"os": "linux"}}, text).findings]
+    assert NAME not in told
