@@ -57,7 +57,8 @@ def _fixes(case: Case) -> list[Fix]:
     why = "it ships a library for this platform"
     released = serving(case, [bnb_has_cuda_binary, bnb_binary_has_sm], why, verify=NAME)
     if case.machine.os.value == _MAC:
-        return [*released, by_hand("change-hardware", "its CUDA kernels need an NVIDIA GPU")]
+        other = by_hand("change-hardware", "its CUDA kernels need an NVIDIA GPU")
+        return [*released, other, *([] if released else _made_for(case, ""))]
     return [*released, by_hand("rebuild", "built from source it has a library for this platform")]
 
 
@@ -104,7 +105,7 @@ def _made_for(case: Case, wanted: str) -> list[Fix]:
     way = nearest(runs(known, own), str(asked[0]) if asked else None)
     if way is None or way[0] == "reinstall":
         return []
-    return [pip(way[0], BNB, way[1].spec, "it has a wheel for this system", verify=NAME)]
+    return [pip(way[0], BNB, way[1].spec, "it has a wheel of its own for this system", verify=NAME)]
 
 
 def _is_made_for(case: Case, version: str) -> bool:

@@ -21,13 +21,15 @@ If the extension is not used: a program often only asks whether it is there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from packaging.specifiers import SpecifierSet
 
 from qdoctor.model import Finding, Fix
 from qdoctor.released import parsed
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.packages_in_text import asker
-from qdoctor.rules.remedies import by_hand
+from qdoctor.rules.remedies import TORCH_BUILDS, by_hand, pip, torch_build
 from qdoctor.rules.torch_builds import built_elsewhere
 from qdoctor.rules.torch_index import moved_torch
 
@@ -49,13 +51,13 @@ def find(case: Case) -> Iterator[Finding]:
         built, torch = signal.said.get("built_for"), case.machine.torch
         if built and _is_this(built, signal.said.get("built_as"), torch.value or ""):
             continue  # built for this release: what is wrong is something else
-        package = _package(case, signal)
+        package, tag = _package(case, signal), signal.said.get("built_as")
         yield Finding(
             rule=NAME,
             severity="warning",
-            title=_title(package, built, torch.value),
+            title=_title(package, f"{built}+{tag}" if built and tag else built, torch.value),
             because=[quoted(signal), *([torch.because] if torch.because else [])],
-            fixes=list(_fixes(case, package, built)),
+            fixes=list(_fixes(case, package, built, tag)),
         )
 
 
@@ -83,11 +85,30 @@ def _package(case: Case, signal: Signal) -> str | None:
         return _TORCH
     told = [signal.said.get(one) for one in ("extension", "extension2", "extension3")]
     said = (*told, asker(signal, "torch"))
-    rows: dict[str, dict[str, str]] = case.matrix.table("python_modules")["rows"]
-    known = [rows[module]["package"] for module in said if module in rows]
+    rows: dict[str, dict[str, Any]] = case.matrix.table("python_modules")["rows"]
+    known = [_whose(case, rows[module]) for module in said if module in rows]
     if not known and signal.signature in _XFORMERS:
         return "xformers"
     return known[0] if known else asker(signal, "torch")
+
+
+def _whose(case: Case, row: dict[str, Any]) -> str:
+    """Name the distribution of a module: the one inside which it lies, where that is stated."""
+    whole = (one for one in row.get("bundled", {}) if _is_inside(case, row, one))
+    return next(whole, str(row["package"]))
+
+
+def _is_inside(case: Case, row: dict[str, Any], package: str) -> bool:
+    """Say whether the stated release of a package holds a module in its own wheel."""
+    version = parsed(case.machine.package(package).value)
+    return version is not None and version in SpecifierSet(row["bundled"][package])
+
+
+def _holds_its_own(case: Case, package: str | None) -> bool:
+    """Say whether a package's release has its extension inside: there is one wheel of it."""
+    rows: dict[str, dict[str, Any]] = case.matrix.table("python_modules")["rows"]
+    holding = [row for row in rows.values() if package in row.get("bundled", {})]
+    return any(_is_inside(case, row, package or "") for row in holding)
 
 
 def _without_wheel(case: Case, package: str | None) -> bool:
@@ -98,24 +119,43 @@ def _without_wheel(case: Case, package: str | None) -> bool:
     return package is None or (package != _TORCH and built_elsewhere(case.machine.torch.value))
 
 
-def _fixes(case: Case, package: str | None, built: str | None) -> Iterator[Fix]:
+def _fixes(case: Case, package: str | None, built: str | None, tag: str | None) -> Iterator[Fix]:
+    build = by_hand("rebuild", "built from source against this torch it fits", verify=NAME)
+    if package and _holds_its_own(case, package):
+        why = (
+            "of each release there is one wheel, made for one torch: those of newer torch are newer"
+        )
+        yield from [pip("upgrade", package, "", why, verify=NAME), build]
+        return
+    other_cuda = bool(built and tag and _is_this(built, None, case.machine.torch.value or ""))
+    own = (case.machine.torch.value or "").partition("+")[2]
+    anew = _anew(package, own if other_cuda else None)
+    yield from [build, anew] if _without_wheel(case, package) else [anew, build]
+    why = f"{package or 'it'} was built for it"
+    if other_cuda:
+        yield torch_build(f"=={built}", tag or "", why, verify=NAME)
+    elif built:
+        yield moved_torch(case, "install", f"=={built}", why, verify=NAME)
+
+
+def _anew(package: str | None, tag: str | None) -> Fix:
+    """Offer the package once more; from the index of torch's builds where only their CUDA differs.
+
+    The other index would give the same file again.
+    """
     why = "the build that is made for this torch, its CUDA version and this Python"
     if package == _TORCH:
         why = "uninstall torch until pip finds none any more, then install one release"
-    whose = package or ""
-    anew = Fix(
+    where = f" --index-url {TORCH_BUILDS}/{tag}" if tag else ""
+    again = f"python -m pip install --force-reinstall --no-deps --no-cache-dir {package}{where}"
+    return Fix(
         action="reinstall",
         package=package,
         why=why,
-        command=f"python -m pip install --force-reinstall --no-deps --no-cache-dir {whose}"
-        if package
-        else None,
+        index=tag,
+        command=again if package else None,
         verify=NAME,
     )
-    build = by_hand("rebuild", "built from source against this torch it fits", verify=NAME)
-    yield from [build, anew] if _without_wheel(case, package) else [anew, build]
-    if built:
-        yield moved_torch(case, "install", f"=={built}", f"{whose} was built for it", verify=NAME)
 
 
 RULE = rule(NAME, __doc__, find)

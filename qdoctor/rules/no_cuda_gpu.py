@@ -106,11 +106,22 @@ def _fixes(case: Case) -> Iterator[Fix]:
     if on_amd(case) and case.signals_of(NAME):
         why = "let the process reach /dev/kfd and /dev/dri: be in the groups render and video; "
         yield by_hand("run", f"{why}docker run --device /dev/kfd --device /dev/dri", verify=NAME)
+    if _in_wsl(case) and case.signals_of(NAME):
+        why = "WSL 1 has no GPU: `wsl -l -v` tells which it is, `wsl --set-version NAME 2` moves it"
+        yield by_hand("upgrade-os", why, verify=NAME)
+        why = "NVIDIA's driver for Windows: it serves WSL as well, inside which none is installed"
+        yield by_hand("upgrade-driver", why, verify=NAME)
     why = "kernels of this kind run on NVIDIA GPUs only"
     yield by_hand("change-hardware", why, verify=NAME)
     for backend in ("bnb-int8", "half"):
         if stands_up(case, backend):
             yield use(backend, "it runs on the CPU of this machine", verify=backend)
+
+
+def _in_wsl(case: Case) -> bool:
+    """Say whether this is Linux inside Windows, whose GPUs nobody listed."""
+    host = case.machine.facts.host or Host()
+    return bool(host.wsl) and case.machine.facts.gpus is None
 
 
 def _hidden(case: Case) -> bool:

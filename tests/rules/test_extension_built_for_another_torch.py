@@ -92,3 +92,15 @@ def test_a_build_of_the_same_release_for_another_cuda_is_another_torch(ask: Ask)
     packages = {"torch": "2.1.2+cu118", "triton": "2.1.0"}
     found = ask("h100", error=XFORMERS.format(torch="2.1.2+cu118"), packages=packages)
     assert found[NAME].explains_error
+    assert "torch 2.1.2+cu121, installed is 2.1.2+cu118" in found[NAME].title
+    again, _, moved = found[NAME].fixes
+    assert "/cu118" in (again.command or "")
+    assert (moved.package, moved.spec, moved.index) == ("torch", "==2.1.2", "cu121")
+
+
+def test_a_wheel_with_its_extension_inside_is_the_same_when_installed_again() -> None:
+    text = "ImportError: awq_inference_engine.so: undefined symbol: _ZN3c104cuda9SetDeviceEi"
+    for release, offered in (("0.1.5", ("upgrade", "autoawq")), ("0.2.0", None), (None, None)):
+        packages = {"torch": "2.2.0"} | ({"autoawq": release} if release else {})
+        fix = diagnose(Facts(packages=packages), error=text)[1][0].fixes[0]
+        assert (fix.action, fix.package) == (offered or ("reinstall", "autoawq-kernels"))

@@ -72,3 +72,12 @@ def test_a_container_without_the_gpu_is_to_be_started_with_it(ask: Ask) -> None:
     text = 'could not select device driver "" with capabilities: [[gpu]].'
     found = ask("h100", text)["no-cuda-gpu"]
     assert (found.fixes[0].action, found.fixes[0].name) == ("run", "docker run --gpus all")
+
+
+def test_in_wsl_the_driver_is_that_of_windows(ask: Ask) -> None:
+    inside = {"os": "linux", "wsl": True, "machine": "x86_64"}
+    text = "RuntimeError: Found no NVIDIA driver on your system."
+    told = ask("cpu", error=text, host=inside, gpus=None, packages={"torch": None})[NAME].fixes
+    assert [one.action for one in told][:3] == ["upgrade-os", "upgrade-driver", "change-hardware"]
+    none = ask("cpu", error=text, host=inside, gpus=[])[NAME].fixes
+    assert none[0].action == "change-hardware"
