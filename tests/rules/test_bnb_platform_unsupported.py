@@ -26,7 +26,7 @@ def test_explains_a_library_of_another_platform(ask: Ask) -> None:
     found = ask("cpu", error=text, packages={"bitsandbytes": None}, torch_cuda=None, **MAC)[NAME]
     assert found.explains_error
     told = [(one.action, one.package) for one in found.fixes]
-    assert told == [("change-hardware", None), ("upgrade", "bitsandbytes")]  # one with a Mac's wheel
+    assert told == [("change-hardware", None), ("upgrade", "bitsandbytes")]
 
 
 def test_is_silent_on_linux(ask: Ask) -> None:
