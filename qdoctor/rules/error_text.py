@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from qdoctor.rules.line_prefixes import without_prefixes
 from qdoctor.rules.quoting import unescaped
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _plain(text: str) -> str:
     """Take out what is no text, and break lines that are too long."""
     text = _BREAKS.sub("\n", _ESCAPES.sub("", text)).translate(_TYPESET)
     text = _BARE.sub(r"\1__\2__", unescaped(text))
-    lines = _CONTROL.sub(" ", text).split("\n")
+    lines = without_prefixes(_CONTROL.sub(" ", text).split("\n"))
     return "\n".join(piece for line in lines for piece in _pieces(line))
 
 

@@ -1,0 +1,49 @@
+"""What stands before every line of a text is taken off; what stands before some is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from qdoctor.rules.line_prefixes import without_prefixes
+
+TEXT = ["Traceback (most recent call last):", '  File "x.py", line 1', "", "KeyError: 'a'"]
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "> ",
+        ">> ",
+        "[rank0]: ",
+        "[rank12]: ",
+        "(RayWorker pid=123, ip=10.0.0.1) ",
+        "(EngineCore_0 pid=77) ",
+        "vllm-server-1  | ",
+        "2024-05-01 12:00:00,123 - ERROR - ",
+        "2024-05-01T12:00:00.1234567Z ",
+    ],
+)
+def test_a_mark_before_every_line_is_taken_off(mark: str) -> None:
+    assert without_prefixes([f"{mark}{line}" for line in TEXT]) == TEXT
+
+
+@pytest.mark.parametrize("form", ["{}: {}", "{} {}", "{:4} | {}"])
+def test_numbers_that_count_the_lines_are_taken_off(form: str) -> None:
+    lines = ["RuntimeError: CUDA error", "Compile with it", "to see more"]
+    numbered = [form.format(number, line) for number, line in enumerate(lines, 7)]
+    assert [one.lstrip("| ") for one in without_prefixes(numbered)] == lines
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["[rank0]: a", "b"],
+        ["2 GPUs are there", "2 of them are idle"],
+        ["8 GB are free"],
+        [""],
+        ["RuntimeError: x"],
+        ["x" * 3, "9" * 5000 + " x"],
+    ],
+)
+def test_other_lines_stay_as_they_are(lines: list[str]) -> None:
+    assert without_prefixes(lines) == lines
