@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
+from packaging.specifiers import SpecifierSet
 
 from qdoctor.layers import (
     driver_serves_torch,
@@ -108,4 +109,5 @@ def _torches(case: Case, found: list[Span]) -> list[str]:
 def _requires(case: Case, torch: str, span: Span) -> bool:
     known = release(case.matrix, "torch", torch)
     pin = known.facts.get("triton_pin", "") if known else ""
-    return any(pin == f"=={one}" for one in case.matrix.versions("triton") if span.holds(one))
+    having = [one for one in case.matrix.versions("triton") if span.holds(one)]
+    return bool(pin) and any(one in SpecifierSet(pin) for one in having)

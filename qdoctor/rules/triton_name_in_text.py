@@ -24,6 +24,7 @@ from qdoctor.rules.triton_releases import (
     first_torch_with,
     has_before,
     history,
+    pinned,
 )
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def pin_is_broken(case: Case) -> bool:
     own = parsed((case.machine.triton.value or "").replace(".x", ""))
     torch = parsed(case.machine.torch.value)
     known = fact(case.matrix, "torch", torch.base_version, "triton_pin").value if torch else None
-    pin = parsed((known or "").removeprefix("=="))
+    pin = pinned(known)
     return pin is not None and own is not None and pin.release[:2] != own.release[:2]
 
 
@@ -270,7 +271,7 @@ def _required(case: Case, known: History, *, verify: str) -> Iterator[Fix]:
     for package, version in (case.machine.facts.packages or {}).items():
         torch = _required_torch(case, package, version)
         pin = fact(case.matrix, "torch", torch, "triton_pin").value if torch else None
-        if pin and parsed(pin.removeprefix("==")) in known.having:
+        if pin and pinned(pin) in known.having:
             why = f"{package} {version} requires torch {torch}, which requires triton{pin}"
             yield pip("install-matching", distribution(case.machine), pin, why, verify=verify)
             return

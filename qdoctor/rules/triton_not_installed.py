@@ -28,7 +28,7 @@ from qdoctor.rules.case import accused, rule
 from qdoctor.rules.of_text import answer_to
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.triton_missing_for_python import TO_INSTALL, left_out
-from qdoctor.rules.triton_releases import WINDOWS, distribution
+from qdoctor.rules.triton_releases import WINDOWS, distribution, of_windows, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,10 +82,10 @@ def _spec(case: Case, package: str) -> str:
     """Return the triton that this torch is made for; "" where torch is not known."""
     version = parsed(case.machine.torch.value)
     known = fact(case.matrix, "torch", version.base_version, "triton_pin") if version else None
-    pin = known.value if known and known.value else ""
-    if package == WINDOWS and pin:  # its releases have a number of their own behind triton's
-        return f"=={pin.removeprefix('==').rpartition('.')[0]}.*"
-    return str(pin)
+    pin = pinned(known.value) if known else None
+    if package == WINDOWS and pin:
+        return of_windows(pin)
+    return str(known.value) if known and pin else ""
 
 
 RULE = rule(NAME, __doc__, find)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from qdoctor.implied_text import possible, wordings
@@ -34,7 +35,14 @@ from qdoctor.rules.packages_in_text import without_asking
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.torch_index import moved_torch
 from qdoctor.rules.triton_name_in_text import named, pin_is_broken
-from qdoctor.rules.triton_releases import WINDOWS, distribution, has_before, history
+from qdoctor.rules.triton_releases import (
+    WINDOWS,
+    distribution,
+    has_before,
+    history,
+    of_windows,
+    pinned,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "triton-pin-mismatch"
+_ABSENT = "triton-not-installed"
 _DISTRIBUTIONS = ("triton", "pytorch-triton", "triton-windows")
 
 
@@ -110,9 +119,10 @@ def _fixes(case: Case) -> list[Fix]:
             or [_pinned_one(case)]
         )
     package, action = distribution(case.machine), _action(case, pin)
-    if package == WINDOWS:
-        pin = f"=={pin.removeprefix('==').rpartition('.')[0]}.*"
-        action = "downgrade" if action == "install-matching" else action
+    if package == WINDOWS and (wanted := pinned(pin)):
+        own, pin = parsed(case.machine.triton.value), of_windows(wanted)
+        older = own is not None and own < wanted
+        action = "downgrade" if action == "install-matching" and not older else action
     return [*_of_ones_own(case), pip(action, package, pin, why, verify=NAME)]
 
 
@@ -127,7 +137,7 @@ def _of_ones_own(case: Case) -> list[Fix]:
 
 def _action(case: Case, pin: str) -> Action:
     """Say which way triton goes, where torch failed for it; what nobody ran is just installed."""
-    own, wanted = parsed(case.machine.triton.value), parsed(pin.removeprefix("=="))
+    own, wanted = parsed(case.machine.triton.value), pinned(pin)
     failed = any("pin" not in signal.said for signal in case.signals_of(NAME))
     newer = own is not None and wanted is not None and Version(own.public) > Version(wanted.public)
     return "downgrade" if failed and newer else "install-matching"
@@ -180,11 +190,14 @@ def _by_the_member(case: Case) -> list[Fix]:
 
 def _pinned_one(case: Case) -> Fix:
     """Offer what torch itself requires, where no version is known."""
+    package = distribution(case.machine)
+    why = "every torch requires exactly one triton: installing torch anew brings it along"
+    own = "every torch is made for one minor release of triton: take that of triton-windows"
     return Fix(
         action="install-matching",
-        package=distribution(case.machine),
-        why="every torch requires exactly one triton: installing torch anew brings it along",
-        command="python -m pip install --force-reinstall torch",
+        package=package,
+        why=own if package == WINDOWS else why,
+        command=None if package == WINDOWS else "python -m pip install --force-reinstall torch",
         applicability="unsafe",
         verify=NAME,
     )
@@ -212,6 +225,8 @@ def _matching_torch(case: Case) -> list[Fix]:
 
     Where the text is of newer ones: what the oldest of those requires.
     """
+    if any(_ABSENT in one.rules for one in case.signals_of(NAME)):
+        return []  # torch finds none that is new enough: it is triton that is moved
     triton = case.machine.triton.value
     pins = [str(one) for one in case.matrix.versions("torch") if _pins(case, str(one), triton)]
     dated = possible("torch", wordings(case.signals_of(NAME)), case.matrix)
@@ -227,7 +242,7 @@ def _matching_torch(case: Case) -> list[Fix]:
 def _for_the_oldest(case: Case, torch: str) -> list[Fix]:
     """Offer the triton that a release of torch requires, where the installed one is older."""
     found, own = release(case.matrix, "torch", torch), parsed(case.machine.triton.value)
-    pin = parsed(found.facts.get("triton_pin", "").removeprefix("==")) if found else None
+    pin = pinned(found.facts.get("triton_pin")) if found else None
     if pin is None or own is None or own >= pin:
         return []
     why = f"only torch {torch} and newer print this, and {torch} requires triton {pin}"
@@ -236,7 +251,8 @@ def _for_the_oldest(case: Case, torch: str) -> list[Fix]:
 
 def _pins(case: Case, torch: str, triton: str | None) -> bool:
     found = release(case.matrix, "torch", torch)
-    return bool(triton and found and found.facts.get("triton_pin") == f"=={triton}")
+    pin = found.facts.get("triton_pin") if found else None
+    return bool(triton and pin and parsed(triton) and triton in SpecifierSet(pin))
 
 
 RULE = rule(NAME, __doc__, find)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from qdoctor.model import Because
@@ -82,11 +83,25 @@ def distribution(machine: Machine) -> str:
     return WINDOWS if machine.os.value == "windows" else "triton"
 
 
+def pinned(requirement: str | None) -> Version | None:
+    """Return the oldest triton that torch's requirement allows: of ``==3.6.0`` and ``~=3.8.0``.
+
+    None where there is none.
+    """
+    clause = next(iter(SpecifierSet(requirement or "")), None)
+    return parsed(clause.version.removesuffix(".*")) if clause else None
+
+
+def of_windows(pinned_to: Version) -> str:
+    """Return the releases of triton-windows for a triton: they append a number of their own."""
+    return f"=={pinned_to.major}.{pinned_to.minor}.*"
+
+
 def first_torch_with(matrix: Matrix, triton: Version) -> str | None:
     """Return the oldest torch that requires at least this triton."""
     for torch in matrix.versions("torch"):
         known = release(matrix, "torch", str(torch))
-        pin = parsed(known.facts.get("triton_pin", "").removeprefix("==")) if known else None
+        pin = pinned(known.facts.get("triton_pin")) if known else None
         if pin is not None and pin >= triton:
             return str(torch)
     return None

@@ -35,7 +35,7 @@ from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.packages_asking import of_packages
 from qdoctor.rules.remedies import pip
 from qdoctor.rules.triton_name_in_text import in_text, named
-from qdoctor.rules.triton_releases import first_torch_with
+from qdoctor.rules.triton_releases import first_torch_with, pinned
 from qdoctor.rules.what_if import all_yes, spans, with_package
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ def _newer_torch(case: Case, names: list[str]) -> list[Fix]:
         return []
     for torch in case.matrix.versions("torch"):
         known = release(case.matrix, "torch", str(torch)) if torch > own else None
-        pin = known.facts.get("triton_pin", "").removeprefix("==") if known else ""
-        enough = all(has(case.matrix, "triton", pin, name) == "yes" for name in names)
-        newer = (one := parsed(pin)) is not None and now is not None and one > now
+        pin = pinned(known.facts.get("triton_pin")) if known else None
+        enough = all(has(case.matrix, "triton", str(pin), name) == "yes" for name in names)
+        newer = pin is not None and now is not None and pin > now
         if pin and enough and newer and _runs(case, str(torch)):
             why = f"it requires triton {pin}, which is new enough"
             spec = f">={torch}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qdoctor.diagnosis import diagnose
-from qdoctor.model import Facts, Finding
+from qdoctor.model import Facts, Finding, Host
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -125,3 +125,25 @@ def test_a_text_of_newer_torch_asks_for_its_triton() -> None:
         assert found.rule == NAME
         assert offered in (None, (fix.action, fix.package, fix.spec))
         assert offered or fix.package == "torch"
+
+
+def test_a_torch_that_requires_a_compatible_triton_is_understood() -> None:
+    text = "AttributeError: 'KernelMetadata' object has no attribute 'cluster_dims'"
+    asked: list[tuple[dict[str, str], str | None, tuple[str, str, str]]] = [
+        ({"torch": "2.14.0", "triton": "3.9.0"}, "linux", ("downgrade", "triton", "~=3.8.0")),
+        (
+            {"torch": "2.14.0", "triton": "3.7.0"},
+            "linux",
+            ("install-matching", "triton", "~=3.8.0"),
+        ),
+        (
+            {"torch": "2.14.0", "triton-windows": "3.7.0"},
+            "windows",
+            ("install-matching", "triton-windows", "==3.8.*"),
+        ),
+        ({"triton": "3.8.0"}, None, ("upgrade", "torch", ">=2.14.0,<=2.14.1")),
+    ]
+    for packages, system, offered in asked:
+        facts = Facts(packages=packages, host=Host(os=system))
+        fix = diagnose(facts, error=text)[1][0].fixes[0]
+        assert (fix.action, fix.package, fix.spec) == offered
