@@ -78,6 +78,9 @@ def _noticed(kept: str, known: tuple[Signal, ...], matrix: Matrix) -> tuple[Sign
 
     The rows of notices stand above those of the failures that they quote.
     """
+    notices = _may_match(kept, matrix, retyped=True, role=_ROLES[2])
+    if not any(_pattern(row, retyped=True).search(kept) for row in notices):
+        return known
     loose = _known_in(kept, matrix, retyped=True)
     return loose if loose and _all_of_role(loose, matrix, _ROLES[2]) else known
 
@@ -127,9 +130,8 @@ def _unbroken(kept: str) -> str | None:
 def _known_in(kept: str, matrix: Matrix, *, retyped: bool) -> tuple[Signal, ...]:
     found: dict[int, tuple[str, Signal]] = {}
     sources = matrix.table("signatures")["sources"]
-    flags = re.MULTILINE | re.IGNORECASE if retyped else re.MULTILINE
     for row in _may_match(kept, matrix, retyped=retyped):
-        for signal in _matches(row, sources, kept, flags, matrix):
+        for signal in _matches(row, sources, kept, matrix, retyped=retyped):
             line = kept.count("\n", 0, signal.position)
             found.setdefault(line, (row.get("role", _ROLES[0]), signal))
             for above in range(line - signal.said.get(_COVERS, "").count("\n"), line):
@@ -141,30 +143,40 @@ def _known_in(kept: str, matrix: Matrix, *, retyped: bool) -> tuple[Signal, ...]
     return ()
 
 
-def _may_match(kept: str, matrix: Matrix, *, retyped: bool) -> Iterator[dict[str, Any]]:
-    """Yield the rows, in their order, of which a word is there that each match holds (``has``)."""
+def _may_match(
+    kept: str, matrix: Matrix, *, retyped: bool, role: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows, in their order, of which a word is there that each match holds (``has``).
+
+    Those of one role only, where one is given.
+    """
     text = without_quotes(kept).lower() if retyped else kept
-    rows_of = _rows_of_words(matrix, retyped)
+    rows_of = _rows_of_words(matrix, retyped, role)
     places = {place for word in rows_of if word in text for place in rows_of[word]}
     rows: list[dict[str, Any]] = matrix.table("signatures")["rows"]
     return (rows[place] for place in sorted(places))
 
 
 @lru_cache(maxsize=8)
-def _rows_of_words(matrix: Matrix, retyped: bool) -> dict[str, tuple[int, ...]]:  # noqa: FBT001
+def _rows_of_words(
+    matrix: Matrix,
+    retyped: bool,  # noqa: FBT001 - a cache's key
+    role: str | None,
+) -> dict[str, tuple[int, ...]]:
     """Return the places of the rows by their words; "" stands for those without."""
     found: dict[str, list[int]] = {}
     for place, row in enumerate(matrix.table("signatures")["rows"]):
+        if role is not None and row.get("role") != role:
+            continue
         for word in row.get("has") or [""]:
             found.setdefault(without_quotes(word).lower() if retyped else word, []).append(place)
     return {word: tuple(places) for word, places in found.items()}
 
 
 def _matches(
-    row: dict[str, Any], sources: dict[str, str], text: str, flags: int, matrix: Matrix
+    row: dict[str, Any], sources: dict[str, str], text: str, matrix: Matrix, *, retyped: bool
 ) -> Iterator[Signal]:
-    pattern = loosened(row["pattern"]) if flags & re.IGNORECASE else row["pattern"]
-    for match in _compiled(pattern, flags).finditer(text):
+    for match in _pattern(row, retyped=retyped).finditer(text):
         if denied(text, match.start(), match.end(), matrix):
             continue
         yield Signal(
@@ -186,6 +198,12 @@ def _line_at(text: str, position: int) -> str:
     end = text.find("\n", position)
     line = text[start : end if end >= 0 else len(text)].strip()
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
+
+
+def _pattern(row: dict[str, Any], *, retyped: bool) -> re.Pattern[str]:
+    if retyped:
+        return _compiled(loosened(row["pattern"]), re.MULTILINE | re.IGNORECASE)
+    return _compiled(row["pattern"], re.MULTILINE)
 
 
 @lru_cache(maxsize=4096)
