@@ -71,7 +71,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - the question has these parts (contract
     explained = _explain(seen.on(machine, rules), signals, rules)
     harmless = {rule.name for rule in rules if rule.harmless}
     folded = _fold(explained, rules)
-    if error:
+    if error and stated != machine:
         folded = guessed.noted(folded, lambda names: seen.on(stated, _named(rules, names)))
     marked = [_weigh(one, need, harmless) for one in folded]
     return machine, _asides_last(_ordered(marked, signals), rules)
