@@ -60,10 +60,9 @@ def find(case: Case) -> Iterator[Finding]:
 def _title(toolkit: str | None, built: str | None, wanted: str | None) -> str:
     if wanted:
         return f"nvcc is older than CUDA {wanted}, which this extension needs to be compiled"
-    return (
-        f"an extension is compiled with CUDA {toolkit or '?'}, while torch is built with "
-        f"CUDA {built or '?'}"
-    )
+    own = f"CUDA {toolkit}" if toolkit else "this machine's CUDA"
+    other = f"CUDA {built}" if built else "another CUDA"
+    return f"an extension is compiled with {own}, while torch is built with {other}"
 
 
 def _fixes(case: Case, toolkit: str | None, built: str | None, wanted: str | None) -> Iterator[Fix]:

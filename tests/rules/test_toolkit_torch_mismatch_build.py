@@ -79,3 +79,10 @@ def test_a_title_names_the_toolkit_alone_and_the_facts_torchs_cuda() -> None:
     found = diagnose(Facts(torch_cuda="12.1"), error=text)[1][0]
     assert found.rule == NAME
     assert "CUDA 11.7, while torch is built with CUDA 12.1" in found.title
+
+
+def test_what_is_not_known_is_worded_so() -> None:
+    text = "RuntimeError: The detected CUDA version (11.8) mismatches the version that was used"
+    (finding,) = [one for one in diagnose(Facts(), error=text)[1] if one.rule == NAME]
+    told = "an extension is compiled with CUDA 11.8, while torch is built with another CUDA"
+    assert finding.title == told
