@@ -256,6 +256,28 @@ def test_training_times_forward_and_backward_and_keeps_no_gradient() -> None:
     assert x.grad is linear.weight.grad is None
 
 
+def test_a_call_goes_before_the_timed_one_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    rising = Rising([1980e3])
+    bench = Bench(torch, "cpu", training=False)
+    bench.torch, bench.on_gpu, bench.cycles_per_ms = rising, True, benches.CYCLES / timing.COVER_MS
+    order: list[str] = []
+    monkeypatch.setattr(bench, "call", lambda layer, _: order.append(layer))
+    monkeypatch.setattr(rising, "_sleep", lambda _: order.append("busy"))
+
+    def between(action: Any) -> float:  # noqa: ANN401
+        order.append("clock")
+        action()
+        return 2.0
+
+    monkeypatch.setattr(bench, "_between", between)
+    one = Contender("half", [("a", 1), ("b", 2), ("c", 3)], 2.0)
+    assert bench.device_time(one) == 2.0
+    untimed, *timed = order
+    assert timed[:2] == ["busy", "clock"]
+    assert {untimed, timed[2]} < {"a", "b", "c"}
+    assert untimed != timed[2]
+
+
 def test_a_time_on_the_cpu_is_wall_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count(0, 0.25)
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
