@@ -21,7 +21,7 @@ CUTS = (
     (1, 160, 5, False, 2, True), (1, 192, 4, False, 2, True), (2, 128, 4, False, 2, True),
     (2, 128, 4, False, 2, False), (2, 96, 6, True, 2, True), (2, 128, 5, True, 2, True),
     (2, 160, 4, True, 2, True), (2, 192, 4, True, 2, True), (1, 96, 10, True, 2, True),
-    (1, 96, 7, False, 1, True), (1, 128, 8, True, 2, True),
+    (1, 96, 7, False, 1, True), (1, 128, 8, True, 2, True), (1, 256, 4, False, 2, True),
 )  # fmt: skip
 TILES = (
     (16, 16, 256, 2, 5), (16, 16, 512, 4, 4), (16, 16, 1024, 4, 3), (16, 16, 1024, 4, 4),

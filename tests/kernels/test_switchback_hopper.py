@@ -34,7 +34,8 @@ def test_every_cut_of_the_table_fits(hopper: Any, cuts: list[Any]) -> None:
     for cut in cuts:
         for size in hopper.SIZES.values():
             assert cut.shared(size, cut.panels(size)) <= BLOCK_BYTES
-        assert cut.panels(hopper.SIZES["bfloat16"]) >= 2  # one would be waited for each time
+        # One is waited for each time: no loss for 256 columns, whose results leave less often.
+        assert cut.panels(hopper.SIZES["bfloat16"]) >= (1 if cut.n == 256 else 2)
         assert cut.n in range(8, 257, 8)  # what wgmma takes; int8 from 24 on in 16s
         assert cut.n % 32 == 0  # panels
         assert cut.m64 * cut.n <= 2 * 192  # int32 sums of a thread: more registers there are not
