@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,7 +28,11 @@ class Contradiction(msgspec.Struct, frozen=True):
 
 def stated(facts: Facts, name: str) -> Known[str]:
     """Return the stated version of a package; ``""``: known to be absent."""
-    version = (facts.packages or {}).get(name)
+    return _stated((facts.packages or {}).get(name), name)
+
+
+@lru_cache(maxsize=4096)
+def _stated(version: str | None, name: str) -> Known[str]:
     if version is None:
         return unknown(f"whether {name} is installed is not known")
     if version == SOME_VERSION:

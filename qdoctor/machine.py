@@ -6,7 +6,7 @@ stronger is kept and the contradiction remembered.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -133,6 +133,7 @@ def complete(facts: Facts, matrix: Matrix, *, assume_driver: bool = False) -> Ma
     )
 
 
+@lru_cache(maxsize=1024)
 def _read(value: Value | None, key: str) -> Known[Value]:
     """Take a stated fact as it is; ``key`` names it."""
     if value is None:

@@ -156,8 +156,12 @@ class Matrix:
             raise BadInput(f"the matrix table {name}.json is broken: it has no rows; {_REPAIR}")
         return table
 
+    @lru_cache(maxsize=1024)  # noqa: B019 - likewise
     def row(self, table: str, key: str) -> dict[str, Any] | None:
-        """Return one row of a table that is looked up by key (``cuda``, ``drivers``, ``sm``)."""
+        """Return one row of a table that is looked up by key (``cuda``, ``drivers``, ``sm``).
+
+        Not to be changed.
+        """
         content = self.table(table)
         row: dict[str, Any] | None = content["rows"].get(key)
         return row if row is None else {**row, "source": content["sources"][row["source"]]}
@@ -197,6 +201,7 @@ class Matrix:
         said = text or f"{found.package} {found.version}: {key} is {value}"
         return Because(text=said, source=citation.cited(items), strength=strength)
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - likewise
     def because_row(self, table: str, key: str, text: str) -> Because:
         """Return a table row's source as a reason. Raises KeyError for an unknown row."""
         row = self.row(table, key)

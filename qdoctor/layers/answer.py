@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import msgspec
 
@@ -59,4 +59,6 @@ def together(answers: Iterable[Answer]) -> Answer:
 
 
 def _given(because: tuple[Because | None, ...]) -> tuple[Because, ...]:
+    if None not in because:  # as most are: nothing has to be built
+        return cast("tuple[Because, ...]", because)
     return tuple([one for one in because if one is not None])

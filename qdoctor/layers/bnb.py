@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from qdoctor import released
@@ -13,10 +14,13 @@ from qdoctor.model import Because
 from qdoctor.released import fact, fits, has
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from packaging.requirements import Requirement
 
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
+    from qdoctor.released import Known
 
 _FOUR_BIT = {"nf4": "bitsandbytes.nn.LinearNF4", "fp4": "bitsandbytes.nn.LinearFP4"}
 
@@ -28,11 +32,20 @@ def bnb_installed(machine: Machine, matrix: Matrix) -> Answer:  # noqa: ARG001
 
 def bnb_accepts_torch(machine: Machine, matrix: Matrix) -> Answer:
     """Does bitsandbytes' own requirement accept the installed torch?"""
-    version, torch = machine.bitsandbytes, machine.torch
+    read = (machine.facts.requires or {}).get(PACKAGE)
+    stated = None if read is None else tuple(read)
+    return _accepts(matrix, machine.bitsandbytes, machine.torch, stated)
+
+
+@lru_cache(maxsize=8192)
+def _accepts(
+    matrix: Matrix, version: Known[str], torch: Known[str], stated: tuple[str, ...] | None
+) -> Answer:
+    """Answer by the requirements that are ``stated``, else by those of the release."""
     if not version.value or not torch.value:
         return unknown(version.reason or torch.reason or f"{PACKAGE} or torch is not installed")
     mined = fact(matrix, PACKAGE, version.value, "requires_dist")
-    lines = (machine.facts.requires or {}).get(PACKAGE, mined.value)
+    lines = mined.value if stated is None else stated
     if lines is None:
         return unknown(mined.reason)
     for requirement in _on_torch(lines):
@@ -113,6 +126,6 @@ def _has_layer(machine: Machine, matrix: Matrix, kind: str) -> Answer:
     return yes(text, because) if answer == "yes" else no("bnb-version-regression", text, because)
 
 
-def _on_torch(lines: list[str]) -> list[Requirement]:
+def _on_torch(lines: Iterable[str]) -> list[Requirement]:
     found = (released.requirement(line) for line in lines if "torch" in line)
     return [one for one in found if one is not None and one.name == "torch"]

@@ -46,68 +46,110 @@ class Choice(msgspec.Struct, frozen=True):
     glibc: Known[str]
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """What of a machine decides which library is loaded, where none was read.
+
+    ``os`` and ``arch`` of a wheel; ``below_turing``: its most capable GPU has no int8 matrix units.
+    """
+
+    bitsandbytes: Known[str]
+    os: Known[str]
+    arch: Known[str]
+    torch_cuda: Known[str]
+    override: str | None
+    below_turing: bool
+    knows_sm: bool
+
+
 def chosen(machine: Machine, matrix: Matrix) -> Choice:
     """Return the CUDA library that bitsandbytes loads with this torch; None: none, or unknown."""
-    found = _available(machine, matrix)
+    asked = _asked(machine, matrix)
+    if read := _read(machine):
+        return _choice(asked, matrix, read)
+    if machine.facts.native and machine.os.value is None:
+        return _choice(asked, matrix, _released(asked, matrix))
+    return _of_wheel(asked, matrix)
+
+
+@lru_cache(maxsize=2048)
+def _of_wheel(asked: _Asked, matrix: Matrix) -> Choice:
+    """Choose where nothing was read of any library: then the system decides which wheel it is."""
+    choice = _choice(asked, matrix, _released(asked, matrix))
+    if asked.os.value is None and choice.answer.value == "yes":
+        return Choice(None, unknown(asked.os.reason), released.unknown(asked.os.reason))
+    return choice
+
+
+def _choice(asked: _Asked, matrix: Matrix, found: Known[tuple[Binary, ...]]) -> Choice:
     if found.value is None:
         return Choice(None, unknown(found.reason), released.unknown(found.reason))
-    picked, answer = _pick(machine, matrix, found.value, found.because)
-    if machine.os.value is None and not machine.facts.native and answer.value == "yes":
-        picked, answer = None, unknown(machine.os.reason)
+    picked, answer = _pick(asked, matrix, found.value, found.because)
     if picked is None:
         return Choice(None, answer, released.unknown(answer.reason))
     glibc = Known(picked.glibc, found.because, f"the glibc that {picked.file} needs is not known")
     return Choice(picked, answer, glibc)
 
 
+def _asked(machine: Machine, matrix: Matrix) -> _Asked:
+    return _Asked(
+        bitsandbytes=machine.bitsandbytes,
+        os=machine.os,
+        arch=machine.arch,
+        torch_cuda=machine.torch_cuda,
+        override=(machine.facts.env or {}).get(OVERRIDE),
+        below_turing=_below_turing(machine, matrix),
+        knows_sm=machine.sm.value is not None,
+    )
+
+
 def shipped_here(machine: Machine, matrix: Matrix) -> Answer:
     """Does bitsandbytes ship any library for CUDA for this system?"""
-    found = _available(machine, matrix)
+    asked = _asked(machine, matrix)
+    found = _read(machine) or _released(asked, matrix)
     if found.value is None or machine.os.value is None:
         return unknown(found.reason or machine.os.reason)
     if not found.value:
-        return _no_library_at_all(machine, matrix, found.because)
+        return _no_library_at_all(asked, matrix, found.because)
     return yes(f"{PACKAGE} has libraries for CUDA for {machine.os.value}", found.because)
 
 
 def _pick(
-    machine: Machine, matrix: Matrix, found: Sequence[Binary], because: Because | None
+    asked: _Asked, matrix: Matrix, found: Sequence[Binary], because: Because | None
 ) -> tuple[Binary | None, Answer]:
     if not found:
-        return None, _no_library_at_all(machine, matrix, because)
-    override = (machine.facts.env or {}).get(OVERRIDE)
-    if override:
-        return _overridden(override, found, because)
-    wanted = machine.torch_cuda
+        return None, _no_library_at_all(asked, matrix, because)
+    if asked.override:
+        return _overridden(asked.override, found, because)
+    wanted = asked.torch_cuda
     if wanted.value is None:
         return None, unknown(wanted.reason)
     if wanted.value == "":
         return None, no("torch-cpu-only", "torch is a build without CUDA", wanted.because)
-    return _by_rule(machine, matrix, found, because)
+    return _by_rule(asked, matrix, found, because)
 
 
 def _by_rule(
-    machine: Machine, matrix: Matrix, found: Sequence[Binary], because: Because | None
+    asked: _Asked, matrix: Matrix, found: Sequence[Binary], because: Because | None
 ) -> tuple[Binary | None, Answer]:
     """Choose as the release does (table ``bnb_binaries``)."""
     table = matrix.table("bnb_binaries")
-    version, cuda = machine.bitsandbytes.value or "", machine.torch_cuda.value or ""
+    version, cuda = asked.bitsandbytes.value or "", asked.torch_cuda.value or ""
     row = released.row_for(matrix, table["rows"], PACKAGE, version)
     if row is None:
         return None, unknown(f"which library bitsandbytes {version or '?'} loads is not known")
-    plain = row["without_cublaslt"] and _below_turing(machine, matrix)
+    plain = row["without_cublaslt"] and asked.below_turing
     fitting = [one for one in found if one.cublaslt is not plain]
     binary = _nearest(fitting, cuda) if row["choice"] == "same-major" else _exact(fitting, cuda)
     if binary is not None:
         text = f"bitsandbytes {version} loads {binary.file} with torch's CUDA {cuda}"
         return binary, yes(text, because, released.cited(table, row, text))
-    if row["choice"] == "system-runtime" and (fitting or machine.sm.value is None):
+    if row["choice"] == "system-runtime" and (fitting or not asked.knows_sm):
         text = f"bitsandbytes {version} goes by the libcudart it finds, which is not known"
         return None, unknown(text)
     held = ", ".join(sorted({one.cuda for one in fitting}))
     held = held or f"none {'without' if plain else 'with'} cuBLASLt"
     text = f"bitsandbytes {version} has no library for CUDA {cuda}, torch's (it has {held})"
-    return None, no("bnb-cuda-binary-missing", text, because, machine.torch_cuda.because)
+    return None, no("bnb-cuda-binary-missing", text, because, asked.torch_cuda.because)
 
 
 def _overridden(
@@ -135,31 +177,30 @@ def _nearest(found: Sequence[Binary], cuda: str) -> Binary | None:
     return older[-1] if older else next((one for _, one in same), None)
 
 
-def _available(machine: Machine, matrix: Matrix) -> Known[tuple[Binary, ...]]:
-    """Return the CUDA libraries: as read from the installed package, else from its wheel."""
+def _read(machine: Machine) -> Known[tuple[Binary, ...]] | None:
+    """Return the CUDA libraries as read from the installed package; None where none was read."""
     read = [one for one in machine.facts.native or () if one.package == PACKAGE]
     read = [one for one in read if one.file is not None]
-    if read:
-        because = Because(
-            "the installed bitsandbytes' libraries were read", "facts: native", "inspected"
-        )
-        return Known(tuple(_binaries([_plain(one) for one in read])), because)
-    return _released(machine, matrix)
+    if not read:
+        return None
+    because = Because(
+        "the installed bitsandbytes' libraries were read", "facts: native", "inspected"
+    )
+    return Known(tuple(_binaries([_plain(one) for one in read])), because)
 
 
-def _released(machine: Machine, matrix: Matrix) -> Known[tuple[Binary, ...]]:
+def _released(asked: _Asked, matrix: Matrix) -> Known[tuple[Binary, ...]]:
     """Return the CUDA libraries in the wheel of the installed release for this platform.
 
     Of all its wheels where the platform is not known: what none of them has, is missing here too.
     """
-    version = machine.bitsandbytes
+    version = asked.bitsandbytes
     if not version.value:
         return released.unknown(version.reason or "bitsandbytes is not installed")
     native = released.fact(matrix, PACKAGE, version.value, "native")
     if native.value is None:
         return released.unknown(native.reason)
-    known = machine.os.value is not None
-    platform = f"{machine.os.value}_{_architecture(machine)}" if known else ""
+    platform = "" if asked.os.value is None else f"{asked.os.value}_{_architecture(asked)}"
     return Known(_in_wheels(matrix, version.value, platform), native.because)
 
 
@@ -193,8 +234,8 @@ def _plain(library: Any) -> dict[str, Any]:  # noqa: ANN401 - a NativeLibrary, a
     return plain
 
 
-def _architecture(machine: Machine) -> str:
-    name = (machine.arch.value or "x86_64").lower()
+def _architecture(asked: _Asked) -> str:
+    name = (asked.arch.value or "x86_64").lower()
     return _ARCHITECTURES.get(name, name)
 
 
@@ -205,22 +246,22 @@ def _below_turing(machine: Machine, matrix: Matrix) -> bool:
     return bool(rows) and not any(row["int8_mma"] for row in rows)
 
 
-def _no_library_at_all(machine: Machine, matrix: Matrix, because: Because | None) -> Answer:
+def _no_library_at_all(asked: _Asked, matrix: Matrix, because: Because | None) -> Answer:
     """Say whether the release has none for this platform, or the installed copy lacks them."""
     if because is not None and because.strength == "inspected":
-        wheel = _released(machine, matrix)
-        if wheel.value or (wheel.value is None and _is_source_build(machine, matrix)):
+        wheel = _released(asked, matrix)
+        if wheel.value or (wheel.value is None and _is_source_build(asked, matrix)):
             text = "the installed bitsandbytes holds no native library for CUDA"
             return no("bnb-source-build-incomplete", text, because, wheel.because)
-    system = machine.os.value or "this system"
-    text = f"bitsandbytes {machine.bitsandbytes.value or '?'} ships no CUDA library for {system}"
-    if machine.os.value == "windows":
+    system = asked.os.value or "this system"
+    text = f"bitsandbytes {asked.bitsandbytes.value or '?'} ships no CUDA library for {system}"
+    if asked.os.value == "windows":
         return no("bnb-windows-unsupported", text, because)
-    return no("bnb-platform-unsupported", f"{text} on {_architecture(machine)}", because)
+    return no("bnb-platform-unsupported", f"{text} on {_architecture(asked)}", because)
 
 
-def _is_source_build(machine: Machine, matrix: Matrix) -> bool:
+def _is_source_build(asked: _Asked, matrix: Matrix) -> bool:
     """Say whether this version was never released: somebody built it, where CUDA exists."""
-    version = machine.bitsandbytes.value
+    version = asked.bitsandbytes.value
     never = bool(version) and not matrix.matching(PACKAGE, version or "")
-    return never and machine.os.value in {"linux", "windows"}
+    return never and asked.os.value in {"linux", "windows"}

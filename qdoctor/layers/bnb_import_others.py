@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from qdoctor.layers.answer import Answer, no, unknown, yes
@@ -36,14 +37,18 @@ def modules_there(machine: Machine, matrix: Matrix) -> Answer:
 
 def torch_compiler_loads(machine: Machine, matrix: Matrix) -> Answer:
     """Where importing makes torch load its compiler: has triton what that one imports?"""
-    version = machine.bitsandbytes.value or ""
+    version, triton = machine.bitsandbytes.value or "", machine.triton.value or ""
+    return _compiler_loads(matrix, version, triton, machine.torch.value or "")
+
+
+@lru_cache(maxsize=8192)
+def _compiler_loads(matrix: Matrix, version: str, triton: str, torch: str) -> Answer:
     loads = fact(matrix, PACKAGE, version, "import_loads_torch_compiler")
-    if not loads.value or not machine.triton.value:
+    if not loads.value or not triton:
         return yes(f"importing {PACKAGE} {version} makes torch ask nothing of triton")
-    table, torch = matrix.table(_COMPILER_TABLE), machine.torch.value or ""
+    table = matrix.table(_COMPILER_TABLE)
     row = row_for(matrix, table["rows"], "torch", torch) if torch else None
     needs = row["needs"] if row else []
-    triton = machine.triton.value
     missing = [name for name in needs if has(matrix, "triton", triton, name) == "no"]
     if row is None or not missing:
         return yes(f"torch's compiler is not known to miss a name in triton {triton}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from qdoctor.layers.answer import Answer, no, together, unknown, yes
@@ -83,13 +84,18 @@ def package_fits_python(machine: Machine, matrix: Matrix, package: str) -> Answe
 
 def release_fits_python(machine: Machine, matrix: Matrix, package: str, version: str) -> Answer:
     """Does this release accept the machine's Python, whatever is installed?"""
+    return _accepts(matrix, package, version, machine.python)
+
+
+@lru_cache(maxsize=2048)
+def _accepts(matrix: Matrix, package: str, version: str, stated: Known[str]) -> Answer:
     spec = fact(matrix, package, version, "requires_python")
-    python = machine.python.value
+    python = stated.value
     if python is None or parsed(python) is None:
         return _checked_by_installer(spec, package, version)
     if spec.value and fits(matrix, "python", python, spec.value) is False:
         text = f"{package} {version} requires Python {spec.value}, this is {python}"
-        return no(_python_rule(package), text, spec.because, machine.python.because)
+        return no(_python_rule(package), text, spec.because, stated.because)
     return _has_wheel(matrix, package, version, python, spec)
 
 
@@ -105,7 +111,7 @@ def package_fits_libc(machine: Machine, matrix: Matrix, package: str) -> Answer:
         return _for_musl(machine, matrix, package) or unknown(need.reason)
     if machine.libc.value is None:
         return _tagged_floor(matrix, package, version.value, need)
-    return _compared(machine, f"{package} {version.value}", need)
+    return _compared(machine.libc, f"{package} {version.value}", need)
 
 
 def _for_musl(machine: Machine, matrix: Matrix, package: str) -> Answer | None:
@@ -120,15 +126,16 @@ def _for_musl(machine: Machine, matrix: Matrix, package: str) -> Answer | None:
     return no("glibc-too-old", text, known[-1].because, machine.libc.because)
 
 
-def _compared(machine: Machine, who: str, need: Known[str]) -> Answer:
-    libc = machine.libc.value or ""
+@lru_cache(maxsize=8192)
+def _compared(stated: Known[str], who: str, need: Known[str]) -> Answer:
+    libc = stated.value or ""
     kind, _, have = libc.partition(" ")
     held, wanted = parsed(have), parsed(need.value)
     text = f"{who} needs glibc {need.value}, this machine has {libc}"
     if kind == "glibc" and (held is None or wanted is None):
         return unknown(f"this machine's {libc!r} cannot be compared with {need.value!r}")
     if kind != "glibc" or (held and wanted and held < wanted):
-        return no("glibc-too-old", text, need.because, machine.libc.because)
+        return no("glibc-too-old", text, need.because, stated.because)
     return yes(text, need.because)
 
 
@@ -175,6 +182,7 @@ def _glibc_needed(machine: Machine, matrix: Matrix, package: str, version: str) 
     return Known(newest, Because(text, "facts: native", "inspected"))
 
 
+@lru_cache(maxsize=512)
 def _tagged_floor(matrix: Matrix, package: str, version: str, need: Known[str]) -> Answer:
     """Compare with the wheel's tag where glibc is not stated: the installer checked the tag."""
     tags = fact(matrix, package, version, "platforms")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from qdoctor.matrix import Matrix
     from qdoctor.model import YesNo
     from qdoctor.released import Known
+
+
+_Lacking: TypeAlias = tuple[list[str], list[str]]
 
 
 class Asking(msgspec.Struct, frozen=True):
@@ -40,17 +44,33 @@ def resolve(machine: Machine, matrix: Matrix, needed: Known[list[str]], asking: 
     version, who = machine.triton, asking.who
     if not version.value:
         return unknown(version.reason or "triton is not installed")
-    answers = {name: has_name(machine, matrix, name) for name in needed.value or ()}
-    missing = [name for name, answer in answers.items() if answer == "no"]
+    missing, open_ones = _lacking(machine, matrix, tuple(needed.value or ()))
     if missing:
         text = f"{who} asks for {_short(missing)}, which triton {version.value} does not have"
         because = _place(machine, asking, missing[0]) or asking.because(matrix, missing[0])
         return no(rule_of(missing[0], matrix), text, because, _listing(matrix, version.value))
-    open_ones = [name for name, answer in answers.items() if answer == "unknown"]
     if open_ones:
         return unknown(f"whether triton {version.value} has {_short(open_ones)} is not known")
     text = f"triton {version.value} has every name that {who} asks for"
     return yes(text, needed.because, _listing(matrix, version.value))
+
+
+def _lacking(machine: Machine, matrix: Matrix, names: tuple[str, ...]) -> _Lacking:
+    """Return the names that are not there, and those of which that is not known."""
+    version = machine.triton.value or ""
+    if matrix.matching("triton", version):
+        return _lacking_in(matrix, version, names)
+    return _sorted_out({name: has_name(machine, matrix, name) for name in names})
+
+
+@lru_cache(maxsize=2048)
+def _lacking_in(matrix: Matrix, version: str, names: tuple[str, ...]) -> _Lacking:
+    return _sorted_out({name: has(matrix, "triton", version, name) for name in names})
+
+
+def _sorted_out(answers: dict[str, YesNo]) -> _Lacking:
+    missing = [name for name, answer in answers.items() if answer == "no"]
+    return missing, [name for name, answer in answers.items() if answer == "unknown"]
 
 
 def has_name(machine: Machine, matrix: Matrix, name: str) -> YesNo:

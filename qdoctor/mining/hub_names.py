@@ -54,6 +54,8 @@ _ONLY_KEYWORDS = {"bitsandbytes", "triton"}
 """Packages whose other names the matrix knows better, from each release's own file."""
 _DISTRIBUTIONS = {folder: name for name, folder in OTHERS.items()}
 _LAZY = "define_import_structure"
+_ONE_LACKS = 1
+"""How many releases may lack what those before and after them have."""
 _LISTED = re.compile(r"^__all__ = \[([^\]]*)\]", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z_]\w*$")
 _FAMILIES = (
@@ -142,13 +144,16 @@ def _public(names: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
 
 
 def history(releases: Mapping[Version, frozenset[str]]) -> dict[str, dict[str, Any]]:
-    """Give owner -> what came and went at which release; what is there by turns is left out."""
+    """Give owner -> what came and went at which release; what is there by turns is left out.
+
+    What a single release lacks between others that have it was taken out too early: it stayed.
+    """
     rows: dict[str, dict[str, Any]] = defaultdict(lambda: {"came": {}, "went": {}})
     ordered = sorted(releases)
     every = frozenset.intersection(*releases.values())
     for full in sorted(frozenset.union(*releases.values()) - every):
         having = [ordered.index(one) for one in ordered if full in releases[one]]
-        if having[-1] - having[0] + 1 != len(having):
+        if having[-1] - having[0] + 1 > len(having) + _ONE_LACKS * (len(having) > _ONE_LACKS + 1):
             continue
         owner, _, name = full.partition(":")
         if having[0] > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from qdoctor import layers
@@ -10,6 +11,7 @@ from qdoctor.layers.int8 import igemm_variant
 from qdoctor.rules.remedies import use
 
 if TYPE_CHECKING:
+    from qdoctor.matrix import Matrix
     from qdoctor.model import Fix, Observation
     from qdoctor.rules.case import Case
 
@@ -20,8 +22,13 @@ _INSTALLED = "_installed"
 
 def needing(case: Case, layer: str) -> list[str]:
     """Return the backends that need a layer on this machine, by its name."""
-    path = _path(case)
-    return [name for name, row in _rows(case).items() if layer in (row[path] or ())]
+    return list(_needing(case.matrix, _path(case), layer))
+
+
+@lru_cache(maxsize=512)
+def _needing(matrix: Matrix, path: str, layer: str) -> tuple[str, ...]:
+    rows = matrix.table("backends")["rows"]
+    return tuple(name for name, row in rows.items() if layer in (row[path] or ()))
 
 
 def needing_gpu(case: Case) -> list[str]:

@@ -53,7 +53,8 @@ def find(case: Case) -> Iterator[Finding]:
     yield from known
     if not known:
         yield from (_of_package(case, one) for one in case.signals_of(NAME) if one.signature == _OF)
-        yield from (_of_a_call(one) for one in case.signals_of(NAME) if "needed" in one.said)
+        calls = [one for one in case.signals_of(NAME) if {"needed", "doubled"} & one.said.keys()]
+        yield from (_of_a_call(case, one) for one in calls)
     for signal in case.signals_of(NAME) if not known else ():
         owner, name = hub_names.missed(signal)
         if not name or (is_known(case, signal) and not is_of_base_class(case, signal)):
@@ -67,23 +68,31 @@ def find(case: Case) -> Iterator[Finding]:
             yield _of_any(case, signal, owner, name)
 
 
-def _of_a_call(signal: Signal) -> Finding:
-    """Say of an argument that is not given that the call is written for another release."""
-    on, needed = signal.said["on"], signal.said["needed"]
-    why = (
-        f"{on} of this release asks for {needed}: give it, or take the release of the calling code"
-    )
+def _of_a_call(case: Case, signal: Signal) -> Finding:
+    """Say of an argument that is given not at all, or twice, that the call is of another time."""
+    on, needed = signal.said["on"], signal.said.get("needed")
+    doubled = signal.said.get("doubled")
+    asks = f"asks for {needed}: give it" if needed else f"takes {doubled} at another place: name it"
+    why = f"{on} of this release {asks}, or take the release of the calling code"
     return Finding(
         rule=NAME,
         severity="note",
-        title=f"{on} is called without {needed}, as for another release",
+        title=f"{on} is called {f'without {needed}' if needed else f'with {doubled} twice'}"
+        ", as for another release",
         because=[quoted(signal)],
         fixes=[
             Fix(action="change-code", why=why),
-            pip("downgrade", "transformers", "", "the calling code is older", verify=NAME),
+            pip("downgrade", _having(case, on), "", "the calling code is older", verify=NAME),
         ],
         undecided="which releases of the caller and of what is called go together",
     )
+
+
+def _having(case: Case, on: str) -> str:
+    """Name the package whose models have parts that are named so."""
+    parts: dict[str, str] = case.matrix.table("api_names")["parts_of_pipelines"]
+    named = re.fullmatch(parts["pattern"], on.partition(".")[0])
+    return parts["package"] if named else "transformers"
 
 
 def _is_of_a_model(case: Case, owner: str) -> bool:

@@ -32,7 +32,7 @@ from qdoctor.released import fits
 from qdoctor.rules.affected import needing, resting_on
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import Suspicion, rule, suspect
-from qdoctor.rules.cuda_libs_in_text import is_anothers
+from qdoctor.rules.cuda_libs_in_text import is_anothers, path_of
 from qdoctor.rules.observed import what_happened
 from qdoctor.rules.torch_builds import offers, offers_of_major, with_a_torch
 
@@ -89,9 +89,8 @@ def _others(case: Case) -> bool:
 
 
 def _fixes(case: Case) -> list[Fix]:
-    name = "LD_LIBRARY_PATH"
     why = "it must name the folder of these libraries: a toolkit's lib64, or the nvidia packages'"
-    path = Fix(action="set-env", name=name, why=why, verify=_PROBE)
+    path = Fix(action="set-env", name=path_of(case), why=why, verify=_PROBE)
     builds = offers(case, "the build brings these libraries along", verify=_PROBE)
     major = case.said(NAME, "major")
     if major and case.machine.torch.value:  # of another major it would not bring this library

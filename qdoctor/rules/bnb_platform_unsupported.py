@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from qdoctor.implied_text import possible, wordings
 from qdoctor.layers import bnb_binary_has_sm, bnb_has_cuda_binary
 from qdoctor.layers.sms import is_integrated
@@ -115,26 +117,43 @@ def _is_made_for(case: Case, version: str) -> bool:
 
 
 def _on_rocm(case: Case) -> list[Finding]:
-    """Decide a text on an AMD machine: the release has no library for ROCm.
+    """Decide on an AMD machine: the release has no library for ROCm.
 
     Where it is not stated: none of those has one that word their texts so.
     """
-    if not case.signals_of(NAME) or not on_amd(case):
-        return []
     version = parsed(case.machine.bitsandbytes.value)
+    if not (case.signals_of(NAME) or version) or not on_amd(case):
+        return []
     known = possible(BNB, wordings(case.signals_of(NAME)), case.matrix)
     told = [version.base_version] if version else known
     if not told or any(_may_hold_rocm(case, one) for one in told):
         return []
     which = told[0] if len(told) == 1 else f"{told[0]} to {told[-1]}"
-    return [_told(case, f"bitsandbytes {which} has no library for ROCm", "ROCm")]
+    found = _told(case, f"bitsandbytes {which} has no library for ROCm", "ROCm")
+    fixes = [*_with_rocm(case), *found.fixes]
+    return [msgspec.structs.replace(found, severity="warning", fixes=fixes)]
+
+
+def _with_rocm(case: Case) -> list[Fix]:
+    """Offer the releases that ship libraries for ROCm."""
+    known = case.matrix.versions(BNB)
+    good = [bool(_of_rocm(case, str(one))) for one in known]
+    way = nearest(runs(known, good), case.machine.bitsandbytes.value)
+    why = "it ships libraries for ROCm"
+    return [pip(way[0], BNB, way[1].spec, why, verify=NAME)] if way else []
+
+
+def _of_rocm(case: Case, version: str) -> list[str]:
+    found = release(case.matrix, BNB, version)
+    files: list[str] = [one["file"] for one in found.facts.get("native", ())] if found else []
+    return [one for one in files if "rocm" in one or "hip" in one]
 
 
 def _may_hold_rocm(case: Case, version: str) -> bool:
     """Say whether a release has a library for ROCm, or it is not known which ones it has."""
     found = release(case.matrix, BNB, version)
-    files = [one["file"] for one in found.facts.get("native", ())] if found else []
-    return not files or any("rocm" in one or "hip" in one for one in files)
+    listed = found is not None and found.facts.get("native")
+    return not listed or bool(_of_rocm(case, version))
 
 
 def _on_a_mac(case: Case) -> list[Finding]:

@@ -77,6 +77,8 @@ class Case(msgspec.Struct, frozen=True):
         A traceback holds a text twice: in the source line that raises it, and then as what was
         raised, which is what to quote.
         """
+        if not self.signals:
+            return ()
         kinds: dict[tuple[str, ...], Signal] = {}
         for signal in self.signals:
             if rule in signal.rules:

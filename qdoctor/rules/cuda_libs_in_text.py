@@ -26,6 +26,7 @@ _TABLE = "cuda_libraries"
 _LIBRARY = re.compile(r"(?P<stem>lib[\w-]+?)(?:\.so(?:\.(?P<version>[\d.]*\d))?)?$")
 _OF_TORCH = {TORCH, "nvidia", "functorch"}
 _PATH = "LD_LIBRARY_PATH"
+_PATHS = {"windows": "PATH", "macos": "DYLD_LIBRARY_PATH"}
 _NAMES = ("library", "dll", "dll2", "symbol")
 _DLL = re.compile(r"(?P<stem>[A-Za-z]+)64_(?P<version>\d+)\.dll$")
 """How CUDA's makers name a library on Windows: ``cublasLt64_12.dll`` is ``libcublasLt.so.12``."""
@@ -147,7 +148,12 @@ def _fixes(case: Case, signal: Signal, owner: str | None, name: str) -> Iterator
     if "amd" in signal.said:
         yield _of_rocm(name)
     why = "it must name the folder of this library, where it is installed elsewhere"
-    yield Fix(action="set-env", name=_PATH, why=why, verify=name)
+    yield Fix(action="set-env", name=path_of(case), why=why, verify=name)
+
+
+def path_of(case: Case) -> str:
+    """Name the variable in which this system's loader is told folders; Linux' where unknown."""
+    return _PATHS.get(case.machine.os.value or "", _PATH)
 
 
 def _of_a_dll(case: Case, signal: Signal, owner: str | None, name: str) -> Iterator[Fix]:
@@ -172,7 +178,8 @@ def _of_rocm(name: str) -> Fix:
 
 def _of_two_releases(case: Case, signal: Signal, name: str) -> Iterator[Fix]:
     why = "its folders come before torch's own libraries, of which then one is of another release"
-    yield unset(_PATH, why, verify=name)
+    if case.machine.os.value not in _PATHS:
+        yield unset(_PATH, why, verify=name)
     if package := signal.said.get("newer"):
         row = case.matrix.table(_TABLE)["rows"].get(package)
         if row and (major := _own_major(case)):

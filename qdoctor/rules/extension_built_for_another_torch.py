@@ -21,9 +21,12 @@ If the extension is not used: a program often only asks whether it is there.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from qdoctor.model import Finding, Fix
 from qdoctor.released import parsed
@@ -40,8 +43,11 @@ if TYPE_CHECKING:
 
 NAME = "extension-built-for-another-torch"
 _TORCH = "torch"
+_EXTENSIONS = ("extension", "extension2", "extension3")
 _CUDA = "cu"
 """How the local part of a version begins that names a build for CUDA."""
+_LABEL = re.compile(r"\+\w*?(?:torch|pt)(?P<major>\d)\.?(?P<minor>\d+)")
+"""How wheels that lie outside an index name the torch that they were built for."""
 _XFORMERS = {"xformers-beside-cpu-torch", "xformers-no-operator"}
 
 
@@ -80,16 +86,33 @@ def _title(package: str | None, built: str | None, torch: str | None) -> str:
 def _package(case: Case, signal: Signal) -> str | None:
     """Name the distribution of the extension: as the text does, else whose code loaded it."""
     if "package" in signal.said:
-        return signal.said["package"]
+        return canonicalize_name(signal.said["package"])
     if signal.said.get("extension4"):
         return _TORCH
-    told = [signal.said.get(one) for one in ("extension", "extension2", "extension3")]
+    told = [signal.said.get(one) for one in _EXTENSIONS]
     said = (*told, asker(signal, "torch"))
     rows: dict[str, dict[str, Any]] = case.matrix.table("python_modules")["rows"]
     known = [_whose(case, rows[module]) for module in said if module in rows]
     if not known and signal.signature in _XFORMERS:
         return "xformers"
-    return known[0] if known else asker(signal, "torch")
+    return known[0] if known else asker(signal, "torch") or _labelled(case)
+
+
+def _labelled(case: Case) -> str | None:
+    """Name the one package whose version says which torch it was built for (``+torch2.7``).
+
+    Of several the one that names another torch than the installed one; None for not the only one.
+    """
+    torch = parsed((case.machine.torch.value or "").partition("+")[0])
+    stated = case.machine.facts.packages or {}
+    made = {name: found for name, one in stated.items() if (found := _LABEL.search(one or ""))}
+    other = [
+        name
+        for name, label in made.items()
+        if torch and (int(label["major"]), int(label["minor"])) != torch.release[:2]
+    ]
+    likely = other or list(made)
+    return likely[0] if len(likely) == 1 else None
 
 
 def _whose(case: Case, row: dict[str, Any]) -> str:
@@ -120,7 +143,8 @@ def _without_wheel(case: Case, package: str | None) -> bool:
 
 
 def _fixes(case: Case, package: str | None, built: str | None, tag: str | None) -> Iterator[Fix]:
-    build = by_hand("rebuild", "built from source against this torch it fits", verify=NAME)
+    built_here = by_hand("rebuild", "built from source against this torch it fits", verify=NAME)
+    build = structs.replace(built_here, package=package)
     if package and _holds_its_own(case, package):
         why = (
             "of each release there is one wheel, made for one torch: those of newer torch are newer"

@@ -52,8 +52,8 @@ def find(case: Case) -> Iterator[Finding]:
         title=f"FlashAttention 2 needs SM {row['sm']}: {named} is older",
         because=suspicion.because,
         fixes=[
+            Fix(action="disable", why=f"switch FlashAttention off: {row['instead']}"),
             Fix(action="change-code", why=row["instead"]),
-            Fix(action="disable", why="switch FlashAttention off in the program's settings"),
             by_hand("change-hardware", f"a GPU of SM {row['sm']} or newer", verify=NAME),
         ],
         undecided=suspicion.undecided,

@@ -22,11 +22,13 @@ Never, if the package is used.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from qdoctor.layers import Answer, libc_new_enough
 from qdoctor.layers.natives import package_fits_symbols
 from qdoctor.model import Finding
+from qdoctor.released import parsed
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import rule, suspect
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 NAME = "glibc-too-old"
 _CXX = "libstdcxx-ng"
 _MUSL = "musl"
+_GLIBC = re.compile(r"glibc (?P<version>[\d.]+)")
 _LOADER = "musl-loader"
 """The texts that only musl's loader prints."""
 _NEWER = "a newer system, or a container of it, has a newer libc"
@@ -91,7 +94,26 @@ def _new_enough(case: Case) -> Answer:
     answer, libc = case.ask(libc_new_enough), case.machine.libc
     if answer.value == "yes" and libc.value is None:
         return Answer("unknown", libc.reason)
+    if answer.value == "yes" and _asks_for_more(case):
+        return Answer("unknown", "which package brought the library that asks for it")
     return answer
+
+
+def _asks_for_more(case: Case) -> bool:
+    """Say whether a text asks for more than the stated C library has, or for a C++ library.
+
+    What installed packages need is known of the released wheels: the library that the text is about
+    may be another package's, or of another build.
+    """
+    needed, stated = (
+        case.said(NAME, "symbol") or "",
+        _GLIBC.fullmatch(case.machine.libc.value or ""),
+    )
+    wanted = parsed(case.said(NAME, "version")) if needed.startswith("GLIBC_") else None
+    if wanted is None or stated is None:
+        return bool(needed)
+    has = parsed(stated["version"])
+    return has is not None and has < wanted
 
 
 def _by_libraries(case: Case) -> Iterator[Finding]:

@@ -49,7 +49,7 @@ def row_of(case: Case, rule: str, signal: Signal) -> Row | None:
         if row is not None:
             if worded_since(row, signal) and "removed" in row:
                 row["rule"] = case.matrix.table(_TABLE)["rules"][package][kind]["went"]
-            return {**row, **_caller(case, signal, package)} if row["rule"] == rule else None
+            return {**row, **caller_of(case, signal, package)} if row["rule"] == rule else None
     return None
 
 
@@ -79,6 +79,13 @@ def came_with(case: Case, package: str, kind: str, owner: str, name: str) -> str
     """Return the first release of a package, of those looked at, that has a name; None: unknown."""
     known = case.matrix.table(_TABLE)["rows"][package][kind].get(owner, {"came": {}})
     return next((release for release, names in known["came"].items() if name in names), None)
+
+
+def first_with(case: Case, package: str, name: str) -> str | None:
+    """Return the first release of a package in which any module has a name; None: unknown."""
+    modules = case.matrix.table(_TABLE)["rows"].get(package, {"imports": {}})["imports"]
+    found = [came_with(case, package, "imports", one, name) for one in modules]
+    return min((one for one in found if one), key=Version, default=None)
 
 
 def mostly_older(case: Case, row: Row) -> bool:
@@ -119,19 +126,50 @@ def _asked(case: Case, signal: Signal) -> Iterator[tuple[str, str, str, str]]:
     owner, name = missed(signal)
     groups = {_GROUPS.get(one, one) for one in _MISSED if one in signal.said}
     for group, kind in _KINDS.items():
-        if group not in groups or not owner:
+        if group not in groups or not (owner or kind == "imports"):
             continue
         if kind == "imports":
             package = owner.partition(".")[0]
-            yield from [(package, kind, owner, name)] if package in table["rows"] else []
+            own = [(package, kind, owner, name)] if package in table["rows"] else []
+            yield from own if owner else _modules_with(case, name)
             continue
-        yield from ((package, kind, owner, name) for package in table["rows"])
+        yield from ((package, kind, owner, name) for package in _likelier_first(case))
         if kind == "members":
             yield from (
                 (row["package"], kind, row["class"], name)
                 for row in table["families"]
                 if re.fullmatch(row["pattern"], owner)
             )
+
+
+def _modules_with(case: Case, name: str) -> list[tuple[str, str, str, str]]:
+    """Return where a name may be imported from: of a package whose own classes are known.
+
+    Python names no module before 3.7, and people leave it out. Of a package of which only what
+    others import is known, it may as well be somebody else's name that it passes on, unless it is
+    named after the package.
+    """
+    found = [
+        (package, "imports", module, name)
+        for package in _likelier_first(case)
+        if case.matrix.table(_TABLE)["rows"][package]["members"] or name.startswith(package)
+        for module, known in case.matrix.table(_TABLE)["rows"][package]["imports"].items()
+        if any(name in names for names in (*known["came"].values(), *known["went"].values()))
+    ]
+    own = [one for one in found if one[0] == found[0][0]]
+    return sorted(own, key=lambda one: len(one[2]))[:1]
+
+
+def _likelier_first(case: Case) -> list[str]:
+    """Order packages that may own a class: those installed, then those with most classes."""
+    rows = case.matrix.table(_TABLE)["rows"]
+    return sorted(
+        rows,
+        key=lambda one: (
+            case.machine.package(rows[one].get("distribution", one)).value is None,
+            -len(rows[one]["members"]),
+        ),
+    )
 
 
 def _made(case: Case, package: str, kind: str, of_owner: tuple[str, str]) -> Row | None:
@@ -184,7 +222,7 @@ def _rule(case: Case, package: str, kind: str, row: Row) -> str:
     return rules["came" if too_old else "went"]
 
 
-def _caller(case: Case, signal: Signal, package: str) -> Row:
+def caller_of(case: Case, signal: Signal, package: str) -> Row:
     """Name the package that asks, where the traceback shows one other than the asked one."""
     caller = blamed(case, signal, package) if asker(signal, package) else None
     return {"caller": caller} if caller and caller != package.replace("_", "-") else {}

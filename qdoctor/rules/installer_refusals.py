@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case, Signal
 
 _TORCH = "torch"
+_PACKAGE = ("package", "package2", "package3")
+_WANTED = ("wanted", "wanted3")
 _NVIDIA = "nvidia-"
 _OF_BNB = "no-bnb-to-install"
 """The text that a rule about bitsandbytes' platforms answers first."""
@@ -38,7 +40,11 @@ _OF_TRITON = "no-triton-to-install"
 """The text that rules about triton's Pythons and systems answer first."""
 _TRITON = "triton"
 _TRITONS = {_TRITON, "triton-nightly", "pytorch-triton"}
+_MANAGED = "externally-managed"
+"""The text in which an installer refuses whatever is asked of it."""
 _BROKEN = "wheel-broken"
+_IMPOSSIBLE = "resolution-impossible"
+_CONFLICT = "requirements contradict each other: no releases meet all of them"
 _PYTHON = "a Python that the release has wheels for"
 
 
@@ -46,7 +52,9 @@ def refusals(case: Case, name: str) -> Iterator[Finding]:
     """Report each text in which an installer says no, what it says of one package together."""
     asked: dict[tuple[str | None, str], list[Signal]] = {}
     for signal in case.signals_of(name):
-        package, wanted = _asked(signal)
+        if signal.signature == _MANAGED:
+            continue
+        package, wanted = _asked(case, signal)
         if _is_about_this(case, signal, wanted):
             asked.setdefault((package, wanted), []).append(signal)
     for (package, wanted), signals in asked.items():
@@ -54,10 +62,17 @@ def refusals(case: Case, name: str) -> Iterator[Finding]:
         yield Finding(
             rule=name,
             severity="error",
-            title=f"the installer has no {named} for this Python, system or index",
+            title=_CONFLICT
+            if _is_conflict(signals, package)
+            else f"the installer has no {named} for this Python, system or index",
             because=[*map(quoted, signals), *_known(case, package, wanted)],
             fixes=list(_fixes(case, signals, package, wanted, name)),
         )
+
+
+def _is_conflict(signals: list[Signal], package: str | None) -> bool:
+    """Say whether an installer names requirements that contradict each other, no missing file."""
+    return package is None and all(one.signature == _IMPOSSIBLE for one in signals)
 
 
 def _is_about_this(case: Case, signal: Signal, wanted: str) -> bool:
@@ -73,17 +88,18 @@ def _known(case: Case, package: str | None, wanted: str) -> list[Because]:
     return [*why.answer.because] if why else python
 
 
-def _asked(signal: Signal) -> tuple[str | None, str]:
+def _asked(case: Case, signal: Signal) -> tuple[str | None, str]:
     """Return the package that was asked for, and of which releases; ``""`` for any."""
     wheel = signal.said.get("wheel")
     if wheel:
         return _of_wheel(wheel)
-    package = signal.said.get("package") or signal.said.get("package2")
+    package = next((signal.said[one] for one in _PACKAGE if one in signal.said), None)
     if signal.signature == _OF_TRITON:
         package = _TRITON
-    return canonicalize_name(package) if package else None, signal.said.get("wanted", "").strip(
-        " ,"
-    )
+    name = canonicalize_name(package) if package else None
+    meant = _TORCH if name in case.matrix.table("torch_defaults")["misnamed"] else name
+    wanted = next((signal.said[one] for one in _WANTED if one in signal.said), "")
+    return meant, wanted.strip(" ,")
 
 
 def _of_wheel(wheel: str) -> tuple[str, str]:
@@ -115,9 +131,10 @@ def _fixes(
         yield Fix(action="install-matching", package=package, why=why, verify=name)
     elif package:
         yield from _another(case, signals, package, wanted, name)
-    yield by_hand("use-python", _PYTHON, verify=name)
+    python = by_hand("use-python", _PYTHON, verify=name)
     why = "change one of the requirements that contradict each other, or leave its version open"
-    yield by_hand("change-code", why)
+    loosened = by_hand("change-code", why)
+    yield from [loosened, python] if _is_conflict(signals, package) else [python, loosened]
 
 
 def _another(

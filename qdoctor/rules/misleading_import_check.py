@@ -40,9 +40,14 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case, Signal
 
 NAME = "misleading-import-check"
-_ASKED = ("accelerate", "bitsandbytes")
+_BNB = "bitsandbytes"
+_ASKED = ("accelerate", _BNB)
 _BY_KEYWORD = "by_keyword"
 """The group of the wording up to transformers 4.37; its check asks for CUDA from 4.32 on."""
+_ALONE = "alone"
+"""The group of the wording from transformers 4.43 on; its check asks for no CUDA from 4.45 on."""
+_METADATA = "package-metadata-missing"
+"""The row of signatures of Python's own text: the release of a package is asked for in vain."""
 _OPEN = "what torch.cuda.is_available() says in the process that failed"
 _RESTART = Fix(
     action="restart-kernel",
@@ -54,9 +59,12 @@ def find(case: Case) -> Iterator[Finding]:
     """Say why the check fails where the packages are there."""
     signals = case.signals_of(NAME)
     for signal in signals:
-        yield from (
-            _of_version(case, signal) if asked_of_accelerate(signal) else _of_gpu(case, signal)
-        )
+        if asked_of_accelerate(signal):
+            yield from _of_version(case, signal)
+        elif package := asked_in_vain(case, signal) or _asked_alone(case, signal):
+            yield _of_metadata(case, package, signal)
+        elif signal.signature != _METADATA or signal.said.get("module") in _ASKED:
+            yield from _of_gpu(case, signal)
     if not signals:
         yield from _foreseen(case)
 
@@ -73,6 +81,42 @@ def _of_version(case: Case, signal: Signal) -> Iterator[Finding]:
         title=f"accelerate {installed} is new enough: the process does not see it yet",
         because=[quoted(signal), known.because],
         fixes=[_RESTART],
+    )
+
+
+def asked_in_vain(case: Case, signal: Signal) -> str | None:
+    """Name what transformers asks the release of in vain, where nobody says if it is installed."""
+    name = signal.said.get("module")
+    asked = signal.signature == _METADATA and name in _ASKED
+    return name if asked and name and case.machine.package(name).value is None else None
+
+
+def _asked_alone(case: Case, signal: Signal) -> str | None:
+    """Name bitsandbytes where transformers asks for nothing else and nobody says if it is there.
+
+    Only where torch's default build has no CUDA: the later check would not mind that. In a notebook
+    that has a GPU, or none, a restart or another machine comes first.
+    """
+    unknown = _ALONE in signal.said and case.machine.package(_BNB).value is None
+    late = unknown and not _asks_for_cuda(case) and default_without_cuda(case)
+    return _BNB if late else None
+
+
+def _of_metadata(case: Case, package: str, signal: Signal) -> Finding:
+    """Report that the Python that runs has no such package, wherever else it may be installed."""
+    why = "what asks for bitsandbytes wants a CUDA GPU next"
+    in_vain = package == _BNB and case.ask(gpu_present).value == "no"
+    return Finding(
+        rule=NAME,
+        severity="note",
+        title=f"the process that failed does not see {package}",
+        because=[quoted(signal)],
+        fixes=[
+            *([by_hand("change-hardware", why, verify=NAME)] if in_vain else []),
+            pip("install", package, "", "into the Python that runs the program", verify=NAME),
+            _RESTART,
+        ],
+        undecided=f"whether {package} is installed, and for which Python",
     )
 
 

@@ -26,6 +26,7 @@ from qdoctor.model import Finding
 from qdoctor.rules.affected import needing
 from qdoctor.rules.build_tools import of_this_system
 from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import system_package
 from qdoctor.rules.toolchain import of_part
 
@@ -36,28 +37,41 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "no-c-compiler"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="warning", undecided="what the compiler said first")
 _BY_CC = "compiler-named-by-cc"
 _OF_CXX = {"compiler-for-a-build", "inductor-cxx-compiler"}
 """Texts that miss a C++ compiler: of extensions, and of what torch.compile writes for the CPU."""
+_OF_A_MODEL = "chatglm-cpu-kernel"
+"""The text of a model's own code, which compiles its kernels for the CPU."""
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a machine without a C compiler where triton needs one."""
+    told = list(_OF_TEXTS.find(case))
+    yield from told
+    if told:
+        return
     answer = of_part(case, NAME, "compiler", case.machine.c_compiler, "a C compiler")
     suspicion = suspect(case, NAME, answer)
     if suspicion is None:
         return
     builds = any(one.signature in _OF_CXX for one in case.signals_of(NAME))
-    why = "triton compiles the launcher of each kernel with it"
-    usual = system_package("gcc", "apt-get install gcc libc6-dev", why, verify=NAME)
+    of_model = any(one.signature == _OF_A_MODEL for one in case.signals_of(NAME))
+    what = "the model's kernels for the CPU" if of_model else "the launcher of a kernel"
+    who = "the code beside the model's weights" if of_model else "triton"
+    why = f"{who} compiles {what} with it"
+    command = "apt-get install gcc libc6-dev" if case.machine.os.value in {None, "linux"} else None
+    usual = system_package("gcc", command, why, verify=NAME)
     yield Finding(
         rule=NAME,
         severity="warning",
         title="no C++ compiler is found, which extensions and torch.compile's own C++ need"
         if builds
-        else "no C compiler works here: triton cannot compile the launcher of a kernel",
+        else f"no C compiler works here: {who} cannot compile {what}",
         because=suspicion.because,
-        fixes=_to_build(case) if builds or _no_nvidia(case) else _of_triton(case) or [usual],
+        fixes=_to_build(case)
+        if builds or _no_nvidia(case)
+        else (not of_model and _of_triton(case)) or [usual],
         affects=needing(case, "triton_can_compile"),
         undecided=suspicion.undecided,
     )

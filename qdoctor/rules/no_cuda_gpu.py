@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from qdoctor.layers import driver_serves_torch, gpu_present, torch_has_cuda
 from qdoctor.model import Finding, Fix, Gpu, Host
 from qdoctor.rules.affected import needing_gpu, stands_up
@@ -43,13 +45,17 @@ _TOLD = of_texts(NAME, __doc__, severity="error")
 _HIDING = "CUDA_VISIBLE_DEVICES"
 _SEES_NONE = {"no-gpus-available", "no-nvidia-driver"}
 """Texts in which CUDA itself finds no GPU, whatever is installed."""
-_SAYS_FALSE = {"cuda-checkpoint-without-cuda"}
+_CUDA_BUILD = {"no-nvidia-driver"}
+"""Texts that only a torch for CUDA prints: one for ROCm speaks of HIP."""
+_CUDA_TAG = "+cu"
+"""How the local part of such a torch's version begins."""
+_SAYS_FALSE = {"cuda-checkpoint-without-cuda", "cuda-available-false"}
 """Texts that a torch without CUDA prints as well."""
 
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a machine whose process sees no CUDA GPU."""
-    told = list(_TOLD.find(case))
+    told = [_container_first(case, one) for one in _TOLD.find(case)]
     yield from told
     if told:
         return
@@ -66,6 +72,14 @@ def find(case: Case) -> Iterator[Finding]:
         affects=["gpu", *needing_gpu(case)],
         undecided=suspicion.undecided,
     )
+
+
+def _container_first(case: Case, one: Finding) -> Finding:
+    """Lead with how the container is started, in one: it has no driver of its own to install."""
+    if not (case.machine.facts.host or Host()).container:
+        return one
+    fixes = sorted(one.fixes, key=lambda fix: fix.action != "run")
+    return msgspec.structs.replace(one, fixes=fixes)
 
 
 def _unseen(case: Case) -> Iterator[Finding]:
@@ -104,8 +118,7 @@ def _fixes(case: Case) -> Iterator[Fix]:
         yield unset(_HIDING, "it hides every GPU from this process", verify=NAME)
         return
     if on_amd(case) and case.signals_of(NAME):
-        why = "let the process reach /dev/kfd and /dev/dri: be in the groups render and video; "
-        yield by_hand("run", f"{why}docker run --device /dev/kfd --device /dev/dri", verify=NAME)
+        yield from _of_amd(case)
     if _in_wsl(case) and case.signals_of(NAME):
         why = "WSL 1 has no GPU: `wsl -l -v` tells which it is, `wsl --set-version NAME 2` moves it"
         yield by_hand("upgrade-os", why, verify=NAME)
@@ -116,6 +129,19 @@ def _fixes(case: Case) -> Iterator[Fix]:
     for backend in ("bnb-int8", "half"):
         if stands_up(case, backend):
             yield use(backend, "it runs on the CPU of this machine", verify=backend)
+
+
+def _of_amd(case: Case) -> Iterator[Fix]:
+    """Offer a build for ROCm, unless torch is one; and the devices that one needs on Linux."""
+    windows = case.machine.os.value == "windows"
+    of_cuda = any(one.signature in _CUDA_BUILD for one in case.signals_of(NAME))
+    if windows or of_cuda or _CUDA_TAG in (case.machine.torch.value or ""):
+        why = "a build for ROCm uses this GPU, where AMD serves it on this system"
+        build = by_hand("install-matching", why, verify=NAME)
+        yield msgspec.structs.replace(build, package="torch")
+    if not windows:
+        why = "let the process reach /dev/kfd and /dev/dri: be in the groups render and video; "
+        yield by_hand("run", f"{why}docker run --device /dev/kfd --device /dev/dri", verify=NAME)
 
 
 def _in_wsl(case: Case) -> bool:

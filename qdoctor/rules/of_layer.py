@@ -34,8 +34,10 @@ def of_layers(  # noqa: PLR0913 - a rule has these parts
 
     def find(case: Case) -> Iterator[Finding]:
         found = _first(case, name, layers)
+        if found is None:
+            return
         affects = [one for layer in layers for one in needing(case, layer.__name__)]
-        if found is None or not (affects or case.signals_of(name)):
+        if not (affects or case.signals_of(name)):
             return
         yield Finding(
             rule=name,

@@ -65,11 +65,20 @@ def hidden(case: Case, signal: Signal) -> tuple[str, Because] | None:
     """Return the package whose installed release has what a text misses, and how that is known."""
     for name in signal.rules:
         row = _row(case, name, signal)
-        if row is None or row["kind"] == _OF_INSTANCES:
+        if row is None or row["kind"] == _OF_INSTANCES or _is_of_what_is_inside(row, signal):
             continue  # what an instance has depends on how it was made
         if _state(case, row, signal) == "present":
             return row["package"], _history(case, row)
     return None
+
+
+def _is_of_what_is_inside(row: Row, signal: Signal) -> bool:
+    """Say whether a text names another class than those that have an attribute: one wrapped in it.
+
+    A wrapper hands on what it lacks, and a model that is not wrapped says the same.
+    """
+    owners = row.get("owners")
+    return owners is not None and re.fullmatch(owners, signal.said.get("on", "")) is None
 
 
 def is_known(case: Case, signal: Signal) -> bool:
@@ -157,7 +166,10 @@ def _known(case: Case, name: str, signal: Signal) -> Row | None:
     where = signal.said.get("on", _UNNAMED)
     known = [row for row in rows if row["name"] == named and _fits(row, signal, where)]
     if known:
-        return next((row for row in known if row["rule"] == name), None)
+        row = next((row for row in known if row["rule"] == name), None)
+        if row is None or "caller" not in row:
+            return row
+        return {**row, **hub_names.caller_of(case, signal, row["package"])}
     return hub_names.row_of(case, name, signal)
 
 

@@ -3,7 +3,8 @@
 ## What it finds
 A package that installers show as installed and whose module is not there: an interrupted or partly
 deleted install, an editable install whose folder is gone; or a package whose own code imports a
-part of itself that is not there: files of two releases lie over each other.
+part of itself that is not there: files of two releases lie over each other; or a module that is
+compiled, which a build from source left out.
 
 ## Why it hurts
 `import` fails with `No module named …`, while every tool says that the package is installed, and an
@@ -22,12 +23,14 @@ Never.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qdoctor.model import Because, Finding
+from qdoctor.model import Because, Finding, Fix
+from qdoctor.released import cited
 from qdoctor.rules import hub_names
 from qdoctor.rules.case import accused, quoted, rule
 from qdoctor.rules.of_text import of_texts
+from qdoctor.rules.python_module_missing import ASKED
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ def find(case: Case) -> Iterator[Finding]:
     yield from _OF_TEXTS.find(case)
     yield from (_mixed(case, one) for one in case.signals_of(NAME) if _misses_itself(one))
     yield from (one for signal in case.signals_of(NAME) for one in _without(case, signal))
+    yield from (one for signal in case.signals_of(NAME) for one in _uncompiled(case, signal))
     told = accused(case, NAME, "")
     for key, reason in (case.machine.facts.unread or {}).items():
         name = key.removeprefix(_KEY)
@@ -88,11 +92,11 @@ def _mixed(case: Case, signal: Signal) -> Finding:
 
 def _without(case: Case, signal: Signal) -> Iterator[Finding]:
     """Report a known package that is there without the part of it that a text names."""
-    module = signal.said.get("part_of")
+    module = signal.said.get("part_of") or signal.said.get("part_of2")
     row = case.matrix.table("python_modules")["rows"].get(module)
     if row is None or module == signal.raised_in:  # it may be the user's own
         return
-    package, part = row["package"], f"{module}.{signal.said['part']}"
+    package, part = row["package"], f"{module}.{signal.said.get('part') or signal.said['part2']}"
     version = case.machine.package(package).value
     why = f"an install that broke off, or one from sources that left parts out, lacks {part}"
     yield Finding(
@@ -106,6 +110,49 @@ def _without(case: Case, signal: Signal) -> Iterator[Finding]:
         ],
         undecided=f"whether this release of {package} has {part}",
     )
+
+
+def _uncompiled(case: Case, signal: Signal) -> Iterator[Finding]:
+    """Report a package that is there without a module that is compiled as it is built."""
+    module = signal.said.get("module") or signal.said.get("compiled") or ""
+    row = case.matrix.table("python_modules")["rows"].get(module, {})
+    version = case.machine.package(row["package"]).value if "compiled" in row else ""
+    asked = row.get("compiled") == ASKED
+    if version == "" or not (version or asked):
+        return
+    yield Finding(
+        rule=NAME,
+        severity="error",
+        title=f"{row['package']} {version or ''} is there without {module}".replace("  ", " "),
+        because=[quoted(signal), *([_left_out(case, module, row)] if asked else [])],
+        fixes=_unasked(module, row) if asked else _anew(module, row["package"]),
+        undecided=None if version else f"whether {row['package']} is installed",
+    )
+
+
+def _left_out(case: Case, module: str, row: dict[str, Any]) -> Because:
+    text = f"a build of {row['package']} compiles {module} only where its options ask for it"
+    return cited(case.matrix.table("python_modules"), row, text)
+
+
+def _unasked(module: str, row: dict[str, Any]) -> list[Fix]:
+    """Offer a build that is asked for the module, or to do without the package."""
+    package = row["package"]
+    build = f"built with the options that ask for it, it has {module}"
+    unused = f"what takes {package} only where it is there goes on without"
+    command = f"python -m pip uninstall -y {package}"
+    return [
+        Fix("rebuild", build, package=package, command=row.get("command"), verify=NAME),
+        Fix("uninstall", unused, package=package, command=command, verify=NAME),
+    ]
+
+
+def _anew(module: str, package: str) -> list[Fix]:
+    own = f"compiled against the torch that is installed, it has {module}"
+    return [
+        pip("reinstall", package, "", f"its wheels have {module}", verify=NAME),
+        Fix("rebuild", own, package=package, verify=NAME),
+    ]
 
 
 def _modules(package: str) -> set[str]:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from qdoctor.model import Because, Finding
 from qdoctor.rules.case import rule
 from qdoctor.rules.installer_refusals import refusals
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "plan-does-not-install"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="error")
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -52,6 +54,7 @@ def find(case: Case) -> Iterator[Finding]:
             fixes=_fixes(problem),
         )
     yield from refusals(case, NAME)
+    yield from _OF_TEXTS.find(case)
 
 
 def _fixes(problem: Problem) -> list[Fix]:

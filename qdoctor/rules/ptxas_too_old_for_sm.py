@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "ptxas-too-old-for-sm"
+_ANY_FAILURE = "ptxas-failed"
 _VARIABLES = {"ptxas-blackwell": "TRITON_PTXAS_BLACKWELL_PATH"}
 """The variable that names a ptxas, by the name the ptxas gives itself; else TRITON_PTXAS_PATH."""
 
@@ -105,8 +106,9 @@ def find(case: Case) -> Iterator[Finding]:
     tried = [one for one in case.observations if (one.probe, one.variant) == (PROBE, "ptxas")]
     seen = next((one for one in tried if one.ran and one.numbers.get("sm") == own), None)
     if seen is None:
-        found = list(_READ.find(case))
-        yield from found or _accused(case)
+        known = _is_known_to_all(case)
+        found = [one for one in _READ.find(case) if one.undecided is None or not known]
+        yield from found or ([] if known else _accused(case))
     elif seen.code == NAME and (affects := needing(case, "triton_knows_sm")):
         yield Finding(
             rule=NAME,
@@ -116,6 +118,16 @@ def find(case: Case) -> Iterator[Finding]:
             fixes=_fixes(case),
             affects=affects,
         )
+
+
+def _is_known_to_all(case: Case) -> bool:
+    """Say whether a text speaks of any failure of ptxas, and every triton's ptxas knows the GPU."""
+    said = case.signals_of(NAME)
+    if not said or any(one.signature != _ANY_FAILURE for one in said):
+        return False
+    known = spans(case, "triton", all_yes(case, [triton_knows_sm])) if case.machine.sm.value else []
+    oldest = case.matrix.versions("triton")[0]
+    return any(one.first == oldest and one.above is None for one in known)
 
 
 def _accused(case: Case) -> Iterator[Finding]:

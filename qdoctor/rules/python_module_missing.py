@@ -24,11 +24,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from qdoctor.layers import bnb_imports
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import cited, fact, fits
+from qdoctor.rules import hub_names, misleading_import_check
 from qdoctor.rules.case import accused, quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import pip
@@ -40,11 +43,13 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "python-module-missing"
+ASKED = "asked"
+"""How the data marks a module that a build leaves out unless an option names it."""
 _NINJA = "ninja-required"
 _GUARDED = ("accelerate", "flash_attn", "hqq", "eetq", "deepspeed", "torchao", "autoawq_kernels")
 _BY_PACKAGE = {
     *("package-wanted", "package-named-missing", "package-metadata-missing"),
-    *("requirement-absent", "library-wanted"),
+    *("requirement-absent", "library-wanted", "optimizer-of-sd-scripts"),
 }
 """The rows of signatures whose texts name what pip installs."""
 
@@ -61,12 +66,14 @@ def _named(case: Case) -> Iterator[Finding]:
     """Report the module of an error text where its package, or that release of it, is absent."""
     module = case.said(NAME, "module") or _by_name(case)
     told = accused(case, NAME, f"whether {module} is installed is not known")
-    if told is None or module is None:
+    if told is None or module is None or _asked_by_transformers(case):
         return
     row = _row(case, module)
     if row is None:  # it may be the user's own
         return
     version = case.machine.package(row["package"]).value
+    if row.get("compiled") == ASKED and version is None:  # what is there of it lacks that part
+        return
     if version and not _lacks_it(case, version, row):
         return
     known = case.machine.facts.packages_found is not None or version is not None
@@ -78,6 +85,11 @@ def _named(case: Case) -> Iterator[Finding]:
         fixes=[_install(module, version, row)],
         undecided=None if known else told.undecided,
     )
+
+
+def _asked_by_transformers(case: Case) -> bool:
+    """Say whether a check of transformers misses it, which may be installed: another rule."""
+    return any(misleading_import_check.asked_in_vain(case, one) for one in case.signals_of(NAME))
 
 
 def _guarded(case: Case) -> list[Finding]:
@@ -92,10 +104,11 @@ def _guarded(case: Case) -> list[Finding]:
     later = "it was installed after the process began, or is older than what asks for it wants"
     fixes = [pip("install", package, "", why, verify=NAME)]
     if version:
-        fixes = [
-            Fix(action="restart-kernel", why=later),
-            pip("upgrade", package, "", later, verify=NAME),
-        ]
+        since = (came := hub_names.first_with(case, folder, name)) and Version(came).base_version
+        newer = pip("upgrade", package, f">={since}" if since else "", later, verify=NAME)
+        fixes = [Fix(action="restart-kernel", why=later), newer]
+        if since and fits(case.matrix, package, version, f">={since}") is False:
+            fixes.reverse()
     title = f"{package}, which has {name}, was not found when the program began"
     told = Because(f"{name} is of {package}", "names imported under a guard", "mined")
     undecided = None if version else f"whether {package} is installed is not known"
@@ -130,7 +143,8 @@ def _why(case: Case, module: str, version: str | None, row: dict[str, Any]) -> l
 def _install(module: str, version: str | None, row: dict[str, Any]) -> Fix:
     why = f"it has the module {module}"
     action: Action = "downgrade" if version else "install"
-    return pip(action, row["package"], row["spec"], why, verify=NAME)
+    fix = pip(action, row["package"], row["spec"], why, verify=NAME)
+    return structs.replace(fix, command=row["command"]) if "command" in row else fix
 
 
 def _title(case: Case) -> str:

@@ -13,8 +13,9 @@ failure is known.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qdoctor.rules.case import Signal
 from qdoctor.rules.denied import denied
@@ -25,7 +26,7 @@ from qdoctor.rules.quoting import loosened, without_quotes
 from qdoctor.rules.traceback_calls import callers, raising
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from qdoctor.matrix import Matrix
 
@@ -36,6 +37,10 @@ _WRAPPED = re.compile(r"[ \t|\u2502\u2503>]*\n[ \t|\u2502\u2503>]*")
 """A line's end, with the frame of a table or of a quotation."""
 _NARROW = 60
 """Columns of a terminal or a window below which nobody reads a log."""
+_EXCEPTION = re.compile(r"(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception): \S")
+"""The last line of a traceback."""
+_LETTERS = 3
+"""Letters in a row by which words are looked up in a text."""
 _COVERS = "covers"
 """The group of a pattern whose lines say nothing on their own: what the match ends on counts."""
 _ROLES = ("failure", "echo", "notice")
@@ -66,7 +71,9 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
         return _noticed(kept, known, matrix)
     for text, retyped in _other_readings(kept):
         found = _known_in(text, matrix, retyped=retyped)
-        if found and not (known and _only_follows(found, matrix)):
+        if not found or (known and _only_follows(found, matrix)):
+            continue
+        if not (_all_of_role(found, matrix, _ROLES[2]) and _fails_later(kept, 0)):
             return found
     if known and not all(_leaves_it_to_facts(one) for one in known):
         return known
@@ -79,7 +86,7 @@ def _noticed(kept: str, known: tuple[Signal, ...], matrix: Matrix) -> tuple[Sign
     The rows of notices stand above those of the failures that they quote.
     """
     notices = _may_match(kept, matrix, retyped=True, role=_ROLES[2])
-    if not any(_pattern(row, retyped=True).search(kept) for row in notices):
+    if not any(_pattern(row["pattern"], retyped=True).search(kept) for row in notices):
         return known
     loose = _known_in(kept, matrix, retyped=True)
     return loose if loose and _all_of_role(loose, matrix, _ROLES[2]) else known
@@ -128,19 +135,27 @@ def _unbroken(kept: str) -> str | None:
 
 
 def _known_in(kept: str, matrix: Matrix, *, retyped: bool) -> tuple[Signal, ...]:
-    found: dict[int, tuple[str, Signal]] = {}
-    sources = matrix.table("signatures")["sources"]
+    found: dict[int, tuple[str, Signal | None]] = {}
     for row in _may_match(kept, matrix, retyped=retyped):
-        for signal in _matches(row, sources, kept, matrix, retyped=retyped):
-            line = kept.count("\n", 0, signal.position)
-            found.setdefault(line, (row.get("role", _ROLES[0]), signal))
-            for above in range(line - signal.said.get(_COVERS, "").count("\n"), line):
-                found.setdefault(above, ("", signal))
+        for match in _pattern(row["pattern"], retyped=retyped).finditer(kept):
+            line = kept.count("\n", 0, match.end())
+            above = range(line - (match.groupdict().get(_COVERS) or "").count("\n"), line)
+            if found.keys() >= {line, *above} or denied(kept, *match.span(), matrix):
+                continue
+            if line not in found:
+                found[line] = row.get("role", _ROLES[0]), _signal(row, match, matrix)
+            for one in above:
+                found.setdefault(one, ("", None))
     for role in _ROLES:
-        telling = tuple(found[line][1] for line in sorted(found) if found[line][0] == role)
-        if telling:
-            return telling
+        lines = sorted(line for line, (said, _) in found.items() if said == role)
+        if lines and not (role == _ROLES[2] and _fails_later(kept, max(found))):
+            return tuple(signal for line in lines if (signal := found[line][1]))
     return ()
+
+
+def _fails_later(kept: str, line: int) -> bool:
+    """Say whether an exception that nothing is known of stands below a line: it ends a program."""
+    return any(_EXCEPTION.match(one) for one in kept.split("\n")[line + 1 :])
 
 
 def _may_match(
@@ -152,9 +167,27 @@ def _may_match(
     """
     text = without_quotes(kept).lower() if retyped else kept
     rows_of = _rows_of_words(matrix, retyped, role)
-    places = {place for word in rows_of if word in text for place in rows_of[word]}
+    places = {place for word in _words_in(text, rows_of) for place in rows_of.all[word]}
     rows: list[dict[str, Any]] = matrix.table("signatures")["rows"]
     return (rows[place] for place in sorted(places))
+
+
+class _RowsOfWords(NamedTuple):
+    """The places of the rows by their words, and the words by three letters in a row of each.
+
+    A word without three letters ("" stands for the rows without words) has itself.
+    """
+
+    all: dict[str, tuple[int, ...]]
+    by_letters: dict[str, tuple[str, ...]]
+
+
+def _words_in(text: str, rows_of: _RowsOfWords) -> Iterator[str]:
+    """Yield the words that are in a text: only those are looked for of which three letters are."""
+    letters = {text[at : at + _LETTERS] for at in range(len(text) - _LETTERS + 1)}
+    for some in rows_of.by_letters.keys() & letters:
+        yield from (word for word in rows_of.by_letters[some] if word in text)
+    yield from (word for word in rows_of.by_letters.get("", ()) if word in text)
 
 
 @lru_cache(maxsize=8)
@@ -162,35 +195,42 @@ def _rows_of_words(
     matrix: Matrix,
     retyped: bool,  # noqa: FBT001 - a cache's key
     role: str | None,
-) -> dict[str, tuple[int, ...]]:
-    """Return the places of the rows by their words; "" stands for those without."""
+) -> _RowsOfWords:
     found: dict[str, list[int]] = {}
     for place, row in enumerate(matrix.table("signatures")["rows"]):
         if role is not None and row.get("role") != role:
             continue
         for word in row.get("has") or [""]:
             found.setdefault(without_quotes(word).lower() if retyped else word, []).append(place)
-    return {word: tuple(places) for word, places in found.items()}
+    return _RowsOfWords({word: tuple(places) for word, places in found.items()}, _by_letters(found))
 
 
-def _matches(
-    row: dict[str, Any], sources: dict[str, str], text: str, matrix: Matrix, *, retyped: bool
-) -> Iterator[Signal]:
-    for match in _pattern(row, retyped=retyped).finditer(text):
-        if denied(text, match.start(), match.end(), matrix):
-            continue
-        yield Signal(
-            signature=row["id"],
-            rules=tuple(row["rules"]),
-            line=_line_at(text, max(match.end() - 1, 0)),
-            position=match.end(),
-            source=sources[row["source"]],
-            said={name: said for name, said in match.groupdict().items() if said},
-            printed_by=row.get("printed_by", {}),
-            asked_by=callers(text, match.end()),
-            raised_in=raising(text, match.end()),
-            confirmed=tuple(row.get("confirmed", ())),
-        )
+def _by_letters(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the words by those three letters of each that the fewest of them have; "" for none."""
+    runs = {
+        word: [word[at : at + _LETTERS] for at in range(len(word) - _LETTERS + 1)] for word in words
+    }
+    common = Counter(run for each in runs.values() for run in set(each))
+    found: dict[str, list[str]] = {}
+    for word, each in runs.items():
+        found.setdefault(min(each, key=common.__getitem__, default=""), []).append(word)
+    return {run: tuple(some) for run, some in found.items()}
+
+
+def _signal(row: dict[str, Any], match: re.Match[str], matrix: Matrix) -> Signal:
+    text, end = match.string, match.end()
+    return Signal(
+        signature=row["id"],
+        rules=tuple(row["rules"]),
+        line=_line_at(text, max(end - 1, 0)),
+        position=end,
+        source=matrix.table("signatures")["sources"][row["source"]],
+        said={name: said for name, said in match.groupdict().items() if said},
+        printed_by=row.get("printed_by", {}),
+        asked_by=callers(text, end),
+        raised_in=raising(text, end),
+        confirmed=tuple(row.get("confirmed", ())),
+    )
 
 
 def _line_at(text: str, position: int) -> str:
@@ -200,12 +240,8 @@ def _line_at(text: str, position: int) -> str:
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
-def _pattern(row: dict[str, Any], *, retyped: bool) -> re.Pattern[str]:
-    if retyped:
-        return _compiled(loosened(row["pattern"]), re.MULTILINE | re.IGNORECASE)
-    return _compiled(row["pattern"], re.MULTILINE)
-
-
 @lru_cache(maxsize=4096)
-def _compiled(pattern: str, flags: int) -> re.Pattern[str]:
-    return re.compile(pattern, flags)
+def _pattern(pattern: str, *, retyped: bool) -> re.Pattern[str]:
+    if retyped:
+        return re.compile(loosened(pattern), re.MULTILINE | re.IGNORECASE)
+    return re.compile(pattern, re.MULTILINE)

@@ -57,7 +57,7 @@ def find(case: Case) -> Iterator[Finding]:
         because=suspicion.because,
         fixes=_fixes(case),
         affects=_affects(case, library),
-        undecided=suspicion.undecided,
+        undecided=suspicion.undecided or _elsewhere(case),
     )
 
 
@@ -71,6 +71,15 @@ def _weighed(case: Case, hardware: Answer, library: Answer) -> Answer:
     if hardware.value == "no" and wanted:
         return hardware
     return Answer("unknown", hardware.reason or library.reason)
+
+
+def _elsewhere(case: Case) -> str | None:
+    """Say what is open about a text that others print too, where no bitsandbytes is installed."""
+    signals, stated = case.signals_of(NAME), case.machine.facts.packages
+    if not signals or not stated or case.machine.bitsandbytes.value is not None:
+        return None
+    others = all(NAME in one.confirmed for one in signals)
+    return "whether an int8 layer computed it" if others else None
 
 
 def _affects(case: Case, library: Answer) -> list[str]:

@@ -160,8 +160,8 @@ def _hidden_triton(case: Case) -> Iterator[Finding]:
             title="what is imported as triton is not triton",
             because=[quoted(signal), known.because],
             fixes=[
+                pip("reinstall", triton, "", "its files may be gone", verify=NAME),
                 Fix(action="change-code", why=why, verify=NAME),
-                pip("reinstall", triton, "", "its files may be gone as well", verify=NAME),
             ],
         )
 

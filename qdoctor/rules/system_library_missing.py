@@ -20,7 +20,7 @@ If what asks for it is not used.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qdoctor import released
 from qdoctor.model import Finding, Fix
@@ -46,16 +46,29 @@ def find(case: Case) -> Iterator[Finding]:
         row = table["rows"].get(_stem(library))
         if row is None:
             continue
-        package, file = row["package"], row["file"]
+        package, file = (_of_python(row[one], library) for one in ("package", "file"))
         brings = f"{package} of Debian 12 brings {file}"
         yield Finding(
             rule=NAME,
             severity="error",
             title=f"the system's library {library} is not installed",
             because=[quoted(signal), released.cited(table, row, brings)],
-            fixes=[_install(case, package, file, library)],
+            fixes=[_install(case, package, file, library), *_own_folder(row)],
         )
     yield from _OF_TEXTS.find(case)
+
+
+def _of_python(name: str, library: str) -> str:
+    """Put Python's minor version, which the library's name tells, into the name of a file."""
+    minor = re.search(r"3\.(\d+)", library)
+    return name.replace("*", minor[1]) if minor else name
+
+
+def _own_folder(row: dict[str, Any]) -> list[Fix]:
+    """Offer the folder of the interpreter's own library, where an environment may hold one."""
+    if "beside" not in row:
+        return []
+    return [Fix(action="set-env", name="LD_LIBRARY_PATH", why=row["beside"], verify=NAME)]
 
 
 def _install(case: Case, package: str, file: str, library: str) -> Fix:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 NAME = "toolkit-torch-mismatch-build"
 _TOOLKIT = "cuda-toolkit"
 _TORCH_REFUSES = "nvcc-mismatch"
+_ANY_BUILD = "build-failed"
+"""The row of texts in which builds end, whatever stopped them."""
+_UNSAID = "an extension could not be compiled: the compiler's first error, above, tells why"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="note")
 
 
@@ -48,12 +51,16 @@ def find(case: Case) -> Iterator[Finding]:
         toolkit = signal.said.get("toolkit") or case.machine.facts.toolkit_cuda
         built = signal.said.get("built_with") or case.machine.torch_cuda.value
         wanted = signal.said.get("needed") or _knowing(case, signal.said.get("compute"))
+        unsaid = signal.signature == _ANY_BUILD and not (toolkit and built)
+        if signal.signature == _ANY_BUILD and toolkit and toolkit == built:
+            continue  # something else stopped this build: its first error tells
         yield Finding(
             rule=NAME,
             severity="note",
-            title=_title(toolkit, built, wanted),
+            title=_UNSAID if unsaid else _title(toolkit, built, wanted),
             because=[quoted(signal)],
             fixes=list(_fixes(case, toolkit, built, wanted)),
+            undecided="what the compiler said first" if unsaid else None,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,7 @@ from qdoctor.layers import (
     torch_has_cuda,
     torch_has_sm,
 )
+from qdoctor.layers.host import release_fits_python
 from qdoctor.model import Fix
 from qdoctor.released import parsed, release
 from qdoctor.rules.amd import on_amd
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from qdoctor.layers import Layer
+    from qdoctor.matrix import Matrix
     from qdoctor.rules.case import Case
     from qdoctor.rules.what_if import Span
 
@@ -164,17 +167,27 @@ def _spans_of_tags(case: Case, also: Sequence[Layer]) -> dict[str, list[Span]]:
 
 def tags_of(case: Case, version: str) -> list[str]:
     """Return the CUDA builds of a torch release, the oldest CUDA version first."""
-    found = release(case.matrix, "torch", version)
+    return list(_tags_of(case.matrix, version))
+
+
+@lru_cache(maxsize=512)
+def _tags_of(matrix: Matrix, version: str) -> tuple[str, ...]:
+    found = release(matrix, "torch", version)
     if found is None:
-        return []
+        return ()
     tags = {tag for tag in found.facts.get("builds", {}) if tag.startswith("cu")}
     if default := found.facts.get("cuda"):
         tags.add("cu" + default.replace(".", ""))
-    return sorted(tags, key=_number)
+    return tuple(sorted(tags, key=_number))
 
 
 def _works(case: Case, version: str, tag: str, also: Sequence[Layer]) -> bool:
-    """Say whether a build is known to fit: its kernels must, the driver must not be refuted."""
+    """Say whether a build is known to fit: its kernels must, the driver must not be refuted.
+
+    A release that is not for this Python is left out before its machine is worked out.
+    """
+    if release_fits_python(case.machine, case.matrix, "torch", version).value == "no":
+        return False
     machine = with_package(case.machine, case.matrix, "torch", f"{version}+{tag}")
     sms_decide = case.machine.gpu is not None and case.machine.sm.value is not None
     wanted = [torch_has_cuda, torch_has_sm] if sms_decide else [torch_has_cuda]

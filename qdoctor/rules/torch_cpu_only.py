@@ -31,6 +31,7 @@ from qdoctor.model import Because, Finding, Fix
 from qdoctor.rules.affected import needing
 from qdoctor.rules.amd import on_amd
 from qdoctor.rules.case import quoted, rule, suspect
+from qdoctor.rules.intel import build_for_intel, on_intel
 from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.torch_builds import default_without_cuda, of_the_maker, offers
 
@@ -48,6 +49,9 @@ def find(case: Case) -> Iterator[Finding]:
     gpu = case.ask(gpu_present).value
     if on_amd(case):
         yield from _beside_amd(case)
+        return
+    if on_intel(case):
+        yield from _beside_intel(case)
         return
     if gpu == "no":
         yield from _without_gpu(case)
@@ -120,19 +124,25 @@ def _without_gpu(case: Case) -> Iterator[Finding]:
 
 def _beside_amd(case: Case) -> Iterator[Finding]:
     """Explain a text that only a build without a GPU prints, on a machine with an AMD GPU."""
+    why = "a build for ROCm uses this GPU, where AMD serves it on this system"
+    yield from _beside(case, "AMD", Fix("install-matching", why, package="torch", verify=NAME))
+
+
+def _beside_intel(case: Case) -> Iterator[Finding]:
+    """Explain it on a machine with an Intel GPU."""
+    yield from _beside(case, "Intel", build_for_intel(case, NAME))
+
+
+def _beside(case: Case, vendor: str, build: Fix) -> Iterator[Finding]:
     alone = [one for one in case.signals_of(NAME) if one.rules == (NAME,)]
     if not alone or case.ask(torch_has_cuda).value == "yes":
         return
-    why = "a build for ROCm uses this GPU, where AMD serves it on this system"
     yield Finding(
         rule=NAME,
         severity="warning",
-        title="torch is a build for the CPU: it cannot use the AMD GPU",
+        title=f"torch is a build for the CPU: it cannot use the {vendor} GPU",
         because=[quoted(one) for one in alone[:1]],
-        fixes=[
-            Fix(action="install-matching", package="torch", why=why, verify=NAME),
-            Fix(action="change-code", why='use the device "cpu" until then'),
-        ],
+        fixes=[build, Fix(action="change-code", why='use the device "cpu" until then')],
         affects=["gpu"],
     )
 

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from qdoctor.layers import Answer, torch_has_sm
 from qdoctor.layers.sms import is_integrated
 from qdoctor.model import Finding, Fix
@@ -32,7 +34,7 @@ from qdoctor.rules.amd import on_amd, taken_for_another
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
 from qdoctor.rules.torch_builds import built_elsewhere, of_the_maker, offers, tags_of
-from qdoctor.rules.what_if import with_package
+from qdoctor.rules.what_if import with_package, without_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +59,10 @@ def find(case: Case) -> Iterator[Finding]:
         severity="error",
         title=_title(case),
         because=suspicion.because,
-        fixes=builds or _of_a_board(case) or [by_hand("change-hardware", _NOBODY)],
+        fixes=builds
+        or _of_a_board(case)
+        or _on_another_python(case)
+        or [by_hand("change-hardware", _NOBODY)],
         affects=["gpu", *needing(case, "gpu_present")],
         undecided=suspicion.undecided,
     )
@@ -100,6 +105,18 @@ def _of_a_board(case: Case) -> list[Fix]:
     """Offer the maker's builds for an integrated GPU: other wheels are for servers."""
     sm = case.machine.sm.value
     return of_the_maker(case, verify=NAME) if sm and is_integrated(sm, case.matrix) else []
+
+
+def _on_another_python(case: Case) -> list[Fix]:
+    """Offer the build that serves the GPU, though not on this Python, and the way to another."""
+    python = case.machine.python.value
+    if python is None:
+        return []
+    machine = without_python(case.machine, case.matrix)
+    anywhere = msgspec.structs.replace(case, machine=machine, answers={})
+    builds = offers(anywhere, "this build holds kernels for the GPU", verify=NAME)
+    why = f"the builds that serve this GPU have no wheel for Python {python}"
+    return [*builds, by_hand("use-python", why, verify=NAME)] if builds else []
 
 
 def _newer_rocm() -> Fix:

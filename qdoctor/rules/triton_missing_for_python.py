@@ -1,20 +1,21 @@
-"""There is no triton for this Python.
+"""There is no triton for this Python, or this system.
 
 ## What it finds
 A triton release without a wheel for this Python version; or, where a text says that triton is
-missing, one without a wheel for this processor, and a torch that requires triton for other Python
-versions only.
+missing, one without a wheel for this processor, a torch that requires triton for other Python
+versions only, and a system for which torch requires none.
 
 ## Why it hurts
 An installer leaves triton out or refuses: `torch.compile` and Triton kernels are not there.
 
 ## How we know
-The Python versions of each release are read from the tags of its wheels, for which Pythons torch
-requires triton from its METADATA.
+The Python versions of each release are read from the tags of its wheels, for which Pythons and
+systems torch requires triton from its METADATA: Linux alone.
 
 ## Fix
 Install a torch that brings a triton along for this Python, or use a Python that this torch and its
-triton have wheels for.
+triton have wheels for. On Windows install the build triton-windows of the same release; on other
+systems there is none: leave `torch.compile` out.
 
 ## When to ignore
 If nothing here uses Triton or `torch.compile`.
@@ -24,16 +25,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from qdoctor.layers import torch_fits_python, triton_fits_python
-from qdoctor.machine import complete
 from qdoctor.model import Because, Finding
 from qdoctor.released import called, parsed
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.torch_index import moved_torch
+from qdoctor.rules.triton_absent import TO_INSTALL, absent, brought_along, left_out
 from qdoctor.rules.triton_releases import WINDOWS
 from qdoctor.rules.what_if import with_package
 from qdoctor.rules.wheels_here import asked_for, listed, nearest_here, never_released, refusal
@@ -41,15 +40,12 @@ from qdoctor.rules.wheels_here import asked_for, listed, nearest_here, never_rel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qdoctor.machine import Machine
     from qdoctor.model import Fix
     from qdoctor.rules.case import Case, Signal
     from qdoctor.rules.wheels_here import Refusal
 
 NAME = "triton-missing-for-python"
 _TRITON = "triton"
-TO_INSTALL = "no-triton-to-install"
-"""The row of signatures that says that an installer found none."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -71,9 +67,11 @@ def find(case: Case) -> Iterator[Finding]:
             fixes=[*_newer_torch(case), _other_python(case)],
         )
         return
-    for signal in texts:
-        yield from _not_compiled_for(case, signal)
-    yield from _not_to_be_had(case, [one for one in texts if one.signature == TO_INSTALL])
+    told = [one for signal in texts for one in _not_compiled_for(case, signal)]
+    told += _not_to_be_had(case, [one for one in texts if one.signature == TO_INSTALL])
+    yield from told
+    if not told and not brought_along(case):
+        yield from absent(case, NAME)
 
 
 def _not_compiled_for(case: Case, signal: Signal) -> Iterator[Finding]:
@@ -148,22 +146,6 @@ def _by_python(why: Refusal | None) -> list[Fix]:
     if why is not None and why.platform:
         return [by_hand("rebuild", "built from source it serves this processor", verify=NAME)]
     return [by_hand("use-python", "triton has wheels for other Pythons")]
-
-
-def left_out(case: Case) -> bool:
-    """Say whether torch requires a triton here, but not for this Python."""
-    machine = case.machine
-    if (machine.facts.packages or {}).get("triton") == "":  # stated: would torch bring one along?
-        machine = _unstated(case)
-    wanted = bool(machine.triton_pin.value) and machine.python.value is not None
-    return wanted and machine.triton.value == "" and "triton" not in (machine.facts.packages or {})
-
-
-def _unstated(case: Case) -> Machine:
-    facts = case.machine.facts
-    packages = {name: one for name, one in (facts.packages or {}).items() if name != "triton"}
-    told = msgspec.structs.replace(facts, packages=packages)
-    return complete(told, case.matrix, assume_driver=case.machine.driver_assumed)
 
 
 def _newer_torch(case: Case) -> list[Fix]:

@@ -60,11 +60,11 @@ def find(case: Case) -> Iterator[Finding]:
     suspicion = suspect(case, NAME, _matches(case))
     if suspicion is None:
         return
-    torch, triton = case.machine.torch.value, case.machine.triton.value
+    torch = called("torch", case.machine.torch.value)
     yield Finding(
         rule=NAME,
         severity="warning",
-        title=f"{called('triton', triton)} is not the one that {called('torch', torch)} requires",
+        title=f"{called('triton', case.machine.triton.value)} is not the one {torch} is made for",
         because=suspicion.because,
         fixes=_fixes(case),
         affects=["torch.compile"],
@@ -84,11 +84,14 @@ def _matches(case: Case) -> Answer:
 
 
 def _of_windows(case: Case) -> Answer | None:
-    """Hold to the pin of the same torch elsewhere, where a text asks: on Windows it has none."""
+    """Hold to the pin of the same torch elsewhere: on Windows it has none.
+
+    A text that is about something else is not answered with it.
+    """
     torch, triton = case.machine.torch, case.machine.triton
     if case.machine.os.value != "windows" or not pin_is_broken(case):
         return None
-    if not case.signals_of(NAME) and not _torch_misses_a_name(case):
+    if case.signals and not case.signals_of(NAME) and not _torch_misses_a_name(case):
         return None
     text = f"triton {triton.value} is not of the release that torch {torch.value} is made for"
     known = tuple(one for one in (torch.because, triton.because) if one)

@@ -64,8 +64,11 @@ def find(case: Case) -> Iterator[Finding]:
 
 
 def _release_wanted(case: Case) -> Iterator[Finding]:
-    """Report a triton that is older than the release which a text asks for by its number."""
-    own = parsed(case.machine.triton.value)
+    """Report a triton that is older than the release which a text asks for by its number.
+
+    Where it is not known, the one that the stated torch requires counts.
+    """
+    own = parsed(case.machine.triton.value) or pinned(case.machine.triton_pin.value)
     for signal in case.signals_of(NAME):
         needed = parsed(signal.said.get("triton_needed"))
         if needed is None or (own is not None and own >= needed):

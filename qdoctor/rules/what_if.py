@@ -201,6 +201,12 @@ def with_os(machine: Machine, matrix: Matrix, system: str) -> Machine:
     return complete(facts, matrix, assume_driver=machine.driver_assumed)
 
 
+def without_python(machine: Machine, matrix: Matrix) -> Machine:
+    """Return the machine as it is where nothing is known of its Python."""
+    facts = msgspec.structs.replace(machine.facts, python=None)
+    return complete(facts, matrix, assume_driver=machine.driver_assumed)
+
+
 def with_gpu(machine: Machine, matrix: Matrix, gpu: Gpu) -> Machine:
     """Return the machine as it would be with one GPU in it, and a driver new enough for it."""
     facts = msgspec.structs.replace(machine.facts, gpus=[gpu], driver=None)

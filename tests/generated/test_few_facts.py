@@ -22,7 +22,7 @@ REFUTED = {
     "windows": {  # texts of Linux
         *("ldconfig-failed", "libcuda-not-linked", "libcuda-assertion", "libcuda-stub"),
     },
-    "driver": {"mps-dtype"},  # of a Mac, which has no driver of NVIDIA
+    "driver": set(),
     "versions not told": {"switchback-returned-none"},  # triton is said to be there
 }
 """Rows that the stated facts contradict: their cause is out of the question there."""

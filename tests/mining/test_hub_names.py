@@ -78,6 +78,13 @@ def test_only_what_changed_is_kept() -> None:
     assert history(releases) == expected
 
 
+def test_what_one_release_lacks_between_others_stayed() -> None:
+    kept = frozenset({"pkg:kept"})
+    having = [kept | {"pkg:back"}, kept, kept | {"pkg:back"}, kept | {"pkg:back"}, kept]
+    releases = {Version(f"1.{minor}"): names for minor, names in enumerate(having)}
+    assert history(releases) == {"pkg": {"came": {}, "went": {"1.4": ["back"]}}}
+
+
 def test_a_wheel_whose_list_is_made_of_its_models(tmp_path: Path) -> None:
     path = tmp_path / "transformers-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:

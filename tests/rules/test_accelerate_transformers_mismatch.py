@@ -129,3 +129,11 @@ def test_the_release_of_accelerate_that_a_check_asks_for(text: str, spec: str) -
     assert (found.rule, found.fixes[0].action, found.fixes[0].spec) == (NAME, "upgrade", spec)
     newer = diagnose(Facts(packages={"accelerate": "1.15.0"}), error=f"ImportError: {text}")[1][0]
     assert newer.rule == "misleading-import-check"
+
+
+def test_who_moved_a_quantized_model_may_be_said_after_the_text() -> None:
+    text = (
+        "ValueError: `.to` is not supported for `4-bit` or `8-bit` bitsandbytes models.\n\n"
+        'the traceback says accelerate/big_modeling.py line 496: "model.to(device)"'
+    )
+    assert diagnose(Facts(), error=text)[1][0].rule == NAME

@@ -145,5 +145,99 @@ def test_what_one_package_hands_to_another_is_of_another_release() -> None:
     found = first(HANDED)
     assert (found.rule, found.fixes[0].action) == (NAME, "upgrade")
     assert found.fixes[0].package == "autoawq"
-    alone = HANDED.replace("site-packages/awq", "mine/awq")
+    alone = HANDED.replace("site-packages/awq", "mine/awq").replace("Catcher", "Bird")
     assert diagnose(Facts(), error=alone)[1] == []
+
+
+CONV = (
+    "TypeError: causal_conv1d_fwd(): incompatible function arguments. The following argument types "
+    "are supported:\n    1. (arg0: torch.Tensor, arg1: torch.Tensor, {}: bool) -> torch.Tensor"
+)
+
+
+@pytest.mark.parametrize(
+    ("last", "packages", "offered"),
+    [
+        ("arg3", {}, ("upgrade", ">=1.2.0,<1.5.1")),
+        ("arg3", {"mamba-ssm": "1.1.4"}, ("upgrade", ">=1.1.0,<1.2.0")),
+        ("arg4", {}, ("upgrade", ">=1.2.0,<1.5.1")),
+        ("arg6", {"mamba-ssm": "1.1.4"}, ("downgrade", ">=1.1.0,<1.2.0")),
+        ("arg7", {"mamba-ssm": "2.2.4"}, ("downgrade", ">=1.2.0,<1.5.1")),
+        ("arg7", {"mamba-ssm": "1.1.4"}, ("downgrade", ">=1.1.0,<1.2.0")),
+    ],
+)
+def test_the_arguments_of_a_compiled_function_tell_its_release(
+    last: str, packages: dict[str, str], offered: tuple[str, str]
+) -> None:
+    """How many causal_conv1d_fwd takes is its release; mamba-ssm passes as many as one takes."""
+    found = first(CONV.format(last), **packages)
+    assert (found.rule, found.fixes[0].package) == (NAME, "causal-conv1d")
+    assert (found.fixes[0].action, found.fixes[0].spec) == offered
+    assert found.fixes[1].package == "mamba-ssm"
+
+
+def test_without_the_arguments_the_installed_release_tells() -> None:
+    text = CONV.split(" The", maxsplit=1)[0]
+    assert first(text, **{"causal-conv1d": "1.1.1"}).fixes[0].action == "upgrade"
+    assert first(text, **{"causal-conv1d": "1.5.0.post8"}).fixes[0].spec == ">=1.1.0,<1.2.0"
+    assert first(text).fixes[0].spec == ">=1.2.0,<1.5.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("BirdDecoderLayer.forward() got multiple values for argument 'mask'", "with mask twice"),
+        ("BirdAttention.forward() missing 1 required positional argument: 'x'", "without x"),
+    ],
+)
+def test_a_layer_that_is_called_as_in_another_release(text: str, said: str) -> None:
+    found = first(f"TypeError: {text}")
+    assert found.rule == NAME
+    assert said in found.title
+    assert [fix.action for fix in found.fixes] == ["change-code", "downgrade"]
+
+
+def test_a_stand_in_for_a_layer_lacks_what_the_layer_has() -> None:
+    found = first("AttributeError: 'Catcher' object has no attribute 'attention_type'")
+    assert found.rule == NAME
+    assert [fix.package for fix in found.fixes] == ["autoawq", "transformers", None]
+
+
+def test_forward_is_a_method_of_somebodys_model() -> None:
+    found = first(TEXT.format("forward", "colour_ids"))
+    assert (found.rule, found.fixes[0].action) == (NAME, "change-code")
+
+
+def test_a_part_of_a_pipeline_belongs_to_diffusers() -> None:
+    text = "FluxSingleTransformerBlock.forward() missing 1 required positional argument: 'x'"
+    found = first(f"TypeError: {text}")
+    assert found.rule == NAME
+    assert [fix.package for fix in found.fixes] == [None, "diffusers"]
+
+
+def test_a_patch_made_in_a_function_is_called_as_in_another_release() -> None:
+    found = first(TEXT.format("patch_the_bird.<locals>.forward_bird", "colour"))
+    assert (found.rule, found.fixes[0].action) == (NAME, "change-code")
+
+
+@pytest.mark.parametrize("said", ["'ChatGLMTokenizer' object has", "ChatGLMTokenizer has"])
+def test_a_models_own_tokenizer_is_older_than_what_calls_it(said: str) -> None:
+    found = first(f"AttributeError: {said} no attribute vocab_size".replace("vocab", "'vocab"))
+    assert (found.rule, found.fixes[0].package) == (NAME, "transformers")
+    assert found.fixes[0].action == "downgrade"
+
+
+def test_a_name_of_torchs_release_that_one_transformers_lacks() -> None:
+    name = "is_torch_greater_or_equal_than_1_13"
+    text = f"ImportError: cannot import name '{name}' from 'transformers.pytorch_utils'"
+    fixes = first(text, transformers="4.48.0").fixes
+    assert [(fix.action, fix.spec) for fix in fixes] == [
+        ("change-code", None),
+        ("downgrade", "<4.48.0"),
+    ]
+    assert first(text, transformers="4.30.2").fixes[0].action == "upgrade"
+
+
+def test_torchaos_own_configuration_instead_of_its_name() -> None:
+    found = first("TypeError: quant_type must be an AOBaseConfig instance, got str")
+    assert (found.rule, found.fixes[1].spec) == (NAME, "<0.38.0")

@@ -53,3 +53,22 @@ def test_a_board_with_some_bitsandbytes_is_noted_without_a_text(ask: Ask) -> Non
     found = ask("h100", host=host, gpus=gpus, packages=packages, torch_cuda=None, native=None)
     assert found[NAME].severity == "note"
     assert found[NAME].fixes[-1].action == "rebuild"
+
+
+def test_a_release_without_a_library_for_rocm_is_told_on_an_amd_machine_without_a_text(
+    ask: Ask,
+) -> None:
+    amd = {"gpus": [{"index": 0, "name": "RX 7900 XTX", "vendor": "amd"}], "native": None}
+    torch = {"torch": "2.9.1+rocm6.4", "triton": None}
+    old = ask("a100", packages={**torch, "bitsandbytes": "0.41.1"}, torch_cuda="", **amd)[NAME]
+    assert (old.severity, old.fixes[0].action) == ("warning", "upgrade")
+    new = ask("a100", packages={**torch, "bitsandbytes": "0.50.2"}, torch_cuda="", **amd)
+    assert NAME not in new
+
+
+def test_only_a_torch_for_rocm_has_a_gpu_and_no_cuda(ask: Ask) -> None:
+    text = "Could not load bitsandbytes native library: 'NoneType' object has no attribute 'split'"
+    unknown: dict[str, object] = {"packages": {}, **dict.fromkeys(("gpus", "driver", "torch_cuda"))}
+    found = ask("a100", error=text, **unknown)[NAME]
+    assert "ROCm" in found.title
+    assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "bitsandbytes")

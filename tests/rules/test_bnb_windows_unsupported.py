@@ -98,3 +98,28 @@ def test_a_library_asked_in_vain_on_windows_is_of_before_its_releases_there() ->
     assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "bitsandbytes")
     told = [one.rule for one in diagnose({"host": {"os": "linux"}}, text).findings]
     assert NAME not in told
+
+
+def test_a_dll_that_no_release_has_is_somebody_elses_copy(ask: Ask) -> None:
+    file = "C:\\x\\bitsandbytes\\libbitsandbytes_cuda{}.dll"
+    line = f"FileNotFoundError: Could not find module '{file}' (or one of its dependencies)."
+    packages = {"torch": None, "bitsandbytes": None}
+    unknown = {"packages": packages, "torch_cuda": None, "native": None}
+    machine = {"host": {"os": "windows", "libc": None}, **unknown}
+    first = next(iter(ask("h100", error=line.format("116"), **machine).values()))
+    assert first.rule == NAME
+    assert (first.fixes[0].action, first.fixes[0].package) == ("upgrade", "bitsandbytes")
+    assert NAME not in ask("h100", error=line.format("126"), **machine)
+
+
+def test_a_loader_that_was_copied_over_is_one_of_windows() -> None:
+    text = "ModuleNotFoundError: No module named 'bitsandbytes.cuda_setup.paths'"
+    for facts in ({}, {"host": {"os": "windows"}}):
+        (found,) = (one for one in diagnose(facts, text).findings if one.explains_error)
+        assert found.rule == NAME
+        assert [(fix.action, fix.spec) for fix in found.fixes] == [
+            ("upgrade", ">=0.43.0"),
+            ("reinstall", ""),
+        ]
+    newer = {"host": {"os": "windows"}, "packages": {"bitsandbytes": "0.44.1"}}
+    assert diagnose(newer, text).findings[0].fixes[0].action == "reinstall"

@@ -151,3 +151,11 @@ def test_a_dll_that_is_named_in_words_is_brought_by_its_package(ask: Ask) -> Non
     packages = {"torch": None, "triton": None, "bitsandbytes": None}
     found = ask("a100", error=text, host=host, packages=packages, native=None)[NAME]
     assert [one.package for one in found.fixes] == ["nvidia-cublas-cu12", "torch"]
+
+
+def test_windows_is_told_of_no_variable_of_linux(ask: Ask) -> None:
+    text = "Could not locate cublasLt64_12.dll. Please make sure it is in your library path!"
+    host = {"os": "windows", "libc": None}
+    found = ask("a100", error=text, host=host, packages={"torch": None}, native=None)[NAME]
+    assert found.fixes[0].package == "nvidia-cublas-cu12"
+    assert "LD_LIBRARY_PATH" not in {fix.name for fix in found.fixes}

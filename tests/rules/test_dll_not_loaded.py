@@ -36,3 +36,12 @@ def test_without_a_stated_release_the_text_is_enough(ask: Ask) -> None:
 def test_is_silent_without_such_a_text(ask: Ask) -> None:
     assert NAME not in ask("h100", host=WINDOWS)
     assert NAME not in ask("h100", "ValueError: the DLL is a word like any other")
+
+
+def test_a_dll_of_intels_extension_is_made_for_one_torch(ask: Ask) -> None:
+    text = (
+        'OSError: [WinError 126] Error loading "C:\\x\\site-packages\\intel_extension_for_pytorch'
+        '\\bin\\intel-ext-pt-gpu.dll" or one of its dependencies.'
+    )
+    fix = ask("h100", error=text, host={"os": "windows", "libc": None})[NAME].fixes[0]
+    assert (fix.action, fix.package) == ("reinstall", "intel-extension-for-pytorch")

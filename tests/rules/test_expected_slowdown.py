@@ -61,3 +61,17 @@ def test_what_runs_there_leaves_nothing_to_tell_in_general() -> None:
     assert not diagnose(Facts(gpus=[]))[1] or NAME not in {
         one.rule for one in diagnose(Facts(gpus=[]))[1]
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is the inference speed of int4 models higher?",
+        "LLM.int8 reaches 20% of fp16 here",
+        "W4A16: throughput has not increased",
+    ],
+)
+def test_a_question_about_the_speed_of_a_quantized_model_is_no_fault(text: str) -> None:
+    found = diagnose(Facts(), error=text)[1]
+    assert [(one.rule, one.severity, one.explains_error) for one in found] == [(NAME, "note", True)]
+    assert found[0].fixes[0].action == "none"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.diagnosis import diagnose
 from qdoctor.model import Facts, Finding
 
@@ -104,3 +106,94 @@ def test_a_wheel_with_its_extension_inside_is_the_same_when_installed_again() ->
         packages = {"torch": "2.2.0"} | ({"autoawq": release} if release else {})
         fix = diagnose(Facts(packages=packages), error=text)[1][0].fixes[0]
         assert (fix.action, fix.package) == (offered or ("reinstall", "autoawq-kernels"))
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        ("ImportError: flash_attn_2_cuda.so: undefined symbol", "flash-attn"),
+        ("flash_attn_2_cuda ImportError: undefined symbol _ZN3c105ErrorC2", "flash-attn"),
+        ("/x/fused_layer_norm_cuda.so: undefined symbol: _ZN2at4_ops5zeros4callE", "apex"),
+        ("/x/sgl_kernel/sm100/common_ops.abi3.so: undefined symbol: _ZN3c106SymInt", "sgl-kernel"),
+    ],
+)
+def test_an_extension_is_known_by_its_name(ask: Ask, text: str, package: str) -> None:
+    found = ask("h100", error=text)[NAME]
+    assert [fix.package for fix in found.fixes] == [package, package]
+
+
+@pytest.mark.parametrize(
+    ("packages", "package"),
+    [
+        ({"torch": "2.8.0+cu128", "nunchaku": "0.3.2+torch2.7"}, "nunchaku"),
+        ({"torch": "2.9.0", "a": "1.0+cu12torch2.9", "b": "1.0+cu128torch2.8.0"}, "b"),
+        ({"torch": "2.9.0", "a": "1.0+cu12torch2.9", "b": "1.0+torch2.9"}, None),
+        ({"torch": "2.9.0+cu130", "a": "1.0"}, None),
+    ],
+)
+def test_a_version_tells_which_torch_its_wheel_was_built_for(
+    packages: dict[str, str], package: str | None
+) -> None:
+    """Where a text names no package: the one that names another torch, or the only one."""
+    text = "ImportError: DLL load failed while importing _C: The specified procedure"
+    found = diagnose(Facts(packages=packages), error=text)[1][0]
+    assert (found.rule, found.fixes[0].package) == (NAME, package)
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        (
+            (
+                "ImportError: dlopen(/x/site-packages/torchaudio/lib/libtorchaudio.so, 0x0006): "
+                "Symbol not found: __ZN3c1010TensorImpl17set_autograd_metaEv"
+            ),
+            "torchaudio",
+        ),
+        (
+            (
+                "OSError: dlopen(/x/site-packages/torch_scatter/_version_cpu.so, 0x0006): symbol "
+                "not found in flat namespace '__ZN3c106detail14torchCheckFailEPKcS2_jRKSs'"
+            ),
+            "torch-scatter",
+        ),
+        (
+            (
+                "OSError: dlopen(/x/site-packages/torchaudio/lib/_torchaudio.abi3.so, 0x0006): "
+                "Symbol not found: _torch_library_impl"
+            ),
+            "torchaudio",
+        ),
+        (
+            (
+                "ImportError: /x/site-packages/flash_attn_3/_C.abi3.so: undefined symbol: "
+                "aoti_torch_create_device_guard"
+            ),
+            "flash-attn-3",
+        ),
+        (
+            "OSError: Could not load this library: /x/site-packages/torchaudio/_torchaudio.so",
+            "torchaudio",
+        ),
+        (
+            (
+                "dlopen(/x/site-packages/torch/_C.cpython-311-darwin.so, 0x0002): Symbol not "
+                "found: __ZN5torch8autograd3fooE"
+            ),
+            "torch",
+        ),
+    ],
+)
+def test_loaders_name_whose_library_it_is(ask: Ask, text: str, package: str) -> None:
+    assert ask("h100", error=text)[NAME].fixes[0].package == package
+
+
+def test_torchaudio_says_itself_that_its_cuda_is_another(ask: Ask) -> None:
+    text = "RuntimeError: Detected that PyTorch and TorchAudio were compiled with different\nCUDA"
+    assert ask("h100", error=text)[NAME].fixes[0].package == "torchaudio"
+
+
+def test_a_backend_that_torch_does_not_load_by_itself_is_named(ask: Ask) -> None:
+    text = "RuntimeError: Failed to load the backend extension: intel_extension_for_pytorch. You"
+    fix = ask("h100", error=text)[NAME].fixes[0]
+    assert (fix.action, fix.package) == ("reinstall", "intel-extension-for-pytorch")

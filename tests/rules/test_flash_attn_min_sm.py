@@ -16,7 +16,7 @@ TEXT = "RuntimeError: FlashAttention only supports Ampere GPUs or newer."
 def test_an_older_gpu_asks_for_another_attention(ask: Ask) -> None:
     found = ask("v100", error=TEXT)
     assert next(iter(found)) == NAME
-    assert (found[NAME].severity, found[NAME].fixes[0].action) == ("error", "change-code")
+    assert (found[NAME].severity, found[NAME].fixes[0].action) == ("error", "disable")
 
 
 def test_an_unknown_gpu_is_accused_by_the_text() -> None:
@@ -30,3 +30,8 @@ def test_a_gpu_that_is_new_enough_is_not(ask: Ask) -> None:
 
 def test_is_silent_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("v100")
+
+
+def test_switching_it_off_comes_before_other_hardware(ask: Ask) -> None:
+    actions = [one.action for one in ask("v100", error=TEXT)[NAME].fixes]
+    assert actions == ["disable", "change-code", "change-hardware"]

@@ -94,3 +94,13 @@ def test_a_package_that_a_text_accuses_may_be_built_here(ask: Ask) -> None:
     text = "libc.so.6: version `GLIBC_2.32' not found (required by /x/flash_attn_2_cuda.so)"
     fixes = ask("h100", error=text, host={"libc": None})[NAME].fixes
     assert [one.action for one in fixes] == ["upgrade-os", "rebuild"]
+
+
+def test_a_text_that_asks_for_more_than_the_stated_libc_outweighs_what_the_wheels_need(
+    ask: Ask,
+) -> None:
+    line = "ImportError: /lib64/libm.so.6: version `GLIBC_{}' not found (required by /x/y.so.10)"
+    host = {"os": "linux", "machine": "x86_64", "libc": "glibc 2.17"}
+    machine = {"host": host, "packages": {"torch": "2.5.1"}, "native": None}
+    assert ask("a100", error=line.format("2.27"), **machine)[NAME].explains_error
+    assert NAME not in ask("a100", error=line.format("2.14"), **machine)

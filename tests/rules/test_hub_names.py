@@ -171,12 +171,24 @@ def test_a_module_that_went_is_there_up_to_the_last_release_that_had_it() -> Non
     assert offers(found) == [("downgrade", "vllm", "<=0.3.3")]
 
 
+@pytest.mark.parametrize(
+    ("name", "offer"),
+    [
+        ("cached_path", ("downgrade", "transformers", "<4.23.1")),
+        ("AutoModelWithLMHead", ("downgrade", "transformers", "<5.0.0")),
+        ("AutoModelForSeq2SeqLM", ("upgrade", "transformers", ">=3.0.2")),
+    ],
+)
+def test_what_old_releases_had_or_lacked(name: str, offer: tuple[str, str, str]) -> None:
+    assert offers(explained(IMPORT.format(name, "transformers"))[0])[0] == offer
+
+
 def test_what_a_models_part_held_once_is_gone() -> None:
     text = MEMBER.format("LlamaAttention", "rotary_emb")
     found = explained(text)[0]
     assert (found.rule, offers(found)[0]) == (
         "api-keyword-renamed",
-        ("downgrade", "transformers", "<4.48.3"),
+        ("downgrade", "transformers", "<4.48.0"),
     )
     module = "transformers.models.bloom.modeling_bloom"
     moved = explained(IMPORT.format("_expand_mask", module))[0]
@@ -187,3 +199,29 @@ def test_of_an_unknown_release_the_likelier_side_comes_first() -> None:
     module = "transformers.models.llama.modeling_llama"
     found = explained(IMPORT.format("LlamaFlashAttention2", module))[0]
     assert [offer[0] for offer in offers(found)] == ["downgrade", "upgrade"]
+
+
+def test_a_name_of_no_module_is_looked_for_where_classes_are_known() -> None:
+    found = diagnose(Facts(), error="ImportError: cannot import name 'EncoderDecoderCache'")[1]
+    assert found[0].explains_error
+    assert (found[0].fixes[0].action, found[0].fixes[0].package) == ("upgrade", "transformers")
+
+
+def test_a_name_that_nobody_knows_is_not_explained() -> None:
+    found = diagnose(Facts(), error="ImportError: cannot import name 'no_such_name_at_all'")[1]
+    assert not [one for one in found if one.explains_error]
+
+
+def test_a_class_of_several_packages_is_the_installed_ones() -> None:
+    text = "AttributeError: 'BitsAndBytesConfig' object has no attribute 'load_in_4bit'"
+    assert diagnose(Facts(), error=text)[1][0].fixes[0].package == "transformers"
+    installed = Facts(packages={"diffusers": "0.30.0"})
+    assert diagnose(installed, error=text)[1][0].fixes[0].package == "diffusers"
+
+
+def test_a_name_that_is_called_after_its_package_needs_no_module() -> None:
+    text = "ImportError: cannot import name 'flash_attn_unpadded_qkvpacked_func'"
+    found = diagnose(Facts(), error=text)[1][0]
+    assert (found.rule, found.fixes[0].package) == ("api-keyword-renamed", "flash-attn")
+    other = "ImportError: cannot import name 'get_model'"
+    assert diagnose(Facts(), error=other)[1] == []

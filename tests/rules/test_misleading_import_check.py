@@ -24,6 +24,33 @@ def test_with_cuda_and_a_gpu_the_process_is_to_be_restarted(ask: Ask, text: str)
     assert (found[NAME].severity, found[NAME].fixes[0].action) == ("error", "restart-kernel")
 
 
+METADATA = "importlib.metadata.PackageNotFoundError: No package metadata was found for bitsandbytes"
+
+
+def test_what_nobody_says_to_be_installed_is_not_seen_by_the_process() -> None:
+    found = diagnose(Facts(), error=METADATA)[1]
+    assert [one.rule for one in found] == [NAME]
+    assert [(fix.action, fix.package) for fix in found[0].fixes] == [
+        ("install", "bitsandbytes"),
+        ("restart-kernel", None),
+    ]
+
+
+def test_a_mac_needs_more_than_the_package() -> None:
+    found = diagnose(Facts(host=Host(os="macos", machine="arm64")), error=METADATA)[1][0]
+    assert (found.rule, found.fixes[0].action) == (NAME, "change-hardware")
+
+
+def test_what_is_known_to_be_absent_is_missing_itself(ask: Ask) -> None:
+    found = ask("h100", error=METADATA, packages={"bitsandbytes": ""})
+    assert next(iter(found)) == "python-module-missing"
+
+
+def test_the_metadata_of_another_package_is_no_check_for_a_gpu() -> None:
+    text = METADATA.replace("bitsandbytes", "flash-attn")
+    assert NAME not in {one.rule for one in diagnose(Facts(), error=text)[1]}
+
+
 def test_what_is_known_to_be_absent_is_installed(ask: Ask) -> None:
     found = ask("h100", error=OLD, packages={"accelerate": ""})[NAME]
     assert (found.fixes[0].action, found.fixes[0].package) == ("install", "accelerate")
@@ -75,3 +102,14 @@ def test_where_the_default_torch_has_no_cuda_another_build_comes_first() -> None
         found = diagnose(Facts(host=Host(os="windows")), error=text)[1]
         assert found[0].rule == NAME
         assert found[0].fixes[0].action == "install-build"
+
+
+def test_the_later_words_ask_for_bitsandbytes_alone() -> None:
+    text = "ImportError: Using `bitsandbytes` 8-bit quantization requires the latest version of"
+    text += " bitsandbytes: `pip install -U bitsandbytes`"
+    windows = Facts(host=Host(os="windows"))
+    fix = diagnose(windows, error=text)[1][0].fixes[0]
+    assert (fix.action, fix.package) == ("install", "bitsandbytes")
+    old = Facts(host=Host(os="windows"), packages={"transformers": "4.44.2"})
+    assert diagnose(old, error=text)[1][0].fixes[0].package == "torch"
+    assert diagnose(Facts(), error=text)[1][0].fixes[0].action == "restart-kernel"

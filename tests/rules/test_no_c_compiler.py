@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding, Observation
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding, Observation
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -94,3 +95,29 @@ def test_triton_for_windows_that_finds_no_msvc_is_known(ask: Ask) -> None:
     text = "UnboundLocalError: cannot access local variable 'cl_path' where it is not associated"
     host = {"os": "windows", "libc": None, "c_compiler": None}
     assert ask("a100", error=text, host=host)[NAME].explains_error
+
+
+def test_kernels_that_a_models_own_code_compiles(ask: Ask) -> None:
+    text = "Cannot load cpu or cuda kernel, quantization failed:"
+    found = ask("a100", text, host={"c_compiler": False})[NAME]
+    assert "the model's kernels for the CPU" in found.title
+    assert (found.fixes[0].action, found.fixes[0].package) == ("install-system", "gcc")
+
+
+def test_apples_clang_comes_without_openmp(ask: Ask) -> None:
+    text = "CppCompileError: C++ compile error\nfatal error: 'omp.h' file not found"
+    fixes = ask("h100", error=text, host={"os": "macos"})[NAME].fixes
+    assert [(fix.action, fix.name) for fix in fixes[:2]] == [
+        ("install-system", "libomp"),
+        ("set-env", "OMP_PREFIX"),
+    ]
+    assert ask("h100", error=text)[NAME].fixes[0].name == "libomp-dev"
+
+
+def test_what_torch_compile_writes_in_cpp_asks_for_another_compiler(ask: Ask) -> None:
+    text = "torch._inductor.exc.InductorError: CppCompileError: C++ compile error"
+    windows = ask("h100", error=text, host={"os": "windows"})[NAME]
+    assert windows.fixes[0].name == "Visual Studio Build Tools"
+    assert ask("h100", error=text)[NAME].fixes[0].name == "a newer g++"
+    header = f"{text}\nfatal error: Python.h: No such file or directory"
+    assert diagnose(Facts(), error=header)[1][0].rule == "python-headers-missing"

@@ -81,3 +81,49 @@ def test_in_wsl_the_driver_is_that_of_windows(ask: Ask) -> None:
     assert [one.action for one in told][:3] == ["upgrade-os", "upgrade-driver", "change-hardware"]
     none = ask("cpu", error=text, host=inside, gpus=[])[NAME].fixes
     assert none[0].action == "change-hardware"
+
+
+def test_in_a_container_its_start_is_asked_about_before_a_driver_is_installed(ask: Ask) -> None:
+    text = "bash: nvidia-smi: command not found"
+    inside = {"host": {"os": "linux", "container": "docker"}, "gpus": None, "driver": None}
+    assert ask("a100", error=text, **inside)[NAME].fixes[0].action == "run"
+    outside = {"host": {"os": "linux"}, "gpus": None, "driver": None}
+    assert ask("a100", error=text, **outside)[NAME].fixes[0].action == "install-system"
+
+
+def test_an_extension_is_compiled_for_named_gpus_where_torch_sees_none(ask: Ask) -> None:
+    text = (
+        "in _get_cuda_arch_flags\n    arch_list[-1] += '+PTX'\nIndexError: list index out of range"
+    )
+    found = ask("a100", error=text, gpus=None, driver=None)
+    assert next(iter(found)) == NAME
+    assert found[NAME].fixes[0].name == "TORCH_CUDA_ARCH_LIST"
+
+
+def test_apples_gpu_without_a_type_is_asked_for_another_one(ask: Ask) -> None:
+    text = "TypeError: Trying to convert BFloat16 to the MPS backend but it does not have support"
+    found = ask("a100", error=f"{text} for that dtype.", host={"os": "macos"}, gpus=None)[NAME]
+    assert found.fixes[0].action == "change-code"
+    newer = "RuntimeError: The MPS backend is supported on MacOS 14.0+."
+    found = ask("a100", error=newer, host={"os": "macos"}, gpus=None)[NAME]
+    assert found.fixes[0].action == "upgrade-os"
+
+
+def test_beside_amds_gpu_a_build_for_rocm_comes_before_its_devices(ask: Ask) -> None:
+    gpus = [{"index": 0, "name": "AMD Radeon RX 9070 XT", "vendor": "amd"}]
+    text = "RuntimeError: No CUDA GPUs are available"
+    found = ask("a100", error=text, host={"os": "windows"}, gpus=gpus, driver=None, packages={})
+    assert "/dev/kfd" not in " ".join(fix.why for fix in found[NAME].fixes)
+    assert found[NAME].fixes[0].action == "install-matching"
+    packages = {"torch": "2.5.1+cu121"}
+    found = ask("a100", error=text, gpus=gpus, driver=None, packages=packages)
+    assert [fix.action for fix in found[NAME].fixes[:2]] == ["install-matching", "run"]
+    packages = {"torch": "2.5.1+rocm6.2"}
+    found = ask("a100", error=text, gpus=gpus, driver=None, packages=packages, torch_cuda=None)
+    assert found[NAME].fixes[0].action == "run"
+
+
+def test_a_pod_without_the_library_of_the_driver_was_started_without_it(ask: Ask) -> None:
+    text = "Failed to initialize NVML: could not load NVML library."
+    inside = {"host": {"os": "linux", "container": "kubernetes"}, "gpus": None, "driver": None}
+    assert ask("a100", error=text, **inside)[NAME].fixes[0].action == "run"

@@ -184,3 +184,14 @@ def test_beside_a_torch_of_nvidias_own_a_missing_kernel_is_an_extensions() -> No
     told = [one for one in every if one.explains_error]
     assert told[0].rule == NAME
     assert told[0].fixes[0].action == "rebuild"
+
+
+def test_an_operator_that_serves_no_newer_gpu_asks_for_another_xformers() -> None:
+    text = (
+        "No operator found for `memory_efficient_attention_forward` with inputs:\n"
+        "`fa2F@0.0.0` is not supported because:\n    operator wasn't built\n"
+        "    requires device with capability <= (9, 0)"
+        " but your GPU has capability (12, 0) (too new)"
+    )
+    found = diagnose(Facts(), error=text)[1][0]
+    assert (found.rule, found.fixes[0].package) == (NAME, "xformers")

@@ -173,3 +173,29 @@ def test_a_kernel_that_a_build_leaves_out_is_in_newer_ones() -> None:
     text = "RuntimeError: _int_mm_out_cuda not compiled for this platform."
     found = diagnose(Facts(packages={"torch": "2.2.0"}), error=text)[1][0]
     assert (found.rule, found.fixes[0].action) == (NAME, "upgrade")
+
+
+def test_windows_compiles_from_torch_2_3_on() -> None:
+    text = "RuntimeError: Windows not yet supported for torch.compile"
+    found = diagnose(Facts(), error=text)[1][0]
+    assert found.rule == NAME
+    assert [(fix.action, fix.spec) for fix in found.fixes] == [
+        ("disable", None),
+        ("upgrade", ">=2.3"),
+    ]
+
+
+def test_an_operator_that_torchao_defines_only_later_asks_for_that_torch_first() -> None:
+    text = "RuntimeError: operator torchao::quantize_affine_float8 does not exist"
+    found = diagnose(Facts(packages={"torchao": "0.12.0", "torch": "2.4.1"}), error=text)[1][0]
+    assert (found.rule, found.explains_error) == (NAME, True)
+    offered = [(one.action, one.package) for one in found.fixes]
+    assert offered == [("upgrade", "torch"), ("downgrade", "torchao")]
+
+
+def test_an_operation_of_deepspeed_that_no_torch_of_today_has_asks_for_no_newer_one() -> None:
+    text = (
+        "[WARNING]  sparse_attn requires a torch version >= 1.5 and < 2.0 but detected 2.2\n"
+        "[WARNING]  using untested triton version (2.1.0), only 1.0.0 is known to be compatible"
+    )
+    assert diagnose(Facts(), error=text)[1][0].rule == "harmless-warning"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from qdoctor.diagnosis import diagnose
 from qdoctor.doctor import examine
+from qdoctor.model import Facts
 from qdoctor.question import Question
 
 if TYPE_CHECKING:
@@ -100,3 +102,28 @@ def test_a_package_that_needs_rust_has_no_wheel_for_this_python(ask: Ask) -> Non
     found = ask("h100", error="error: can't find Rust compiler")[NAME]
     assert found.explains_error
     assert found.fixes[0].action == "use-python"
+
+
+def test_the_name_that_conda_has_for_torch_is_torch(ask: Ask) -> None:
+    text = "ERROR: No matching distribution found for pytorch==2.0.1"
+    found = ask("a100", error=text, packages={"torch": None}, torch_cuda=None)[NAME]
+    assert found.fixes[0].package == "torch"
+
+
+def test_uv_says_that_a_build_is_in_no_index_that_it_asked(ask: Ask) -> None:
+    text = "Because there is no version of torch==2.4.0+cu124 and your project depends on it"
+    fix = ask("a100", error=text, packages={"torch": None}, torch_cuda=None)[NAME].fixes[0]
+    assert (fix.action, fix.package) == ("install-build", "torch")
+
+
+def test_requirements_that_contradict_each_other_are_loosened_first() -> None:
+    text = "No solution found when resolving dependencies: a depends on torch==2.5.1, b on 2.4.0"
+    found = diagnose(Facts(), error=text)[1][0]
+    assert (found.rule, "contradict" in found.title) == (NAME, True)
+    assert [fix.action for fix in found.fixes] == ["change-code", "use-python"]
+
+
+def test_the_systems_own_python_takes_packages_in_an_environment_only(ask: Ask) -> None:
+    found = ask("h100", error="error: externally-managed-environment")[NAME]
+    assert found.explains_error
+    assert found.fixes[0].name == "python3 -m venv"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qdoctor.diagnosis import diagnose
-from qdoctor.model import Facts, Finding, Observation
+from qdoctor.model import Facts, Finding, Gpu, Observation
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -33,6 +33,19 @@ def test_a_text_accuses_where_triton_is_unknown(ask: Ask) -> None:
     packages = {"torch": None, "triton": None}
     found = ask("h100", error=text, gpus=BLACKWELL, packages=packages, torch_cuda=None)
     assert found[NAME].explains_error
+
+
+def test_any_failure_of_ptxas_is_not_its_age_where_every_triton_knows_the_gpu() -> None:
+    """On a T4 it is bf16 that ptxas refuses; on an RTX 5090 ptxas may be too old."""
+    text = "RuntimeError: Internal Triton PTX codegen error"
+    told = {}
+    for sm in ("7.5", "8.6", "12.0"):
+        facts = Facts(gpus=[Gpu(index=0, sm=sm)])
+        told[sm] = [one.rule for one in diagnose(facts, error=text)[1] if one.explains_error]
+    assert told == {"7.5": ["bf16-needs-sm80"], "8.6": [], "12.0": [NAME]}
+    exact = "ptxas fatal   : Value 'sm_75' is not defined for option 'gpu-name'"
+    facts = Facts(gpus=[Gpu(index=0, sm="7.5")])
+    assert diagnose(facts, error=exact)[1][0].rule == NAME
 
 
 def test_is_silent_on_a_gpu_that_is_known(ask: Ask) -> None:
@@ -103,3 +116,9 @@ def test_where_tritons_own_compiler_does_not_know_the_gpu_no_ptxas_helps() -> No
         "upgrade",
         "triton",
     )
+
+
+def test_a_ptxas_that_failed_says_for_which_gpu_it_was_called() -> None:
+    text = "Command '/x/ptxas -v --gpu-name=sm_120 /tmp/a.ptx' returned non-zero exit status 255."
+    found = diagnose(Facts(gpus=[Gpu(index=0, sm="12.0")]), error=text)[1]
+    assert (found[0].rule, found[0].explains_error) == (NAME, True)

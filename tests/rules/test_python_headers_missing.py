@@ -82,3 +82,8 @@ def test_an_embeddable_python_of_windows_gets_copies(ask: Ask) -> None:
     found = ask("h100", error=text, host=host, python=python)[NAME]
     assert found.fixes[0].action == "copy"
     assert "apt-get" not in " ".join(fix.command or "" for fix in found.fixes)
+
+
+def test_python_h_in_peoples_words(ask: Ask) -> None:
+    for text in ("Cannot find Python.h", "Python.h is missing"):
+        assert ask("h100", error=text, python={"headers": None})[NAME].explains_error

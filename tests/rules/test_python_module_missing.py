@@ -89,3 +89,57 @@ def test_a_name_of_the_program_is_the_programs(ask: Ask, name: str) -> None:
 def test_a_package_that_a_check_misses_by_its_name(text: str, package: str) -> None:
     found = diagnose(Facts(), error=text)[1][0]
     assert (found.rule, found.fixes[0].action, found.fixes[0].package) == (NAME, "install", package)
+
+
+def test_a_module_that_no_index_has_is_built_as_its_command_says(ask: Ask) -> None:
+    text = "ModuleNotFoundError: No module named 'dropout_layer_norm'"
+    fix = ask("h100", error=text)[NAME].fixes[0]
+    assert (fix.action, fix.package) == ("install", "dropout-layer-norm")
+    assert "subdirectory=csrc/layer_norm" in (fix.command or "")
+
+
+def test_a_module_of_a_package_that_is_known_to_be_absent_is_installed_with_it(ask: Ask) -> None:
+    text = "ModuleNotFoundError: No module named 'fused_layer_norm_cuda'"
+    fix = ask("h100", error=text, packages={"apex": ""})[NAME].fixes[0]
+    assert (fix.action, fix.package) == ("install", "apex")
+    assert "--cuda_ext" in (fix.command or "")
+
+
+def test_an_optimizers_package_that_a_trainer_misses(ask: Ask) -> None:
+    text = "ImportError: No lion_pytorch / lion_pytorch がインストールされていないようです"
+    fix = ask("h100", error=text)[NAME].fixes[0]
+    assert (fix.action, fix.package) == ("install", "lion-pytorch")
+
+
+def test_a_name_that_came_later_asks_for_a_newer_release(ask: Ask) -> None:
+    text = "NameError: name 'flash_attn_varlen_func' is not defined"
+    older = ask("h100", error=text, packages={"flash-attn": "1.0.9"})[NAME]
+    assert (older.fixes[0].action, older.fixes[0].spec) == ("upgrade", ">=2.0.0")
+    newer = ask("h100", error=text, packages={"flash-attn": "2.8.3"})[NAME]
+    assert newer.fixes[0].action == "restart-kernel"
+
+
+def test_a_feature_names_the_package_it_wants() -> None:
+    text = (
+        "To use the `--use-sage-attention` feature, the `sageattention` package must be installed"
+    )
+    fix = diagnose(Facts(), error=text)[1][0].fixes[0]
+    assert (fix.action, fix.package) == ("install", "sageattention")
+
+
+@pytest.mark.parametrize(
+    ("text", "package"),
+    [
+        ("ImportError: Please install EETQ from https://github.com/NetEase-FuXi/EETQ", "eetq"),
+        ("please install apex from https://www.github.com/nvidia/apex to run this", "apex"),
+        ("Please install it from https://github.com/x/y", None),
+        ("Please install torch from https://github.com/x/y", None),
+        (
+            "The 'regex!=20' distribution was not found and is required by this application.",
+            "regex",
+        ),
+    ],
+)
+def test_the_package_that_a_text_asks_to_install_is_named(text: str, package: str | None) -> None:
+    found = [one for one in diagnose(Facts(), error=text)[1] if one.rule == NAME]
+    assert [one.fixes[0].package for one in found] == ([package] if package else [])

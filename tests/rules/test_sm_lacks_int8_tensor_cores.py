@@ -61,3 +61,11 @@ def test_a_text_accuses_where_nothing_is_known(ask: Ask) -> None:
     text = "ERROR: Your GPU does not support Int8 Matmul!"
     found = ask("v100", error=text, packages=packages, torch_cuda=None, gpus=None)[NAME]
     assert found.explains_error
+
+
+def test_a_text_that_others_print_too_is_not_its_own_without_bitsandbytes(ask: Ask) -> None:
+    text = "RuntimeError: probability tensor contains either `inf`, `nan` or element < 0"
+    assert next(iter(ask("v100", error=text))) == NAME
+    found = ask("v100", error=text, packages={"bitsandbytes": None})
+    assert next(iter(found)) == "not-environment"
+    assert NAME not in found

@@ -138,8 +138,43 @@ def test_a_name_that_every_release_has_is_missed_by_another_copy(ask: Ask) -> No
     text = "ImportError: cannot import name 'AutoProcessor' from 'transformers'"
     found = ask("h100", error=text, packages={"transformers": "4.57.3"})
     assert next(iter(found.values())).rule == NAME
-    old = ask("h100", error=text, packages={"transformers": "4.18.0"})
+    old = ask("h100", error=text, packages={"transformers": "4.12.5"})
     first = next(iter(old.values()))
     assert [(fix.action, fix.package, fix.spec) for fix in first.fixes] == [
-        ("upgrade", "transformers", ">=4.21.3")
+        ("upgrade", "transformers", ">=4.15.0")
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        (
+            (
+                "OMP: Error #15: Initializing libiomp5md.dll, but found libiomp5md.dll already "
+                "initialized."
+            ),
+            ("set-env", "KMP_DUPLICATE_LIB_OK"),
+        ),
+        (
+            (
+                "Error: mkl-service + Intel(R) MKL: MKL_THREADING_LAYER=INTEL is incompatible with "
+                "libgomp.so.1 library."
+            ),
+            ("set-env", "MKL_THREADING_LAYER"),
+        ),
+        ("ModuleNotFoundError: No module named 'torch._C'", ("reinstall", None)),
+        ("ImportError: Failed to load PyTorch C extensions:", ("reinstall", None)),
+    ],
+)
+def test_two_copies_in_one_process(ask: Ask, text: str, fix: tuple[str, str | None]) -> None:
+    found = ask("h100", error=text)[NAME]
+    assert found.explains_error
+    assert (found.fixes[0].action, found.fixes[0].name) == fix
+
+
+def test_a_torch_without_distributed_is_no_second_copy(ask: Ask) -> None:
+    text = (
+        "ModuleNotFoundError: No module named 'torch._C._distributed_c10d'; 'torch._C' is not a "
+        "package"
+    )
+    assert NAME not in ask("h100", error=text)

@@ -47,3 +47,36 @@ def test_where_the_system_is_not_known_the_command_is_still_offered(ask: Ask) ->
 def test_is_silent_about_libraries_that_packages_bring(ask: Ask) -> None:
     assert NAME not in ask("h100", MISSING.format("libcudart.so.12"))
     assert NAME not in ask("h100")
+
+
+def test_the_library_of_a_python_is_named_after_its_version(ask: Ask) -> None:
+    found = ask("h100", MISSING.format("libpython3.10.so.1.0"))[NAME]
+    assert [(one.action, one.name) for one in found.fixes] == [
+        ("install-system", "libpython3.10"),
+        ("set-env", "LD_LIBRARY_PATH"),
+    ]
+
+
+def test_a_loader_without_room_does_not_miss_the_library(ask: Ask) -> None:
+    text = "ImportError: libgomp.so.1: cannot allocate memory in static TLS block"
+    assert ask("h100", text)[NAME].fixes[0].name == "LD_PRELOAD"
+
+
+def test_libraries_of_ffmpeg_and_intel_are_of_the_system(ask: Ask) -> None:
+    for library, package in [("libavutil.so.56", "ffmpeg"), ("libze_loader.so.1", "libze1")]:
+        found = ask("h100", MISSING.format(library))[NAME]
+        assert found.fixes[0].package == package
+
+
+def test_torchcodec_needs_ffmpeg(ask: Ask) -> None:
+    text = "RuntimeError: Could not load libtorchcodec. Likely causes:"
+    found = ask("h100", text)[NAME]
+    assert [(one.action, one.package) for one in found.fixes] == [
+        ("install-system", "ffmpeg"),
+        ("reinstall", "torchcodec"),
+    ]
+
+
+def test_mkl_comes_with_its_own_package(ask: Ask) -> None:
+    found = ask("h100", MISSING.format("libmkl_intel_lp64.so.1"))[NAME]
+    assert found.fixes[0].package == "mkl"

@@ -86,3 +86,33 @@ def test_what_is_not_known_is_worded_so() -> None:
     (finding,) = [one for one in diagnose(Facts(), error=text)[1] if one.rule == NAME]
     told = "an extension is compiled with CUDA 11.8, while torch is built with another CUDA"
     assert finding.title == told
+
+
+def test_what_a_newer_nvcc_writes_an_older_runtime_does_not_have() -> None:
+    text = "ImportError: /x/amp_C.cpython-36m.so: undefined symbol: __cudaPopCallConfiguration"
+    assert diagnose(Facts(), error=text)[1][0].rule == NAME
+
+
+def test_kernels_of_one_architecture_are_left_out_of_a_build_for_another() -> None:
+    text = "ptxas error   : Instruction 'wgmma.fence' not supported on .target 'sm_120'"
+    found = diagnose(Facts(), error=text)[1][0]
+    assert (found.rule, found.fixes[0].name) == (NAME, "TORCH_CUDA_ARCH_LIST")
+    text = "ptxas error   : Feature 'cp.async' requires .target sm_80 or higher"
+    assert NAME not in {one.rule for one in diagnose(Facts(), error=text)[1]}
+
+
+NINJA = "subprocess.CalledProcessError: Command '['ninja', '-v']' returned non-zero exit status 1."
+
+
+def test_a_build_that_failed_is_of_another_toolkit_only_where_there_is_one() -> None:
+    other = Facts(toolkit_cuda="11.8", torch_cuda="12.1")
+    assert "CUDA 11.8, while torch" in diagnose(other, error=NINJA)[1][0].title
+    same = Facts(toolkit_cuda="12.1", torch_cuda="12.1")
+    assert NAME not in {one.rule for one in diagnose(same, error=NINJA)[1]}
+    unsaid = diagnose(Facts(), error=NINJA)[1][0]
+    assert (unsaid.rule, "first error" in unsaid.title) == (NAME, True)
+
+
+def test_what_stopped_the_build_says_more_than_that_it_stopped() -> None:
+    text = f"fatal error: Python.h: No such file or directory\n{NINJA}"
+    assert diagnose(Facts(), error=text)[1][0].rule == "python-headers-missing"

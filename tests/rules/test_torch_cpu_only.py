@@ -122,3 +122,36 @@ def test_a_build_for_the_cpu_beside_an_amd_gpu_is_told_by_its_text(ask: Ask) -> 
     first = next(iter(found.values()))
     assert (first.rule, first.fixes[0].action) == (NAME, "install-matching")
     assert NAME not in ask("a100", gpus=amd, packages=packages, torch_cuda=None, native=None)
+
+
+INTEL = {
+    "gpus": [{"index": 0, "name": "Intel Arc A770"}],
+    "packages": {"torch": None, "triton": None, "bitsandbytes": None},
+    "torch_cuda": None,
+    "native": None,
+}
+
+
+def test_a_build_for_the_cpu_beside_an_intel_gpu_is_told_by_its_text(ask: Ask) -> None:
+    for device in ("CUDA", "XPU"):
+        text = f"AssertionError: Torch not compiled with {device} enabled"
+        first = next(iter(ask("a100", error=text, **INTEL).values()))
+        fix = first.fixes[0]
+        assert (first.rule, fix.action, fix.index) == (NAME, "install-build", "xpu")
+    assert NAME not in ask("a100", **INTEL)
+
+
+def test_a_program_that_asks_for_intel_gpus_needs_their_build_on_an_unknown_machine(
+    ask: Ask,
+) -> None:
+    text = "AssertionError: Torch not compiled with XPU enabled"
+    unknown = {**INTEL, "gpus": None, "driver": None}
+    assert ask("a100", error=text, **unknown)[NAME].fixes[0].index == "xpu"
+
+
+def test_people_who_found_a_build_for_the_cpu_say_so_in_their_words(ask: Ask) -> None:
+    text = "environment.yml: conda installs the cpu version of pytorch"
+    unknown = {"packages": {"torch": None}, "torch_cuda": None, "native": None}
+    assert ask("h100", error=text, **unknown)[NAME].explains_error
+    known = {"packages": {"torch": "2.9.1+cu128"}, "torch_cuda": "12.8", "native": None}
+    assert NAME not in ask("h100", error=text, **known)

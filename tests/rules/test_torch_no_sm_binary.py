@@ -96,3 +96,29 @@ def test_a_board_is_offered_its_maker_s_build(ask: Ask) -> None:
     )
     first = found[NAME].fixes[0]
     assert (first.action, first.package, first.index) == ("install-build", "torch", None)
+
+
+def test_explains_a_torch_that_sees_no_cuda_where_the_facts_tell_so(ask: Ask) -> None:
+    text = "CUDA Available: False"
+    machine = {"gpus": [{"index": 0, "name": "RTX 5090"}], "native": None, "torch_arch_list": None}
+    old = {"packages": {"torch": "2.2.0+cu121", "triton": None}, "torch_cuda": "12.1"}
+    found = ask("a100", error=text, **machine, **old)
+    assert next(iter(found)) == NAME
+    new = {"packages": {"torch": "2.9.1+cu128", "triton": None}, "torch_cuda": "12.8"}
+    assert NAME not in ask("a100", error=text, **machine, **new)
+
+
+def test_builds_for_other_pythons_come_before_another_gpu(ask: Ask) -> None:
+    found = ask(
+        "a100",
+        error="RuntimeError: nvrtc: error: invalid value for --gpu-architecture (-arch)",
+        packages={"torch": None},
+        torch_cuda="11.1",
+        python={"version": "3.6"},
+        gpus=[{"index": 0, "name": "NVIDIA GeForce RTX 3090", "sm": "8.6"}],
+        driver=None,
+    )[NAME]
+    assert [(fix.action, fix.package) for fix in found.fixes] == [
+        ("install-build", "torch"),
+        ("use-python", None),
+    ]

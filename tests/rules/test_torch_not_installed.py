@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -42,3 +43,22 @@ def test_a_build_that_pip_isolates_has_no_torch(ask: Ask) -> None:
         "      ModuleNotFoundError: No module named 'torch'"
     )
     assert "--no-build-isolation" in (ask("h100", text)[NAME].fixes[0].why)
+
+
+def test_uv_says_that_a_package_does_not_name_torch_for_its_build() -> None:
+    text = (
+        "hint: This error likely indicates that `flash-attn@2.7.3` depends on `torch`, "
+        "but doesn't declare it as a build dependency."
+    )
+    assert diagnose(Facts(), error=text)[1][0].rule == NAME
+
+
+def test_what_transformers_says_where_it_finds_no_torch() -> None:
+    for text in (
+        "AutoModel requires the PyTorch library but it was not found in your environment.",
+        "None of PyTorch, TensorFlow >= 2.0, or Flax have been found.",
+        "ImportError: Pytorch is not installed.",
+    ):
+        assert diagnose(Facts(), error=text)[1][0].rule == NAME
+    cuda = "PyTorch is not installed with CUDA"
+    assert NAME not in {one.rule for one in diagnose(Facts(), error=cuda)[1]}

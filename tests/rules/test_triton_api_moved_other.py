@@ -45,3 +45,14 @@ def test_triton_asks_its_own_library_in_vain(ask: Ask) -> None:
 
 def test_a_name_that_no_file_of_triton_asks_for_is_of_two_installs(ask: Ask) -> None:
     assert NAME not in ask("h100", error=OWN.format("nowhere"))
+
+
+def test_a_source_that_is_assigned_is_whispers(ask: Ask) -> None:
+    text = "AttributeError: Cannot set attribute 'src' directly. Use '_unsafe_update_src()'"
+    fix = ask("h100", error=text)[NAME].fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("upgrade", "openai-whisper", ">=20250625")
+
+
+def test_deepspeeds_quantizer_was_not_tried_with_this_triton(ask: Ask) -> None:
+    text = "FP Quantizer is using an untested triton version (3.1.0), only 2.3.0 are known"
+    assert ask("h100", error=text)[NAME].fixes[0].package == "deepspeed"

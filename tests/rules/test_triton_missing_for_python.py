@@ -48,7 +48,7 @@ def test_where_no_triton_is_listed_and_no_system_is_told_it_may_be_windows() -> 
 def test_a_system_without_triton_is_told_to_leave_it_out() -> None:
     text = "ERROR: No matching distribution found for triton"
     found = diagnose({"host": {"os": "macos"}}, text).findings[0]
-    assert (found.rule, found.fixes[0].action) == ("triton-not-installed", "change-code")
+    assert (found.rule, found.fixes[0].action) == (NAME, "change-code")
 
 
 def test_on_windows_a_nightly_of_triton_has_another_name() -> None:

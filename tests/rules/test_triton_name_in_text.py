@@ -107,7 +107,7 @@ def test_what_every_triton_has_is_missed_in_something_else(ask: Ask) -> None:
     text = "ModuleNotFoundError: No module named 'triton.language'; 'triton' is not a package"
     found = first_of(ask("h100", error=text))
     assert found.rule == "stale-package-shadowing"
-    assert [fix.action for fix in found.fixes] == ["change-code", "reinstall"]
+    assert [fix.action for fix in found.fixes] == ["reinstall", "change-code"]
 
 
 def test_on_windows_only_what_can_be_installed_there_counts(ask: Ask) -> None:

@@ -20,8 +20,11 @@ WINDOWS = {"os": "windows", "libc": None}
 def test_on_windows_the_build_for_this_torch_is_installed(ask: Ask) -> None:
     packages = {"torch": "2.7.1+cu128", "triton": None, "bitsandbytes": None}
     found = ask("h100", error=TEXT, packages=packages, host=WINDOWS)
-    assert next(iter(found)) == NAME
-    fixes = found[NAME].fixes
+    assert next(iter(found)) == FOR_PYTHON
+    assert NAME not in found
+    assert "brings none along on windows" in found[FOR_PYTHON].title
+    assert found[FOR_PYTHON].undecided is None
+    fixes = found[FOR_PYTHON].fixes
     assert (fixes[0].action, fixes[0].package, fixes[0].spec) == (
         "install",
         "triton-windows",
@@ -42,7 +45,7 @@ def test_a_mac_has_none(ask: Ask) -> None:
     packages = {"torch": None, "triton": None, "bitsandbytes": None}
     host = {"os": "macos", "libc": None}
     found = ask("cpu", error=TEXT, packages=packages, torch_cuda=None, host=host)
-    assert [fix.action for fix in found[NAME].fixes] == ["disable"]
+    assert [fix.action for fix in found[FOR_PYTHON].fixes] == ["disable"]
 
 
 def test_an_installed_triton_leaves_open_what_is_wrong(ask: Ask) -> None:
@@ -68,8 +71,9 @@ def test_a_torch_that_leaves_triton_out_for_this_python_is_the_cause(ask: Ask) -
     assert fixes[0].spec == ">=2.4.0"
 
 
-def test_where_python_is_unknown_it_is_not_accused(ask: Ask) -> None:
+def test_where_python_is_unknown_it_is_only_likely(ask: Ask) -> None:
     python = {"version": None}
     found = ask("h100", error=TEXT, packages=LEFT_OUT, torch_cuda=None, python=python)
-    assert FOR_PYTHON not in found
-    assert NAME in found
+    assert NAME not in found
+    assert "Python is not known" in str(found[FOR_PYTHON].undecided)
+    assert found[FOR_PYTHON].fixes[0].package == "triton"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.diagnosis import diagnose
 from qdoctor.model import Facts, Finding, Host
 
@@ -147,3 +149,16 @@ def test_a_torch_that_requires_a_compatible_triton_is_understood() -> None:
         facts = Facts(packages=packages, host=Host(os=system))
         fix = diagnose(facts, error=text)[1][0].fixes[0]
         assert (fix.action, fix.package, fix.spec) == offered
+
+
+@pytest.mark.parametrize(("triton", "fired"), [("3.3.1", False), ("3.4.0", True)])
+def test_on_windows_the_release_that_torch_is_made_for_counts(triton: str, fired: bool) -> None:  # noqa: FBT001
+    facts = Facts(host=Host(os="windows"), packages={"torch": "2.7.0", "triton": triton})
+    found = [one for one in diagnose(facts)[1] if one.rule == NAME]
+    assert bool(found) is fired
+    assert all(one.fixes[0].package == "triton-windows" for one in found)
+
+
+def test_a_text_about_something_else_accuses_no_triton_on_windows() -> None:
+    facts = Facts(host=Host(os="windows"), packages={"torch": "2.7.0", "triton": "3.4.0"})
+    assert NAME not in {one.rule for one in diagnose(facts, error="CUDA out of memory")[1]}

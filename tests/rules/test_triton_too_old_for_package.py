@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from qdoctor import diagnose
 from qdoctor.model import Finding
 
@@ -114,3 +116,23 @@ def test_a_ptxas_of_a_cuda_that_this_triton_does_not_know() -> None:
     found = diagnose({}, text).findings[0]
     assert (found.rule, found.explains_error) == (NAME, True)
     assert (found.fixes[0].action, found.fixes[0].name) == ("unset-env", "TRITON_PTXAS_PATH")
+
+
+MXFP4 = "MXFP4 quantization requires triton >= 3.4.0 and kernels installed, we will default to bf16"
+
+
+@pytest.mark.parametrize(
+    ("torch", "first"),
+    [("2.6.0", NAME), ("2.8.0+cu129", "python-module-missing")],
+)
+def test_the_triton_that_torch_requires_counts_where_a_text_asks_for_a_release(
+    torch: str, first: str
+) -> None:
+    found = diagnose({"packages": {"torch": torch}}, MXFP4).findings
+    assert next(one.rule for one in found if one.explains_error) == first
+
+
+def test_a_reduction_over_everything_needs_triton_2_1() -> None:
+    text = "TypeError(\"sum() missing 1 required positional argument: 'axis'\")"
+    found = diagnose({"schema": "qdoctor/facts/1"}, text).findings[0]
+    assert (found.rule, found.fixes[0].spec) == (NAME, ">=2.1.0")
