@@ -20,6 +20,8 @@ HOST = re.compile(r"https?://([\w.-]+)")
 QUOTED = {"github.com", "huggingface.co", "index.example", "pytorch.org", "www.nvidia.com"}
 PERSON = re.compile(r"(?:/home/|/Users/|Users\\\\+)([^/\\\\]+)")
 NOBODY = {"u", "llm", "username", "Admin"}
+# Folders that are some machine's own, and an index spelled as a registry's.
+PLACE = re.compile(r"/(?:wor[k]|roo[t]|far[m])/|https?://[^ \"]+/simple\b|//registry\.")
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +74,5 @@ def test_no_package_index_and_nobodys_name(files: list[Path]) -> None:
         content = path.read_text(encoding="utf-8")
         assert set(HOST.findall(content)) <= QUOTED
         assert set(PERSON.findall(content)) <= NOBODY
+        # a GitHub project's own name may begin so
+        assert {one for one in PLACE.findall(content) if "github.com" not in one} == set(), path
