@@ -38,7 +38,7 @@ class Family(Protocol):
         """
 
     def end(self, *, force: bool) -> None:
-        """Ask all of them to end, or kill them."""
+        """Ask all of them to end, or kill them; before ``adopt``, those that can be told."""
 
     def hold(self, *, still: bool) -> None:
         """Stop all of them where they are, or let them go on."""
@@ -52,12 +52,14 @@ def posix_family(mark: str) -> Family:
 class _Group:
     """POSIX: the process group that the child leads."""
 
-    leader = 0
+    leader: int | None = None  # not 0: to killpg, that is the caller's own group
 
     def adopt(self, leader: int) -> None:
         self.leader = leader
 
     def alive(self) -> bool:
+        if self.leader is None:
+            return False
         try:
             os.killpg(self.leader, 0)
         except (ProcessLookupError, PermissionError):  # macOS says the latter of ended processes
@@ -75,6 +77,8 @@ class _Group:
 
     def send(self, number: int) -> None:
         """Send a signal to all of them."""
+        if self.leader is None:
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.leader, number)
 

@@ -221,7 +221,7 @@ def _pipes_of(popen: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 class _Tree:
     """Windows: the tree below the child, as ``taskkill`` walks it."""
 
-    _leader = 0
+    _leader: int | None = None
 
     def adopt(self, leader: int) -> None:
         self._leader = leader
@@ -236,6 +236,8 @@ class _Tree:
         """Nothing is stopped here."""
 
     def end(self, *, force: bool) -> None:  # noqa: ARG002 - a console program hears no polite request
+        if self._leader is None:
+            return
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             subprocess.run(
                 ["taskkill", "/T", "/F", "/PID", str(self._leader)],  # noqa: S607

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -297,3 +298,33 @@ def test_without_proc_and_pidfd_the_group_is_still_ended(
 
 def _refuse(_: int) -> int:
     raise PermissionError
+
+
+@linux
+def test_a_child_that_nobody_has_named_yet_is_ended_and_nobody_else() -> None:
+    # In a session of its own: a failing test should not end the whole run.
+    code = """if True:
+        import os, subprocess, sys
+        from qdoctor import process
+        made = process.before_fork()
+        environ = {**os.environ, process.mark_name(made.mark): "1"}
+        asleep = [sys.executable, "-c", "print(1, flush=True); import time; time.sleep(600)"]
+        ours, other = (
+            subprocess.Popen(asleep, env=env, stdout=subprocess.PIPE) for env in (environ, None)
+        )
+        for each in (ours, other):
+            each.stdout.readline()
+        made.family.end(force=True)
+        print(ours.wait(), other.poll(), made.family.alive())
+        other.kill()
+        other.wait()
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (found.returncode, found.stdout) == (0, "-9 None False\n"), found.stderr

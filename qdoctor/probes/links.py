@@ -25,7 +25,7 @@ class Link:
     def __init__(self, package: str, after: int | None) -> None:
         """``after`` is the number of the link that it follows."""
         self.package, self.after = package, after
-        self.pid: int | None = None
+        self.pid: int | None = None  # while the process is there
         self.since = time.monotonic()
         self.ready = False
         self.why = ""

@@ -126,6 +126,7 @@ class Zygote:
         said = decisive(ended.stderr.decode(errors="replace").splitlines())
         for link in self.links:
             self.listen(link)
+            link.pid = None  # all of it was collected: the number may be somebody else's by now
             link.lose(failing(link, how + (f": {said}" if said else "")))
 
     def listen(self, link: Link) -> None:
@@ -170,6 +171,7 @@ class Zygote:
         for link in self.links:
             if link.pid == pid:
                 self.listen(link)  # its own last words say more
+                link.pid = None  # collected, as above
                 link.lose(failing(link, how))
 
     def fork(

@@ -307,14 +307,37 @@ def test_where_nothing_can_be_forked_every_observation_says_so(
 
 
 def test_a_link_is_killed_while_its_probes_run(probed: Probed) -> None:
-    # Only a link is killed: whoever adopts the orphan that finds its link gone is spared.
+    # Only a link is killed. Its number is read once: a link that the other probe has killed
+    # meanwhile leaves this one to somebody who is to be spared.
     killed = (
-        r"""exec("try:\n with open('/proc/%d/cmdline' % os.getppid(), 'rb') as line:"""
-        r"""\n  b'_zygote.py' in line.read() and os.kill(os.getppid(), 9)"""
+        r"""exec("parent = os.getppid()\ntry:\n with open('/proc/%d/cmdline' % parent, 'rb') as"""
+        r""" line:\n  b'_zygote.py' in line.read() and os.kill(parent, 9)"""
         r"""\nexcept OSError: pass")"""
     )
     for one in probed(BOTH, f"if 'torch' in sys.modules: {killed}; import time; time.sleep(0.3)"):
         assert one.outcome == "passed"
+
+
+def test_a_link_that_dies_in_place_of_forking_costs_nobody_else_his_life(
+    probed: Probed, packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, groups = os.killpg, []
+
+    def killpg(group: int, number: int) -> None:
+        groups.append(group)
+        if group not in (0, os.getpgrp()):  # a failing test should not end the whole run
+            real(group, number)
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    (packages / "torch.py").write_text(
+        "import os\n"
+        "if b'_zygote.py' in open('/proc/self/cmdline', 'rb').read():\n"
+        "    os.fork = lambda: os.kill(os.getpid(), 9)\n"
+    )
+    for one in probed(BOTH):
+        assert one.outcome == "passed"
+        assert "importing torch once for all probes ended" in one.evidence[-1]
+    assert not {0, os.getpgrp()} & set(groups)
 
 
 @pytest.mark.parametrize(
