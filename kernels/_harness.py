@@ -137,4 +137,5 @@ def by_hand(path: str) -> int:
 
 
 if __name__ == "__main__":
+    load(str(Path(_HERE, "_orphan.py"))).end_with_parent()
     raise SystemExit(main(sys.argv[1:]))

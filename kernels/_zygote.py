@@ -45,6 +45,7 @@ from typing import Any, Dict, List, Optional, Tuple  # noqa: E402
 
 _POLL_SECONDS = 0.01
 _IDLE_SECONDS = 0.05
+_PARTING_SECONDS = 1.0
 _PACKET = 1 << 16
 
 
@@ -62,7 +63,10 @@ class Link:
         """Import, fork the links after this one, say how it went, then serve."""
         self.say(pid=os.getpid())
         began = time.perf_counter()
+        if self.spec["after"] is None:  # while it imports, it does not hear of the engine's end
+            _beside("_orphan").end_with_parent()
         why = self._import()
+        _beside("_orphan").outlive_parent()  # what it forked is ended first
         state = "failed" if why else "ready"
         if not why:
             why = unfit_to_fork()
@@ -116,9 +120,10 @@ class Link:
 
     def serve(self) -> None:
         """Fork what is asked for until the engine goes away."""
+        asked = select.poll()  # select(2) refuses numbers from 1024 on, as a large server has
+        asked.register(self.socket, select.POLLIN)
         while True:
-            readable, _, _ = select.select([self.socket], [], [], self._patience())
-            if readable:
+            if asked.poll(self._patience()):
                 data, descriptors = self._receive()
                 if not data:
                     self._die()
@@ -126,14 +131,18 @@ class Link:
             self._tell_ends()
 
     def _patience(self) -> Optional[float]:
+        """Milliseconds until somebody's end may have to be told."""
         if not all(self.children.values()):
-            return _POLL_SECONDS
-        return _IDLE_SECONDS if self.links else None
+            return 1000 * _POLL_SECONDS
+        return 1000 * _IDLE_SECONDS if self.links else None
 
     def _receive(self) -> Tuple[bytes, List[int]]:
         found = array.array("i")
         room = socket.CMSG_LEN(2 * found.itemsize)
-        data, ancillary, _, _ = self.socket.recvmsg(_PACKET, room)
+        try:
+            data, ancillary, _, _ = self.socket.recvmsg(_PACKET, room)
+        except OSError:  # the engine ended before it had heard all: that resets the connection
+            return b"", []
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 found.frombytes(payload[: len(payload) - len(payload) % found.itemsize])
@@ -187,12 +196,25 @@ class Link:
         """End what was forked, collect it, and go."""
         for pid in self.children:
             end(os.killpg, pid)
+            end(os.kill, pid)  # it may lead no group yet
+        self._await_links()
         for pid in [*self.links, *self.children]:
             if pid in self.links:
                 end(os.kill, pid)
             with contextlib.suppress(OSError):
                 os.waitpid(pid, 0)
         os._exit(0)
+
+    def _await_links(self) -> None:
+        """Let the links after this one do likewise: what they forked, nobody else would end."""
+        until = time.monotonic() + _PARTING_SECONDS
+        while self.links and time.monotonic() < until:
+            for pid in list(self.links):
+                with contextlib.suppress(ChildProcessError):
+                    if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                        continue
+                self.links.remove(pid)
+            time.sleep(_POLL_SECONDS)
 
 
 def fork() -> int:
@@ -236,7 +258,8 @@ def main(arguments: List[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: _zygote.py PLAN.json\n")
         return 2
-    _beside("_forked")  # while nothing that is imported can stand in its way
+    for name in ("_forked", "_orphan"):
+        _beside(name)  # while nothing that is imported can stand in its way
     plan = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     plan["open"] = [spec["fd"] for spec in plan["links"]]
     Link(plan, 0, _beside("_foretold").Foretold(plan["capabilities"])).live()

@@ -240,6 +240,7 @@ def main(arguments: List[str]) -> int:
     control = Path(arguments[0])
     faulthandler.enable()  # the stack of a crash goes to stderr
     request = json.loads((control / "request.json").read_text(encoding="utf-8"))
+    _load("qdoctor_kernel__orphan", request["orphan"]).end_with_parent()
     now, answer = Now(control), Answer(control, request["shapes"])
     session = Session(request, answer, now)
     try:

@@ -160,6 +160,7 @@ def _prepare(control: Path, work: _Work) -> None:
     request = {
         "package": str(_PACKAGE),
         "outcomes": str(kernels_folder() / "_outcomes.py"),
+        "orphan": str(kernels_folder() / "_orphan.py"),
         "backends": work.left,
         "shapes": wish.shapes,
         "device": wish.device,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -303,3 +305,31 @@ def test_an_interrupt_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         measure(Wish(("half",), SHAPES, "cpu"), sys.executable, os.environ)
     assert not process.is_running(started[0].pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl(2)")
+def test_whoever_measures_may_be_killed_and_its_child_ends_too(tmp_path: Path) -> None:
+    sign = tmp_path / "sign"
+    (tmp_path / "torch.py").write_text(
+        f"import os, time\nopen({str(sign)!r}, 'w').write(str(os.getpid()))\n"
+        f"os.rename({str(sign)!r}, {str(tmp_path / 'child')!r})\ntime.sleep(600)\n"
+    )
+    code = (
+        "import os, sys\nfrom qdoctor.choosing.measuring import Wish, measure\n"
+        "measure(Wish(('half',), [(8, 8, 8)], 'cpu'), sys.executable, os.environ)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    environ = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path)}
+    until = time.monotonic() + 30
+    with subprocess.Popen([sys.executable, "-c", code], env=environ) as asker:
+        while not (tmp_path / "child").exists():
+            assert time.monotonic() < until
+            assert asker.poll() is None
+            time.sleep(0.02)
+        asker.kill()
+    child = int((tmp_path / "child").read_text())
+    while process.is_running(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    if process.is_running(child):
+        os.kill(child, signal.SIGKILL)
+        pytest.fail("it runs on")
