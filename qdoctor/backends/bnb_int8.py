@@ -65,7 +65,7 @@ class BnbInt8(Kind):
         if training:
             made.weight = params(weight.clone(), requires_grad=True, has_fp16_weights=True)
         else:
-            made.weight = _quantized(params, weight)
+            made.weight = layers.quantized(params, weight)
         made.bias = _bias(linear)
         return made.train(linear.training)
 
@@ -83,15 +83,6 @@ class BnbInt8(Kind):
         holders = (module.weight, module.state)
         beside = [getattr(one, name, None) for one in holders for name in ("CB", "SCB")]
         return bytes_of([module.weight.data, *(one for one in beside if one is not None)])
-
-
-def _quantized(params: Any, weight: Any) -> Any:
-    """Quantize a weight where it is; releases that cannot are given it by way of the CPU."""
-    kept = {"requires_grad": False, "has_fp16_weights": False}
-    made = params(weight, **kept)
-    if hasattr(made, "_quantize"):
-        return made._quantize(weight.device)  # noqa: SLF001 - .to() quantizes from the CPU only
-    return params(weight.cpu(), **kept).to(weight.device)
 
 
 def _bias(linear: Any) -> Any:

@@ -4,7 +4,9 @@ They are bitsandbytes' own classes to whoever asks by isinstance (PEFT, transfor
 was seen to fail in 0.50.2: ``Linear8bitLt`` takes neither one nor four dimensions; a model's
 ``.to()`` leaves behind what the layer keeps beside its weight (and up to 0.46 quantizes the int8
 weight once more); after a forward it loads no state; a weight that is trained answers in eval mode
-as before the optimizer's last step, or raises NotImplementedError (CPUs).
+as before the optimizer's last step, or raises NotImplementedError (CPUs); on CPUs its int8 product
+is one of floats, which autocast turns into float16, where the sums overflow; floating weights that
+are loaded into the int8 one are cut to integers, and ``assign=True`` raises.
 ``Linear4bit`` on CPUs with AVX512-BF16 repacks its weight at a first forward: then an empty batch
 kills the process (SIGFPE), gradients raise, sizes that are no multiple of 32 are refused, and what
 ``state_dict`` saves is wrong by 0.24 (nf4, scales not nested: they stay transposed). So it is kept
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import bitsandbytes  # noqa: TID253 - imported where a bitsandbytes backend is asked for
 import torch  # noqa: TID253
 
-from qdoctor.backends.precision import autocast, follow_cast
+from qdoctor.backends.precision import cast_input, follow_cast, outside_autocast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,8 @@ class SayOnce(logging.Filter):
         return new
 
 
+_STEPS = 127.0
+"""int8 is used from -127 to 127 there: a row is about its numbers times its scale / 127."""
 _once = SayOnce()
 logging.getLogger("bitsandbytes.autograd._functions").addFilter(_once)
 
@@ -58,12 +62,13 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features), floating."""
-        x = autocast(x)
+        x = cast_input(self, x)
         if not x.numel():
             return _empty(x, self.out_features)
         rows = x.reshape(-1, x.shape[-1])
         asked = self.state.has_fp16_weights and not self.training
-        y = self._answered_in_training(rows) if asked else super().forward(rows)
+        with outside_autocast(x):
+            y = self._answered_in_training(rows) if asked else super().forward(rows)
         return y.view(*x.shape[:-1], self.out_features)
 
     def _answered_in_training(self, rows: Any) -> Any:
@@ -90,15 +95,54 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
                 holder.SCB = holder.SCB.to(self.weight.device)
         return self
 
-    def _load_from_state_dict(self, *given: Any, **more: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, metadata: Any, strict: Any, missing: Any, *rest: Any
+    ) -> None:
+        """Take a weight over, quantized or not, in the form that this layer has."""
+        given, scales = (state_dict.get(prefix + name) for name in ("weight", "SCB"))
+        self._give_back()
+        taken = None
+        if given is not None and given.shape == self.weight.shape:
+            taken = self._taken(given, scales, metadata.get("assign_to_params_buffers", False))
+        if taken is not None:
+            self._parameters["weight"] = taken
+            own = {prefix + name for name in ("weight", "SCB", "weight_format")}
+            state_dict = {key: value for key, value in state_dict.items() if key not in own}
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, *rest)
+        if taken is not None:
+            missing[:] = [key for key in missing if key != prefix + "weight"]
+        if getattr(self.weight, "CB", None) is not None:
+            self.weight.CB = self.weight.data
+
+    def _give_back(self) -> None:
         """Put back what the first forward took from the weight: loading looks for it there."""
         weight, state = self.weight, self.state
         if getattr(weight, "SCB", None) is None and state.SCB is not None:
             weight.CB, weight.SCB = weight.data, state.SCB
             state.CB = state.SCB = None
-        super()._load_from_state_dict(*given, **more)
-        if getattr(weight, "CB", None) is not None:
-            weight.CB = weight.data
+
+    def _taken(self, given: Any, scales: Any, assign: bool) -> Any:  # noqa: FBT001
+        """Make the parameter of what is loaded; None where it is to be copied into ours."""
+        own, given = self.weight, given.detach()
+        if given.is_floating_point():
+            return None if own.is_floating_point() else quantized(type(own), given.to(own.device))
+        if scales is not None and own.is_floating_point():
+            dense = (given * (scales.float() / _STEPS)[:, None]).to(own.device, own.dtype)
+            return type(own)(dense, requires_grad=own.requires_grad, has_fp16_weights=True)
+        if scales is None or not assign:
+            return None
+        made = type(own)(given, requires_grad=False, has_fp16_weights=False)
+        made.CB, made.SCB = made.data, scales.detach()
+        return made
+
+
+def quantized(params: Any, weight: Any) -> Any:
+    """Make an Int8Params of a weight where it is; releases that cannot do so by way of the CPU."""
+    kept = {"requires_grad": False, "has_fp16_weights": False}
+    made = params(weight, **kept)
+    if hasattr(made, "_quantize"):
+        return made._quantize(weight.device)  # noqa: SLF001 - .to() quantizes from the CPU only
+    return params(weight.cpu(), **kept).to(weight.device)
 
 
 def _moved(weight: Any, data: Any) -> Any:
@@ -115,7 +159,7 @@ class Linear4bit(bitsandbytes.nn.Linear4bit):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features), floating."""
-        x = autocast(x)
+        x = cast_input(self, x)
         if not x.numel():
             return _empty(x, self.out_features)
         if x.dim() == 1:
@@ -138,10 +182,17 @@ class Linear4bit(bitsandbytes.nn.Linear4bit):
         self, state_dict: Any, prefix: str, metadata: Any, strict: Any, missing: Any,
         unexpected: list[str], errors: Any,
     ) -> None:  # fmt: skip
-        """Load what ``state_dict`` saves of the quantization, too: torch's own loading does not."""
-        lead = prefix + "weight."
+        """Load what ``state_dict`` saves of the quantization, too: torch's own loading does not.
+
+        A weight that was saved as floating numbers is quantized as this layer's is.
+        """
+        lead, given = prefix + "weight.", state_dict.get(prefix + "weight")
         saved = {key[len(lead) :]: state_dict[key] for key in state_dict if key.startswith(lead)}
-        if saved and prefix + "weight" in state_dict:
+        shape = (self.out_features, self.in_features)
+        if not saved and given is not None and tuple(given.shape) == shape:
+            self.weight = packed(self, given.detach().to(self.weight.device))
+            state_dict = {**state_dict, prefix + "weight": self.weight.data}
+        elif saved and given is not None:
             self.weight = type(self.weight).from_prequantized(
                 data=state_dict[prefix + "weight"], quantized_stats=saved,
                 requires_grad=False, device=self.weight.device, module=self,
@@ -150,3 +201,12 @@ class Linear4bit(bitsandbytes.nn.Linear4bit):
             state_dict, prefix, metadata, strict, missing, unexpected, errors
         )
         unexpected[:] = [key for key in unexpected if not key.startswith(lead)]
+
+
+def packed(layer: Any, weight: Any) -> Any:
+    """Make a Params4bit of a floating weight where it is, as the layer's own is made."""
+    own = layer.weight
+    how = {name: getattr(own, name) for name in ("compress_statistics", "quant_type")}
+    storage = own.quant_storage
+    made = type(own)(weight, requires_grad=False, quant_storage=storage, module=layer, **how)
+    return made.to(weight.device)

@@ -10,7 +10,7 @@ from typing import Any
 import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import Kind
-from qdoctor.backends.precision import HALVES, autocast, half_dtype
+from qdoctor.backends.precision import HALVES, cast_input, half_dtype
 
 
 def kind() -> Kind:
@@ -29,7 +29,7 @@ class HalfLinear(torch.nn.Linear):
 
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features), floating."""
-        x = autocast(x)
+        x = cast_input(self, x)
         dtype = self.compute_dtype
         bias = None if self.bias is None else self.bias.to(dtype)
         return torch.nn.functional.linear(x.to(dtype), self.weight.to(dtype), bias).to(x.dtype)

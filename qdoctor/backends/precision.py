@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - runs in the user's process, on demand
@@ -49,13 +50,23 @@ def autocast(x: Any) -> Any:
 
 
 def cast_input(layer: Any, x: Any) -> Any:
-    """Cast x as ``autocast`` does; RuntimeError where a linear layer could not take its shape."""
+    """Cast x as ``autocast`` does. Raises TypeError, RuntimeError for what is no linear input."""
+    if not x.is_floating_point():  # cast back to it, the output would be mostly zeros
+        raise TypeError(f"{layer._get_name()} takes floating-point input, not {x.dtype}")  # noqa: SLF001 - what torch's own repr calls it
     x = autocast(x)
     if x.dim() == 0 or x.shape[-1] != layer.in_features:
         raise RuntimeError(
-            f"{layer._get_name()} takes (..., {layer.in_features}), not {tuple(x.shape)}"  # noqa: SLF001 - what torch's own repr calls it
+            f"{layer._get_name()} takes (..., {layer.in_features}), not {tuple(x.shape)}"  # noqa: SLF001 - likewise
         )
     return x
+
+
+def outside_autocast(x: Any) -> Any:
+    """Return a context in which autocast leaves alone what is computed with x, cast already."""
+    kind = x.device.type
+    if autocast_dtype(kind) is None:
+        return contextlib.nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def follow_cast(layer: Any, fn: Callable[[Any], Any]) -> None:

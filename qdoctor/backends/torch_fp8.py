@@ -125,6 +125,16 @@ class Fp8Linear(Rewritable):
             self.weight_scale = before[1].to(self.weight_scale.device)
         return self
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Quantize a weight that was saved as floating numbers."""
+        name = prefix + "weight"
+        given = state_dict.get(name)
+        if given is not None and tuple(given.shape) == (self.out_features, self.in_features):
+            self.rewrite(given)
+            own = {prefix + buffer: value for buffer, value in self._buffers.items()}
+            state_dict = {key: state_dict[key] for key in state_dict if key != name} | own
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def _get_name(self) -> str:
         return "qdoctor.Fp8Linear"
 

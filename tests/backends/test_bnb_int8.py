@@ -106,3 +106,19 @@ def test_a_training_layer_answers_in_eval_mode_from_its_weight_as_it_is_now(
         layer.weight.neg_()  # a step of the optimizer, and a large one
         assert relative(layer.eval()(x), x @ -linear.weight.t() + linear.bias) <= 0.03
     assert layer.weight.requires_grad is wanted
+
+
+@pytest.mark.parametrize("assign", [False, True], ids=["copied", "assigned"])
+def test_a_training_layer_takes_a_weight_that_was_quantized(
+    device: Any,
+    gaussian: Callable[..., Any],
+    relative: Callable[[Any, Any], float],
+    *,
+    assign: bool,
+) -> None:
+    linear, kind = gaussian(64, 48, device), named("bnb-int8")
+    layer = kind.replaced(gaussian(64, 48, device), training=True)
+    layer.load_state_dict(kind.replaced(linear).state_dict(), assign=assign)
+    assert layer.weight.requires_grad
+    assert layer.weight.dtype == torch.float32
+    assert relative(layer.weight, linear.weight) <= 0.01

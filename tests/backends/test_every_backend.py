@@ -176,6 +176,56 @@ def test_a_state_dict_goes_into_another_layer(
 
 
 @each_backend
+@pytest.mark.parametrize("used", [False, True], ids=["new", "used"])
+def test_a_state_dict_may_be_assigned(
+    kind: backends.Kind, device: Any, *, used: bool, gaussian: Callable[..., Any]
+) -> None:
+    layer, other = (kind.replaced(gaussian(192, 64, device)) for _ in range(2))
+    x = torch.randn(5, 192, device=device)
+    with torch.no_grad():
+        if used:
+            layer(x), other(x)
+        other.load_state_dict(layer.state_dict(), assign=True)
+        assert torch.equal(other(x), layer(x))
+        assert torch.equal(copy.deepcopy(other).to("cpu").to(device)(x), layer(x))
+
+
+@each_backend
+@pytest.mark.parametrize("used", [False, True], ids=["new", "used"])
+@pytest.mark.parametrize("assign", [False, True], ids=["copied", "assigned"])
+def test_weights_that_are_not_quantized_yet_are_when_they_are_loaded(  # noqa: PLR0913 - one case
+    kind: backends.Kind,
+    name: str,
+    device: Any,
+    *,
+    used: bool,
+    assign: bool,
+    gaussian: Callable[..., Any],
+    relative: Callable[[Any, Any], float],
+) -> None:
+    linear, layer = gaussian(192, 64, device), kind.replaced(gaussian(192, 64, device))
+    x = torch.randn(32, 192, device=device)
+    with torch.no_grad():
+        if used:
+            layer(x)
+        layer.load_state_dict(copy.deepcopy(linear.state_dict()), assign=assign)
+        assert relative(layer(x), linear(x)) <= PROMISES[name].error
+        assert relative(copy.deepcopy(layer)(x), linear(x)) <= PROMISES[name].error
+    with pytest.raises(RuntimeError, match="weight"):
+        layer.load_state_dict(gaussian(64, 192).state_dict(), assign=assign)
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", ["int64", "bool", "complex64"])
+def test_what_is_not_floating_is_refused_as_a_linear_layer_refuses_it(
+    kind: backends.Kind, device: Any, dtype: str, gaussian: Callable[..., Any]
+) -> None:
+    layer = kind.replaced(gaussian(192, 64, device))
+    with pytest.raises(TypeError, match=f"takes floating-point input, not torch.{dtype}"):
+        layer(torch.ones(5, 192, device=device, dtype=getattr(torch, dtype)))
+
+
+@each_backend
 def test_casting_a_model_changes_no_quantized_weight(
     kind: backends.Kind,
     name: str,
@@ -195,12 +245,22 @@ def test_casting_a_model_changes_no_quantized_weight(
 
 
 @each_backend
-def test_under_autocast_the_output_is_autocast_s(
-    kind: backends.Kind, device: Any, gaussian: Callable[..., Any]
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_under_autocast_the_output_is_autocast_s(  # noqa: PLR0913, PLR0917 - one case
+    kind: backends.Kind,
+    name: str,
+    device: Any,
+    dtype: str,
+    gaussian: Callable[..., Any],
+    relative: Callable[[Any, Any], float],
 ) -> None:
-    layer = kind.replaced(gaussian(192, 64, device))
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        assert layer(torch.randn(5, 192, device=device)).dtype == torch.bfloat16
+    linear = gaussian(192, 64, device)
+    layer = kind.replaced(linear)
+    x = torch.randn(32, 192, device=device)
+    with torch.no_grad(), torch.autocast(device.type, getattr(torch, dtype)):
+        y = layer(x)
+    assert y.dtype == getattr(torch, dtype)
+    assert relative(y, linear(x)) <= PROMISES[name].error + 0.004  # x is rounded, too
 
 
 @each_backend
