@@ -53,6 +53,7 @@ class LeftAlone:
             self._listed,
             _of_another_class,
             _not_its_own_weight,
+            _holds_more,
             self._tied,
             _managed,
             self._under_an_adapter,
@@ -135,10 +136,11 @@ def _about_class(layer: Any) -> str:
         return ": torch.nn.MultiheadAttention takes its weight directly"
     if type(layer).__name__ == "Conv1D":
         return ": its weight lies the other way round"
-    quantized = type(layer).__name__.startswith(
-        ("Linear8bit", "Linear4bit", "SwitchBack", "Frozen")
-    )
+    quantized = type(layer).__name__.startswith(_QUANTIZED)
     return ": it is quantized already" if quantized else ""
+
+
+_QUANTIZED = ("Linear8bit", "Linear4bit", "SwitchBack", "Frozen", "Fp8Linear", "TorchAoLinear")
 
 
 def _not_its_own_weight(_place: Place, layer: Any) -> str:
@@ -150,7 +152,23 @@ def _not_its_own_weight(_place: Place, layer: Any) -> str:
     for one in (weight, weight.data):
         if type(one) not in {torch.Tensor, torch.nn.Parameter}:
             return f"its weight is a {type(one).__module__}.{type(one).__qualname__} already"
+    return _of_other_sizes(layer)
+
+
+def _of_other_sizes(layer: Any) -> str:
+    sizes = layer.out_features, layer.in_features
+    for what, tensor, said in (("weight", layer.weight, sizes), ("bias", layer.bias, sizes[:1])):
+        shape = said if tensor is None else tuple(tensor.shape)
+        if shape != said:
+            return f"its {what} is of shape {shape}, not {said} as the layer says (sharded?)"
     return ""
+
+
+def _holds_more(_place: Place, layer: Any) -> str:
+    """Name what a layer holds beside weight and bias: a new one would lack it."""
+    own = (*layer._parameters, *layer._buffers, *layer._modules)  # noqa: SLF001 - its own alone
+    more = [name for name in own if name not in {"weight", "bias"}]
+    return f"it holds more than a linear layer does ({', '.join(more)})" if more else ""
 
 
 def _computed(layer: Any) -> str:

@@ -81,14 +81,14 @@ def quantize_(
     Left alone, each with its reason: what is listed, weights tied to others, output layers, layers
     with fewer than 32 inputs or outputs, shapes, types and devices that the backend does not take,
     subclasses of torch.nn.Linear, computed weights, what is quantized, sharded or offloaded, what
-    its parent reads directly. A layer that ``include`` names outright is replaced though it be
-    small or an output layer.
+    its parent reads directly, layers with parameters, buffers or modules beside weight and bias. A
+    layer that ``include`` names outright is replaced though it be small or an output layer.
 
     Each new layer keeps the old one's device, mode (but a frozen SwitchBack layer is always in eval
-    mode) and forward and backward hooks, and, without a wide weight, the old dtype as
-    ``int8_original_dtype`` (where OpenCLIP looks). One layer is replaced after the other and the
-    old weight freed before the next: beyond the model, memory is needed for the largest layer's new
-    weight and the backend's copies in making it.
+    mode), public attributes but tensors, and forward and backward hooks, and, without a wide
+    weight, the old dtype as ``int8_original_dtype`` (where OpenCLIP looks). One layer is replaced
+    after the other and the old weight freed before the next: beyond the model, memory is needed for
+    the largest layer's new weight and the backend's copies in making it.
 
     Raises TypeError (not a model), ValueError (a name that is in no list or no model, a model that
     is wrapped already), BackendUnavailable (nothing of it works here: the model is untouched),
@@ -232,6 +232,9 @@ def _replace(place: Place, kind: Kind, *, training: bool) -> None:
     for hook in _HOOKS:  # the very tables: whoever registered a hook can still remove it
         if vars(old).get(hook):
             vars(new)[hook] = vars(old)[hook]
+    for name, value in vars(old).items():  # what others noted there, which hooks may read
+        if name not in vars(new) and name[0] != "_" and not isinstance(value, torch.Tensor):
+            vars(new)[name] = value
     if not (kind.keeps_weight or training):
         new.int8_original_dtype = old.weight.dtype
     for parent, attribute in place.holders:

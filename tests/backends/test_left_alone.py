@@ -98,6 +98,39 @@ def test_a_layer_that_accelerate_manages() -> None:
     assert "before dispatch_model" in why(layer)
 
 
+def test_what_another_backend_has_quantized() -> None:
+    model = torch.nn.Sequential(linear())
+    quantize_(model, "torch-fp8")
+    assert "it is quantized already" in why(model[0])
+
+
+def test_sizes_that_are_not_the_weights() -> None:
+    sharded = linear()
+    sharded.weight.data = torch.empty(0)  # as DeepSpeed's ZeRO-3 leaves it
+    assert "its weight is of shape (0,), not (64, 64)" in why(sharded)
+    narrowed = linear()
+    narrowed.weight = torch.nn.Parameter(torch.randn(48, 64))
+    assert "its weight is of shape (48, 64), not (64, 64)" in why(narrowed)
+    longer = linear()
+    longer.bias = torch.nn.Parameter(torch.zeros(1))  # a bias for all outputs
+    assert "its bias is of shape (1,), not (64,)" in why(longer)
+
+
+def test_what_holds_more_than_a_linear_layer() -> None:
+    low_rank = linear()
+    low_rank.lora_A = torch.nn.Parameter(torch.randn(4, 64))
+    low_rank.register_forward_hook(lambda module, args, y: y + args[0] @ module.lora_A.t().sum(1))
+    assert "it holds more than a linear layer does (lora_A)" in why(low_rank)
+    scaled = linear()
+    scaled.register_buffer("scale", torch.ones(64))
+    scaled.add_module("adapter", torch.nn.Identity())
+    assert "(scale, adapter)" in why(scaled)
+    pruned = importlib.import_module("torch.nn.utils.prune").l1_unstructured(
+        linear(), "bias", amount=0.5
+    )
+    assert "(bias_orig, bias_mask)" in why(pruned)
+
+
 def test_a_forward_that_was_replaced() -> None:
     layer = linear()
     layer.forward = lambda x: x

@@ -74,6 +74,17 @@ def test_what_is_made_in_inference_mode_serves_elsewhere(
     assert float(x.grad.abs().sum()) > 0.0
 
 
+def test_what_was_noted_on_a_layer_stays_but_for_tensors() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64))
+    model[0].tag, model[0].cached = "first", model[0].weight.detach()
+    seen: list[str] = []
+    model[0].register_forward_hook(lambda module, *_: seen.append(module.tag))
+    quantize_(model, "qdoctor-switchback")
+    model(torch.randn(2, 64))
+    assert seen == ["first"]
+    assert not hasattr(model[0], "cached")
+
+
 def test_training_makes_layers_that_train() -> None:
     model = Model().train()
     before = copy.deepcopy(model.state_dict())
