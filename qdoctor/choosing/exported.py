@@ -22,8 +22,9 @@ import msgspec
 from qdoctor import matrix as matrices
 from qdoctor.backends import NAMES
 from qdoctor.choosing import key as keys
-from qdoctor.choosing.answering import CARRIED
+from qdoctor.choosing.answering import CARRIED, refuse_missing
 from qdoctor.choosing.cache_reading import Kept
+from qdoctor.choosing.devices import CPU
 from qdoctor.choosing.explained import printable
 from qdoctor.choosing.installed import stamp
 from qdoctor.choosing.notice import say_once
@@ -78,7 +79,7 @@ def carried(request: Request, environ: Mapping[str, str]) -> Kept | None:
     """Return the carried decision; None where it answers another question, which is said.
 
     Raises ``BadInput``, naming the variable, for a file that is missing, broken or made for another
-    kind of machine.
+    kind of machine; and for a GPU that is not there.
     """
     path = environ[VARIABLE]
     selection, kept = _read(path)
@@ -89,8 +90,9 @@ def carried(request: Request, environ: Mapping[str, str]) -> Kept | None:
             "without it"
         )
         return None
-    here = keys.key_of(request.text, request.device, environ).portable
-    _compare(path, selection, here)
+    key = keys.key_of(request.text, request.device, environ)
+    refuse_missing(request, key)
+    _compare(path, selection, key.portable)
     return kept
 
 
@@ -138,11 +140,19 @@ def _checked(path: str, selection: Selection) -> Selection:
         (selection.selected not in {None, *NAMES} and f"no backend is called {selection.selected}")
         or (selection.selected not in {None, *names} and f"{selection.selected} is no candidate")
         or (len(set(names)) < len(names) and "a candidate is there twice")
+        or _unusable(selection)
         or _broken_key(selection)
     )
     if wrong:
         raise BadInput(printable(f"{VARIABLE} ({path}): {wrong}; {_MEND}"))
     return selection
+
+
+def _unusable(selection: Selection) -> str:
+    for one in selection.candidates:
+        if one.backend == selection.selected and one.usable == "no":
+            return f"{one.backend} cannot be used by its own words: {one.reason}"
+    return ""
 
 
 def _broken_key(selection: Selection) -> str:
@@ -186,6 +196,10 @@ def _other_question(request: Request, selection: Selection) -> str:
             return f"{name} {answered}, not {wanted}"
     if request.shapes is not None and request.shapes != shapes:
         return "other shapes"
+    if None not in {request.device, asked.device} and (
+        (request.device == CPU) != (asked.device == CPU)
+    ):
+        return f"device {asked.device}, not {CPU if request.device == CPU else 'a GPU'}"
     if chosen in (request.deny or ()):
         return f"{chosen}, which is denied"
     if request.allow is not None and chosen not in {None, "half", *request.allow}:

@@ -137,6 +137,7 @@ def test_another_driver_or_python_is_said(file: Path, name: str, value: str) -> 
         ({"shapes": [(1, 2, 3)]}, "other shapes"),
         ({"deny": ["bnb-nf4"]}, "bnb-nf4, which is denied"),
         ({"allow": ["bnb-int8"]}, "bnb-nf4, which is not allowed"),
+        ({"device": "cpu"}, "device cuda:0, not cpu"),
     ],
 )
 def test_another_question_is_answered_without_it_and_that_is_said(
@@ -147,8 +148,14 @@ def test_another_question_is_answered_without_it_and_that_is_said(
     assert text in str(said[0].message)
 
 
-def _set(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:  # noqa: ANN401
-    def change(plain: dict[str, Any]) -> None:
+def test_a_gpu_that_is_not_there_is_refused_with_a_decision_as_without(file: Path) -> None:
+    with pytest.raises(BadInput, match="device cuda:1 is not there: CUDA shows 1 GPU"):
+        carry(file, device="cuda:1")
+    assert carry(file, device="cuda:0") == "bnb-nf4"
+
+
+def _set(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:  # noqa: ANN401
+    def change(plain: Any) -> None:  # noqa: ANN401 - a dict, or a list within
         for name in path[:-1]:
             plain = plain[name]
         plain[path[-1]] = value
@@ -171,6 +178,7 @@ def _set(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:  # noqa: A
         (_set("device", "sm", value="7.5"), "contradicts itself"),
         (_set("device", "name", value="Tesla T4"), "contradicts itself"),
         (_set("candidates", value=[]), "is no candidate"),
+        (_set("candidates", 1, "usable", value="no"), "bnb-nf4 cannot be used by its own"),
         (_set("seconds", value="long"), "Expected `float`"),
     ],
 )  # fmt: skip
