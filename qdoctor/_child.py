@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from qdoctor import _rest
 from qdoctor._bounds import over_disk
 
 if TYPE_CHECKING:
@@ -72,11 +73,14 @@ class Child:
         self._end_at = 0.0  # of the present degree of politeness
         self._force = False
         self._held_at: float | None = None
+        self._ended: Ended | None = None  # and was collected: its number may be somebody else's
         family.adopt(leader.pid)
         self._used_mib()  # once at least, however soon it ends
 
     def poll(self) -> Ended | None:
         """Take a step; how it ended once nothing of it is left, None while something is."""
+        if self._ended is not None:
+            return self._ended
         now = time.monotonic()
         if self.drain is not None:
             self.drain.wait(0)
@@ -121,11 +125,14 @@ class Child:
     def strike(self) -> None:
         """Kill it, and do not wait for its end."""
         self._broken, self._force = self._broken or Ended(), True
-        self._family.end(force=True)
+        if self._ended is None:
+            self._family.end(force=True)
 
     def kill(self) -> None:
         """End it at once: nobody waits for politeness any more."""
         self.strike()
+        if self._ended is not None:
+            return
         until = time.monotonic() + DEATH_SECONDS
         while self._runs() and time.monotonic() < until:
             self._family.end(force=True)
@@ -173,18 +180,18 @@ class Child:
             self.drain.rest()
         code = self._leader.collect()
         by_signal = sys.platform != "win32" and code is not None and code < 0
-        stdout = self.drain.stdout.last() if self.drain is not None else b""
-        stderr = self.drain.stderr.last() if self.drain is not None else b""
-        if self.drain is not None:
-            self.drain.close()
-        return msgspec.structs.replace(
+        self._ended = msgspec.structs.replace(
             self._broken or Ended(),
             returncode=None if by_signal else code,
             signal=-code if by_signal and code is not None else None,
-            stdout=stdout,
-            stderr=stderr,
+            stdout=self.drain.stdout.last() if self.drain is not None else b"",
+            stderr=self.drain.stderr.last() if self.drain is not None else b"",
             seconds=time.monotonic() - self._began,
         )
+        _rest.forget(self._family)
+        if self.drain is not None:
+            self.drain.close()
+        return self._ended
 
 
 def wait(children: Iterable[Child], also: Iterable[int] = (), seconds: float = 60.0) -> None:

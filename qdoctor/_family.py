@@ -25,6 +25,9 @@ _PSS_SECONDS = 0.3  # between two exact looks: the kernel walks all pages of the
 class Family(Protocol):
     """A child and all that it started."""
 
+    leader: int | None
+    """The child's process id, once it is known."""
+
     def adopt(self, leader: int) -> None:
         """Learn the child's process id, once it runs."""
 

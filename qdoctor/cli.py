@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import qdoctor
-from qdoctor import cli_matrix, exit_code, options
+from qdoctor import cli_matrix, exit_code, options, signals
 from qdoctor.model import BadInput
 from qdoctor.terminal import (
     Progress,
@@ -316,6 +316,7 @@ def _log() -> str:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code of the contract."""
     gc.disable()  # this process ends within seconds: nothing it drops is worth looking for
+    signals.as_interrupts()
     sys.exit(run(arguments))
 
 

@@ -16,7 +16,8 @@ What is possible where:
 
 ``run`` does one child from beginning to end; ``start`` and ``wait`` look after several at once, and
 ``adopt`` after one that somebody else forked. ``_child`` looks after a running one,
-``_family`` knows who belongs to it, ``_pipes`` reads its output and ``_bounds`` has its bounds.
+``_family`` knows who belongs to it, ``_pipes`` reads its output, ``_bounds`` has its bounds, and
+``_rest`` ends what is left when this process ends.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
+from qdoctor import _rest
 from qdoctor._bounds import Bounds, restrain
 from qdoctor._child import DEATH_SECONDS, Child, Ended, Leader, kill, wait
 from qdoctor._family import HAS_PROC, MARK, Family, posix_family, runs
@@ -48,6 +50,7 @@ __all__ = [
     "Leader",
     "adopt",
     "before_fork",
+    "call_off",
     "is_running",
     "kill",
     "mark_name",
@@ -101,19 +104,31 @@ def start(  # noqa: PLR0913 - likewise
     mark = os.urandom(8).hex()
     family: Family = _Tree() if sys.platform == "win32" else posix_family(mark)
     environ = {**(os.environ if env is None else env), f"{MARK}{mark}": "1"}
+    popen: subprocess.Popen[bytes] | None = None
+    child: Child | None = None
+    _rest.begin(family)
     try:
         popen = _popen(argv, environ, cwd, pass_fds)
-    except (OSError, ValueError) as error:
-        return Ended(seconds=time.monotonic() - began, start_error=_why_not_started(error))
-    leader = _Started(popen)
-    child = Child(leader, family, bounds, began)
-    try:
+        child = Child(_Started(popen), family, bounds, began)
         child.drain = drain_pipes(popen.pid, *_pipes_of(popen), keep_bytes)
         restrain(popen.pid, bounds)
-    except BaseException:
-        child.kill()
+    except (OSError, ValueError) as error:  # of files too many are open, even to watch it
+        _undo(popen, child, family)
+        return Ended(seconds=time.monotonic() - began, start_error=_why_not_started(error))
+    except BaseException:  # interrupted: it may run though we do not know its number yet
+        _undo(popen, child, family)
         raise
     return child
+
+
+def _undo(popen: subprocess.Popen[bytes] | None, child: Child | None, family: Family) -> None:
+    if child is None:
+        family.end(force=True)
+        _rest.forget(family)
+        return
+    child.kill()
+    for pipe in _pipes_of(popen) if popen is not None and child.drain is None else ():
+        pipe.close()
 
 
 class Forked(msgspec.Struct, frozen=True):
@@ -128,9 +143,17 @@ class Forked(msgspec.Struct, frozen=True):
 
 
 def before_fork() -> Forked:
-    """Make ready for a child that is forked by another process of ours."""
-    mark = os.urandom(8).hex()
-    return Forked(mark, posix_family(mark), time.monotonic())
+    """Make ready for a child that another process of ours forks: ``adopt`` it or call it off."""
+    made = os.urandom(8).hex()
+    forked = Forked(made, posix_family(made), time.monotonic())
+    _rest.begin(forked.family)
+    return forked
+
+
+def call_off(made: Forked) -> None:
+    """End what may have been forked, and expect nothing of it any more."""
+    made.family.end(force=True)
+    _rest.forget(made.family)
 
 
 def mark_name(mark: str) -> str:
@@ -147,7 +170,13 @@ def adopt(
 ) -> Child:
     """Look after a forked child as after a started one; ``pipes`` (its output) are closed by it."""
     child = Child(leader, made.family, bounds, made.began)
-    child.drain = drain_pipes(leader.pid, *pipes, keep_bytes)
+    try:
+        child.drain = drain_pipes(leader.pid, *pipes, keep_bytes)
+    except BaseException:
+        child.kill()
+        for pipe in pipes:
+            pipe.close()
+        raise
     return child
 
 
@@ -221,10 +250,10 @@ def _pipes_of(popen: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 class _Tree:
     """Windows: the tree below the child, as ``taskkill`` walks it."""
 
-    _leader: int | None = None
+    leader: int | None = None
 
     def adopt(self, leader: int) -> None:
-        self._leader = leader
+        self.leader = leader
 
     def alive(self) -> bool:
         return False
@@ -236,11 +265,11 @@ class _Tree:
         """Nothing is stopped here."""
 
     def end(self, *, force: bool) -> None:  # noqa: ARG002 - a console program hears no polite request
-        if self._leader is None:
+        if self.leader is None:
             return
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             subprocess.run(
-                ["taskkill", "/T", "/F", "/PID", str(self._leader)],  # noqa: S607
+                ["taskkill", "/T", "/F", "/PID", str(self.leader)],  # noqa: S607
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=DEATH_SECONDS,

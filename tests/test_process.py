@@ -255,6 +255,76 @@ def test_no_zombie_and_no_descriptor_is_left(marked: str) -> None:
 
 
 @linux
+def test_once_collected_a_child_is_sent_no_signal(
+    marked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number may be somebody else's by then."""
+    assert marked
+    child = process.start([sys.executable, "-c", "print(1)"], process.Bounds(20))
+    assert isinstance(child, process.Child)
+    while (ended := child.poll()) is None:
+        child.wait()
+    sent: list[tuple[int, ...]] = []
+    for name in ("kill", "killpg"):
+        monkeypatch.setattr(os, name, lambda *words: sent.append(words))
+    child.strike()
+    process.kill([child])
+    assert child.poll() == ended
+    assert (ended.returncode, ended.stdout, sent) == (0, b"1\n", [])
+
+
+@linux
+@pytest.mark.parametrize("trouble", [OSError(24, "Too many open files"), KeyboardInterrupt()])
+@pytest.mark.parametrize("where", ["_popen", "drain_pipes"])
+def test_what_cannot_be_watched_is_ended(
+    marked: str, monkeypatch: pytest.MonkeyPatch, trouble: BaseException, where: str
+) -> None:
+    """A child that started, of which we do not hear: of an interrupt, for want of descriptors."""
+    assert marked
+    real = getattr(process, where)
+
+    def fail(*words: object) -> object:
+        if where == "_popen":
+            made.append(real(*words))
+        raise trouble
+
+    made: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(process, where, fail)
+    if isinstance(trouble, OSError):
+        ended = python("import time; time.sleep(600)")
+        assert ended.start_error == "Too many open files"
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            python("import time; time.sleep(600)")
+    for one in made:
+        assert one.wait(20) == -signal.SIGKILL
+        for pipe in (one.stdout, one.stderr):
+            assert pipe is not None
+            pipe.close()
+
+
+@linux
+def test_what_a_thread_looks_after_ends_with_this_process(tmp_path: Path) -> None:
+    mark, sign = uuid.uuid4().hex, tmp_path / "sign"
+    code = f"""if True:
+        import pathlib, sys, threading, time
+        from qdoctor import process
+        asleep = "open({str(sign)!r}, 'w').close(); import time; time.sleep(600)"
+        def run():
+            process.run([sys.executable, "-c", asleep], seconds=600)
+        threading.Thread(target=run, daemon=True).start()
+        while not pathlib.Path({str(sign)!r}).exists():
+            time.sleep(0.01)
+    """
+    environ = {**os.environ, MARK: mark, "PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code], env=environ, timeout=60, check=True)
+    until = time.monotonic() + 20
+    while carriers(mark) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert carriers(mark) == []
+
+
+@linux
 def test_it_works_where_the_parent_ignores_its_children() -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:

@@ -189,30 +189,38 @@ class Zygote:
                 process.mark_name(made.mark): "1",
             },
         }
-        (control / "start.json").write_text(json.dumps(start), encoding="utf-8")
-        pipes = self._order(link, control)
-        pid = self._awaited(link, control)
-        if pid is None:
-            made.family.end(force=True)
-            for pipe in pipes:
-                pipe.close()
-            return None
-        return process.adopt(_Forked(self, link, pid), made, bounds, pipes)
-
-    def _order(self, link: Link, control: Path) -> tuple[IO[bytes], IO[bytes]]:
-        ours, theirs = [], []
-        for _ in ("stdout", "stderr"):
-            reading, writing = os.pipe()
-            ours.append(io.FileIO(reading, "r"))
-            theirs.append(writing)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", theirs))]
+        pipes: list[IO[bytes]] = []
+        pid = None
         try:
-            link.socket.sendmsg([json.dumps({"fork": str(control)}).encode()], rights)
-        except OSError as error:
-            link.lose(f"it does not listen any more: {error.strerror}")
-        for number in theirs:
-            os.close(number)
-        return ours[0], ours[1]
+            (control / "start.json").write_text(json.dumps(start), encoding="utf-8")
+            self._order(link, control, pipes)
+            pid = self._awaited(link, control)
+        finally:
+            if pid is None:  # whatever the reason: it may have been forked all the same
+                process.call_off(made)
+                for pipe in pipes:
+                    pipe.close()
+        if pid is None:
+            return None
+        return process.adopt(_Forked(self, link, pid), made, bounds, (pipes[0], pipes[1]))
+
+    @staticmethod
+    def _order(link: Link, control: Path, ours: list[IO[bytes]]) -> None:
+        """Ask for the fork; ``ours`` get our ends of the child's pipes. Raises ``OSError``."""
+        theirs: list[int] = []
+        try:
+            for _ in ("stdout", "stderr"):
+                reading, writing = os.pipe()
+                ours.append(io.FileIO(reading, "r"))
+                theirs.append(writing)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", theirs))]
+            try:
+                link.socket.sendmsg([json.dumps({"fork": str(control)}).encode()], rights)
+            except OSError as error:
+                link.lose(f"it does not listen any more: {error.strerror}")
+        finally:
+            for number in theirs:
+                os.close(number)
 
     def _awaited(self, link: Link, control: Path) -> int | None:
         until = time.monotonic() + _FORK_SECONDS

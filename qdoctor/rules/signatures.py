@@ -67,6 +67,8 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     known = _known_in(kept, matrix, retyped=False)
     if len(kept) > _RETYPED:
         return known
+    if known and _all_of_role(known, matrix, _ROLES[2]):
+        return _beside_notices(kept, known, matrix) or known
     if known and not _only_follows(known, matrix):
         return _noticed(kept, known, matrix)
     for text, retyped in _other_readings(kept):
@@ -78,6 +80,21 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     if known and not all(_leaves_it_to_facts(one) for one in known):
         return known
     return parts_in(kept, matrix) or known_texts(kept, matrix) or known
+
+
+def _beside_notices(kept: str, notices: tuple[Signal, ...], matrix: Matrix) -> tuple[Signal, ...]:
+    """Return the failures in the other lines, of texts that no program prints to the letter.
+
+    What is known there to the letter the notices stand above: it is a part of them.
+    """
+    lines = kept.split("\n")
+    for one in notices:
+        lines[kept.count("\n", 0, one.position)] = ""
+    others = "\n".join(lines)
+    if not others.strip() or _known_in(others, matrix, retyped=False):
+        return ()
+    found = known_in(others, matrix)
+    return () if _all_of_role(found, matrix, _ROLES[2]) else found
 
 
 def _noticed(kept: str, known: tuple[Signal, ...], matrix: Matrix) -> tuple[Signal, ...]:

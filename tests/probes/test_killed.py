@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 ENGINE = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from qdoctor.probes import catalog, engine
 from qdoctor.probes.patient import Patient
 from qdoctor.probes.plan import Step
 from qdoctor.probes.room import Room
+signal.signal(signal.SIGINT, signal.default_int_handler)
 engine.room.here = lambda: Room(8, side_by_side=True)
 steps = [Step(kernel, "run") for kernel in catalog.read(Path(sys.argv[1]))]
 engine.carry_out(steps, Patient(sys.executable, dict(os.environ)), lambda _: None)
@@ -44,6 +45,7 @@ def run(request):
 ROUTES = {
     "light": [],
     "torch": ["torch"],
+    "another": ["torch"],
     "triton": ["torch", "triton"],
     "bitsandbytes": ["torch", "triton", "bitsandbytes"],
 }
@@ -61,7 +63,7 @@ class Asker:
         for name in ("torch", "triton", "bitsandbytes"):
             (self.packages / f"{name}.py").write_text("")
 
-    def killed(self, awaited: list[str], *probes: str) -> None:
+    def killed(self, awaited: list[str], *probes: str, by: int = signal.SIGKILL) -> None:
         """Kill it once all that is awaited has begun."""
         signs = self._folder / "signs"
         for name in probes:
@@ -77,11 +79,12 @@ class Asker:
         argv = [sys.executable, "-c", ENGINE, str(self._folder / "kernels")]
         with subprocess.Popen(argv, env=environ) as asker:
             until = time.monotonic() + 60
-            while not all((signs / name).exists() for name in awaited):
-                assert time.monotonic() < until
-                assert asker.poll() is None
+            while not (begun := all((signs / name).exists() for name in awaited)):
+                if time.monotonic() > until or asker.poll() is not None:
+                    break
                 time.sleep(0.02)
-            asker.kill()
+            asker.send_signal(by if begun else signal.SIGKILL)
+        assert begun
 
     def left(self) -> list[int]:
         """Whoever of its processes still runs after a while."""
@@ -119,4 +122,14 @@ def test_an_import_that_hangs_ends_too(asker: Asker, tmp_path: Path) -> None:
         f"import time\nopen({str(sign)!r}, 'w').close()\ntime.sleep(600)\n"
     )
     asker.killed(["importing"], "torch", "triton")
+    assert asker.left() == []
+
+
+def test_who_is_interrupted_before_it_hears_of_a_fork_ends_what_was_forked(asker: Asker) -> None:
+    (asker.packages / "torch.py").write_text(
+        "import os, time\nreal = os.fork\n"
+        "def fork():\n    pid = real()\n    time.sleep(600 if pid else 0)\n    return pid\n"
+        "os.fork = fork\n"
+    )
+    asker.killed(["another"], "another", "torch", by=signal.SIGINT)
     assert asker.left() == []

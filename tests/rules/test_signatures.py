@@ -144,3 +144,29 @@ def test_a_line_that_a_terminal_broke_amid_a_word_is_read_whole() -> None:
     )
     broken = "\n".join(text[at : at + 62] for at in range(0, len(text), 62))
     assert [one.signature for one in recognize(broken, shipped())] == ["sm-not-compatible"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "rule"),
+    [
+        ("cuda out of memory", "not-environment"),
+        (
+            "the detected cuda version (11.8) mismatches the version that was used to compile\n"
+            "      pytorch (12.1). please make sure to use the same cuda versions",
+            "toolkit-torch-mismatch-build",
+        ),
+    ],
+)
+def test_a_notice_hides_no_failure_that_was_retyped_below_it(typed: str, rule: str) -> None:
+    notice = "Loading checkpoint shards: 100%|####| 2/2 [00:05<00:00,  2.6s/it]"
+    assert diagnose({}, notice).findings[0].rule == "harmless-warning"
+    assert diagnose({}, f"{notice}\n{typed}").findings[0].rule == rule
+
+
+def test_what_a_notice_quotes_to_the_letter_is_no_failure_beside_it() -> None:
+    found = (
+        "CUDA_SETUP: WARNING! libcudart.so not found in any environmental path.\n"
+        "CUDA SETUP: CUDA runtime path found: /usr/local/cuda/lib64/libcudart.so.11.0\n"
+        "CUDA SETUP: Loading binary /x/bitsandbytes/libbitsandbytes_cuda118.so..."
+    )
+    assert set(ids(found)) == {"bnb-greeting"}

@@ -1,0 +1,40 @@
+"""Told to end from outside, the command ends as by Ctrl-C: children stopped, folders removed.
+
+SIGTERM comes from timeout(1), from batch systems and from ``docker stop`` (process 1 of a container
+would not even end by it, had it no handler); SIGHUP when a terminal or ssh is gone.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_NAMES = ("SIGTERM", "SIGHUP")
+
+
+def as_interrupts() -> None:
+    """Let these signals raise ``KeyboardInterrupt``, unless we were started to ignore them.
+
+    For the command alone: in somebody's program they are not ours.
+    """
+    for number in _numbers():
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
+def _numbers() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    for number in _numbers():  # timeout(1) sends two: the second must not disturb the tidying up
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, _tidying_up)
+    raise KeyboardInterrupt
+
+
+def _tidying_up(_: int, __: FrameType | None) -> None:
+    """Go on, for it takes seconds at most. Children would inherit SIG_IGN."""

@@ -1,0 +1,83 @@
+"""What ``qdoctor`` does when it is told to end from outside: by timeout(1), by a lost ssh."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.probes.conftest import carriers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+HOME = Path(__file__).parents[1]
+TERM, HUP, INT = signal.SIGTERM, signal.SIGHUP, signal.SIGINT
+
+
+class Asked:
+    """``qdoctor facts`` about an interpreter that hangs, deaf to polite requests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mark = uuid.uuid4().hex
+        self._sign = folder / "sign"
+        python = folder / "python"
+        python.write_text(f"#!/bin/sh\ntrap '' TERM HUP INT\n: > {self._sign}\nsleep 600\nexit 1\n")
+        python.chmod(0o755)
+        self._argv = [sys.executable, "-m", "qdoctor", "facts", "--python", str(python)]
+        self._environ = {
+            **os.environ,
+            "QDOCTOR_TEST_MARK": self.mark,
+            "PYTHONPATH": str(HOME),
+            "TMPDIR": str(folder),
+        }
+
+    def sent(self, *numbers: int, within: str = "") -> tuple[int, str]:
+        """Exit code and what it said, once it was sent these signals; ``within`` starts it."""
+        argv = [sys.executable, "-c", within, *self._argv] if within else self._argv
+        with subprocess.Popen(argv, env=self._environ, stderr=subprocess.PIPE) as child:
+            until = time.monotonic() + 60
+            while not self._sign.exists():
+                assert time.monotonic() < until
+                assert child.poll() is None
+                time.sleep(0.02)
+            for number in numbers:
+                child.send_signal(number)
+            said = child.communicate(timeout=60)[1].decode()
+        return child.returncode, said.strip()
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Iterator[Asked]:
+    made = Asked(tmp_path)
+    yield made
+    until = time.monotonic() + 20  # who is killed takes a moment
+    while (left := carriers(made.mark)) and time.monotonic() < until:
+        time.sleep(0.02)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["python", "sign"]
+
+
+@pytest.mark.parametrize("numbers", [[INT], [TERM], [HUP], [TERM, TERM], [TERM, HUP]], ids=str)
+def test_it_ends_as_when_interrupted_and_leaves_nothing(asked: Asked, numbers: list[int]) -> None:
+    assert asked.sent(*numbers) == (3, "qdoctor: interrupted, so nothing can be told")
+
+
+def test_what_it_was_started_to_ignore_it_ignores(asked: Asked) -> None:
+    nohup = (
+        "import os, signal, sys\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+    code, said = asked.sent(HUP, TERM, within=nohup)
+    assert (code, said) == (3, "qdoctor: interrupted, so nothing can be told")
