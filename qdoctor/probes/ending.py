@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 from typing import TYPE_CHECKING
@@ -65,6 +66,17 @@ def fate(ended: Ended, phase: str, *, answered: bool) -> Fate | None:
     said = decisive(lines)
     detail = f"{text} {when}".strip() + (f": {said}" if said and outcome != "timed-out" else "")
     return Fate(outcome, code, detail, _evidence(lines))
+
+
+def refused(error: OSError) -> Fate:
+    """Say what the system refused a probe before it could begin."""
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        text = f"could not be started: {error}; raise `ulimit -n`, or ask from another process"
+        return Fate("failed", "not-started", text, [])
+    full = error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", None)}
+    advice = "a folder with room" if full else "a writable folder"
+    text = f"no control folder for the probe: {error}; set TMPDIR to {advice}"
+    return Fate("failed", "no-control-folder", text, [])
 
 
 def decisive(lines: list[str]) -> str:

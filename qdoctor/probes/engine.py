@@ -16,7 +16,7 @@ import msgspec
 
 from qdoctor import process
 from qdoctor.probes import observing, room, zygote
-from qdoctor.probes.ending import Fate
+from qdoctor.probes.ending import refused
 from qdoctor.probes.job import Job, again, begin, found_no_room, fresh_because
 from qdoctor.probes.links import Link, link_for
 from qdoctor.probes.patient import FOLDER_MIB, Patient, child_environ, prepare
@@ -73,7 +73,6 @@ class Engine:
         """Nothing starts before ``run``."""
         self._waiting = list(jobs)
         self._running: list[_Running] = []
-        self._all = list(jobs)
         self._patient, self._progress = patient, progress
         self._budget = budget
         self._until = None if budget is None else time.monotonic() + budget
@@ -91,7 +90,8 @@ class Engine:
                 self._folder = Path(folder)
                 self._run_in()
         except OSError as error:
-            self._fail_all(error)
+            fate = refused(error)
+            self._leave_out(lambda step: observing.of_fate(step, fate))
 
     def _run_in(self) -> None:
         why = ("interrupted", "interrupted")
@@ -106,14 +106,22 @@ class Engine:
         except KeyboardInterrupt:
             pass
         finally:
-            self._end(*why)
+            try:
+                self._stop()
+            except KeyboardInterrupt:  # somebody is impatient: nothing is to be left all the same
+                self._stop()
+        self._leave_out(lambda step: observing.of_unfinished(step, *why))
 
     def _open_gate(self) -> Quiet | None:
         """What lets timed work run alone; not needed where probes run one at a time."""
         if not self._room.side_by_side:
             return None
         (self._path / "gate").mkdir()
-        return Quiet(self._path / "gate")
+        try:
+            return Quiet(self._path / "gate")
+        except OSError:  # a file system without FIFOs
+            self._room = msgspec.structs.replace(self._room, side_by_side=False)
+            return None
 
     @property
     def _path(self) -> Path:
@@ -160,9 +168,14 @@ class Engine:
                 job.route, job.said = "fresh", (fresh_because(why),) if why else ()
             return
         folder = self._path / "zygote"
-        folder.mkdir()
         wanted = [job.step.kernel.header.imports for job in forked]
-        self._zygote = zygote.Zygote(self._patient, wanted, folder)
+        try:
+            folder.mkdir()
+            self._zygote = zygote.Zygote(self._patient, wanted, folder)
+        except OSError as error:
+            for job in forked:
+                why = f"it could not be started: {error.strerror or error}"
+                job.route, job.said = "fresh", (fresh_because(why),)
 
     def _start_what_fits(self) -> None:
         for job in list(self._waiting):
@@ -202,13 +215,16 @@ class Engine:
 
     def _start(self, job: Job, link: Link | None) -> None:
         self._progress(f"{job.step.kernel.header.title}: {_doing(job.step)}")
+        control = None
         try:
             control = tempfile.TemporaryDirectory(
                 prefix="probe-", dir=self._path, ignore_cleanup_errors=True
             )
             started = self._child(job, link, Path(control.name))
         except OSError as error:
-            job.seen = [_no_folder(job.step, error)]
+            if control is not None:
+                control.cleanup()
+            job.seen = [observing.of_fate(job.step, refused(error))]
             return
         if started is None:  # the link was lost over it: the next round finds another way
             control.cleanup()
@@ -254,29 +270,22 @@ class Engine:
         job.parts = instead
         self._waiting[:0] = instead
 
-    def _end(self, code: str, why: str) -> None:
-        """Stop whatever still runs, and say of what was not done that it was not."""
+    def _stop(self) -> None:
+        """Stop whatever still runs; may be called again."""
         process.kill([running.child for running in self._running])
         for running in self._running:
             running.control.cleanup()
-            running.job.seen = [observing.of_unfinished(running.job.step, code, why)]
-        for job in self._waiting:
-            job.seen = [observing.of_unfinished(job.step, code, why)]
-        self._running, self._waiting = [], []
         if self._zygote is not None:
             self._zygote.close()
         if self._quiet is not None:
             self._quiet.close()
+            self._quiet = None
 
-    def _fail_all(self, error: OSError) -> None:
-        for job in self._all:
-            if job.seen is None and not job.parts:
-                job.seen = [_no_folder(job.step, error)]
-
-
-def _no_folder(step: Step, error: OSError) -> Observation:
-    detail = f"no control folder for the probe: {error}; set TMPDIR to a writable folder"
-    return observing.of_fate(step, Fate("failed", "no-control-folder", detail, []))
+    def _leave_out(self, said: Callable[[Step], Observation]) -> None:
+        """Say of what was not done that it was not."""
+        for job in [*(running.job for running in self._running), *self._waiting]:
+            job.seen = [said(job.step)]
+        self._running, self._waiting = [], []
 
 
 def _doing(step: Step) -> str:

@@ -50,18 +50,28 @@ class Zygote:
 
     def __init__(self, patient: Patient, wanted: Iterable[Sequence[str]], folder: Path) -> None:
         """Start it in the empty ``folder``; it imports what is ``wanted``. Raises ``OSError``."""
-        self.links = [Link(package, after) for package, after in tree(wanted)]
+        self.links: list[Link] = []
+        self._child: process.Child | None = None
         self._patient = patient
+        try:
+            for package, after in tree(wanted):
+                self.links.append(Link(package, after))
+            self._write_plan(folder)
+            self._child = self._started(folder)
+        except BaseException:
+            self._lose_all("it could not be started")
+            raise
+
+    def _write_plan(self, folder: Path) -> None:
         plan = {
             "links": [
                 {"import": link.package, "after": link.after, "fd": link.theirs.fileno()}
                 for link in self.links
             ],
-            "capabilities": patient.capabilities,
+            "capabilities": self._patient.capabilities,
         }
         (folder / "tmp").mkdir()
         (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        self._child = self._started(folder)
 
     def _started(self, folder: Path) -> process.Child | None:
         environ = child_environ(self._patient.environ, folder)
@@ -250,6 +260,7 @@ class Zygote:
         for link in self.links:
             link.why, link.ready = link.why or why, False
             link.socket.close()
+            link.theirs.close()
 
 
 class _Forked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -9,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from qdoctor import process
 from qdoctor.model import Observation
 from qdoctor.probes import catalog
 from qdoctor.probes.engine import carry_out
@@ -277,6 +279,80 @@ def test_noise_on_the_bell_is_not_heard(run: Run) -> None:
     yield passed()
 """
     assert [one.outcome for one in run({"a": rings, "b": "yield passed()"})] == ["passed"] * 2
+
+
+def refusing(number: int) -> Callable[..., None]:
+    """Stand in for a call that the system refuses."""
+
+    def call(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@linux
+def test_a_file_system_without_fifos_lets_probes_run_one_at_a_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "mkfifo", refusing(errno.EPERM))
+    body = "began = time.time(); time.sleep(0.1); yield passed(path_taken=json.dumps(began))"
+    seen = run(dict.fromkeys("abc", body))
+    assert [one.outcome for one in seen] == ["passed"] * 3
+    began = [json.loads(one.path_taken or "") for one in seen]
+    assert all(second - first >= 0.1 for first, second in itertools.pairwise(began))
+
+
+@linux
+@pytest.mark.parametrize(
+    ("number", "code", "advice"),
+    [
+        (errno.EMFILE, "not-started", "ulimit -n"),
+        (errno.ENOSPC, "no-control-folder", "set TMPDIR to a folder with room"),
+        (errno.EROFS, "no-control-folder", "set TMPDIR to a writable folder"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else "",
+)
+def test_what_the_system_refuses_is_said_and_is_no_interrupt(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: int, code: str, advice: str
+) -> None:
+    monkeypatch.setattr("qdoctor.probes.engine.prepare", refusing(number))
+    for one in run(dict.fromkeys("ab", "yield passed()")):
+        assert (one.outcome, one.code) == ("failed", code)
+        assert os.strerror(number) in one.detail
+        assert advice in one.detail
+
+
+@linux
+def test_trouble_of_the_loop_itself_is_no_interrupt(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "wait", refusing(errno.EMFILE))
+    for one in run(dict.fromkeys("ab", "time.sleep(60)")):
+        assert (one.outcome, one.code) == ("failed", "not-started")
+        assert "Too many open files" in one.detail
+
+
+@linux
+def test_a_second_interrupt_leaves_nothing_behind(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = process.kill, itertools.count()
+
+    def kill(children: Sequence[process.Child]) -> None:
+        if next(count) == 0:
+            raise KeyboardInterrupt
+        real(children)
+
+    def wait(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "kill", kill)
+    monkeypatch.setattr(process, "wait", wait)
+    try:
+        seen = run(dict.fromkeys("ab", "time.sleep(60)"))
+    except KeyboardInterrupt:  # it would end the whole run
+        pytest.fail("the second interrupt was not borne")
+    assert [(one.outcome, one.code) for one in seen] == [("skipped", "interrupted")] * 2
 
 
 INTERRUPTED = """

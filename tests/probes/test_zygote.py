@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -338,6 +339,28 @@ def test_a_link_that_dies_in_place_of_forking_costs_nobody_else_his_life(
         assert one.outcome == "passed"
         assert "importing torch once for all probes ended" in one.evidence[-1]
     assert not {0, os.getpgrp()} & set(groups)
+
+
+@pytest.mark.parametrize("where", ["socket.socketpair", "pathlib.Path.write_text"])
+def test_a_process_to_fork_from_that_cannot_be_had_is_a_reason(
+    probed: Probed, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """For want of descriptors, of room in the folder."""
+    real = Path.write_text
+
+    def write_text(path: Path, *words: Any, **more: Any) -> int:  # noqa: ANN401
+        if path.name == "plan.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, *words, **more)
+
+    def socketpair(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(where, socketpair if where.startswith("socket") else write_text)
+    why = "Too many open files" if where.startswith("socket") else "No space left on device"
+    for one in probed(BOTH):
+        assert told(one)["modules"] == []
+        assert one.evidence == [f"ran in a fresh interpreter: it could not be started: {why}"]
 
 
 @pytest.mark.parametrize(
