@@ -8,40 +8,26 @@ stays: the matrix is read from the index's wheels, and says nothing of conda-for
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from qdoctor.model import Python
+from qdoctor.pip_command import name_of, quoted, read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from qdoctor.machine import Machine
     from qdoctor.model import Fix
+    from qdoctor.pip_command import Request
 
-_PIP = ("python", "-m", "pip")
 _OURSELVES = "qdoctor"
+_THEN = " && "
 _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\")
 _SPECIAL = re.compile(r"([^\w@%+:,./~-])")
 """What a shell would not take as it is, apart from ``~``, which stands for the home folder."""
 _SYSTEMS = "this Python is the system's, which pip leaves alone (PEP 668)"
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What a command of pip asks for: ``said`` is all of it after the verb, as it was written.
-
-    ``rest`` holds options beyond those that every tool has a word for.
-    """
-
-    verb: str
-    said: str
-    wanted: tuple[str, ...]
-    anew: bool = False
-    alone: bool = False
-    index: str | None = None
-    rest: tuple[str, ...] = ()
 
 
 def written_for(fix: Fix, machine: Machine, interpreter: str | None = None) -> Fix:
@@ -50,16 +36,21 @@ def written_for(fix: Fix, machine: Machine, interpreter: str | None = None) -> F
     ``interpreter`` is the examined one where ``python`` is known to be another. What is no command
     of pip, or is about qdoctor itself, stays as it is.
     """
-    request = _request(fix.command) if fix.command and fix.package != _OURSELVES else None
-    if request is None:
+    if fix.command is None or fix.package == _OURSELVES:
         return fix
+    steps = fix.command.split(_THEN)
+    requests = [one for one in map(read, steps) if one]
+    if len(requests) < len(steps):
+        return fix
+    if len(steps) > 1:
+        return _in_steps(fix, steps, machine, interpreter)
+    return _written(fix, requests[0], machine, interpreter)
+
+
+def _written(fix: Fix, request: Request, machine: Machine, interpreter: str | None) -> Fix:
     python = machine.facts.python or Python()
-    if python.externally_managed and request.verb == "uninstall":
-        why = f"{fix.why}; {_SYSTEMS}: its package manager takes it away"
-        return msgspec.structs.replace(fix, why=why, command=None, applicability="display-only")
     if python.externally_managed:
-        why = f"{fix.why}; {_SYSTEMS}: a virtual environment that sees its packages takes it"
-        return msgspec.structs.replace(fix, why=why, command=_beside_system(request, python))
+        return _for_the_systems(fix, request, python)
     write = _TOOLS.get(python.manager or "")
     if write is None or (request.rest and write is not _uv):
         return _with_pip(fix, request, machine, interpreter)
@@ -67,34 +58,28 @@ def written_for(fix: Fix, machine: Machine, interpreter: str | None = None) -> F
     if command is None:
         why = f"{fix.why}; {_in_manifest(request)}"
         return msgspec.structs.replace(fix, why=why, command=None, applicability="display-only")
-    return msgspec.structs.replace(fix, command=command)
+    return msgspec.structs.replace(fix, command=" ".join([*request.before, command]))
 
 
-def _request(command: str) -> Request | None:
-    """Read a command of pip; None for any other command."""
-    words = shlex.split(command)
-    if tuple(words[:3]) != _PIP or words[3:4] not in (["install"], ["uninstall"]):
-        return None
-    given = iter(words[4:])
-    wanted: list[str] = []
-    rest: list[str] = []
-    flags: set[str] = set()
-    index: str | None = None
-    for word in given:
-        if word == "--index-url":
-            index = next(given, None)
-        elif word in {"--force-reinstall", "--no-deps", "-y"}:
-            flags.add(word)
-        else:
-            (rest if word.startswith("-") else wanted).append(word)
-    return Request(
-        words[3],
-        command.split(f" {words[3]} ", 1)[-1],
-        tuple(wanted),
-        anew="--force-reinstall" in flags,
-        alone="--no-deps" in flags,
-        index=index,
-        rest=tuple(rest),
+def _for_the_systems(fix: Fix, request: Request, python: Python) -> Fix:
+    """Leave the operating system's own Python alone: install beside it."""
+    if request.verb == "uninstall":
+        why = f"{fix.why}; {_SYSTEMS}: its package manager takes it away"
+        return msgspec.structs.replace(fix, why=why, command=None, applicability="display-only")
+    why = f"{fix.why}; {_SYSTEMS}: a virtual environment that sees its packages takes it"
+    return msgspec.structs.replace(fix, why=why, command=_beside_system(request, python))
+
+
+def _in_steps(fix: Fix, steps: list[str], machine: Machine, interpreter: str | None) -> Fix:
+    """Write each of several commands; none where the tool has none for one of them."""
+    each = [
+        written_for(msgspec.structs.replace(fix, command=one), machine, interpreter)
+        for one in steps
+    ]
+    said = [one.command for one in each if one.command]
+    whole = next((one for one in each if one.command is None), fix)
+    return (
+        whole if len(said) < len(each) else msgspec.structs.replace(fix, command=_THEN.join(said))
     )
 
 
@@ -106,7 +91,8 @@ def _with_pip(fix: Fix, request: Request, machine: Machine, interpreter: str | N
     outside = "pip" not in packages and "torch" in packages
     pip = f"python -m pip --python {_word(interpreter)}"
     head = pip if outside else f"{_word(interpreter)} -m pip"
-    return msgspec.structs.replace(fix, command=f"{head} {request.verb} {request.said}")
+    command = f"{head} {request.verb} {request.said}"
+    return msgspec.structs.replace(fix, command=" ".join([*request.before, command]))
 
 
 def _beside_system(request: Request, python: Python) -> str:
@@ -119,12 +105,15 @@ def _uv(request: Request, python: Python) -> str:
         return _uv_project(request, python.project)
     place = python.executable or python.prefix
     if request.rest:  # options that uv pip takes as pip does, in pip's words
-        return f"uv pip {request.verb} --python {_word(place or '.venv')} {request.said}"
+        said = msgspec.structs.replace(request, newer=False).said
+        words = [f"uv pip {request.verb} --python {_word(place or '.venv')}", *_let_move(request)]
+        return " ".join([*words, said])
     parts = [
         f"uv pip {request.verb}",
         f"--python {_word(place)}" if place else "",
         "--reinstall" * request.anew,
         "--no-deps" * request.alone,
+        *_let_move(request),
         _wanted(request),
         f"--index-url {request.index}" if request.index else "",
     ]
@@ -135,10 +124,15 @@ def _uv_project(request: Request, project: str) -> str:
     """Change the lock file too: what ``uv pip`` installs is undone by the next ``uv sync``."""
     folder = f"--project {_word(project)}"
     if request.anew and not request.index:
-        again = " ".join(f"--reinstall-package {_name(one)}" for one in request.wanted)
+        again = " ".join(f"--reinstall-package {name_of(one)}" for one in request.wanted)
         return f"uv sync {folder} {again}"
     index = f" --index {_source(request.index)}={request.index}" if request.index else ""
-    return f"uv add {folder} {_wanted(request)}{index}"
+    return " ".join(["uv add", folder, *_let_move(request), _wanted(request)]) + index
+
+
+def _let_move(request: Request) -> list[str]:
+    """Let these packages move, and only these: uv's ``--upgrade`` would move all they require."""
+    return [f"--upgrade-package {name_of(one)}" for one in request.wanted if request.newer]
 
 
 def _poetry(request: Request, python: Python) -> str:
@@ -147,7 +141,8 @@ def _poetry(request: Request, python: Python) -> str:
     if again or request.verb == "uninstall":  # the lock file says what it should say already
         return f"poetry run{folder} python -m pip {request.verb} {request.said}"
     if not request.index:
-        return f"poetry add{folder} {_wanted(request)}"
+        latest = [f"{one}@latest" if _is_open(request, one) else one for one in request.wanted]
+        return f"poetry add{folder} {_listed(latest)}"
     source = _source(request.index)
     add = f"poetry source add{folder} --priority=explicit {source} {request.index}"
     return f"{add} && poetry add{folder} --source {source} {_wanted(request)}"
@@ -155,13 +150,15 @@ def _poetry(request: Request, python: Python) -> str:
 
 def _pixi(request: Request, python: Python) -> str | None:
     folder = f" --manifest-path {_word(python.project)}" if python.project else ""
-    names = " ".join(_name(one) for one in request.wanted)
+    names = " ".join(name_of(one) for one in request.wanted)
     if request.index:
         return None
     if request.verb == "uninstall":
         return f"pixi remove --pypi{folder} {names}"
     if request.anew:
         return f"pixi reinstall{folder} {names}"
+    if all(_is_open(request, one) for one in request.wanted):
+        return f"pixi upgrade{folder} {names}"
     return f"pixi add --pypi{folder} {_wanted(request)}"
 
 
@@ -177,18 +174,22 @@ def _in_manifest(request: Request) -> str:
     lines = [
         f'{name} = {{ version = "{one.removeprefix(name) or "*"}", index = "{request.index}" }}'
         for one in request.wanted
-        for name in [_name(one)]
+        for name in [name_of(one)]
     ]
     return f"in pixi.toml, under [pypi-dependencies]: {', '.join(lines)}; then run `pixi install`"
 
 
+def _is_open(request: Request, one: str) -> bool:
+    """Say whether the newest release is wanted: a tool that has one already would leave it."""
+    return request.newer and one == name_of(one)
+
+
 def _wanted(request: Request) -> str:
-    return " ".join(one if one == _name(one) else f'"{one}"' for one in request.wanted)
+    return _listed(request.wanted)
 
 
-def _name(requirement: str) -> str:
-    found = re.match(r"[A-Za-z0-9._-]+", requirement)
-    return found[0] if found else requirement
+def _listed(wanted: Sequence[str]) -> str:
+    return " ".join(quoted(one) for one in wanted)
 
 
 def _source(index: str) -> str:

@@ -12,6 +12,8 @@ from qdoctor.model import Facts, Fix, Python
 from qdoctor.rules.remedies import by_hand, pip, torch_build, use
 
 UPGRADE = pip("upgrade", "bitsandbytes", ">=0.45.1", "it has the kernel", verify="x")
+NEWEST = pip("upgrade", "trl", "", "it has the name", verify="x")
+OLDER = pip("downgrade", "peft", "<0.10", "it has the name", verify="x")
 ANEW = pip("reinstall", "bitsandbytes", "==0.45.1", "it is damaged", verify="x")
 BUILD = torch_build(">=2.6.0,<2.15.0", "cu126", "the driver serves it", verify="x")
 INDEX = "https://download.pytorch.org/whl/cu126"
@@ -44,7 +46,15 @@ def test_a_tool_that_is_not_known_leaves_pip_as_it_is(manager: str | None, fix: 
 @pytest.mark.parametrize(
     ("fix", "command"),
     [
-        (UPGRADE, 'uv pip install --python /v/bin/python "bitsandbytes>=0.45.1"'),
+        (
+            UPGRADE,
+            (
+                "uv pip install --python /v/bin/python --upgrade-package bitsandbytes "
+                '"bitsandbytes>=0.45.1"'
+            ),
+        ),
+        (NEWEST, "uv pip install --python /v/bin/python --upgrade-package trl trl"),
+        (OLDER, 'uv pip install --python /v/bin/python "peft<0.10"'),
         (
             ANEW,
             'uv pip install --python /v/bin/python --reinstall --no-deps "bitsandbytes==0.45.1"',
@@ -66,7 +76,8 @@ def test_an_environment_of_uv_has_no_pip_of_its_own(fix: Fix, command: str) -> N
 @pytest.mark.parametrize(
     ("fix", "command"),
     [
-        (UPGRADE, 'uv add --project /p "bitsandbytes>=0.45.1"'),
+        (UPGRADE, 'uv add --project /p --upgrade-package bitsandbytes "bitsandbytes>=0.45.1"'),
+        (NEWEST, "uv add --project /p --upgrade-package trl trl"),
         (ANEW, "uv sync --project /p --reinstall-package bitsandbytes"),
         (BUILD, f'uv add --project /p "torch>=2.6.0,<2.15.0" --index pytorch-cu126={INDEX}'),
         (GONE, "uv pip uninstall --python /p/.venv/bin/python bitsandbytes-windows"),
@@ -81,6 +92,7 @@ def test_a_project_of_uv_keeps_its_lock_file_true(fix: Fix, command: str) -> Non
     ("fix", "command"),
     [
         (UPGRADE, 'poetry add --directory /p "bitsandbytes>=0.45.1"'),
+        (NEWEST, "poetry add --directory /p trl@latest"),
         (
             ANEW,
             (
@@ -109,6 +121,7 @@ def test_poetry_without_a_known_project_works_in_its_folder() -> None:
     ("fix", "command"),
     [
         (UPGRADE, 'pixi add --pypi --manifest-path /p "bitsandbytes>=0.45.1"'),
+        (NEWEST, "pixi upgrade --manifest-path /p trl"),
         (ANEW, "pixi reinstall --manifest-path /p bitsandbytes"),
         (GONE, "pixi remove --pypi --manifest-path /p bitsandbytes-windows"),
     ],
@@ -130,7 +143,7 @@ def test_the_systems_python_is_left_alone() -> None:
     assert "PEP 668" in fix.why
     assert fix.command == (
         "/usr/bin/python3 -m venv --system-site-packages .venv && "
-        '.venv/bin/python -m pip install "bitsandbytes>=0.45.1"'
+        '.venv/bin/python -m pip install --upgrade "bitsandbytes>=0.45.1"'
     )
 
 
@@ -162,7 +175,8 @@ def test_a_path_is_one_word_whatever_it_holds(path: str) -> None:
 def test_a_path_of_windows_keeps_its_backslashes() -> None:
     for path, word in ((r"C:\v\python.exe", r"C:\v\python.exe"), (r"C:\a b\py", r'"C:\a b\py"')):
         command = written(UPGRADE, machine("uv", executable=path))
-        assert command == f'uv pip install --python {word} "bitsandbytes>=0.45.1"'
+        assert command is not None
+        assert command.startswith(f"uv pip install --python {word} --upgrade-package bitsandbytes ")
 
 
 @pytest.mark.parametrize(
@@ -190,4 +204,40 @@ def test_an_option_that_only_pip_is_known_to_take_keeps_pip() -> None:
     assert written_for(fix, machine("poetry", project="/p")) == fix
     assert written(fix, machine("uv", executable="/v/bin/python")) == (
         'uv pip install --python /v/bin/python --no-binary :all: "bitsandbytes==0.45.1"'
+    )
+
+
+BUILT = msgspec.structs.replace(
+    NEWEST, command='python -m pip install --upgrade --no-build-isolation "flash-attn"'
+)
+STEPS = msgspec.structs.replace(
+    GONE, command="python -m pip uninstall -y triton && python -m pip install torch"
+)
+FOR_THIS_GPU = msgspec.structs.replace(
+    ANEW, command='TORCH_CUDA_ARCH_LIST="8.6" python -m pip install --no-binary x "x==1.0"'
+)
+
+
+def test_uv_moves_only_what_is_asked_for_also_with_further_options() -> None:
+    assert written(BUILT, machine("uv", executable="/v/bin/python")) == (
+        "uv pip install --python /v/bin/python --upgrade-package flash-attn "
+        "--no-build-isolation flash-attn"
+    )
+
+
+def test_each_of_several_steps_is_written_for_the_tool() -> None:
+    assert written(STEPS, machine("uv", executable="/v/bin/python")) == (
+        "uv pip uninstall --python /v/bin/python triton && "
+        "uv pip install --python /v/bin/python torch"
+    )
+    assert written(STEPS, machine("pip", packages=("pip",)), "/v/bin/python") == (
+        "/v/bin/python -m pip uninstall -y triton && /v/bin/python -m pip install torch"
+    )
+    kept = written_for(STEPS, machine("pip", externally_managed=True))
+    assert (kept.command, kept.applicability) == (None, "display-only")
+
+
+def test_a_variable_stays_before_the_command() -> None:
+    assert written(FOR_THIS_GPU, machine("pip", packages=("pip",)), "/v/bin/python") == (
+        'TORCH_CUDA_ARCH_LIST="8.6" /v/bin/python -m pip install --no-binary x "x==1.0"'
     )

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.model import Action, Applicability, Fix
+from qdoctor.model import Fix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qdoctor.model import Action, Applicability
+
 TORCH_BUILDS = "https://download.pytorch.org/whl"
 """Where torch's builds for other CUDA versions lie."""
+_FLAGS: dict[Action, str] = {
+    "upgrade": "--upgrade ",  # what is installed already would do otherwise
+    "reinstall": "--force-reinstall --no-deps ",
+}
+_TO_ONE_RELEASE: frozenset[Action] = frozenset({"downgrade", "install-build", "install-matching"})
+"""Actions that say nothing without a release: pip would leave the installed one."""
+_BY_HAND: frozenset[Action] = frozenset({"install-system", "rebuild"})
 
 
 def pip(  # noqa: PLR0913 - a fix has these parts
@@ -22,10 +31,23 @@ def pip(  # noqa: PLR0913 - a fix has these parts
     verify: str,
     applicability: Applicability = "safe",
 ) -> Fix:
-    """Offer another release of a package; ``spec`` is a PEP 440 specifier set."""
-    anew = "--force-reinstall --no-deps " if action == "reinstall" else ""
-    command = f'python -m pip install {anew}"{package}{spec}"'
+    """Offer another release of a package; ``spec`` is a PEP 440 specifier set.
+
+    There is no command where it would change nothing, or something else than the action says:
+    without a release to go back to, or for what no index holds.
+    """
+    command = _command(action, package, spec)
+    if command is None:
+        applicability = "display-only"
     return Fix(action, why, applicability, package, spec, command=command, verify=verify)
+
+
+def _command(action: Action, package: str, spec: str) -> str | None:
+    if action == "uninstall":
+        return f"python -m pip uninstall -y {package}"
+    if action in _BY_HAND or (not spec and action in _TO_ONE_RELEASE):
+        return None
+    return f'python -m pip install {_FLAGS.get(action, "")}"{package}{spec}"'
 
 
 def torch_build(release_spec: str, build: str, why: str, *, verify: str, note: str = "") -> Fix:

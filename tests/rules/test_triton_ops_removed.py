@@ -16,7 +16,7 @@ def test_fires_where_the_import_fails(ask: Ask) -> None:
     assert found.severity == "error"
     fix = found.fixes[0]
     assert (fix.action, fix.package, fix.spec) == ("upgrade", "bitsandbytes", ">=0.45.1")
-    assert fix.command == 'python -m pip install "bitsandbytes>=0.45.1"'
+    assert fix.command == 'python -m pip install --upgrade "bitsandbytes>=0.45.1"'
 
 
 def test_is_silent_on_a_triton_that_has_it(ask: Ask) -> None:
