@@ -31,6 +31,8 @@ PACKAGES = (
     "optimum",
     "optimum-quanto",
     "peft",
+    "torchaudio",
+    "torchvision",
     "transformers",
     "triton-windows",
     "vllm",
@@ -38,7 +40,14 @@ PACKAGES = (
 )
 SINCE = "2023-11"
 """Releases uploaded before are left out: they ask for torch 2.1 or older, by ranges."""
+SINCE_OTHERWISE = {"torchaudio": "2022-10", "torchvision": "2022-10"}
+"""Packages each release of which goes with one torch: from that of the first torch known on."""
 _OF_MATRIX = frozenset({*PACKAGES, "bitsandbytes", "torch", "torchao", "triton"})
+
+
+def since(package: str) -> str:
+    """Return the first day whose uploads of a package are read."""
+    return SINCE_OTHERWISE.get(package, SINCE)
 
 
 def read(shard: Shard, files: Sequence[WheelFile], transport: Transport) -> None:

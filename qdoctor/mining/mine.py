@@ -47,7 +47,7 @@ KINDS = tuple(
     Kind(module.PACKAGE, Version(module.FIRST), module.read)
     for module in (triton_release, bitsandbytes_release, torch_release, torchao_release)
 ) + tuple(
-    Kind(package, Version("0"), dependents.read, together=True, since=dependents.SINCE)
+    Kind(package, Version("0"), dependents.read, together=True, since=dependents.since(package))
     for package in dependents.PACKAGES
 )
 _THREADS = 8

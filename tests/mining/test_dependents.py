@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qdoctor import matrix
+from qdoctor.mining import dependents
 from qdoctor.mining.mine import Wanted, mine
 
 if TYPE_CHECKING:
@@ -116,3 +117,7 @@ def test_torchao_says_what_users_quantize_by(
     assert name in facts["quantization_names"]
     assert facts["quantization_names_complete"] is True
     assert facts["requires_dist"] == ["torch==2.5.1"]
+
+
+def test_what_follows_torch_is_read_from_the_first_torch_on() -> None:
+    assert dependents.since("torchvision") < dependents.since("xformers") == dependents.SINCE
