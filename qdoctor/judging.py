@@ -12,6 +12,7 @@ import msgspec
 
 from qdoctor import diagnosis, expectation, plan_verdict, verdicts_per_gpu
 from qdoctor.commands import written_for
+from qdoctor.fitting import fitted
 from qdoctor.fix_order import smallest_first
 from qdoctor.machine import complete
 from qdoctor.missing_facts import with_missing_facts
@@ -58,7 +59,7 @@ def judge(  # noqa: PLR0913 - the question has these parts
     seen = expectation.annotate(list(observations), complete(facts, matrix), matrix)
     machine, findings = diagnosis.diagnose(facts, seen, error, need, matrix, refused=plan.problems)
     findings = with_missing_facts(
-        [_with_fitting_fixes(one, machine, interpreter) for one in findings], machine
+        [_with_fitting_fixes(one, machine, matrix, interpreter) for one in findings], machine
     )
     answer = verdicts_per_gpu.judge(machine, seen, findings, matrix)
     planned = plan_verdict.judge(plan, machine, answer.verdicts, matrix)
@@ -71,9 +72,12 @@ def judge(  # noqa: PLR0913 - the question has these parts
     )
 
 
-def _with_fitting_fixes(finding: Finding, machine: Machine, interpreter: str | None) -> Finding:
-    """Order the fixes, and write their commands for the tool that manages this environment."""
-    fixes = [written_for(fix, machine, interpreter) for fix in smallest_first(finding.fixes)]
+def _with_fitting_fixes(
+    finding: Finding, machine: Machine, matrix: Matrix, interpreter: str | None
+) -> Finding:
+    """Order the fixes, and write their commands for this machine and the tool that manages it."""
+    offered = [fitted(fix, machine, matrix) for fix in smallest_first(finding.fixes)]
+    fixes = [written_for(fix, machine, interpreter) for fix in offered]
     return msgspec.structs.replace(finding, fixes=fixes)
 
 

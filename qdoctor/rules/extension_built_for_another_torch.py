@@ -29,8 +29,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from qdoctor.model import Finding, Fix
-from qdoctor.released import parsed
+from qdoctor.released import fact, parsed
 from qdoctor.rules.case import quoted, rule
+from qdoctor.rules.following import release_for
 from qdoctor.rules.packages_in_text import asker
 from qdoctor.rules.remedies import TORCH_BUILDS, by_hand, pip, torch_build
 from qdoctor.rules.torch_builds import built_elsewhere
@@ -46,6 +47,7 @@ _TORCH = "torch"
 _EXTENSIONS = ("extension", "extension2", "extension3")
 _CUDA = "cu"
 """How the local part of a version begins that names a build for CUDA."""
+_OF_AN_INDEX = re.compile(r"cu\d+|cpu")
 _LABEL = re.compile(r"\+\w*?(?:torch|pt)(?P<major>\d)\.?(?P<minor>\d+)")
 """How wheels that lie outside an index name the torch that they were built for."""
 _XFORMERS = {"xformers-beside-cpu-torch", "xformers-no-operator"}
@@ -151,35 +153,68 @@ def _fixes(case: Case, package: str | None, built: str | None, tag: str | None) 
         )
         yield from [pip("upgrade", package, "", why, verify=NAME), build]
         return
-    other_cuda = bool(built and tag and _is_this(built, None, case.machine.torch.value or ""))
-    own = (case.machine.torch.value or "").partition("+")[2]
-    anew = _anew(package, own if other_cuda else None)
+    anew = _anew(case, package)
     yield from [build, anew] if _without_wheel(case, package) else [anew, build]
     why = f"{package or 'it'} was built for it"
-    if other_cuda:
-        yield torch_build(f"=={built}", tag or "", why, verify=NAME)
+    if built and tag:
+        yield torch_build(f"=={built}", tag, why, verify=NAME)
     elif built:
         yield moved_torch(case, "install", f"=={built}", why, verify=NAME)
 
 
-def _anew(package: str | None, tag: str | None) -> Fix:
-    """Offer the package once more; from the index of torch's builds where only their CUDA differs.
+def _anew(case: Case, package: str | None) -> Fix:
+    """Offer the package once more, in the release and from the index that go with this torch.
 
-    The other index would give the same file again.
+    No command where neither is known: pip would take the newest one, which is for another torch.
     """
     why = "the build that is made for this torch, its CUDA version and this Python"
     if package == _TORCH:
         why = "uninstall torch until pip finds none any more, then install one release"
-    where = f" --index-url {TORCH_BUILDS}/{tag}" if tag else ""
-    again = f"python -m pip install --force-reinstall --no-deps --no-cache-dir {package}{where}"
+    spec = _spec(case, package) if package else None
+    if spec is None and package in case.matrix.packages:
+        why = f"{why}: `python -m pip show torch` tells for which"
+    index = _index(case) if spec and package in case.matrix.packages else None
+    where = f" --index-url {TORCH_BUILDS}/{index}" if index else ""
+    alone = "--force-reinstall --no-deps --no-cache-dir"
     return Fix(
         action="reinstall",
         package=package,
+        spec=spec or None,
         why=why,
-        index=tag,
-        command=again if package else None,
+        index=index,
+        command=None if spec is None else f'python -m pip install {alone} "{package}{spec}"{where}',
         verify=NAME,
     )
+
+
+def _spec(case: Case, package: str) -> str | None:
+    """Name the release that goes with this torch; ``""`` for any, None where it is not known."""
+    own = parsed((_stated(case).get(package) or "").partition("+")[0])
+    if package == _TORCH or _is_built(case, package):
+        return f"=={own}" if own else ""
+    torch = parsed((case.machine.torch.value or "").partition("+")[0])
+    release = release_for(case, package, str(torch)) if torch else None
+    return f"=={release}" if release else None
+
+
+def _is_built(case: Case, package: str) -> bool:
+    """Say whether pip builds a package here, against this torch: the index has its sources."""
+    row = case.matrix.row("index_names", package)
+    return row is not None and "built" in row
+
+
+def _index(case: Case) -> str | None:
+    """Return the tag of this torch, where the package index has another build by default."""
+    torch, _, own = (case.machine.torch.value or "").partition("+")
+    if _OF_AN_INDEX.fullmatch(own) is None:
+        return None
+    cuda = fact(case.matrix, _TORCH, torch, "cuda").value or ""
+    usual = _CUDA + cuda.replace(".", "")
+    return own if own != usual or case.machine.os.value == "windows" else None
+
+
+def _stated(case: Case) -> dict[str, str]:
+    return {canonicalize_name(k): v for k, v in (case.machine.facts.packages or {}).items()}
 
 
 RULE = rule(NAME, __doc__, find)

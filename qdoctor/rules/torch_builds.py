@@ -195,8 +195,12 @@ def _works(case: Case, version: str, tag: str, also: Sequence[Layer]) -> bool:
 
 
 def refused(case: Case, version: str, tag: str) -> bool:
-    """Say whether this machine's driver, Python, libc or GPU is known not to go with a build."""
-    machine = with_package(case.machine, case.matrix, "torch", f"{version}+{tag}")
+    """Say whether this machine's driver, Python, libc or GPU is known not to go with a build.
+
+    ``tag`` is ``""`` for the one that the package index has.
+    """
+    torch = f"{version}+{tag}" if tag else version
+    machine = with_package(case.machine, case.matrix, "torch", torch)
     asked = (torch_has_sm, *_KEPT)
     return any(layer(machine, case.matrix).value == "no" for layer in asked)
 

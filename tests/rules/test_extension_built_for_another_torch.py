@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from qdoctor.diagnosis import diagnose
-from qdoctor.model import Facts, Finding
+from qdoctor.model import Facts, Finding, Fix
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -197,3 +197,46 @@ def test_a_backend_that_torch_does_not_load_by_itself_is_named(ask: Ask) -> None
     text = "RuntimeError: Failed to load the backend extension: intel_extension_for_pytorch. You"
     fix = ask("h100", error=text)[NAME].fixes[0]
     assert (fix.action, fix.package) == ("reinstall", "intel-extension-for-pytorch")
+
+
+@pytest.mark.parametrize(
+    ("torch", "package", "spec", "index"),
+    [
+        ("2.2.1", "torchvision", "==0.17.1", None),
+        ("2.9.0+cpu", "torchvision", "==0.24.0", "cpu"),
+        ("2.4.0+cu121", "torchaudio", "==2.4.0", None),
+        ("2.4.0+cu118", "torchaudio", "==2.4.0", "cu118"),
+        ("2.5.1+cu124", "xformers", "==0.0.29.post1", None),
+    ],
+)
+def test_the_release_that_goes_with_this_torch_is_offered(
+    torch: str, package: str, spec: str, index: str | None
+) -> None:
+    fix = first(f"RuntimeError: operator {package}::nms does not exist", {"torch": torch})
+    assert (fix.package, fix.spec, fix.index) == (package, spec, index)
+    assert f'"{package}{spec}"' in (fix.command or "")
+
+
+def test_the_installed_release_stays_where_it_goes_with_this_torch() -> None:
+    packages = {"torch": "2.5.1+cu124", "xformers": "0.0.28.post3"}
+    text = "RuntimeError: operator xformers::efficient_attention does not exist"
+    assert first(text, packages).spec == "==0.0.28.post3"
+
+
+def test_no_release_is_offered_for_a_torch_that_is_not_known() -> None:
+    fix = first("RuntimeError: operator torchvision::nms does not exist", {})
+    assert (fix.action, fix.package, fix.command) == ("reinstall", "torchvision", None)
+    assert "pip show torch" in fix.why
+
+
+def test_the_torch_that_it_was_built_for_is_of_that_build() -> None:
+    found = diagnose(
+        Facts(packages={"torch": "2.6.0+cu126"}), (), XFORMERS.format(torch="2.6.0+cu126")
+    )[1]
+    other = next(one for one in found if one.rule == NAME).fixes[-1]
+    assert (other.spec, other.index) == ("==2.1.2", "cu121")
+
+
+def first(text: str, packages: dict[str, str]) -> Fix:
+    found = diagnose(Facts(packages=packages), (), text)[1]
+    return next(one for one in found if one.rule == NAME).fixes[0]

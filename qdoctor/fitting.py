@@ -1,0 +1,136 @@
+"""Makes the command of a fix one that leaves the packages beside it working.
+
+A rule names the release that cures; here its command learns what pip would not heed: that the
+index holds another project under a name, which build of torch this machine needs, what follows
+torch, which release is to be installed anew, and what cannot be built apart from torch.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from qdoctor.pip_command import Request, name_of, read
+from qdoctor.released import parsed
+from qdoctor.rules.case import Case
+from qdoctor.rules.following import following, left_behind
+from qdoctor.rules.remedies import TORCH_BUILDS
+from qdoctor.rules.torch_builds import built_elsewhere
+from qdoctor.rules.torch_index import Place, place
+from qdoctor.rules.triton_releases import WINDOWS, of_windows, pinned
+
+if TYPE_CHECKING:
+    from qdoctor.machine import Machine
+    from qdoctor.matrix import Matrix
+    from qdoctor.model import Fix
+
+_TORCH, _TRITON = "torch", "triton"
+_TABLE = "index_names"
+_OF_LINUX = re.compile(r"(?:sudo|apt-get) ")
+_VARIABLE = re.compile(r"\w+=")
+_BESIDE_TORCH = "--no-build-isolation"
+_BROUGHT = "python -m pip uninstall -y triton && python -m pip install torch"
+"""torch stays, and pip brings back the one triton that it requires."""
+
+
+def fitted(fix: Fix, machine: Machine, matrix: Matrix) -> Fix:
+    """Return the fix with a command that fits this machine; without one where none does."""
+    if fix.command is None or not _has_such_a_shell(fix.command, machine):
+        return fix if fix.command is None else _without(fix)
+    request = read(fix.command)
+    if request is None or request.verb != "install" or not request.wanted:
+        return fix
+    return _heeding(fix, request, Case(machine, (), matrix))
+
+
+def _heeding(fix: Fix, request: Request, case: Case) -> Fix:
+    row = _row(case, request)
+    if "other" in row:
+        held = f"the index has {row['other']} under this name; {row['instead']}"
+        return _without(fix, held)
+    if "built" in row and _BESIDE_TORCH not in request.rest:
+        request = msgspec.structs.replace(request, rest=(*request.rest, _BESIDE_TORCH))
+        fix = _with(fix, request)
+    if request.anew and request.wanted == (name_of(request.wanted[0]),):
+        return _renewed(fix, request, case)
+    return _of_torch(fix, request, case) if name_of(request.wanted[0]) == _TORCH else fix
+
+
+def _has_such_a_shell(command: str, machine: Machine) -> bool:
+    """Say whether a command of Linux, or with a variable before it, is one here too."""
+    if machine.os.value == "windows" and _VARIABLE.match(command):
+        return False
+    return machine.os.value in {None, "linux"} or not _OF_LINUX.match(command)
+
+
+def _renewed(fix: Fix, request: Request, case: Case) -> Fix:
+    """Install the very release anew that is there: pip takes the newest where none is named."""
+    name = canonicalize_name(request.wanted[0])
+    now = _as_it_is(case, name)
+    if now is not None:
+        request = msgspec.structs.replace(request, wanted=(f"{name}=={now}",))
+        spec = f"=={now}"
+        fix = msgspec.structs.replace(fix, spec=spec)
+        return _of_torch(fix, request, case) if name == _TORCH else _with(fix, request)
+    if not _is_tied(case, name) or _BESIDE_TORCH in request.rest:
+        return fix
+    if name == _TRITON:
+        return msgspec.structs.replace(fix, command=_BROUGHT)
+    return _without(fix, f"the release that is there now, as `python -m pip show {name}` tells")
+
+
+def _as_it_is(case: Case, name: str) -> str | None:
+    """Return the release that is installed, or has to be beside this torch; None for unknown."""
+    version = parsed(_stated(case).get(name))
+    if version is not None:
+        own = version.is_devrelease or (name == _TORCH and built_elsewhere(str(version)))
+        return None if own else version.public
+    pin = pinned(case.machine.triton_pin.value)
+    if pin is None or name not in {_TRITON, WINDOWS}:
+        return None
+    return str(pin) if name == _TRITON else of_windows(pin).removeprefix("==")
+
+
+def _is_tied(case: Case, name: str) -> bool:
+    """Say whether a release of a package goes with one torch only."""
+    row = case.matrix.table(_TABLE)["rows"].get(name, {})
+    return name in {_TORCH, _TRITON, WINDOWS} or "follows" in row or "tied" in row
+
+
+def _of_torch(fix: Fix, request: Request, case: Case) -> Fix:
+    """Take torch from where this machine's build is, and what follows it along."""
+    spec = request.wanted[0].removeprefix(_TORCH)
+    where = Place(fix.index) if request.index else place(case, spec)
+    if where.elsewhere:
+        return _without(fix, where.elsewhere)
+    if where.index and not request.index:
+        request = msgspec.structs.replace(request, index=f"{TORCH_BUILDS}/{where.index}")
+        fix = msgspec.structs.replace(fix, index=where.index)
+    if request.alone:
+        return _with(fix, request)
+    along = following(case, spec, where.index)
+    request = msgspec.structs.replace(request, wanted=(*request.wanted, *along))
+    behind = left_behind(case, spec, where.index)
+    return _with(msgspec.structs.replace(fix, why=fix.why + behind), request)
+
+
+def _row(case: Case, request: Request) -> dict[str, Any]:
+    rows: dict[str, dict[str, Any]] = case.matrix.table(_TABLE)["rows"]
+    return rows.get(canonicalize_name(name_of(request.wanted[0])), {})
+
+
+def _stated(case: Case) -> dict[str, str]:
+    return {canonicalize_name(k): v for k, v in (case.machine.facts.packages or {}).items()}
+
+
+def _with(fix: Fix, request: Request) -> Fix:
+    return msgspec.structs.replace(fix, command=request.command)
+
+
+def _without(fix: Fix, why: str = "") -> Fix:
+    """Leave it to the reader, and say why no command does it."""
+    said = f"{fix.why}; {why}" if why and why not in fix.why else fix.why
+    return msgspec.structs.replace(fix, why=said, command=None, applicability="display-only")

@@ -1,0 +1,92 @@
+"""What moves when torch does: packages each release of which is made for one torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from qdoctor.released import fact, parsed
+from qdoctor.rules.remedies import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
+
+_TORCH = "torch"
+_CUDA = "cu"
+
+
+def following(case: Case, spec: str, index: str | None) -> list[str]:
+    """Return the requirements to install along with a torch in ``spec`` of the build ``index``.
+
+    Named exactly where one torch is; else pip finds those that fit it.
+    """
+    if not _moves(case, spec, index):
+        return []
+    rows = case.matrix.table("index_names")["rows"]
+    there = [name for name, row in rows.items() if "follows" in row and _stated(case).get(name)]
+    exact = spec.removeprefix("==") if spec.startswith("==") and "*" not in spec else None
+    return [_made_for(case, name, exact) if exact else name for name in there]
+
+
+def made_for(case: Case, name: str, torch: str) -> str | None:
+    """Return the newest release of a package that requires just this torch; None for unknown."""
+    for one in reversed(case.matrix.versions(name)):
+        on_torch = list(_on_torch(case, name, str(one)))
+        if any("==" in str(each.specifier) and each.specifier.contains(torch) for each in on_torch):
+            return str(one)
+    return None
+
+
+def release_for(case: Case, name: str, torch: str) -> str | None:
+    """Return the release of a package that goes with a torch: the installed one where it does."""
+    own = parsed(_stated(case).get(name))
+    if own is not None and case.matrix.matching(name, str(own)):
+        on_torch = list(_on_torch(case, name, str(own)))
+        if on_torch and all(each.specifier.contains(torch) for each in on_torch):
+            return own.public
+    return made_for(case, name, torch)
+
+
+def left_behind(case: Case, spec: str, index: str | None) -> str:
+    """Name what is installed and was made for the torch that goes; ``""`` for nothing."""
+    if not _moves(case, spec, index):
+        return ""
+    rows = case.matrix.table("index_names")["rows"]
+    named = [name for name, row in rows.items() if "tied" in row and _stated(case).get(name)]
+    if not named:
+        return ""
+    return f"; {listed(named)} {'was' if len(named) == 1 else 'were'} made for the torch that goes"
+
+
+def _made_for(case: Case, name: str, torch: str) -> str:
+    version = made_for(case, name, torch)
+    return f"{name}=={version}" if version else name
+
+
+def _on_torch(case: Case, name: str, version: str) -> Iterator[Requirement]:
+    for line in fact(case.matrix, name, version, "requires_in_matrix").value or []:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if canonicalize_name(requirement.name) == _TORCH:
+            yield requirement
+
+
+def _moves(case: Case, spec: str, index: str | None) -> bool:
+    """Say whether another torch than the installed one would come: its release or its build."""
+    own = parsed(case.machine.torch.value)
+    if own is None or not SpecifierSet(spec).contains(own.public, prereleases=True):
+        return True
+    cuda = case.machine.torch_cuda.value
+    build = own.local or (_CUDA + cuda.replace(".", "") if cuda else None)
+    return spec != f"=={own.public}" or (index is not None and index != build)
+
+
+def _stated(case: Case) -> dict[str, str]:
+    return {canonicalize_name(k): v for k, v in (case.machine.facts.packages or {}).items()}

@@ -1,0 +1,161 @@
+"""A command leaves the packages beside it working."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from qdoctor.fitting import fitted
+from qdoctor.machine import complete
+from qdoctor.matrix import shipped
+from qdoctor.model import Action, Facts, Fix, from_plain
+from qdoctor.rules.remedies import pip, system_package, torch_build
+
+INDEX = "https://download.pytorch.org/whl"
+LINUX: dict[str, Any] = {"os": "linux", "machine": "x86_64"}
+WINDOWS: dict[str, Any] = {"os": "windows", "machine": "AMD64"}
+
+
+def command(fix: Fix, packages: dict[str, str] | None = None, **facts: object) -> str | None:
+    return fit(fix, packages, **facts).command
+
+
+def fit(fix: Fix, packages: dict[str, str] | None = None, **facts: object) -> Fix:
+    stated = {"packages": packages or {}, **facts}
+    machine = complete(from_plain(stated, Facts, "facts"), shipped())
+    return fitted(fix, machine, shipped())
+
+
+def offer(action: Action, package: str, spec: str = "") -> Fix:
+    return pip(action, package, spec, "it helps", verify="x")
+
+
+@pytest.mark.parametrize("name", ["apex", "nunchaku", "triton-kernels", "triton_kernels"])
+def test_another_project_of_that_name_is_not_installed(name: str) -> None:
+    fix = fit(offer("install", name))
+    assert (fix.command, fix.applicability) == (None, "display-only")
+    assert "under this name" in fix.why
+
+
+def test_what_is_there_under_that_name_can_be_taken_away() -> None:
+    assert command(offer("uninstall", "apex")) == "python -m pip uninstall -y apex"
+
+
+@pytest.mark.parametrize("package", ["flash-attn", "flash_attn", "mamba-ssm", "causal-conv1d"])
+def test_what_is_built_is_built_beside_the_torch_that_is_there(package: str) -> None:
+    told = command(offer("upgrade", package))
+    assert told == f"python -m pip install --upgrade --no-build-isolation {package}"
+
+
+@pytest.mark.parametrize("package", ["triton", "torchvision", "torchaudio", "xformers", "vllm"])
+def test_the_release_that_is_there_is_installed_anew(package: str) -> None:
+    told = command(offer("reinstall", package), {package: "0.19.1"})
+    assert told == f'python -m pip install --force-reinstall --no-deps "{package}==0.19.1"'
+
+
+def test_a_torch_is_installed_anew_from_where_it_was() -> None:
+    told = command(offer("reinstall", "torch"), {"torch": "2.4.0+cu118"}, host=LINUX)
+    assert told == (
+        f'python -m pip install --force-reinstall --no-deps "torch==2.4.0" '
+        f"--index-url {INDEX}/cu118"
+    )
+
+
+@pytest.mark.parametrize("package", ["torch", "triton-windows", "torchvision", "vllm"])
+def test_no_newest_release_is_put_beside_an_unknown_torch(package: str) -> None:
+    fix = fit(offer("reinstall", package))
+    assert fix.command is None
+    assert f"pip show {package}" in fix.why
+
+
+def test_torch_brings_the_one_triton_that_it_requires() -> None:
+    told = command(offer("reinstall", "triton"))
+    assert told == "python -m pip uninstall -y triton && python -m pip install torch"
+    told = command(offer("reinstall", "triton"), {"torch": "2.6.0"}, host=LINUX)
+    assert told == 'python -m pip install --force-reinstall --no-deps "triton==3.2.0"'
+
+
+def test_what_goes_with_no_torch_may_be_the_newest() -> None:
+    told = command(offer("reinstall", "bitsandbytes"))
+    assert told == 'python -m pip install --force-reinstall --no-deps "bitsandbytes"'
+
+
+def test_what_follows_torch_moves_along() -> None:
+    stated = {"torch": "2.4.0", "torchvision": "0.19.0", "torchaudio": "2.4.0", "timm": "1.0"}
+    told = command(offer("upgrade", "torch", ">=2.6"), stated, host=LINUX)
+    assert told == 'python -m pip install --upgrade "torch>=2.6" torchaudio torchvision'
+
+
+def test_what_follows_is_named_exactly_where_torch_is() -> None:
+    stated = {"torch": "2.5.1", "torchvision": "0.20.1", "torchaudio": "2.5.1"}
+    build = torch_build("==2.5.1", "cu118", "the driver serves it", verify="x")
+    assert command(build, stated, host=LINUX) == (
+        'python -m pip install --force-reinstall "torch==2.5.1" "torchaudio==2.5.1" '
+        f'"torchvision==0.20.1" --index-url {INDEX}/cu118'
+    )
+
+
+def test_nothing_follows_where_torch_stays() -> None:
+    stated = {"torch": "2.5.1+cu118", "torchvision": "0.20.1", "xformers": "0.0.29"}
+    fix = fit(offer("reinstall", "torch"), stated, host=LINUX)
+    assert fix.command is not None
+    assert "torchvision" not in fix.command
+    assert "xformers" not in fix.why
+
+
+def test_what_was_compiled_for_the_torch_that_goes_is_named() -> None:
+    stated = {"torch": "2.4.0", "flash-attn": "2.6.3", "xformers": "0.0.27.post2", "jax": "0.4"}
+    fix = fit(offer("upgrade", "torch", ">=2.6"), stated, host=LINUX)
+    assert "xformers and flash-attn were made for the torch that goes" in fix.why
+    assert "jax" not in fix.why
+
+
+def test_a_torch_for_windows_has_cuda_where_its_gpu_is_used() -> None:
+    fix = offer("upgrade", "torch", ">=2.7.0")
+    for stated in ({"gpus": [{"name": "NVIDIA GeForce RTX 4090"}]}, {"driver": {"cuda": "12.8"}}):
+        told = fit(fix, host=WINDOWS, **stated)
+        assert told.index is not None
+        assert told.index.startswith("cu12")
+        assert (told.command or "").endswith(f" --index-url {INDEX}/{told.index}")
+    assert command(fix, host=WINDOWS) == 'python -m pip install --upgrade "torch>=2.7.0"'
+    assert command(fix, {"torch": "2.6.0"}, host=WINDOWS) == (
+        'python -m pip install --upgrade "torch>=2.7.0"'
+    )
+
+
+def test_a_gpu_that_the_default_build_left_behind_gets_one_that_serves_it() -> None:
+    fix = offer("upgrade", "torch", ">=2.3")
+    pascal = [{"name": "Tesla P4", "sm": "6.1"}]
+    assert fit(fix, host=LINUX, gpus=pascal).index == "cu126"
+    ada = [{"name": "NVIDIA GeForce RTX 4090"}]
+    assert fit(fix, host=LINUX, gpus=ada).index is None
+    assert fit(fix, host=LINUX, gpus=ada, driver={"cuda": "12.2"}).index == "cu126"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"packages": {"torch": "2.8.0+rocm6.4"}},
+        {"gpus": [{"name": "AMD Radeon RX 7900 XTX"}]},
+        {"packages": {"torch": "2.5.0a0+872d972e41.nv24.08"}},
+    ],
+)
+def test_a_torch_of_another_maker_has_no_command(facts: dict[str, Any]) -> None:
+    fix = fit(offer("upgrade", "torch", ">=2.9"), host=LINUX, **facts)
+    assert (fix.command, fix.applicability) == (None, "display-only")
+
+
+def test_linux_shells_are_asked_on_linux_only() -> None:
+    fix = system_package("gcc", "apt-get install gcc", "it compiles", verify="x")
+    assert command(fix, host=LINUX) == "apt-get install gcc"
+    assert command(fix) == "apt-get install gcc"
+    assert command(fix, host=WINDOWS) is None
+    assert command(fix, host={"os": "macos"}) is None
+
+
+def test_a_variable_is_set_otherwise_on_windows() -> None:
+    build = 'TORCH_CUDA_ARCH_LIST="8.6" python -m pip install --no-binary x "x==1.0"'
+    fix = Fix("rebuild", "it has kernels", "unsafe", "x", command=build)
+    assert command(fix, host=LINUX) == build
+    assert command(fix, host=WINDOWS) is None
