@@ -17,7 +17,20 @@ import msgspec
 
 MARK = "QDOCTOR_CHILD_"  # and a random word: a child may itself have such children
 _PROC = Path("/proc")
-HAS_PROC = sys.platform == "linux" and (_PROC / "self" / "stat").exists()
+
+
+def _shows_us() -> bool:
+    """Whether /proc is there and numbers processes as we do: not so after ``unshare --pid`` alone.
+
+    A number read there would be another process's here.
+    """
+    try:
+        return str((_PROC / "self").readlink()) == str(os.getpid())
+    except OSError:
+        return False
+
+
+HAS_PROC = sys.platform == "linux" and _shows_us()
 _MIB = 1 << 20
 _PSS_SECONDS = 0.3  # between two exact looks: the kernel walks all pages of the process for one
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -364,6 +365,26 @@ def test_without_proc_and_pidfd_the_group_is_still_ended(
     ended = python(code)
     assert (ended.returncode, ended.stdout, ended.peak_mib) == (0, b"done\n", None)
     assert python("import time; time.sleep(60)", seconds=0.3).timed_out
+
+
+@linux
+def test_a_proc_of_another_namespace_is_not_gone_by() -> None:
+    """There our numbers are somebody else's, and theirs would be sent our signals."""
+    code = (
+        "from qdoctor import process\nfrom qdoctor.choosing import lock\n"
+        "print(process.HAS_PROC, lock.identity().split()[0])"
+    )
+    apart = ["unshare", "--pid", "--fork"]
+    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], check=False).returncode:
+        pytest.skip("no namespaces of one's own here")
+    found = subprocess.run(
+        [*apart, sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "False ?\n"
 
 
 def _refuse(_: int) -> int:

@@ -169,12 +169,14 @@ def _host() -> str:
 
     ``?`` where that is not known for sure: two hosts must not be taken for one, as the owner of the
     one would then be looked for, and missed, on the other. Machines that go on from one snapshot
-    share the number of their boot.
+    share the number of their boot. A /proc of another namespace numbers processes otherwise.
     """
     try:
         with open("/proc/sys/kernel/random/boot_id", "rb") as file:
             boot = file.read(64).decode("ascii", "replace").strip()
         numbers = os.readlink("/proc/self/ns/pid")
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return "?"
     except OSError:
         return "?"
     name = "".join(os.uname().nodename.split())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from qdoctor import process
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -53,7 +54,8 @@ class Room(msgspec.Struct, frozen=True):
 
 def here() -> Room:
     """The room on this machine. Side by side only where memory can be watched and locks exist."""
-    return Room(usable_cores(), sys.platform == "linux" and available_mib() is not None)
+    watched = process.HAS_PROC and available_mib() is not None
+    return Room(usable_cores(), watched)
 
 
 def contexts(gpu_mib: int | None) -> int:

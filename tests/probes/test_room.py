@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qdoctor import process
 from qdoctor.probes import room
 from qdoctor.probes.catalog import Header
 from qdoctor.probes.room import Room
@@ -124,3 +125,13 @@ def test_this_machine_has_room_for_something() -> None:
 @pytest.mark.parametrize(("mib", "most"), [(None, 2), (0, 2), (8192, 2), (24576, 4), (81559, 13)])
 def test_a_gpu_is_shared_with_whoever_else_uses_it(mib: int | None, most: int) -> None:
     assert room.contexts(mib) == most
+
+
+def test_where_processes_cannot_be_looked_up_none_runs_beside_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sandbox may show how much memory is free, and not who has it."""
+    monkeypatch.setattr(room, "available_mib", lambda: 65536.0)
+    assert room.here().side_by_side is process.HAS_PROC
+    monkeypatch.setattr(process, "HAS_PROC", False)
+    assert not room.here().side_by_side
