@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _STORED = ("weight", "W_int8", "state_W")
+_COMPUTED = {
+    "weight_g": "torch.nn.utils.remove_weight_norm(layer)",
+    "weight_mask": 'torch.nn.utils.prune.remove(layer, "weight")',
+    "weight_orig": "torch.nn.utils.remove_spectral_norm(layer)",
+}
+"""What hooks leave on a layer whose weight they compute at each forward, and how to end that."""
 
 
 class Preparable(torch.nn.Linear):
@@ -44,12 +50,19 @@ class Preparable(torch.nn.Linear):
         Halves the memory of a 16-bit weight and spares each forward quantizing it. ``weight`` can
         still be read, as a new tensor each time, which refuses writes. Not undone but by loading a
         state_dict that holds a weight. A second call does nothing. Raises RuntimeError if the
-        weight is parametrized.
+        weight is computed: parametrized, normed or pruned.
         """
         if torch.nn.utils.parametrize.is_parametrized(self, "weight"):
             raise RuntimeError(
                 f"{self._get_name()} cannot be prepared while its weight is parametrized: call "
                 'torch.nn.utils.parametrize.remove_parametrizations(layer, "weight") first'
+            )
+        stored = (*self._parameters, *self._buffers)
+        computed = next((how for name, how in _COMPUTED.items() if name in stored), "")
+        if computed:
+            raise RuntimeError(
+                f"{self._get_name()} cannot be prepared while a hook computes its weight: call "
+                f"{computed} first"
             )
         if not self.prepared:
             self._become_prepared(

@@ -129,8 +129,11 @@ def _first_line(error: BaseException) -> str:
 def _named(device: Any) -> str:
     if device.type != "cuda":
         return str(device)
-    major, minor = torch.cuda.get_device_capability(device)
-    return f"{device} ({torch.cuda.get_device_name(device)}, SM {major}.{minor})"
+    try:
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"{device} ({torch.cuda.get_device_name(device)}, SM {major}.{minor})"
+    except (AssertionError, RuntimeError):  # no such GPU, or a torch without CUDA: the reasons say
+        return str(device)
 
 
 # Triton

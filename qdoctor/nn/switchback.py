@@ -65,7 +65,8 @@ class SwitchBackLinear(Preparable):
         q = self._buffers.get("W_int8")
         weight = self._own("weight") if q is None else q
         if (
-            x.device != weight.device
+            not isinstance(x, torch.Tensor)
+            or x.device != weight.device
             or x.dtype not in _FLOATING
             or x.dim() == 0
             or x.shape[-1] != self.in_features
@@ -91,6 +92,8 @@ class SwitchBackLinear(Preparable):
     def _refuse(self, x: Any, place: Any) -> NoReturn:
         """Say what torch.nn.Linear could not do either, or that there is no weight to train."""
         name = self._get_name()
+        if not isinstance(x, torch.Tensor):
+            raise TypeError(f"{name} takes a tensor, not {type(x).__name__}")
         if self.prepared and self.training:
             raise RuntimeError(
                 f"{name} was prepared for eval: there is no weight left to train. "

@@ -146,6 +146,18 @@ def test_without_a_product_the_error_says_what_was_tried(monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("forgetful")
+def test_a_device_that_torch_cannot_use_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(*_: Any) -> Any:  # as a torch built for CPUs answers
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(products, "_demanding", without)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", without)
+    assert not nn.has_int8_product("cuda:7")
+    with pytest.raises(nn.NoInt8ProductError, match=r"works on cuda:7 \(.*not compiled with CUDA"):
+        products.way_on(torch.device("cuda:7"))
+
+
+@pytest.mark.usefixtures("forgetful")
 @pytest.mark.parametrize("vector", [False, True])
 def test_asked_to_it_works_without_a_product(
     monkeypatch: pytest.MonkeyPatch, *, vector: bool

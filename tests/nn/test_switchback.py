@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
+numpy = pytest.importorskip("numpy")
 
 from qdoctor import nn  # noqa: E402 - torch first
 
@@ -273,6 +274,9 @@ def test_what_it_cannot_do_it_says() -> None:
         layer(torch.ones(2, 5))
     with pytest.raises(TypeError, match=r"qdoctor.*int64"):
         layer(torch.ones(2, 16, dtype=torch.int64))
+    for wrong in (None, [1.0] * 16, numpy.ones((2, 16), numpy.float32)):
+        with pytest.raises(TypeError, match=f"qdoctor.*takes a tensor, not {type(wrong).__name__}"):
+            layer(wrong)
     with pytest.raises(RuntimeError, match=r"is on cpu, its input on meta"):
         layer(torch.ones(2, 16, device="meta"))
     with pytest.raises(ValueError, match="mem_efficient"):

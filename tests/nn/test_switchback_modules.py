@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import os
 import threading
 import warnings
@@ -134,6 +135,28 @@ def test_a_parametrized_weight_trains_and_is_not_prepared_by_accident(device: An
     parametrize.remove_parametrizations(layer, "weight")
     layer.eval().prepare_for_eval()
     torch.testing.assert_close(layer(x), other(x))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("how", ["weight_norm", "spectral_norm", "prune"])
+def test_a_weight_that_a_hook_computes_is_not_prepared_by_accident(how: str) -> None:
+    prune = importlib.import_module("torch.nn.utils.prune")
+    layer = nn.SwitchBackLinear(16, 8)
+    if how == "prune":
+        prune.l1_unstructured(layer, "weight", amount=0.5)
+    else:
+        getattr(torch.nn.utils, how)(layer)
+    x = torch.randn(3, 16)
+    y = layer.eval()(x)
+    with pytest.raises(RuntimeError, match=f"qdoctor.*{how}.*first"):
+        layer.prepare_for_eval()
+    assert torch.equal(layer(x), y)
+    if how == "prune":
+        prune.remove(layer, "weight")
+    else:
+        getattr(torch.nn.utils, f"remove_{how}")(layer)
+    layer.prepare_for_eval()
+    assert layer(x).shape == (3, 8)
 
 
 def test_preparing_leaves_a_shared_weight_to_the_other_layer() -> None:
