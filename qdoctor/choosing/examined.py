@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from qdoctor.answered import gave_no_answer
 from qdoctor.choosing import cache_reading, cache_writing
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.cache_reading import Kept
@@ -60,9 +61,13 @@ class Examined:
             return None
         return report, _ago(time.time() - (found.until - _SECONDS))
 
+    def is_doubtful(self) -> bool:
+        """Say whether a probe was told of that gave no answer: another time it may."""
+        return self.told is not None and any(map(gave_no_answer, self.told.observations))
+
     def keep(self) -> None:
-        """Keep what was told, if anything was; that it cannot be kept is no error."""
-        if self.told is None:
+        """Keep what was told, if all probes told anything; that it cannot be kept is no error."""
+        if self.told is None or self.is_doubtful():
             return
         body = msgspec.json.encode(self.told)
         if len(body) > _LARGEST:

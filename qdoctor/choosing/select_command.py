@@ -146,7 +146,7 @@ def _kept(
     selection = told(report)
     if request is None or asked.asked.measure == "cached":
         return msgspec.structs.replace(selection, key=portable(report, selection))
-    return working_out.keep(selection, request, environ)
+    return working_out.keep(selection, request, environ, report.observations)
 
 
 def _ended(report: Report, asked: Command, selection: Selection) -> Report:

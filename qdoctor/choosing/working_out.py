@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from qdoctor import choosing
+from qdoctor.answered import gave_no_answer
 from qdoctor.choosing import answering, cache_reading, cache_writing
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.cache_reading import Kept
@@ -25,16 +26,17 @@ from qdoctor.choosing.notice import say_once
 from qdoctor.model import BadInput, Candidate, Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from qdoctor.choosing.key import Key
     from qdoctor.choosing.request import Request
+    from qdoctor.model import Observation
 
 _UNMEASURED_SECONDS = 600.0
 """How long a decision without the measurement that was wanted is believed."""
 _INCOMPLETE_SECONDS = 86400.0
 """How long a measurement is believed that was disturbed, or in which a candidate broke down or did
-not get its turn."""
+not get its turn; and one where a probe gave no answer."""
 _LOOK_SECONDS = 60.0  # how long one that was only looked up is not worked out anew
 _PATIENCE_SECONDS = 240.0
 """For the probes and the slowest imports; measuring has its budget beside it."""
@@ -103,13 +105,19 @@ def _by_the_matrix(request: Request, key: Key, environ: Mapping[str, str]) -> Ke
     return made
 
 
-def keep(selection: Selection, request: Request, environ: Mapping[str, str]) -> Selection:
+def keep(
+    selection: Selection,
+    request: Request,
+    environ: Mapping[str, str],
+    observations: Iterable[Observation],
+) -> Selection:
     """Keep what was worked out for this process by other ways, and return it with its key.
 
     What cannot be kept is said, and no error: the answer is there all the same.
     """
     key = keys.key_of(request.text, request.device, environ)
-    made = _kept(selection, request, key)
+    doubtful = any(map(gave_no_answer, observations))
+    made = _kept(selection, request, key, doubtful=doubtful)
     try:
         cache_writing.write(
             cache_reading.place(key.text, environ), key.text, made, environ, replace=True
@@ -148,7 +156,8 @@ def _decided(
     except Exception as error:  # noqa: BLE001 - a sick machine is no reason to end a program
         say_once(f"no backend could be selected ({type(error).__name__}: {error}); half is used")
         selection = _last_resort(request, key, error)
-    return _kept(selection, request, key)
+    doubtful = examined is not None and examined.is_doubtful()
+    return _kept(selection, request, key, doubtful=doubtful)
 
 
 def _interpreter() -> str:
@@ -180,7 +189,7 @@ def _last_resort(request: Request, key: Key, error: Exception) -> Selection:
     )
 
 
-def _kept(selection: Selection, request: Request, key: Key) -> Kept:
+def _kept(selection: Selection, request: Request, key: Key, *, doubtful: bool) -> Kept:
     """Put the key into a selection, and say how long it is to be believed."""
     whole = msgspec.structs.replace(selection, key={**key.portable, "lines": key.text.splitlines()})
     body = msgspec.json.encode(whole)
@@ -189,7 +198,7 @@ def _kept(selection: Selection, request: Request, key: Key) -> Kept:
     now = time.time()
     if _is_passing(whole, request, key) or _is_of_others(selection, key):
         return Kept(whole.selected, body, until=now + _UNMEASURED_SECONDS)
-    if any(_is_open(one) for one in whole.candidates):
+    if doubtful or any(_is_open(one) for one in whole.candidates):
         until = now + _INCOMPLETE_SECONDS
         return Kept(whole.selected, body, until=until, budget=request.budget)
     return Kept(whole.selected, body)

@@ -134,6 +134,37 @@ def test_a_machine_in_trouble_is_examined_anew(machine: Machine) -> None:
     assert machine.examinations == 2
 
 
+def silenced(machine: Machine, code: str) -> None:
+    """Let one of its probes have told nothing."""
+    first, *others = machine.report.observations
+    silent = msgspec.structs.replace(first, outcome="failed", code=code)
+    machine.report = msgspec.structs.replace(machine.report, observations=[silent, *others])
+
+
+def test_who_interrupts_the_probes_interrupts_the_program(machine: Machine, tmp_path: Path) -> None:
+    """What is known by then is no answer, least of all one to keep."""
+    silenced(machine, "interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        notes(objective="latency")
+    assert machine.measurements == 0
+    assert list((tmp_path / "kept" / "selections").iterdir()) == []
+
+
+@pytest.mark.parametrize("code", ["not-started", "no-control-folder", "gpu-busy"])
+def test_what_a_probe_had_no_chance_to_tell_is_asked_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    silenced(machine, code)
+    notes(objective="latency")
+    assert notes(objective="memory") == []
+    notes(objective="latency")
+    assert machine.examinations == 2
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 25 * 3600)
+    notes(objective="latency")
+    assert machine.examinations == 3
+
+
 def test_after_a_day_they_run_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     notes(objective="latency")
     now = time.time()
