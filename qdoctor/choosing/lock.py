@@ -50,8 +50,13 @@ class Lock:
             handle = os.open(self.path, flags, 0o600)
         except FileExistsError:
             return False
-        with os.fdopen(handle, "wb") as file:
-            file.write(self._own.encode())
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._own.encode())
+        except OSError:  # the disk is full: nobody could tell whose it is
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            raise
         self._is_mine = True
         return True
 
@@ -87,12 +92,14 @@ class Lock:
         """Beat while the work is done, then remove the file if it still is this owner's."""
         done = threading.Event()
         beating = threading.Thread(target=self._beat, args=(done,), daemon=True)
-        beating.start()
         try:
+            with contextlib.suppress(RuntimeError):  # no thread to be had: on this host it is seen
+                beating.start()
             yield
         finally:
             done.set()
-            beating.join(_BEAT_SECONDS)
+            if beating.ident is not None:
+                beating.join(_BEAT_SECONDS)
             self.release()
 
     def _beat(self, done: threading.Event) -> None:

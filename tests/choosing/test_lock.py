@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -197,3 +197,33 @@ def test_of_a_host_that_has_no_name_nobody_is_said_to_be_dead(
     assert not locks.is_dead_here(" ".join(["?", "999999999", "1", words[3]]))
     assert not locks.is_dead_here("")
     assert not locks.is_dead_here("one two three")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no disk to be full")  # noqa: PTH110
+def test_on_a_full_disk_no_lock_is_left_that_nobody_owns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody else would wait for its owner, one after the other."""
+
+    def full(handle: int, mode: str) -> IO[bytes]:
+        os.close(handle)
+        return open("/dev/full", mode)  # noqa: PTH123
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(OSError, match="No space left"):
+        Lock(str(tmp_path / "lock")).take()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_thread_can_be_started_the_work_is_done_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    lock = Lock(str(tmp_path / "lock"))
+    assert lock.take()
+    with lock.held():
+        (tmp_path / "done").touch()
+    assert [each.name for each in tmp_path.iterdir()] == ["done"]
