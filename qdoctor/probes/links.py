@@ -26,6 +26,7 @@ class Link:
         """``after`` is the number of the link that it follows."""
         self.package, self.after = package, after
         self.pid: int | None = None  # while the process is there
+        self.session: int | None = None  # of the zygote, which every link stays in
         self.since = time.monotonic()
         self.ready = False
         self.why = ""
@@ -51,7 +52,8 @@ class Link:
         self.socket.close()
         if self.pid is not None:
             with contextlib.suppress(OSError):
-                os.kill(self.pid, signal.SIGKILL)
+                if os.getsid(self.pid) == self.session:  # else it ended, and that is somebody else
+                    os.kill(self.pid, signal.SIGKILL)
 
 
 def tree(wanted: Iterable[Sequence[str]]) -> list[tuple[str, int | None]]:

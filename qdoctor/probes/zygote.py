@@ -87,6 +87,8 @@ class Zygote:
             link.theirs.close()
             link.socket.setblocking(False)  # noqa: FBT003 - its only argument
         if isinstance(started, process.Child):
+            for link in self.links:
+                link.session = started.pid
             return started
         self._lose_all(f"it could not be started: {started.start_error}")
         return None

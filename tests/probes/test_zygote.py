@@ -363,6 +363,20 @@ def test_a_process_to_fork_from_that_cannot_be_had_is_a_reason(
         assert one.evidence == [f"ran in a fresh interpreter: it could not be started: {why}"]
 
 
+def test_a_link_that_is_lost_is_sent_a_signal_only_if_the_number_still_is_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have ended, orphaned and collected, before anybody told of its end."""
+    sent: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _: sent.append(pid))
+    for session in (os.getsid(0), os.getsid(0) + 1, None):
+        link = links.Link("torch", None)
+        link.pid, link.session = os.getpid(), session
+        link.lose("it hangs")
+        link.theirs.close()
+    assert sent == [os.getpid()]
+
+
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
