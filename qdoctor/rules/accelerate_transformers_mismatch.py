@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from qdoctor.model import Because, Finding, Fix
 from qdoctor.released import parsed
-from qdoctor.rules import hub_names
+from qdoctor.rules import hub_names, misspelt
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_names import missing
 from qdoctor.rules.of_text import of_texts
@@ -58,7 +58,9 @@ def find(case: Case) -> Iterator[Finding]:
     for signal in case.signals_of(NAME):
         if wanted := asked_of_accelerate(signal):
             yield from _too_old(case, signal, wanted)
-        if signal.signature == _NAME_MISSING and not known and not hub_names.knows(case, signal):
+        if signal.signature != _NAME_MISSING or known or hub_names.knows(case, signal):
+            continue
+        if misspelt.meant(case, signal) is None:
             yield _of_other_times(case, signal)
 
 

@@ -193,7 +193,7 @@ def _told(case: Case, text: str, where: str) -> Finding:
     return Finding(
         rule=NAME,
         severity="warning" if case.signals_of(NAME) else "note",
-        title=f"bitsandbytes {case.machine.bitsandbytes.value or ''} has no library for {where}",
+        title=f"{called(BNB, case.machine.bitsandbytes.value)} has no library for {where}",
         because=[read, *map(quoted, case.signals_of(NAME))],
         fixes=_fixes(case),
     )

@@ -61,6 +61,18 @@ def knows(case: Case, signal: Signal) -> bool:
     )
 
 
+def importable(case: Case, module: str) -> Iterator[str]:
+    """Yield the names that a module of a known package has, or had, to import."""
+    package = module.partition(".")[0]
+    row = case.matrix.table(_TABLE)["rows"].get(package)
+    if row is None:
+        return
+    known = row["imports"].get(module, _UNCHANGED)
+    for names in (*known["came"].values(), *known["went"].values()):
+        yield from names
+    yield from row.get("always", {}).get(module, ())
+
+
 def missed(signal: Signal) -> tuple[str, str]:
     """Return the owner that a text names (a module, class or function), and what it lacks."""
     owner = next((signal.said[one] for one in _OWNERS if one in signal.said), "")

@@ -2,7 +2,8 @@
 
 ## What it finds
 Failures that no other release, driver or build makes go away: token ids beyond the embedding, a
-graph without gradients, data types or devices mixed in one product, memory that is full.
+graph without gradients, data types or devices mixed in one product, memory that is full, a name
+that is misspelt.
 
 ## Why it hurts
 The program ends; and packages are reinstalled in vain.
@@ -19,8 +20,43 @@ Never, but look for the cause in the program.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from qdoctor.model import Because, Finding
+from qdoctor.rules import hub_names, misspelt
+from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.of_text import of_texts
+from qdoctor.rules.remedies import by_hand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qdoctor.rules.case import Case
 
 NAME = "not-environment"
 
-RULE = of_texts(NAME, __doc__, severity="note", harmless=True)
+_OF_TEXTS = of_texts(NAME, __doc__, severity="note", harmless=True)
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Report what texts say of the program, and names that it misspells."""
+    yield from _OF_TEXTS.find(case)
+    for signal in case.signals_of(NAME):
+        name = misspelt.meant(case, signal)
+        if name is None:
+            continue
+        owner, missed = hub_names.missed(signal)
+        source = "the names of its releases, read from the wheels (hub_names)"
+        yield Finding(
+            rule=NAME,
+            severity="note",
+            title=f"{missed} is misspelt: {owner} has {name}",
+            because=[
+                quoted(signal),
+                Because(f"no release of {owner.partition('.')[0]} has {missed}", source, "mined"),
+            ],
+            fixes=[by_hand("change-code", f"write {name}", verify=NAME)],
+        )
+
+
+RULE = rule(NAME, __doc__, find, harmless=True)

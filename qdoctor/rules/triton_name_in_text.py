@@ -128,8 +128,12 @@ def asked_by_torch(case: Case, signal: Signal, name: str) -> bool:
 
 
 def _only_torch_asks(case: Case, name: str) -> bool:
-    """Say whether only torch is known to ask for a name, where no version speaks against it."""
-    stated = any((case.machine.facts.packages or {}).get(one) for one in (*_STATED, "torch"))
+    """Say whether only torch is known to ask for a name, where no version speaks against it.
+
+    None does where no release of triton has the name: torch asks for it when others are gone.
+    """
+    packages = case.machine.facts.packages or {}
+    stated = history(case, name).having and any(packages.get(one) for one in (*_STATED, "torch"))
     return not stated and {one for one, _ in known_askers(case, name)} == {"torch"}
 
 

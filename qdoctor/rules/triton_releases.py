@@ -27,6 +27,8 @@ class History(msgspec.Struct, frozen=True):
     name: str
     known: tuple[Version, ...]
     having: tuple[Version, ...]
+    placed: bool = True
+    """Whether some known release has the module inside triton that the name is in."""
 
     @property
     def listed(self) -> bool:
@@ -42,11 +44,11 @@ class History(msgspec.Struct, frozen=True):
     def went(self) -> Version | None:
         """The first release after the last one with the name; None where the newest has it.
 
-        For a name of none that is known: the first known release, for there are older ones. Of a
-        private name the lists say nothing: None.
+        For a name of none that is known, in a module of none either: the first known release, for
+        there are older ones. Of other such names, and of private ones, the lists say nothing: None.
         """
         if not self.having:
-            return self.known[0] if self.listed else None
+            return self.known[0] if self.listed and not self.placed else None
         return next((one for one in self.known if one > self.having[-1]), None)
 
     def came_after(self, own: Version | None) -> Version | None:
@@ -111,4 +113,6 @@ def first_torch_with(matrix: Matrix, triton: Version) -> str | None:
 def _history(matrix: Matrix, name: str) -> History:
     known = matrix.versions("triton")
     having = tuple(one for one in known if has(matrix, "triton", str(one), name) == "yes")
-    return History(name, known, having)
+    within = name.rpartition(".")[0]
+    placed = "." in within and any(has(matrix, "triton", str(v), within) == "yes" for v in known)
+    return History(name, known, having, placed)

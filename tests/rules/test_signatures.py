@@ -14,6 +14,10 @@ from qdoctor.rules.signatures import recognize
 
 ROWS: list[dict[str, Any]] = shipped().table("signatures")["rows"]
 EXAMPLES = [(row["id"], text) for row in ROWS for text in row["examples"]]
+TYPED_MISMATCH = (
+    "the detected cuda version (11.8) mismatches the version that was used to compile\n"
+    "      pytorch (12.1). please make sure to use the same cuda versions"
+)
 FILLER = "step 17: loss 0.25, 31 tokens/s\n" * 20_000
 
 
@@ -150,11 +154,7 @@ def test_a_line_that_a_terminal_broke_amid_a_word_is_read_whole() -> None:
     ("typed", "rule"),
     [
         ("cuda out of memory", "not-environment"),
-        (
-            "the detected cuda version (11.8) mismatches the version that was used to compile\n"
-            "      pytorch (12.1). please make sure to use the same cuda versions",
-            "toolkit-torch-mismatch-build",
-        ),
+        (TYPED_MISMATCH, "toolkit-torch-mismatch-build"),
     ],
 )
 def test_a_notice_hides_no_failure_that_was_retyped_below_it(typed: str, rule: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from qdoctor import diagnose
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -182,3 +183,17 @@ def test_what_triton_misses_in_its_own_compiled_part_was_mixed(ask: Ask) -> None
     text = "cannot import name 'translate_llvmir_to_hsaco' from 'triton._C.libtriton.triton'"
     found = first_of(ask("h100", error=text, packages=NOTHING, torch_cuda=None))
     assert (found.fixes[0].action, found.fixes[0].package) == ("reinstall", "triton")
+
+
+@pytest.mark.parametrize(
+    "packages", [{}, {"torch": "2.9.1"}, {"torch": "2.8.0", "triton": "3.6.0"}]
+)
+def test_a_name_of_no_release_that_only_torch_asks_for_is_torch_s(packages: dict[str, str]) -> None:
+    text = "ImportError: cannot import name 'specialize_impl' from 'triton.runtime.jit'"
+    assert diagnose({"packages": packages}, text).findings[0].rule == "triton-pin-mismatch"
+
+
+def test_no_triton_before_the_known_ones_is_offered_for_a_module_that_they_have() -> None:
+    text = "ImportError: cannot import name 'no_such_name' from 'triton.runtime.jit'"
+    fixes = diagnose({}, text).findings[0].fixes
+    assert [fix.action for fix in fixes] == ["change-code"]
