@@ -20,7 +20,7 @@ from qdoctor.choosing.measured import HALF, Measured, figures
 from qdoctor.choosing.reasons import shape as named_shape
 from qdoctor.model import SelectedFor, Shape, Timed
 from qdoctor.probes.answer import printable, read_bytes
-from qdoctor.probes.ending import fate
+from qdoctor.probes.ending import fate, refused
 from qdoctor.probes.patient import FOLDER_MIB, child_environ
 from qdoctor.shipped import kernels_folder
 
@@ -122,11 +122,20 @@ def measure(
     shapes = f"{len(wish.shapes)} shape{'s' * (len(wish.shapes) > 1)}"
     progress(f"measuring {names} at {shapes} on {wish.device}")
     for _ in range(_MOST_LOST + 1):
-        again = _one_child(work, python, environ)
+        again = _tried(work, python, environ)
         if not again or HALF in work.failed or work.seconds <= 0:
             break
         progress(f"measuring on without {', '.join(work.failed)}")
     return _measured(work, time.monotonic() - began)
+
+
+def _tried(work: _Work, python: str, environ: Mapping[str, str]) -> bool:
+    """Do as ``_one_child`` does; what the system refuses is why half cannot be measured."""
+    try:
+        return _one_child(work, python, environ)
+    except OSError as error:
+        work.lose(HALF, printable(refused(error).detail))
+        return False
 
 
 def _one_child(work: _Work, python: str, environ: Mapping[str, str]) -> bool:

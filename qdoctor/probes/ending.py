@@ -75,7 +75,7 @@ def refused(error: OSError) -> Fate:
         return Fate("failed", "not-started", text, [])
     full = error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", None)}
     advice = "a folder with room" if full else "a writable folder"
-    text = f"no control folder for the probe: {error}; set TMPDIR to {advice}"
+    text = f"no control folder: {error}; set TMPDIR to {advice}"
     return Fate("failed", "no-control-folder", text, [])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -264,6 +265,20 @@ def test_that_operands_may_have_come_from_the_cache_is_said(
         measuring, "_read", lambda path: msgspec.structs.replace(real(path), cramped=True)
     )
     assert fake.measure(seconds=2.0).notes[0].startswith("the device had little memory free")
+
+
+@pytest.mark.parametrize(
+    "where", ["tempfile.TemporaryDirectory", "qdoctor.choosing.measuring._prepare"]
+)
+def test_a_folder_that_cannot_be_had_is_a_reason(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(where, full)
+    found = measure(Wish(("half",), SHAPES, "cpu"), sys.executable, os.environ)
+    assert "No space left on device; set TMPDIR to a folder with room" in found.failed["half"]
 
 
 def test_an_interpreter_that_does_not_start_is_a_reason(tmp_path: Path) -> None:
