@@ -15,7 +15,7 @@ import torch  # noqa: TID253 - runs in the user's process, on demand
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CONV1D = "transformers.pytorch_utils.Conv1D"
+CONV1D = "transformers.pytorch_utils.Conv1D"
 
 
 class Place(NamedTuple):
@@ -44,7 +44,7 @@ def places(model: Any) -> list[Place]:
     found: dict[int, list[tuple[str, Any, str]]] = {}
     for prefix, parent in model.named_modules(remove_duplicate=False):
         for attribute, child in parent._modules.items():  # noqa: SLF001 - with their attributes
-            if isinstance(child, torch.nn.Linear) or class_of(child) == _CONV1D:
+            if isinstance(child, torch.nn.Linear) or class_of(child) == CONV1D:
                 name = f"{prefix}.{attribute}" if prefix else attribute
                 found.setdefault(id(child), []).append((name, parent, attribute))
     return [

@@ -15,6 +15,7 @@ from qdoctor.backends.kind import BackendUnavailable, Kind
 from qdoctor.backends.layers_of import places
 from qdoctor.backends.left_alone import LeftAlone
 from qdoctor.backends.names import idle, listed, near
+from qdoctor.backends.unreached import WHOLE, unreached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -108,7 +109,8 @@ def quantize_(
     left = LeftAlone(model, kind, named_only, unwanted, training=training)
     wanted, skipped = _sorted_out(found, left)
     del left  # it knows the old layers
-    return _replace_all(model, wanted, kind, skipped, training=training)
+    done = Replaced((), skipped, unreached(model))
+    return _replace_all(model, wanted, kind, done, training=training)
 
 
 def _must_be_a_model(model: Any) -> None:
@@ -189,9 +191,8 @@ def _sorted_out(found: Sequence[Place], left: LeftAlone) -> tuple[list[Place], d
 
 
 def _replace_all(
-    model: Any, wanted: Sequence[Place], kind: Kind, skipped: dict[str, str], *, training: bool
+    model: Any, wanted: Sequence[Place], kind: Kind, done: Replaced, *, training: bool
 ) -> Replaced:
-    done = Replaced((), skipped, {})
     for count, place in enumerate(wanted):
         try:
             _replace(place, kind, training=training)
@@ -207,8 +208,9 @@ def _replace_all(
         if not training:
             leave_fast_path(model, place, done.notes)
         done = done._replace(replaced=(*done.replaced, *place.names))
-    told = kind.mark(model) if wanted and not training else ""
-    done.notes.update({"(the model)": told} if told else {})
+    if wanted and not training and (told := kind.mark(model)):
+        before = done.notes.get(WHOLE)
+        done.notes[WHOLE] = f"{before}; {told}" if before else told
     return done
 
 
