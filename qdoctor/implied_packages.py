@@ -27,8 +27,10 @@ class Contradiction(msgspec.Struct, frozen=True):
 
 
 def stated(facts: Facts, name: str) -> Known[str]:
-    """Return the stated version of a package; ``""``: known to be absent."""
-    return _stated((facts.packages or {}).get(name), name)
+    """Return the stated version of a package, however its name is spelt; ``""``: is absent."""
+    packages = facts.packages or {}
+    spelt = (name, name.replace("_", "-"), name.replace("-", "_"))
+    return _stated(next((packages[one] for one in spelt if one in packages), None), name)
 
 
 @lru_cache(maxsize=4096)

@@ -204,7 +204,8 @@ def _likelier_first(case: Case, row: Row, state: State, signal: Signal, name: st
 
     Only where nothing else says which release is there, and nothing can be written instead.
     """
-    fixes = list(_fixes(name, row, state, old_first=_may_be_old(case, row, signal)))
+    own = parsed(case.machine.package(row["package"]).value)
+    fixes = list(_fixes(name, row, state, own, old_first=_may_be_old(case, row, signal)))
     open_ = state == "unknown" and "instead" not in row and "on" in signal.said
     if not open_ or not hub_names.mostly_newer(case, row):
         return fixes
@@ -268,7 +269,9 @@ def _history(case: Case, row: Row) -> Because:
     return Because(f"{row['name']}: {told}", source, row["strength"])
 
 
-def _fixes(name: str, row: Row, state: State, *, old_first: bool) -> Iterator[Fix]:
+def _fixes(
+    name: str, row: Row, state: State, own: Version | None, *, old_first: bool
+) -> Iterator[Fix]:
     """Offer what the state asks for; of an unknown one both ways, the likelier first.
 
     Where another package makes the call, its release and not the program's code is to change.
@@ -288,7 +291,8 @@ def _fixes(name: str, row: Row, state: State, *, old_first: bool) -> Iterator[Fi
     yield from [*newer, *instead] if first else [*instead, *newer]
     if "removed" in row and state in {"too-new", "unknown"}:
         why = f"{row['name']} is still there before this release"
-        below = f"<={row['last']}" if "module" in row else f"<{row['removed']}"
+        between = own is not None and own < Version(row["removed"])
+        below = f"<={row['last']}" if "module" in row or between else f"<{row['removed']}"
         yield pip("downgrade", package, below, why, verify=name)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from qdoctor.diagnosis import diagnose
 from qdoctor.matrix import shipped
@@ -241,3 +243,22 @@ def test_a_name_of_torchs_release_that_one_transformers_lacks() -> None:
 def test_torchaos_own_configuration_instead_of_its_name() -> None:
     found = first("TypeError: quant_type must be an AOBaseConfig instance, got str")
     assert (found.rule, found.fixes[1].spec) == (NAME, "<0.38.0")
+
+
+def test_a_release_between_those_looked_at_goes_back_to_the_last_with_the_name() -> None:
+    error = (
+        "ImportError: cannot import name 'dequantize' from 'transformers.integrations.mxfp4' "
+        "(/x/transformers/integrations/mxfp4.py)"
+    )
+    found = first(error, transformers="5.17.0")
+    back = next(fix for fix in found.fixes if fix.action == "downgrade")
+    assert back.spec is not None
+    assert back.spec.startswith("<=")
+    assert Version("5.17.0") not in SpecifierSet(back.spec)
+
+
+def test_a_package_is_known_by_either_spelling_of_its_name() -> None:
+    error = "ImportError: cannot import name 'OfflineModeIsEnabled' from 'huggingface_hub.utils'"
+    for name in ("huggingface-hub", "huggingface_hub"):
+        found = diagnose(Facts(packages={name: "0.19.4"}), error=error)[1][0]
+        assert (found.fixes[0].action, found.fixes[0].spec) == ("upgrade", ">=0.20.3,<0.23.5")
