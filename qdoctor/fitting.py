@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from qdoctor.pip_command import Request, name_of, read
@@ -21,6 +22,7 @@ from qdoctor.rules.remedies import TORCH_BUILDS
 from qdoctor.rules.torch_builds import built_elsewhere
 from qdoctor.rules.torch_index import Place, place
 from qdoctor.rules.triton_releases import WINDOWS, of_windows, pinned
+from qdoctor.rules.wheels_here import none_here
 
 if TYPE_CHECKING:
     from qdoctor.machine import Machine
@@ -47,16 +49,48 @@ def fitted(fix: Fix, machine: Machine, matrix: Matrix) -> Fix:
 
 
 def _heeding(fix: Fix, request: Request, case: Case) -> Fix:
-    row = _row(case, request)
-    if "other" in row:
-        held = f"the index has {row['other']} under this name; {row['instead']}"
+    row, asked = _row(case, request), request
+    if request.anew and request.wanted == (name_of(request.wanted[0]),):
+        now = _as_it_is(case, canonicalize_name(request.wanted[0]))
+        if now is None and "built" not in row and _is_tied(case, request.wanted[0]):
+            return _of_unknown(fix, request.wanted[0], row, case)
+        if now is not None:
+            request = msgspec.structs.replace(request, wanted=(f"{request.wanted[0]}=={now}",))
+            fix = msgspec.structs.replace(fix, spec=f"=={now}")
+    if held := _not_on_the_index(request, row) or none_here(case, *_asked(request)):
         return _without(fix, held)
     if "built" in row and _BESIDE_TORCH not in request.rest:
         request = msgspec.structs.replace(request, rest=(*request.rest, _BESIDE_TORCH))
-        fix = _with(fix, request)
-    if request.anew and request.wanted == (name_of(request.wanted[0]),):
-        return _renewed(fix, request, case)
-    return _of_torch(fix, request, case) if name_of(request.wanted[0]) == _TORCH else fix
+    if name_of(request.wanted[0]) == _TORCH:
+        return _of_torch(fix, request, case)
+    return fix if request is asked else _with(fix, request)
+
+
+def _of_unknown(fix: Fix, name: str, row: dict[str, Any], case: Case) -> Fix:
+    """Take no release by chance that goes with one torch only: pip would take the newest one."""
+    if "other" in row:
+        return _without(fix, f"the index has {row['other']} under this name; {row['instead']}")
+    if name == _TRITON and case.machine.os.value in {None, "linux"}:
+        return msgspec.structs.replace(fix, command=_BROUGHT)
+    return _without(fix, f"the release that is there now, as `python -m pip show {name}` tells")
+
+
+def _asked(request: Request) -> tuple[str, str]:
+    """Return the package and the releases that are wanted; of another index nothing is known."""
+    name = name_of(request.wanted[0])
+    spec = request.wanted[0].removeprefix(name)
+    return ("", "") if request.index else (canonicalize_name(name), spec)
+
+
+def _not_on_the_index(request: Request, row: dict[str, Any]) -> str:
+    """Say why the index does not have what is meant; ``""`` where it does."""
+    if "other" in row:
+        return f"the index has {row['other']} under this name; {row['instead']}"
+    if "until" not in row:
+        return ""
+    spec = request.wanted[0].removeprefix(name_of(request.wanted[0]))
+    inside = SpecifierSet(spec).contains(row["until"]) and (spec or not request.newer)
+    return "" if inside else f"the index has releases up to {row['until']}; {row['instead']}"
 
 
 def _has_such_a_shell(command: str, machine: Machine) -> bool:
@@ -64,22 +98,6 @@ def _has_such_a_shell(command: str, machine: Machine) -> bool:
     if machine.os.value == "windows" and _VARIABLE.match(command):
         return False
     return machine.os.value in {None, "linux"} or not _OF_LINUX.match(command)
-
-
-def _renewed(fix: Fix, request: Request, case: Case) -> Fix:
-    """Install the very release anew that is there: pip takes the newest where none is named."""
-    name = canonicalize_name(request.wanted[0])
-    now = _as_it_is(case, name)
-    if now is not None:
-        request = msgspec.structs.replace(request, wanted=(f"{name}=={now}",))
-        spec = f"=={now}"
-        fix = msgspec.structs.replace(fix, spec=spec)
-        return _of_torch(fix, request, case) if name == _TORCH else _with(fix, request)
-    if not _is_tied(case, name) or _BESIDE_TORCH in request.rest:
-        return fix
-    if name == _TRITON:
-        return msgspec.structs.replace(fix, command=_BROUGHT)
-    return _without(fix, f"the release that is there now, as `python -m pip show {name}` tells")
 
 
 def _as_it_is(case: Case, name: str) -> str | None:
@@ -96,7 +114,7 @@ def _as_it_is(case: Case, name: str) -> str | None:
 
 def _is_tied(case: Case, name: str) -> bool:
     """Say whether a release of a package goes with one torch only."""
-    row = case.matrix.table(_TABLE)["rows"].get(name, {})
+    row = case.matrix.table(_TABLE)["rows"].get(canonicalize_name(name), {})
     return name in {_TORCH, _TRITON, WINDOWS} or "follows" in row or "tied" in row
 
 

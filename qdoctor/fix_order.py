@@ -17,10 +17,18 @@ def smallest_first(fixes: Iterable[Fix]) -> list[Fix]:
     """Order what follows the first fix: safe before unsafe, other machines and drivers last.
 
     The first one stays: its rule knows which change is the cure and which a way around. Within a
-    class the rule's order stays likewise.
+    class the rule's order stays likewise. What changes the same as an earlier one is left out.
     """
-    offered = list(fixes)
+    offered = _once(fixes)
     return [*offered[:1], *sorted(offered[1:], key=_size)]
+
+
+def _once(fixes: Iterable[Fix]) -> list[Fix]:
+    kept: dict[tuple[object, ...], Fix] = {}
+    for number, fix in enumerate(fixes):
+        told = (fix.action, fix.package, fix.spec, fix.index, fix.command)
+        kept.setdefault(told if fix.command else (number,), fix)
+    return list(kept.values())
 
 
 def _size(fix: Fix) -> int:

@@ -159,3 +159,43 @@ def test_a_variable_is_set_otherwise_on_windows() -> None:
     fix = Fix("rebuild", "it has kernels", "unsafe", "x", command=build)
     assert command(fix, host=LINUX) == build
     assert command(fix, host=WINDOWS) is None
+
+
+@pytest.mark.parametrize(
+    ("action", "package", "spec", "facts"),
+    [
+        ("upgrade", "bitsandbytes", ">=0.49.0", {"python": {"version": "3.9"}}),
+        ("upgrade", "transformers", ">=5.0.0", {"python": {"version": "3.8.10"}}),
+        ("install-matching", "triton", "==3.0.0", {"host": {"os": "linux", "machine": "aarch64"}}),
+        ("reinstall", "triton", "==3.0.0", {"host": WINDOWS}),
+    ],
+)
+def test_no_command_where_no_release_has_a_wheel(
+    action: Action, package: str, spec: str, facts: dict[str, Any]
+) -> None:
+    fix = fit(offer(action, package, spec), **facts)
+    assert (fix.command, fix.applicability) == (None, "display-only")
+    assert f"no release of {package}{spec} has a wheel for" in fix.why
+
+
+def test_what_the_matrix_does_not_know_is_not_refused() -> None:
+    old = offer("downgrade", "transformers", "<4.12.5")
+    assert command(old, python={"version": "3.8"}) == (
+        'python -m pip install "transformers<4.12.5"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "spec", "there"),
+    [("downgrade", "<2", True), ("install", "", True), ("upgrade", "", False)],
+)
+def test_releases_that_are_not_on_the_index_are_not_asked_of_it(
+    action: Action, spec: str, *, there: bool
+) -> None:
+    assert (command(offer(action, "sageattention", spec)) is not None) is there
+
+
+def test_a_build_from_an_index_that_lacks_it_is_none() -> None:
+    fix = fit(offer("reinstall", "sageattention"), {"sageattention": "2.2.0"})
+    assert fix.command is None
+    assert "releases up to 1.0.6" in fix.why

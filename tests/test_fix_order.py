@@ -36,3 +36,12 @@ def test_a_rules_order_stays_among_equals() -> None:
     some = [fix("use", why=str(number)) for number in range(5)]
     assert smallest_first(some) == some
     assert smallest_first([]) == []
+
+
+def test_the_same_command_is_offered_once() -> None:
+    same = [
+        Fix("upgrade", why, "safe", "x", ">=1", command="python -m pip install --upgrade 'x>=1'")
+        for why in ("it has the library", "it has the kernel")
+    ]
+    by_hand = [fix("change-code", why="a"), fix("change-code", why="a")]
+    assert smallest_first([*same, *by_hand]) == [same[0], *by_hand]

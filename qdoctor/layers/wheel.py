@@ -43,20 +43,27 @@ def has_wheel(machine: Machine, matrix: Matrix, package: str, version: str) -> A
 def build_of(machine: Machine, matrix: Matrix, version: str, tag: str) -> Answer:
     """Is torch ``version`` published as the build ``tag`` (``cu126``) for this system?"""
     default = fact(matrix, "torch", version, "cuda")
-    if default.value and _tag_of(default.value) == tag:
+    if default.value and _tag_of(default.value) == tag and _is_usual(machine, matrix):
         return yes(f"{tag} is the default build of torch {version}", default.because)
     builds = fact(matrix, "torch", version, "builds")
     build = (builds.value or {}).get(tag)
     if build is None:
         known = ", ".join(sorted(builds.value or {})) or "none"
         return unknown(f"a build {tag} of torch {version} is not known (known: {known})")
-    here = f"{machine.os.value}_{machine.arch.value}"
+    here = f"{machine.os.value}_{_spelt(machine.arch.value or '')}"
     if None in {machine.os.value, machine.arch.value}:
         return unknown(machine.os.reason or machine.arch.reason)
     if here not in build.get("platforms", ()):
         text = f"torch {version}+{tag} is not published for {here}"
         return no(None, text, builds.because)
     return yes(f"torch {version}+{tag} is published for {here}", builds.because)
+
+
+def _is_usual(machine: Machine, matrix: Matrix) -> bool:
+    """Say whether what the default build of Linux x86_64 is says something of this machine."""
+    usual = matrix.table("torch_defaults")["usual_machine"]
+    other = machine.arch.value is not None and _spelt(machine.arch.value) != usual
+    return machine.os.value != "linux" or not other
 
 
 def _tag_of(cuda: str) -> str:
@@ -99,8 +106,13 @@ def _is_of(tag: str, system: str) -> bool:
 
 def _is_for(tag: str, system: str, arch: str, *, musl: bool) -> bool:
     starts = _MUSL if musl else _SYSTEMS.get(system, ())
-    same = _machine(tag).endswith(f"_{_machine(arch)}")
+    same = _machine(tag).endswith(f"_{_machine(_spelt(arch))}")
     return tag.startswith(starts) and (same or (system == "macos" and tag.endswith(_UNIVERSAL)))
+
+
+def _spelt(arch: str) -> str:
+    """Write a machine as the facts do, however a system calls it (``AMD64`` on Windows)."""
+    return "x86_64" if arch.lower() in {"amd64", "x64"} else arch
 
 
 def _machine(text: str) -> str:

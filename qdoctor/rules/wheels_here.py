@@ -62,6 +62,17 @@ def refusal(case: Case, package: str, wanted: str) -> Refusal | None:
     return next((one for one in found if one and one.platform), found[-1])
 
 
+def none_here(case: Case, package: str, wanted: str) -> str:
+    """Say that no release that is asked for has a wheel here; ``""`` where one may have."""
+    why = refusal(case, package, wanted)
+    if why is None:
+        return ""
+    machine = case.machine
+    system = f"{machine.os.value or ''} {machine.arch.value or ''}".strip()
+    place = system if why.platform else f"Python {machine.python.value}"
+    return f"no release of {package}{wanted} has a wheel for {place}"
+
+
 def has_other_reason(case: Case, package: str, wanted: str) -> bool:
     """Say whether this system is served on the common processor: then something else is refused."""
     machine, asked = case.machine, asked_for(case, package, wanted)
