@@ -91,7 +91,7 @@ def _others(case: Case) -> bool:
 def _fixes(case: Case) -> list[Fix]:
     why = "it must name the folder of these libraries: a toolkit's lib64, or the nvidia packages'"
     path = Fix(action="set-env", name=path_of(case), why=why, verify=_PROBE)
-    builds = offers(case, "the build brings these libraries along", verify=_PROBE)
+    builds = offers(case, "the build brings these libraries along", verify=_PROBE, anew=True)
     major = case.said(NAME, "major")
     if major and case.machine.torch.value:  # of another major it would not bring this library
         bringing = [one for one in builds if (one.index or "")[2:].startswith(major)]

@@ -31,7 +31,7 @@ from qdoctor.released import parsed
 from qdoctor.rules.affected import needing
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
-from qdoctor.rules.torch_builds import offers
+from qdoctor.rules.torch_builds import offers, tag_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def _serves(case: Case) -> Answer:
 
 def _fixes(case: Case) -> list[Fix]:
     """Offer another build of the installed torch; else a driver before another release of torch."""
-    builds = offers(case, "this build needs no newer driver", verify=NAME)
+    builds = offers(case, "this build needs no newer driver", verify=NAME, before=tag_here(case))
     own = parsed(case.machine.torch.value)
     same = [one for one in builds if own is not None and one.spec == f"=={own.public}"]
     known = own is None and case.machine.torch_cuda.value is not None

@@ -31,6 +31,7 @@ from packaging.version import Version
 from qdoctor.layers import Answer
 from qdoctor.layers.natives import package_ptx_compiles, packages_with_code, torch_ptx_compiles
 from qdoctor.model import Finding
+from qdoctor.released import parsed
 from qdoctor.rules.affected import needing
 from qdoctor.rules.case import rule, suspect
 from qdoctor.rules.remedies import by_hand
@@ -93,10 +94,15 @@ def _fixes(case: Case, package: str) -> list[Fix]:
 
 
 def _driver(case: Case, package: str) -> str | None:
-    """Name the driver that came with the CUDA release at hand; the newest where none is known."""
+    """Name the driver that came with the CUDA release at hand.
+
+    Where that is not known: of the first release after the present driver's, else of the newest.
+    """
     rows = case.matrix.table("cuda")["rows"]
     stated = case.machine.torch_cuda.value if package else case.machine.facts.toolkit_cuda
-    row = rows.get(stated) or rows[max(rows, key=Version)]
+    own = parsed(case.machine.driver_cuda.value)
+    above = sorted((one for one in rows if own and Version(one) > own), key=Version)
+    row = rows.get(stated) or rows[next(iter(above), max(rows, key=Version))]
     minimum = row["driver_windows" if case.machine.os.value == "windows" else "driver_linux"]
     return f">={minimum}" if minimum else None
 

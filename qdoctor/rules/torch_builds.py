@@ -16,6 +16,7 @@ from qdoctor.layers import (
     torch_has_sm,
 )
 from qdoctor.layers.host import release_fits_python
+from qdoctor.layers.wheel import build_of
 from qdoctor.model import Fix
 from qdoctor.released import parsed, release
 from qdoctor.rules.amd import on_amd
@@ -34,23 +35,37 @@ if TYPE_CHECKING:
 
 _OF_THE_INDEX = re.compile(r"(?:cu|cpu|rocm|xpu)(?![a-z])")
 """How the local part of a version begins that PyTorch's own index gives a build."""
+_CUDA = re.compile(r"cu\d+")
 _KEPT = (driver_serves_torch, torch_fits_python, torch_fits_libc)
 
 
-def offers(case: Case, why: str, *, verify: str, also: Sequence[Layer] = ()) -> list[Fix]:
+def offers(  # noqa: PLR0913 - a fix has these parts
+    case: Case,
+    why: str,
+    *,
+    verify: str,
+    also: Sequence[Layer] = (),
+    anew: bool = False,
+    before: str | None = None,
+) -> list[Fix]:
     """Offer the build nearest to the installed torch that works here; [] where none is known.
 
     The same release is left only if none of its builds works. Of several builds of one release the
     newest CUDA version is taken; of several ways to another release the one that reaches furthest.
     ``also`` are further layers that must say yes with the build. An operating system without CUDA
-    is offered none.
+    is offered none. The installed build is offered only ``anew``, for files that it lacks: where it
+    works, torch is not at fault. ``before`` is a build of which only older CUDA versions are meant.
     """
     if never_has_cuda(case):
         return []
     version = parsed(case.machine.torch.value)
     if version is not None:
         own = version.public
-        same = [tag for tag in tags_of(case, own) if _works(case, own, tag, also)]
+        below = _number(before) if before and _CUDA.fullmatch(before) else None
+        tags = [tag for tag in tags_of(case, own) if below is None or _number(tag) < below]
+        same = [tag for tag in tags if _works(case, own, tag, also)]
+        if not anew and tag_here(case) in same:
+            return []
         if same:
             return [torch_build(f"=={own}", same[-1], why, verify=verify)]
     return _other_release(case, version, why, verify, also)
@@ -165,6 +180,13 @@ def _spans_of_tags(case: Case, also: Sequence[Layer]) -> dict[str, list[Span]]:
     }
 
 
+def tag_here(case: Case) -> str | None:
+    """Return the tag of the installed build, as its version or its CUDA version tells."""
+    local = (case.machine.torch.value or "").partition("+")[2]
+    cuda = case.machine.torch_cuda.value
+    return local or ("cu" + cuda.replace(".", "") if cuda else None)
+
+
 def tags_of(case: Case, version: str) -> list[str]:
     """Return the CUDA builds of a torch release, the oldest CUDA version first."""
     return list(_tags_of(case.matrix, version))
@@ -187,6 +209,8 @@ def _works(case: Case, version: str, tag: str, also: Sequence[Layer]) -> bool:
     A release that is not for this Python is left out before its machine is worked out.
     """
     if release_fits_python(case.machine, case.matrix, "torch", version).value == "no":
+        return False
+    if build_of(case.machine, case.matrix, version, tag).value == "no":
         return False
     machine = with_package(case.machine, case.matrix, "torch", f"{version}+{tag}")
     sms_decide = case.machine.gpu is not None and case.machine.sm.value is not None
