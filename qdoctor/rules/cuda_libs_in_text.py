@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BNB = "bitsandbytes"
 TORCH = "torch"
+_ARM = {"aarch64", "arm64"}
+_BOARD = "nvidia-jetpack"
 _TABLE = "cuda_libraries"
 _LIBRARY = re.compile(r"(?P<stem>lib[\w-]+?)(?:\.so(?:\.(?P<version>[\d.]*\d))?)?$")
 _OF_TORCH = {TORCH, "nvidia", "functorch"}
@@ -139,6 +141,9 @@ def _fixes(case: Case, signal: Signal, owner: str | None, name: str) -> Iterator
     if _mixed(signal):
         yield from _of_two_releases(case, signal, name)
         return
+    if _may_be_a_board(case):
+        yield from _of_a_board(case, name)
+        return
     if owner != TORCH and major and own and major != own:
         yield from _of_another_major(case, owner, major, name)
     if row is not None and (wanted := major or own):
@@ -147,6 +152,22 @@ def _fixes(case: Case, signal: Signal, owner: str | None, name: str) -> Iterator
         yield _torch_anew(case, name)
     if "amd" in signal.said:
         yield _of_rocm(name)
+    why = "it must name the folder of this library, where it is installed elsewhere"
+    yield Fix(action="set-env", name=path_of(case), why=why, verify=name)
+
+
+def _may_be_a_board(case: Case) -> bool:
+    """Say whether torch is none of the index: for this processor that has none with CUDA."""
+    machine = case.machine
+    return (
+        machine.os.value == "linux" and machine.arch.value in _ARM and not machine.torch_cuda.value
+    )
+
+
+def _of_a_board(case: Case, name: str) -> Iterator[Fix]:
+    """Offer what brings the libraries of a board's torch, which is built for its system."""
+    why = "a torch for Jetson takes the CUDA libraries of JetPack: from an L4T image in a container"
+    yield Fix(action="install-system", package=_BOARD, name=_BOARD, why=why, verify=name)
     why = "it must name the folder of this library, where it is installed elsewhere"
     yield Fix(action="set-env", name=path_of(case), why=why, verify=name)
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from qdoctor.machine import complete
-from qdoctor.model import Finding
+from qdoctor.model import Finding, Fix
 from qdoctor.released import called, fact, parsed
 from qdoctor.rules.case import quoted
 from qdoctor.rules.of_text import answer_to
 from qdoctor.rules.remedies import by_hand, pip
-from qdoctor.rules.triton_releases import WINDOWS, distribution, of_windows, pinned
+from qdoctor.rules.torch_index import moved_torch
+from qdoctor.rules.triton_releases import (
+    WINDOWS,
+    distribution,
+    first_torch_with,
+    of_windows,
+    pinned,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qdoctor.machine import Machine
-    from qdoctor.model import Fix
     from qdoctor.rules.case import Case, Signal
 
 TO_INSTALL = "no-triton-to-install"
@@ -112,7 +120,27 @@ def _fixes(case: Case, name: str, *, asked: bool) -> list[Fix]:
     there = _stated(case)
     why = "torch.compile needs it" + (" in the release that torch is made for" if there else "")
     package = distribution(case.machine)
-    return [pip("install", package, _spec(case, package), why, verify=name), off]
+    spec = _spec(case, package)
+    if package == WINDOWS and not _released(case, spec):
+        return [*_beside_another_torch(case, name), off]
+    return [pip("install", package, spec, why, verify=name), off]
+
+
+def _released(case: Case, spec: str) -> list[Version]:
+    return [one for one in case.matrix.versions(WINDOWS) if SpecifierSet(spec).contains(one)]
+
+
+def _beside_another_torch(case: Case, name: str) -> list[Fix]:
+    """Offer what there is for Windows: no release of it goes with this torch."""
+    first, *_, last = case.matrix.versions(WINDOWS)
+    torch = first_torch_with(case.matrix, Version(first.base_version))
+    why = f"its releases ({first} to {last}) are for other torches than {case.machine.torch.value}"
+    fixes = [Fix("install", why, package=WINDOWS, verify=name)]
+    own = parsed(case.machine.torch.value)
+    if torch is None or own is None or own >= Version(torch):
+        return fixes
+    newer = f"the first that {WINDOWS} has a release for"
+    return [*fixes, moved_torch(case, "upgrade", f">={torch}", newer, verify=name)]
 
 
 def _spec(case: Case, package: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from qdoctor import diagnose
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -159,3 +160,16 @@ def test_windows_is_told_of_no_variable_of_linux(ask: Ask) -> None:
     found = ask("a100", error=text, host=host, packages={"torch": None}, native=None)[NAME]
     assert found.fixes[0].package == "nvidia-cublas-cu12"
     assert "LD_LIBRARY_PATH" not in {fix.name for fix in found.fixes}
+
+
+def test_a_boards_torch_takes_the_libraries_of_its_system() -> None:
+    error = (
+        'File "/x/python3.6/dist-packages/torch/__init__.py", line 148, in _load_global_deps\n'
+        + OPENED.format("libcurand.so.10")
+    )
+    board = {"host": {"os": "linux", "machine": "aarch64"}, "packages": {"torch": "1.10.0"}}
+    found = diagnose(board, error).findings[0]
+    assert [fix.action for fix in found.fixes] == ["install-system", "set-env"]
+    assert found.fixes[0].package == "nvidia-jetpack"
+    server = {"host": {"os": "linux", "machine": "aarch64"}, "packages": {"torch": "2.12.0"}}
+    assert diagnose(server, error).findings[0].fixes[0].package != "nvidia-jetpack"

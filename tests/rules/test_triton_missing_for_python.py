@@ -55,3 +55,14 @@ def test_on_windows_a_nightly_of_triton_has_another_name() -> None:
     text = "ERROR: No matching distribution found for triton-nightly"
     found = diagnose({"host": {"os": "windows"}}, text).findings[0]
     assert (found.rule, found.fixes[0].package) == ("plan-does-not-install", "triton-windows")
+
+
+def test_no_triton_for_windows_goes_with_an_old_torch() -> None:
+    facts = {"host": {"os": "windows"}, "packages": {"torch": "2.1.0+cu118"}}
+    error = "ERROR: Could not find a version that satisfies the requirement triton (from versions:"
+    found = diagnose(facts, f"{error} none)").findings[0]
+    first = found.fixes[0]
+    newer = next(fix for fix in found.fixes if fix.action == "upgrade")
+    assert (first.action, first.package, first.command) == ("install", "triton-windows", None)
+    assert "3.1.0.post17" in first.why
+    assert (newer.package, newer.spec, newer.index) == ("torch", ">=2.5.0", "cu118")
