@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 
 @contextmanager
 def importing(module: str) -> Iterator[None]:
-    """Import a module in a thread; where that fails, its first user will say so."""
+    """Import a module in a thread; where that fails, its first user will say so.
+
+    Where no thread can be had (ulimit -u), its first user imports it.
+    """
 
     def load() -> None:
         with suppress(Exception):
             import_module(module)
 
     loader = Thread(target=load, daemon=True)
-    loader.start()
+    with suppress(RuntimeError):
+        loader.start()
     yield
-    loader.join()
+    if loader.ident is not None:
+        loader.join()

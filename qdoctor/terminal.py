@@ -116,7 +116,8 @@ class Progress:
 
     def __enter__(self) -> Self:
         """Start the second of patience."""
-        self._timer.start()
+        with contextlib.suppress(RuntimeError):  # no thread to be had (ulimit -u): nothing is shown
+            self._timer.start()
         return self
 
     def __exit__(

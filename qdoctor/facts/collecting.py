@@ -121,20 +121,30 @@ def read_hardware(environ: Mapping[str, str]) -> Hardware:
 
 
 class _Beside(Thread, Generic[_T]):
-    """One call made beside ours; ``result`` waits for it and raises what it raised."""
+    """One call made beside ours; ``result`` waits for it and raises what it raised.
+
+    Where no thread can be had (ulimit -u), it is made at once.
+    """
 
     def __init__(self, call: Callable[[], _T]) -> None:
         super().__init__(daemon=True)
         self._call = call
         self._value: list[_T] = []
         self._error: BaseException | None = None
-        self.start()
+        try:
+            self.start()
+        except RuntimeError:
+            self.run()
 
     def run(self) -> None:
         try:
             self._value.append(self._call())
         except BaseException as error:  # noqa: BLE001 - raised again by result()
             self._error = error
+
+    def join(self, timeout: float | None = None) -> None:
+        if self.ident is not None:
+            super().join(timeout)
 
     def result(self) -> _T:
         self.join()
