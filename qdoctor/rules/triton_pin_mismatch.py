@@ -31,6 +31,7 @@ from qdoctor.layers import Answer, triton_matches_pin
 from qdoctor.model import Finding, Fix
 from qdoctor.released import called, has, parsed, release
 from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.of_text import of_texts
 from qdoctor.rules.packages_in_text import without_asking
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.torch_index import moved_torch
@@ -51,12 +52,17 @@ if TYPE_CHECKING:
     from qdoctor.rules.case import Case
 
 NAME = "triton-pin-mismatch"
+_OF_TEXTS = of_texts(NAME, __doc__, severity="warning")
 _ABSENT = "triton-not-installed"
 _DISTRIBUTIONS = ("triton", "pytorch-triton", "triton-windows")
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report a triton that torch's own requirement excludes."""
+    """Report a triton that torch's own requirement excludes, and one that lies over another's."""
+    told = list(_OF_TEXTS.find(case))
+    if told:
+        yield from told
+        return
     suspicion = suspect(case, NAME, _matches(case))
     if suspicion is None:
         return

@@ -162,3 +162,12 @@ def test_on_windows_the_release_that_torch_is_made_for_counts(triton: str, fired
 def test_a_text_about_something_else_accuses_no_triton_on_windows() -> None:
     facts = Facts(host=Host(os="windows"), packages={"torch": "2.7.0", "triton": "3.4.0"})
     assert NAME not in {one.rule for one in diagnose(facts, error="CUDA out of memory")[1]}
+
+
+def test_a_triton_over_the_files_of_intel_s_is_taken_away_first() -> None:
+    text = "ImportError: cannot import name 'intel' from 'triton._C.libtriton'"
+    packages = {"pytorch-triton-xpu": "3.4.0", "triton": "3.4.0"}
+    found = diagnose(Facts(packages=packages), error=text)[1][0]
+    assert (found.rule, found.explains_error) == ("triton-pin-mismatch", True)
+    offered = [(fix.action, fix.package) for fix in found.fixes]
+    assert offered == [("uninstall", "triton"), ("reinstall", "pytorch-triton-xpu")]
