@@ -77,6 +77,27 @@ def test_loading_with_the_configuration_is_quantizing_after_loading(
     assert relative(got, wanted) <= (0.0 if name == "bnb-int8" else 0.02)
 
 
+@pytest.mark.parametrize("name", ["bnb-int8", "bnb-nf4"])
+def test_a_quantized_model_is_saved_with_its_configuration_and_loaded_so(
+    name: str, device: Any, tokens: Any, tmp_path: Path, relative: Callable[[Any, Any], float]
+) -> None:
+    pytest.importorskip("accelerate")
+    model = llama(device)
+    done = quantize_(model, name, skip=["k_proj"])
+    model.config.quantization_config = named(name).transformers_config(skip=list(done.skipped))
+    model.save_pretrained(tmp_path)
+    again = transformers.LlamaForCausalLM.from_pretrained(
+        tmp_path, device_map={"": device}, dtype=torch.bfloat16
+    ).eval()
+    assert type(again.model.layers[1].self_attn.k_proj) is torch.nn.Linear
+    assert (
+        again.model.layers[1].self_attn.q_proj.weight.dtype
+        == model.get_submodule("model.layers.1.self_attn.q_proj").weight.dtype
+    )
+    with torch.no_grad():  # bitsandbytes' own layers round biases and scales on the way
+        assert relative(again(tokens).logits, model(tokens).logits) <= 0.02
+
+
 def test_a_classifier_keeps_its_head() -> None:
     config = transformers.BertConfig(**SIZES, num_labels=40)
     done = quantize_(transformers.BertForSequenceClassification(config), "qdoctor-switchback")
@@ -101,7 +122,11 @@ def test_gpt2_s_layers_are_told_of() -> None:
 MERGED = ["half", "bnb-int8", "bnb-nf4", "qdoctor-switchback", "torch-fp8", "torchao-int8"]
 
 
-@pytest.mark.filterwarnings("ignore:(Merge|Unmerge) lora module", "ignore:TorchaoLoraLinear was")
+@pytest.mark.filterwarnings(
+    "ignore:(Merge|Unmerge) lora module",
+    "ignore:TorchaoLoraLinear was",
+    "ignore:.is_gradient_checkpointing. is deprecated",  # PEFT asks transformers for it
+)
 @pytest.mark.parametrize("name", MERGED)
 def test_adapters_train_on_top_merge_and_come_out_again(
     name: str, device: Any, tokens: Any, relative: Callable[[Any, Any], float]
