@@ -186,6 +186,23 @@ def test_a_bad_import_sends_its_probes_to_fresh_interpreters_that_say_why(
         assert told(third)["modules"] == []
 
 
+def test_whoever_asks_may_have_a_thousand_files_open(probed: Probed) -> None:
+    """As a server has: select(2) takes no number from 1024 on."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 2048
+    if hard != resource.RLIM_INFINITY and hard < most:
+        pytest.skip("as many files may not be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    kept = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert [one.evidence for one in probed(BOTH)] == [[], []]
+    finally:
+        for each in kept:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_an_import_that_prints_megabytes_disturbs_nothing(probed: Probed, packages: Path) -> None:
     code = "import sys\nfor s in (sys.stdout, sys.stderr): s.write('{}' * 1500000); s.flush()\n"
     (packages / "torch.py").write_text(code)
