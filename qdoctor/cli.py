@@ -317,6 +317,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code of the contract."""
     gc.disable()  # this process ends within seconds: nothing it drops is worth looking for
     signals.as_interrupts()
+    signals.tell_of_children()
     sys.exit(run(arguments))
 
 

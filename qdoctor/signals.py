@@ -1,4 +1,6 @@
-"""Told to end from outside, the command ends as by Ctrl-C: children stopped, folders removed.
+"""What signals mean to the command; in somebody's program they are not ours.
+
+Told to end from outside, it ends as by Ctrl-C: children stopped, folders removed.
 
 SIGTERM comes from timeout(1), from batch systems and from ``docker stop`` (process 1 of a container
 would not even end by it, had it no handler); SIGHUP when a terminal or ssh is gone.
@@ -16,13 +18,17 @@ _NAMES = ("SIGTERM", "SIGHUP")
 
 
 def as_interrupts() -> None:
-    """Let these signals raise ``KeyboardInterrupt``, unless we were started to ignore them.
-
-    For the command alone: in somebody's program they are not ours.
-    """
+    """Let these signals raise ``KeyboardInterrupt``, unless we were started to ignore them."""
     for number in _numbers():
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
+
+
+def tell_of_children() -> None:
+    """Let the kernel say how children end: it does not, where whoever started us ignored theirs."""
+    child = getattr(signal, "SIGCHLD", None)
+    if child is not None and signal.getsignal(child) is signal.SIG_IGN:
+        signal.signal(child, signal.SIG_DFL)
 
 
 def _numbers() -> list[signal.Signals]:

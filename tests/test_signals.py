@@ -81,3 +81,20 @@ def test_what_it_was_started_to_ignore_it_ignores(asked: Asked) -> None:
     )
     code, said = asked.sent(HUP, TERM, within=nohup)
     assert (code, said) == (3, "qdoctor: interrupted, so nothing can be told")
+
+
+def test_whoever_starts_it_may_ignore_children_and_a_crash_is_seen_all_the_same() -> None:
+    """As some daemons do: what they start inherits it, and the kernel would tell no end."""
+    code = """if True:
+        import signal, sys
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        from qdoctor import cli, process
+        crash = [sys.executable, "-c", "import os; os.abort()"]
+        cli.run = lambda _: print(process.run(crash, seconds=20).signal)
+        cli.main([])
+    """
+    environ = {**os.environ, "PYTHONPATH": str(HOME)}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, check=True
+    )
+    assert int(told.stdout) == signal.SIGABRT
