@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from qdoctor.pip_command import Request, name_of, read
 from qdoctor.released import parsed
 from qdoctor.rules.case import Case
-from qdoctor.rules.following import following, left_behind
+from qdoctor.rules.following import following, left_behind, torch_with
 from qdoctor.rules.remedies import TORCH_BUILDS
 from qdoctor.rules.torch_builds import built_elsewhere
 from qdoctor.rules.torch_index import Place, place
@@ -25,6 +25,8 @@ from qdoctor.rules.triton_releases import WINDOWS, of_windows, pinned
 from qdoctor.rules.wheels_here import none_here
 
 if TYPE_CHECKING:
+    from packaging.version import Version
+
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
     from qdoctor.model import Fix
@@ -50,6 +52,8 @@ def fitted(fix: Fix, machine: Machine, matrix: Matrix) -> Fix:
 
 def _heeding(fix: Fix, request: Request, case: Case) -> Fix:
     row, asked = _row(case, request), request
+    if fix.package == _TRITON and name_of(request.wanted[0]) == _TORCH:
+        return _of_unknown(fix, _TRITON, row, case)
     if request.anew and request.wanted == (name_of(request.wanted[0]),):
         now = _as_it_is(case, canonicalize_name(request.wanted[0]))
         if now is None and "built" not in row and _is_tied(case, request.wanted[0]):
@@ -61,6 +65,8 @@ def _heeding(fix: Fix, request: Request, case: Case) -> Fix:
         return _without(fix, held)
     if "built" in row and _BESIDE_TORCH not in request.rest:
         request = msgspec.structs.replace(request, rest=(*request.rest, _BESIDE_TORCH))
+    if name_of(request.wanted[0]) == _TRITON and not request.alone:
+        return _of_triton(fix, request, case)
     if name_of(request.wanted[0]) == _TORCH:
         return _of_torch(fix, request, case)
     return fix if request is asked else _with(fix, request)
@@ -133,6 +139,35 @@ def _of_torch(fix: Fix, request: Request, case: Case) -> Fix:
     request = msgspec.structs.replace(request, wanted=(*request.wanted, *along))
     behind = left_behind(case, spec, where.index)
     return _with(msgspec.structs.replace(fix, why=fix.why + behind), request)
+
+
+def _of_triton(fix: Fix, request: Request, case: Case) -> Fix:
+    """Keep to the one triton that torch requires; where another is to come, move torch with it."""
+    spec = request.wanted[0].removeprefix(_TRITON)
+    pin = case.machine.triton_pin.value
+    if case.machine.os.value not in {None, "linux"} or not (pin or _moves_torch(fix, case)):
+        return fix
+    if pin and (both := SpecifierSet(spec) & SpecifierSet(pin)) and _tritons(case, str(both)):
+        return _with(fix, msgspec.structs.replace(request, wanted=(f"{_TRITON}{pin}",)))
+    torch = torch_with(case, spec)
+    if torch is None:
+        return _without(fix, "no release of torch requires such a triton")
+    if held := none_here(case, _TORCH, torch):
+        return _without(fix, held)
+    moved = _of_torch(fix, msgspec.structs.replace(request, wanted=(f"{_TORCH}{torch}",)), case)
+    along = moved.command and read(moved.command)
+    if not along:
+        return moved
+    return _with(moved, msgspec.structs.replace(along, wanted=(*request.wanted, *along.wanted)))
+
+
+def _moves_torch(fix: Fix, case: Case) -> bool:
+    """Say whether an unknown torch is to be moved: where its rule calls it unsafe to leave it."""
+    return fix.applicability == "unsafe" and case.machine.torch.value is None
+
+
+def _tritons(case: Case, spec: str) -> list[Version]:
+    return [one for one in case.matrix.versions(_TRITON) if SpecifierSet(spec).contains(one)]
 
 
 def _row(case: Case, request: Request) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from qdoctor.fitting import fitted
@@ -128,6 +129,7 @@ def test_a_gpu_that_the_default_build_left_behind_gets_one_that_serves_it() -> N
     fix = offer("upgrade", "torch", ">=2.3")
     pascal = [{"name": "Tesla P4", "sm": "6.1"}]
     assert fit(fix, host=LINUX, gpus=pascal).index == "cu126"
+    assert fit(fix, gpus=pascal).index == "cu126"
     ada = [{"name": "NVIDIA GeForce RTX 4090"}]
     assert fit(fix, host=LINUX, gpus=ada).index is None
     assert fit(fix, host=LINUX, gpus=ada, driver={"cuda": "12.2"}).index == "cu126"
@@ -199,3 +201,41 @@ def test_a_build_from_an_index_that_lacks_it_is_none() -> None:
     fix = fit(offer("reinstall", "sageattention"), {"sageattention": "2.2.0"})
     assert fix.command is None
     assert "releases up to 1.0.6" in fix.why
+
+
+def unsafe(action: Action, spec: str) -> Fix:
+    return pip(action, "triton", spec, "it knows it", verify="x", applicability="unsafe")
+
+
+def test_no_other_triton_comes_than_torch_requires() -> None:
+    told = command(unsafe("upgrade", ">=3.2.0"), {"torch": "2.7.0", "triton": "3.1.0"}, host=LINUX)
+    assert told == 'python -m pip install --upgrade "triton==3.3.0"'
+
+
+def test_torch_moves_with_the_triton_that_it_requires() -> None:
+    told = command(unsafe("upgrade", ">=3.6.0"), {"torch": "2.9.0"}, host=LINUX)
+    assert told == 'python -m pip install --upgrade "triton>=3.6.0" "torch>=2.10.0"'
+    told = command(unsafe("downgrade", "<3.0.0"), {"torch": "2.9.0+cu126"}, host=LINUX)
+    assert told == (
+        f'python -m pip install "triton<3.0.0" "torch>=2.0.0,<2.4.0" --index-url {INDEX}/cu121'
+    )
+    assert command(unsafe("upgrade", ">=3.6.0")) == (
+        'python -m pip install --upgrade "triton>=3.6.0" "torch>=2.10.0"'
+    )
+
+
+def test_a_triton_that_no_torch_requires_is_not_put_beside_one() -> None:
+    fix = fit(unsafe("downgrade", "<2.0.0"), {"torch": "2.1.2"}, host=LINUX)
+    assert fix.command is None
+    assert "no release of torch requires such a triton" in fix.why
+
+
+def test_triton_for_windows_is_not_torchs_to_choose() -> None:
+    fix = pip("upgrade", "triton-windows", ">=3.3.0", "it knows it", verify="x")
+    assert command(fix, host=WINDOWS) == fix.command
+
+
+def test_torch_is_not_renewed_for_its_triton() -> None:
+    fix = Fix("install-matching", "torch brings it", "unsafe", "triton")
+    whole = msgspec.structs.replace(fix, command="python -m pip install --force-reinstall torch")
+    assert command(whole) == "python -m pip uninstall -y triton && python -m pip install torch"

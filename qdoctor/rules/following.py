@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 
 from qdoctor.released import fact, parsed
 from qdoctor.rules.remedies import listed
+from qdoctor.rules.what_if import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,17 @@ def release_for(case: Case, name: str, torch: str) -> str | None:
         if on_torch and all(each.specifier.contains(torch) for each in on_torch):
             return own.public
     return made_for(case, name, torch)
+
+
+def torch_with(case: Case, triton: str) -> str | None:
+    """Return the newest run of torch releases that require a triton of a specifier set."""
+    known = [one for one in case.matrix.versions(_TORCH) if not one.is_prerelease]
+    wanted = SpecifierSet(triton)
+    tritons = [one for one in case.matrix.versions("triton") if wanted.contains(one)]
+    pins = [fact(case.matrix, _TORCH, str(one), "triton_pin").value or "" for one in known]
+    good = [pin != "" and any(SpecifierSet(pin).contains(one) for one in tritons) for pin in pins]
+    found = runs(known, good)
+    return found[-1].spec if found else None
 
 
 def left_behind(case: Case, spec: str, index: str | None) -> str:

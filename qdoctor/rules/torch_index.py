@@ -13,7 +13,7 @@ from qdoctor.model import Fix
 from qdoctor.released import parsed
 from qdoctor.rules.amd import on_amd
 from qdoctor.rules.remedies import TORCH_BUILDS
-from qdoctor.rules.torch_builds import refused, tags_of
+from qdoctor.rules.torch_builds import on_some_system, refused, tags_of
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -60,9 +60,9 @@ def place(case: Case, spec: str) -> Place:
     """Return where a torch in ``spec`` is to come from, so that it is of the installed kind.
 
     Where no kind is told: the package index, unless what that has by default is known not to run
-    on this GPU, driver or Windows.
+    on this GPU, driver or Windows; where no system is told, it is taken to be Linux.
     """
-    kind = _kind(case)
+    kind, case = _kind(case), on_some_system(case)
     if kind is not None and _KIND.fullmatch(kind) is None:
         return Place(elsewhere=f"from where the installed build {kind} is from")
     if on_amd(case):

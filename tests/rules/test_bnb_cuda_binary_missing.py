@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qdoctor.diagnosis import diagnose
-from qdoctor.model import Facts, Finding
+from qdoctor.model import Facts, Finding, Host
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -120,3 +120,15 @@ def test_a_release_that_serves_every_build_of_the_stated_torch_lacks_none() -> N
         facts = Facts(packages={"bitsandbytes": release, "torch": "2.3.0"})
         found = diagnose(facts, error=text)[1]
         assert (NAME in {one.rule for one in found}) is missing
+
+
+def test_the_installed_build_of_torch_is_not_offered_again() -> None:
+    text = (
+        "The installed version of bitsandbytes was compiled without GPU support. 8-bit optimizers, "
+        "8-bit multiplication, and GPU quantization are unavailable."
+    )
+    facts = Facts(host=Host(os="windows"), packages={"torch": "2.6.0+cu126"})
+    found = diagnose(facts, error=text)[1]
+    offered = [fix for one in found if one.rule == NAME for fix in one.fixes]
+    assert (offered[0].action, offered[0].package) == ("upgrade", "bitsandbytes")
+    assert "cu126" not in {fix.index for fix in offered}

@@ -8,7 +8,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from qdoctor.diagnosis import diagnose
-from qdoctor.model import Facts, Finding
+from qdoctor.model import Facts, Finding, Host
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -93,3 +93,11 @@ def test_a_function_that_the_driver_lacks_accuses_it(ask: Ask) -> None:
     found = ask("h100", error=text, driver=None, torch_cuda=None)[NAME]
     assert found.explains_error
     assert "upgrade-driver" in {one.action for one in found.fixes}
+
+
+def test_the_build_that_the_driver_refuses_is_not_offered_again() -> None:
+    facts = Facts(host=Host(os="linux"), packages={"torch": "2.1.2+cu121"})
+    text = "RuntimeError: The NVIDIA driver on your system is too old"
+    found = diagnose(facts, error=text)[1][0]
+    assert found.rule == NAME
+    assert [fix.index for fix in found.fixes if fix.action == "install-build"] == ["cu118"]
