@@ -125,6 +125,16 @@ class Fp8Linear(Rewritable):
             self.weight_scale = before[1].to(self.weight_scale.device)
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Let pickle see bytes: torch 2.13 writes fp8 tensors so that it cannot read them back."""
+        own = {**self._buffers, "weight_fp8": self.weight_fp8.view(torch.uint8)}
+        return {**vars(self), "_buffers": own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take it back from bytes."""
+        super().__setstate__(state)
+        self._buffers["weight_fp8"] = self.weight_fp8.view(torch.float8_e4m3fn)
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """Quantize a weight that was saved as floating numbers."""
         name = prefix + "weight"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import io
+import pickle
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -153,7 +154,8 @@ def test_copies_and_files_give_the_same(
         torch.save(layer, file)
         file.seek(0)
         loaded = torch.load(file, weights_only=False)
-        assert all(torch.equal(one(x), y) for one in (early, late, loaded))
+        sent = pickle.loads(pickle.dumps(layer))  # noqa: S301 - made here
+        assert all(torch.equal(one(x), y) for one in (early, late, loaded, sent))
 
 
 @each_backend
