@@ -19,6 +19,7 @@ HOST = re.compile(r"https?://([\w.-]+)")
 # What the quoted texts themselves refer to; a package index is written as index.example.
 QUOTED = {"github.com", "huggingface.co", "index.example", "pytorch.org", "www.nvidia.com"}
 PERSON = re.compile(r"(?:/home/|/Users/|Users\\\\+)([^/\\\\]+)")
+AGAIN = "again-"
 NOBODY = {"u", "llm", "username", "Admin"}
 # Folders that are some machine's own, and an index spelled as a registry's.
 PLACE = re.compile(r"/(?:wor[k]|roo[t]|far[m])/|https?://[^ \"]+/simple\b|//registry\.")
@@ -37,9 +38,12 @@ def test_every_line_is_a_case_with_facts_as_the_schema_has_them(cases: list[Any]
 
 
 def test_ids_and_threads_are_told_once(cases: list[Any]) -> None:
-    for told in ([case.id for case in cases], [case.url for case in cases]):
+    first = [case for case in cases if not case.id.startswith(AGAIN)]
+    again = [case for case in cases if case.id.startswith(AGAIN)]
+    for told in ([one.id for one in cases], [one.url for one in first], [one.url for one in again]):
         assert len(set(told)) == len(told)
     assert all(THREAD.fullmatch(case.url) for case in cases)
+    assert {one.url for one in again} <= {one.url for one in first}
 
 
 def test_causes_are_of_the_known_ones(cases: list[Any], causes: set[str]) -> None:
