@@ -76,4 +76,6 @@ def prepare(control: Path, step: Step, patient: Patient, gate: Path | None) -> N
 def child_environ(environ: Mapping[str, str], control: Path) -> dict[str, str]:
     """The patient's environment as it is, kept offline and out of the home folder."""
     inside = {name: str(control / folder) for name, folder in INSIDE.items()}
-    return {"CUDA_MODULE_LOADING": "LAZY", **environ, **_ALWAYS, **inside}
+    whole = {"CUDA_MODULE_LOADING": "LAZY", **environ, **_ALWAYS, **inside}
+    whole.pop("PYTHONINSPECT", None)  # with it every exit is a traceback
+    return whole

@@ -127,6 +127,15 @@ def test_an_interpreter_that_does_not_start_is_an_outcome(patients: Path, python
     assert "could not be started" in seen.detail
 
 
+def test_an_interpreter_that_is_to_be_looked_into_at_its_end_ends_all_the_same(
+    patients: Path,
+) -> None:
+    """PYTHONINSPECT makes any exit a traceback and a failure."""
+    patient = Patient(sys.executable, {**os.environ, "PYTHONINSPECT": "1"})
+    seen = carry_out([step(patients, "passes")], patient, quiet)
+    assert [(one.outcome, one.code) for one in seen] == [("passed", None)]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
 def test_an_interpreter_that_is_none_is_an_outcome(patients: Path, tmp_path: Path) -> None:
     fake = tmp_path / "python"
