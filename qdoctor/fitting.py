@@ -61,8 +61,9 @@ def _heeding(fix: Fix, request: Request, case: Case) -> Fix:
         if now is not None:
             request = msgspec.structs.replace(request, wanted=(f"{request.wanted[0]}=={now}",))
             fix = msgspec.structs.replace(fix, spec=f"=={now}")
-    if held := _not_on_the_index(request, row) or none_here(case, *_asked(request)):
+    if held := _not_on_the_index(request, row) or _not_here(request, case):
         return _without(fix, held)
+    request = _over_a_build(request, case)
     if "built" in row and _BESIDE_TORCH not in request.rest:
         request = msgspec.structs.replace(request, rest=(*request.rest, _BESIDE_TORCH))
     if name_of(request.wanted[0]) == _TRITON and not request.alone:
@@ -81,11 +82,27 @@ def _of_unknown(fix: Fix, name: str, row: dict[str, Any], case: Case) -> Fix:
     return _without(fix, f"the release that is there now, as `python -m pip show {name}` tells")
 
 
-def _asked(request: Request) -> tuple[str, str]:
-    """Return the package and the releases that are wanted; of another index nothing is known."""
+def _not_here(request: Request, case: Case) -> str:
+    """Say why nothing that is wanted can be installed here; ``""`` where something may be.
+
+    Of another index only the Pythons of its releases are known.
+    """
     name = name_of(request.wanted[0])
     spec = request.wanted[0].removeprefix(name)
-    return ("", "") if request.index else (canonicalize_name(name), spec)
+    pinned_to = parsed(spec.removeprefix("=="))
+    if pinned_to is not None and pinned_to.is_devrelease:
+        return "from where the installed one is: it is no release"
+    return none_here(case, canonicalize_name(name), spec, any_system=request.index is not None)
+
+
+def _over_a_build(request: Request, case: Case) -> Request:
+    """Replace a build of one's own (``3.4.0+git1234``), which pip takes for the release."""
+    name = name_of(request.wanted[0])
+    own = parsed(_stated(case).get(canonicalize_name(name)))
+    if own is None or not own.local or name == _TORCH or request.anew:
+        return request
+    same = request.wanted[0] == f"{name}=={own.public}"
+    return msgspec.structs.replace(request, anew=True, alone=True) if same else request
 
 
 def _not_on_the_index(request: Request, row: dict[str, Any]) -> str:

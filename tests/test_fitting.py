@@ -114,15 +114,19 @@ def test_what_was_compiled_for_the_torch_that_goes_is_named() -> None:
 
 def test_a_torch_for_windows_has_cuda_where_its_gpu_is_used() -> None:
     fix = offer("upgrade", "torch", ">=2.7.0")
-    for stated in ({"gpus": [{"name": "NVIDIA GeForce RTX 4090"}]}, {"driver": {"cuda": "12.8"}}):
+    for stated in (
+        {"gpus": [{"name": "NVIDIA GeForce RTX 4090"}]},
+        {"driver": {"cuda": "12.8"}},
+        {},
+    ):
         told = fit(fix, host=WINDOWS, **stated)
         assert told.index is not None
         assert told.index.startswith("cu12")
         assert (told.command or "").endswith(f" --index-url {INDEX}/{told.index}")
-    assert command(fix, host=WINDOWS) == 'python -m pip install --upgrade "torch>=2.7.0"'
-    assert command(fix, {"torch": "2.6.0"}, host=WINDOWS) == (
-        'python -m pip install --upgrade "torch>=2.7.0"'
-    )
+    assert fit(offer("install", "torch", "==2.2.0"), host=WINDOWS).index == "cu121"
+    plain = 'python -m pip install --upgrade "torch>=2.7.0"'
+    assert command(fix, host=WINDOWS, gpus=[]) == plain
+    assert command(fix, {"torch": "2.6.0"}, host=WINDOWS) == plain
 
 
 def test_a_gpu_that_the_default_build_left_behind_gets_one_that_serves_it() -> None:
@@ -239,3 +243,19 @@ def test_torch_is_not_renewed_for_its_triton() -> None:
     fix = Fix("install-matching", "torch brings it", "unsafe", "triton")
     whole = msgspec.structs.replace(fix, command="python -m pip install --force-reinstall torch")
     assert command(whole) == "python -m pip uninstall -y triton && python -m pip install torch"
+
+
+def test_a_build_of_ones_own_is_replaced_by_the_release() -> None:
+    told = command(offer("downgrade", "triton", "==3.4.0"), {"triton": "3.4.0+git32a9fe3"})
+    assert told == 'python -m pip install --force-reinstall --no-deps "triton==3.4.0"'
+
+
+def test_a_development_state_is_on_no_index() -> None:
+    fix = fit(offer("reinstall", "transformers", "==4.57.0.dev0"))
+    assert fix.command is None
+
+
+def test_a_python_that_no_build_is_for_gets_no_command() -> None:
+    build = torch_build(">=2.6.0", "cu126", "it holds kernels", verify="x")
+    assert command(build, host=LINUX, python={"version": "3.6"}) is None
+    assert command(build, host=LINUX, python={"version": "3.11"}) == build.command

@@ -13,7 +13,7 @@ from qdoctor.model import Because, Finding, Fix
 from qdoctor.rules.case import quoted
 from qdoctor.rules.packages_in_text import asker
 from qdoctor.rules.remedies import TORCH_BUILDS, pip, unset
-from qdoctor.rules.torch_builds import offers_of_major
+from qdoctor.rules.torch_builds import offers, offers_of_major
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,7 +184,9 @@ def _of_a_dll(case: Case, signal: Signal, owner: str | None, name: str) -> Itera
     if row is not None and major and owner != TORCH:
         yield _package_of(row, version, major, name)
     if owner in {None, TORCH}:
-        yield _torch_anew(case, name)
+        why = "a build with CUDA brings these libraries along"
+        without = case.machine.torch_cuda.value == ""
+        yield from offers(case, why, verify=name) if without else [_torch_anew(case, name)]
         return
     why = "its build for the CUDA and cuDNN that are installed here"
     yield Fix(action="install-matching", package=owner, why=why, verify=name)

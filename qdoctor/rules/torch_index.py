@@ -93,12 +93,15 @@ def _is_own(case: Case, spec: str) -> bool:
 
 
 def _needs_a_build(case: Case, spec: str) -> bool:
-    """Say whether the default build is known not to do: without CUDA on Windows, or refused."""
+    """Say whether the default build is known not to do: refused, or without CUDA on Windows.
+
+    A build with CUDA runs without a GPU too: there is one where nothing says otherwise.
+    """
     machine = case.machine
     if machine.os.value == "windows":
         for_cuda = any((machine.facts.packages or {}).get(one) for one in _FOR_CUDA)
-        asked = machine.gpu is not None or machine.driver_cuda.value or for_cuda
-        return bool(asked) and machine.torch_cuda.value != ""
+        may_have = machine.gpus.value is None or machine.gpu is not None or for_cuda
+        return machine.torch_cuda.value is None and may_have
     newest = next(iter(_inside(case, spec)), None)
     return newest is not None and refused(case, str(newest), "")
 
@@ -121,14 +124,15 @@ def _newest(case: Case, kind: str | None, spec: str) -> str | None:
     """
     served = _served(case, spec)
     if case.machine.driver_cuda.value is None:
-        most = _number(kind) // 10 if kind else _newest_major(case, spec) - 1
+        most = _number(kind) // 10 if kind else _newest_major(case) - 1
         served = {t: one for t, one in served.items() if _number(t) // 10 <= most} or served
     return max(served, key=lambda tag: (served[tag], -_number(tag)), default=None)
 
 
-def _newest_major(case: Case, spec: str) -> int:
-    tags = {tag for one in _inside(case, spec) for tag in tags_of(case, str(one))}
-    return max((_number(tag) // 10 for tag in tags), default=0)
+def _newest_major(case: Case) -> int:
+    """Return the newest CUDA major that any torch is built for."""
+    newest = str(case.matrix.versions("torch")[-1])
+    return max((_number(tag) // 10 for tag in tags_of(case, newest)), default=0)
 
 
 def _served(case: Case, spec: str) -> dict[str, Version]:

@@ -62,10 +62,13 @@ def refusal(case: Case, package: str, wanted: str) -> Refusal | None:
     return next((one for one in found if one and one.platform), found[-1])
 
 
-def none_here(case: Case, package: str, wanted: str) -> str:
-    """Say that no release that is asked for has a wheel here; ``""`` where one may have."""
+def none_here(case: Case, package: str, wanted: str, *, any_system: bool = False) -> str:
+    """Say that no release that is asked for has a wheel here; ``""`` where one may have.
+
+    ``any_system``: of which systems there are wheels is not known, of which Pythons it is.
+    """
     why = refusal(case, package, wanted)
-    if why is None:
+    if why is None or (why.platform and any_system):
         return ""
     machine = case.machine
     system = f"{machine.os.value or ''} {machine.arch.value or ''}".strip()

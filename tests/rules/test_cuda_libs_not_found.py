@@ -173,3 +173,13 @@ def test_a_boards_torch_takes_the_libraries_of_its_system() -> None:
     assert found.fixes[0].package == "nvidia-jetpack"
     server = {"host": {"os": "linux", "machine": "aarch64"}, "packages": {"torch": "2.12.0"}}
     assert diagnose(server, error).findings[0].fixes[0].package != "nvidia-jetpack"
+
+
+def test_a_torch_without_cuda_brings_no_dll_of_it() -> None:
+    error = "Could not locate cudnn_ops64_9.dll. Please make sure it is in your library path!"
+    windows = {"host": {"os": "windows"}, "packages": {"torch": "2.5.0"}}
+    fix = diagnose(windows, error).findings[0].fixes[0]
+    assert (fix.action, fix.package, fix.spec) == ("install-build", "torch", "==2.5.0")
+    with_cuda = {"host": {"os": "windows"}, "packages": {"torch": "2.5.0+cu124"}}
+    fix = diagnose(with_cuda, error).findings[0].fixes[0]
+    assert (fix.action, fix.package, fix.index) == ("reinstall", "torch", "cu124")
