@@ -10,7 +10,7 @@ from packaging.specifiers import SpecifierSet
 
 from qdoctor.layers.host import release_fits_python
 from qdoctor.model import Fix
-from qdoctor.released import parsed
+from qdoctor.released import fact, parsed
 from qdoctor.rules.amd import on_amd
 from qdoctor.rules.remedies import TORCH_BUILDS
 from qdoctor.rules.torch_builds import on_some_system, refused, tags_of
@@ -117,7 +117,7 @@ def _nearest(case: Case, kind: str, spec: str) -> str | None:
 
 
 def _newest(case: Case, kind: str | None, spec: str) -> str | None:
-    """Return the build that reaches the newest release, with the older CUDA version.
+    """Return the build that reaches the newest release: its default one, else the older CUDA.
 
     Without a known driver no newer CUDA major than the installed one; else not the newest, which
     asks for the newest driver.
@@ -126,7 +126,12 @@ def _newest(case: Case, kind: str | None, spec: str) -> str | None:
     if case.machine.driver_cuda.value is None:
         most = _number(kind) // 10 if kind else _newest_major(case) - 1
         served = {t: one for t, one in served.items() if _number(t) // 10 <= most} or served
-    return max(served, key=lambda tag: (served[tag], -_number(tag)), default=None)
+    return max(served, key=lambda tag: _newness(case, served[tag], tag), default=None)
+
+
+def _newness(case: Case, version: Version, tag: str) -> tuple[Version, bool, int]:
+    usual = fact(case.matrix, "torch", str(version), "cuda").value or ""
+    return version, tag == "cu" + usual.replace(".", ""), -_number(tag)
 
 
 def _newest_major(case: Case) -> int:
