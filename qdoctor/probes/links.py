@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 UNFIT = 97
 """Exit status of a forked child that found itself unlike a fresh interpreter (_forked.UNFIT)."""
 
+_STDERR = 2
 _CHAIN = ("torch", "triton")
 _LEAVES = ("bitsandbytes", "torchao")
 
@@ -32,7 +33,8 @@ class Link:
         self.why = ""
         self.seconds: float | None = None
         self.silent_since: float | None = None
-        self.socket, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.theirs = _beyond_streams(theirs)
         self.forked: dict[str, int] = {}
         self.ended: dict[int, int | None] = {}
 
@@ -54,6 +56,16 @@ class Link:
             with contextlib.suppress(OSError):
                 if os.getsid(self.pid) == self.session:  # else it ended, and that is somebody else
                     os.kill(self.pid, signal.SIGKILL)
+
+
+def _beyond_streams(theirs: socket.socket) -> socket.socket:
+    """Give it a number that is no standard stream's: where ours are closed, it may have got one."""
+    if theirs.fileno() > _STDERR:
+        return theirs
+    import fcntl  # noqa: PLC0415 - POSIX only
+
+    with theirs:
+        return socket.socket(fileno=fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1))
 
 
 def tree(wanted: Iterable[Sequence[str]]) -> list[tuple[str, int | None]]:

@@ -203,6 +203,24 @@ def test_whoever_asks_may_have_a_thousand_files_open(probed: Probed) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_whoever_asks_may_have_closed_the_standard_streams(tmp_path: Path) -> None:
+    """As daemons do: their numbers come again, and are the child's own streams in the child."""
+    code = """if True:
+        import os, sys
+        from qdoctor.probes.links import Link
+        os.closerange(0, 3)
+        links = [Link("torch", None), Link("triton", 0)]
+        with open(sys.argv[1], "w") as file:
+            print(*(link.theirs.fileno() for link in links), file=file)
+    """
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    argv = [sys.executable, "-c", code, str(tmp_path / "numbers")]
+    subprocess.run(argv, env=environ, timeout=60, check=True)
+    numbers = (tmp_path / "numbers").read_text().split()
+    assert len(numbers) == 2
+    assert all(int(number) > 2 for number in numbers)
+
+
 def test_an_import_that_prints_megabytes_disturbs_nothing(probed: Probed, packages: Path) -> None:
     code = "import sys\nfor s in (sys.stdout, sys.stderr): s.write('{}' * 1500000); s.flush()\n"
     (packages / "torch.py").write_text(code)
