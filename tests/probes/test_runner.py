@@ -173,6 +173,8 @@ def test_an_interrupt_keeps_what_is_known(
         seen = carry_out(steps, patient, progress)
     finally:
         timer.cancel()
+        if timer.ident is not None:
+            timer.join()  # later on, its signal would end the whole run
         signal.signal(signal.SIGINT, before)
     assert [(one.probe, one.outcome, one.code) for one in seen] == [
         ("passes", "passed", None),
