@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import Kind
-from qdoctor.backends.precision import HALVES, cast_input, half_dtype
+from qdoctor.backends.precision import HALVES, cast_input, follow_cast, half_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def kind() -> Kind:
@@ -34,6 +37,12 @@ class HalfLinear(torch.nn.Linear):
         bias = None if self.bias is None else self.bias.to(dtype)
         return torch.nn.functional.linear(x.to(dtype), self.weight.to(dtype), bias).to(x.dtype)
 
+    def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
+        """Let the dtype that the weight had go along."""
+        super()._apply(fn, *rest, **more)
+        follow_cast(self, fn)
+        return self
+
     def extra_repr(self) -> str:
         """Say what torch.nn.Linear says, and the dtype of the product."""
         return f"{super().extra_repr()}, compute_dtype={self.compute_dtype}"
@@ -44,7 +53,6 @@ class Half(Kind):
 
     name = "half"
     trainable = True
-    keeps_weight = True
 
     def spares(self, linear: Any, *, training: bool = False) -> str:
         """A layer in half precision is what this backend would make of it."""

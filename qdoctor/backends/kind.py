@@ -27,8 +27,6 @@ class Kind(abc.ABC):
 
     name: str
     trainable: bool = False
-    keeps_weight: bool = False
-    """Whether a replaced layer has a floating-point ``weight`` of the old one's shape."""
 
     def why_not(self, linear: Any, *, training: bool = False) -> str:
         """Say why this layer (a torch.nn.Linear) cannot be replaced; ``""`` if it can.

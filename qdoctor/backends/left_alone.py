@@ -93,7 +93,7 @@ class LeftAlone:
         return ""
 
     def _read_by_its_parent(self, place: Place, _layer: Any) -> str:
-        if self.kind.keeps_weight or self.training:
+        if self.training:  # each backend keeps the weight then, in its dtype
             return ""
         for parent, attribute in place.holders:
             reader = read_directly(parent, attribute)

@@ -86,8 +86,8 @@ def quantize_(
     layer that ``include`` names outright is replaced though it be small or an output layer.
 
     Each new layer keeps the old one's device, mode (but a frozen SwitchBack layer is always in eval
-    mode), public attributes but tensors, and forward and backward hooks, and, without a wide
-    weight, the old dtype as ``int8_original_dtype`` (where OpenCLIP looks). One layer is replaced
+    mode), public attributes but tensors, and forward and backward hooks, and, unless it is to be
+    trained, the old dtype as ``int8_original_dtype`` (where OpenCLIP looks). One layer is replaced
     after the other and the old weight freed before the next: beyond the model, memory is needed for
     the largest layer's new weight and the backend's copies in making it.
 
@@ -237,7 +237,7 @@ def _replace(place: Place, kind: Kind, *, training: bool) -> None:
     for name, value in vars(old).items():  # what others noted there, which hooks may read
         if name not in vars(new) and name[0] != "_" and not isinstance(value, torch.Tensor):
             vars(new)[name] = value
-    if not (kind.keeps_weight or training):
+    if not training:
         new.int8_original_dtype = old.weight.dtype
     for parent, attribute in place.holders:
         parent._modules[attribute] = new  # noqa: SLF001 - whatever the parent's __setattr__ does
