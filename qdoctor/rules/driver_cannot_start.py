@@ -78,10 +78,18 @@ def _finding(
         severity="error" if stops else "warning",
         title=row["title"],
         because=[*because, released.cited(table, row, row["title"])],
-        fixes=[Fix(verify=PROBE, **one) for one in row["fixes"]],
+        fixes=list(_fixes(case, row)),
         affects=[PROBE, GPU, *needing(case, "gpu_present")] if stops else [PROBE],
         undecided=undecided,
     )
+
+
+def _fixes(case: Case, row: dict[str, Any]) -> Iterator[Fix]:
+    """Offer what there is on this system: ``os`` names the one that alone has it."""
+    for one in row["fixes"]:
+        system, fix = one.get("os"), {key: said for key, said in one.items() if key != "os"}
+        if system is None or case.machine.os.value in {None, system}:
+            yield Fix(verify=PROBE, **fix)
 
 
 RULE = rule(NAME, __doc__, find)

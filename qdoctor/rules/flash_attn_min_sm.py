@@ -53,7 +53,6 @@ def find(case: Case) -> Iterator[Finding]:
         because=suspicion.because,
         fixes=[
             Fix(action="disable", why=f"switch FlashAttention off: {row['instead']}"),
-            Fix(action="change-code", why=row["instead"]),
             by_hand("change-hardware", f"a GPU of SM {row['sm']} or newer", verify=NAME),
         ],
         undecided=suspicion.undecided,

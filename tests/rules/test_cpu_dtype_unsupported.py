@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qdoctor.diagnosis import diagnose
-from qdoctor.model import Facts, Finding
+from qdoctor.model import Facts, Finding, Host
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -29,3 +29,12 @@ def test_follows_from_a_cpu_build_beside_a_gpu(ask: Ask) -> None:
 def test_is_silent_on_a_kernel_of_cuda_and_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("h100", error=CUDA)
     assert NAME not in ask("h100")
+
+
+def test_a_mac_is_not_sent_to_cuda() -> None:
+    text = "RuntimeError: \"arange_mps\" not implemented for 'BFloat16'"
+    found = diagnose(Facts(host=Host(os="macos")), error=text)[1][0]
+    assert found.rule == NAME
+    assert [fix.action for fix in found.fixes] == ["change-code", "upgrade"]
+    assert "mps" in found.fixes[0].why
+    assert "cuda" not in found.fixes[0].why

@@ -106,3 +106,9 @@ def test_every_row_says_what_helps() -> None:
     for row in shipped().table("driver_errors")["rows"]:
         assert row["fixes"]
         assert row["stops"] in {"gpu", "ptx"}
+
+
+def test_what_linux_alone_has_is_offered_there_alone(ask: Ask) -> None:
+    for system, first in (("linux", "nvidia_uvm"), ("windows", "reboot")):
+        found = ask("h100", observations=met("driver-broken"), host={"os": system})
+        assert found[NAME].fixes[0].name == first

@@ -34,4 +34,4 @@ def test_is_silent_without_a_text(ask: Ask) -> None:
 
 def test_switching_it_off_comes_before_other_hardware(ask: Ask) -> None:
     actions = [one.action for one in ask("v100", error=TEXT)[NAME].fixes]
-    assert actions == ["disable", "change-code", "change-hardware"]
+    assert actions == ["disable", "change-hardware"]
