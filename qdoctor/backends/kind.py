@@ -37,6 +37,8 @@ class Kind(abc.ABC):
             return "its weight is on the meta device: there are no values to quantize yet"
         if str(linear.weight.dtype) not in FLOATING:
             return f"its weight is {linear.weight.dtype}, not floating-point"
+        if not linear.weight.numel():
+            return f"its weight is empty: {tuple(linear.weight.shape)}"
         if training and not self.trainable:
             return f"{self.name} cannot train a weight: {self.untrained_because()}"
         return self.refuses(linear)

@@ -278,6 +278,17 @@ def test_a_layer_is_made_as_a_linear_layer_is(kind: backends.Kind, device: Any) 
 
 
 @each_backend
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize(("depth", "columns"), [(0, 64), (64, 0)])
+def test_a_layer_without_weights_is_refused(
+    kind: backends.Kind, device: Any, depth: int, columns: int
+) -> None:
+    assert "is empty" in kind.why_not(torch.nn.Linear(depth, columns, device=device))
+    with pytest.raises(backends.BackendUnavailable, match=f"{depth} -> {columns}.* is empty"):
+        kind.linear(depth, columns, device=device)
+
+
+@each_backend
 def test_torch_s_default_device_and_dtype_do_not_matter(
     kind: backends.Kind, device: Any, monkeypatch: pytest.MonkeyPatch, gaussian: Callable[..., Any]
 ) -> None:
