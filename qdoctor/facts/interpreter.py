@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _SCRIPT = Path(__file__).with_name("_in_target.py")
 _SECONDS = 30.0  # it takes 0.05; a cold network file system and slow site hooks need more
 _ANSWER_BYTES = 16 << 20
+_ROOM_BYTES = 1 << 20  # an answer takes some tens of thousands
+_NO_ROOM = "there is no room for temporary files: set TMPDIR to a folder with room ({})"
 _OLDEST = "3.6"  # what _in_target_reader.py runs on
 
 
@@ -85,7 +88,12 @@ def ask(
                 env=environ,
                 watch_folder=Path(folder),
             )
-            return _read(Path(folder, "answer.json"), ended)
+            answer = _read(Path(folder, "answer.json"), ended)
+            if isinstance(answer, Reading) or answer.version is not None:
+                return answer
+            if shutil.disk_usage(folder).free < _ROOM_BYTES:
+                return NoAnswer(_NO_ROOM.format(answer.reason))
+            return answer
     except OSError as error:
         return NoAnswer(f"no temporary folder for its answer: {error}; set TMPDIR to one")
 

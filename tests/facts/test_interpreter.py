@@ -6,6 +6,7 @@ import ast
 import importlib.metadata
 import os
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -139,6 +140,23 @@ def test_no_temporary_folder_is_said(
     answer = ask(sys.executable, environ)
     assert isinstance(answer, NoAnswer)
     assert "TMPDIR" in answer.reason
+
+
+def test_a_full_disk_is_not_laid_to_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'OSError: [Errno 28] No space left on device' >&2\nexit 1\n")
+    python.chmod(0o755)
+    answer = ask(str(python), environ)
+    assert isinstance(answer, NoAnswer)
+    assert answer.reason.startswith("it ended with exit code 1 and no answer: OSError")
+    full = shutil.disk_usage(tmp_path)._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    answer = ask(str(python), environ)
+    assert isinstance(answer, NoAnswer)
+    assert "no room" in answer.reason
+    assert "set TMPDIR to a folder with room" in answer.reason
 
 
 def test_the_scripts_that_cross_keep_to_old_syntax() -> None:
