@@ -8,13 +8,16 @@ would not even end by it, had it no handler); SIGHUP when a terminal or ssh is g
 
 from __future__ import annotations
 
+import math
 import signal
-from typing import TYPE_CHECKING, NoReturn
+import time
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import FrameType
 
 _NAMES = ("SIGTERM", "SIGHUP")
+_TIDYING_SECONDS = 5.0
 
 
 def as_interrupts() -> None:
@@ -35,12 +38,13 @@ def _numbers() -> list[signal.Signals]:
     return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
-def _interrupt(_: int, __: FrameType | None) -> NoReturn:
-    for number in _numbers():  # timeout(1) sends two: the second must not disturb the tidying up
-        if signal.getsignal(number) is _interrupt:
-            signal.signal(number, _tidying_up)
-    raise KeyboardInterrupt
+def _interrupt(_: int, __: FrameType | None) -> None:
+    """Interrupt, but not who is tidying up for it: timeout(1) sends the same signal twice."""
+    now = time.monotonic()
+    if now - _latest[0] > _TIDYING_SECONDS:
+        _latest[0] = now
+        raise KeyboardInterrupt
 
 
-def _tidying_up(_: int, __: FrameType | None) -> None:
-    """Go on, for it takes seconds at most. Children would inherit SIG_IGN."""
+_latest = [-math.inf]
+"""When the latest interrupt was."""

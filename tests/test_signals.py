@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qdoctor import signals
 from tests.probes.conftest import carriers
 
 if TYPE_CHECKING:
@@ -98,3 +99,15 @@ def test_whoever_starts_it_may_ignore_children_and_a_crash_is_seen_all_the_same(
         [sys.executable, "-c", code], env=environ, capture_output=True, check=True
     )
     assert int(told.stdout) == signal.SIGABRT
+
+
+def test_who_is_tidying_up_is_let_be_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(signals, "_latest", [0.0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    for now in (100.0, 106.0):
+        clock[0] = now
+        with pytest.raises(KeyboardInterrupt):
+            signals._interrupt(signal.SIGTERM, None)
+        clock[0] = now + 4.0
+        signals._interrupt(signal.SIGTERM, None)
