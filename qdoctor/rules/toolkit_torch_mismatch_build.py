@@ -67,14 +67,19 @@ def find(case: Case) -> Iterator[Finding]:
 def _title(toolkit: str | None, built: str | None, wanted: str | None) -> str:
     if wanted:
         return f"nvcc is older than CUDA {wanted}, which this extension needs to be compiled"
+    if toolkit and toolkit == built:
+        return f"an extension needs a part of CUDA {toolkit} that its compiler does not find"
     own = f"CUDA {toolkit}" if toolkit else "this machine's CUDA"
     other = f"CUDA {built}" if built else "another CUDA"
     return f"an extension is compiled with {own}, while torch is built with {other}"
 
 
 def _fixes(case: Case, toolkit: str | None, built: str | None, wanted: str | None) -> Iterator[Fix]:
-    """Offer what pip can do, then a toolkit for the build, which changes nothing that runs."""
-    if toolkit and not wanted and not never_has_cuda(case):
+    """Offer what pip can do, then a toolkit for the build, which changes nothing that runs.
+
+    Of torch's own version a toolkit lacks a part, and torch stays.
+    """
+    if toolkit and not wanted and toolkit != built and not never_has_cuda(case):
         yield from _torch_for(case, toolkit) or _of_its_major(case, toolkit)
     version = f"{wanted} or newer" if wanted else built or "the version that torch is built with"
     if version:
@@ -144,7 +149,9 @@ def _built_for(case: Case, tag: str, why: str) -> list[Fix]:
     if version in built:
         return [torch_build(f"=={version}", tag, why, verify=NAME)]
     if built:
-        return [torch_build(f">={built[0]},<={built[-1]}", tag, why, verify=NAME)]
+        alone = built[0] == built[-1]
+        spec = f"=={built[0]}" if alone else f">={built[0]},<={built[-1]}"
+        return [torch_build(spec, tag, why, verify=NAME)]
     return []
 
 

@@ -65,6 +65,8 @@ class History(msgspec.Struct, frozen=True):
         if not self.having:
             return Because(f"no triton from {self.known[0]} on has {self.name}", source, "mined")
         until = f" to {self.having[-1]}" if self.went else " on"
+        if self.went and len(self.having) == 1:
+            until = " alone"
         return Because(f"{self.name} is in triton {self.having[0]}{until}", source, "mined")
 
 

@@ -116,3 +116,16 @@ def test_a_build_that_failed_is_of_another_toolkit_only_where_there_is_one() -> 
 def test_what_stopped_the_build_says_more_than_that_it_stopped() -> None:
     text = f"fatal error: Python.h: No such file or directory\n{NINJA}"
     assert diagnose(Facts(), error=text)[1][0].rule == "python-headers-missing"
+
+
+def test_a_toolkit_of_torchs_own_version_lacks_a_part() -> None:
+    facts = Facts(toolkit_cuda="12.1", torch_cuda="12.1")
+    found = diagnose(facts, error="fatal error: cuda_fp8.h: No such file or directory")[1][0]
+    assert found.rule == NAME
+    assert "while" not in found.title
+    assert [fix.action for fix in found.fixes] == ["install-system", "set-env"]
+
+
+def test_one_release_is_named_as_one() -> None:
+    builds = [one for one in first(TEXT.format("12.9", "11.8")).fixes if one.package == "torch"]
+    assert [one.spec for one in builds] == ["==2.8.0"]
