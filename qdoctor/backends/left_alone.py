@@ -14,7 +14,6 @@ from qdoctor.backends.names import meant_by, named_outright
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from qdoctor.backends.kind import Kind
     from qdoctor.backends.layers_of import Place
 
 SMALLEST_SIDE = 32
@@ -25,22 +24,21 @@ _ENCODER = torch.nn.TransformerEncoderLayer
 
 
 class LeftAlone:
-    """The layers of one model that a backend is not to touch."""
+    """The layers of one model that no backend is to touch."""
 
     def __init__(
         self,
         model: Any,
-        kind: Kind,
-        include: tuple[str, ...] | None,
-        skip: tuple[str, ...],
+        include: tuple[str, ...] | None = None,
+        skip: tuple[str, ...] = (),
         *,
-        training: bool,
+        training: bool = False,
     ) -> None:
         """Look once at all that the model's layers share and declare.
 
         ``include`` None means every layer, an empty one none.
         """
-        self.kind, self.include, self.skip, self.training = kind, include, skip, training
+        self.include, self.skip, self.training = include, skip, training
         self.partners = shared(model)
         self.modules = dict(model.named_modules())
         self.outputs = {id(one) for one in _declared_outputs(model)}
@@ -64,6 +62,11 @@ class LeftAlone:
         if found or named_outright(self.include or (), place.name):
             return found
         return self._output(place, layer) or self._kept_wide(place) or _tiny(layer)
+
+    def is_spared(self, place: Place) -> bool:
+        """Say whether such a layer is left alone in whatever state its model is: by its role."""
+        layer = place.layer
+        return bool(self._tied(place, layer) or self._output(place, layer) or _tiny(layer))
 
     def _listed(self, place: Place, _layer: Any) -> str:
         for name in place.names:

@@ -106,8 +106,8 @@ def quantize_(
     chosen, unwanted = listed(include, "include"), listed(skip, "skip")
     _check_names(model, found, chosen, unwanted)
     named_only = None if include is None else chosen
-    left = LeftAlone(model, kind, named_only, unwanted, training=training)
-    wanted, skipped = _sorted_out(found, left)
+    left = LeftAlone(model, named_only, unwanted, training=training)
+    wanted, skipped = _sorted_out(found, left, kind)
     del left  # it knows the old layers
     done = Replaced((), skipped, unreached(model))
     return _replace_all(model, wanted, kind, done, training=training)
@@ -167,12 +167,14 @@ def _hint(pattern: str, names: Sequence[str]) -> str:
 _SHOWN = 8
 
 
-def _sorted_out(found: Sequence[Place], left: LeftAlone) -> tuple[list[Place], dict[str, str]]:
+def _sorted_out(
+    found: Sequence[Place], left: LeftAlone, kind: Kind
+) -> tuple[list[Place], dict[str, str]]:
     """Split the layers into those to replace and those left alone, with why.
 
     Raises BackendUnavailable where the backend refuses all that it is offered.
     """
-    kind, wanted, skipped, refused = left.kind, [], {}, []
+    wanted, skipped, refused = [], {}, []
     for place in found:
         why = left.why(place)
         if not why and not (why := kind.spares(place.layer, training=left.training)):

@@ -52,7 +52,7 @@ class Request:
         self.budget = _positive(budget, "budget")
         self.training = _yes_or_no(training, "training")
         self.device = device_of(device)
-        self.shapes, self.counts = _shapes(shapes)
+        self.shapes, self.counts = _shapes(shapes, self.device)
         self.allow, self.deny = _names(allow, "allow"), _names(deny, "deny")
         self.text = (
             f"{self.objective} error {self.max_error} slowdown {self.max_slowdown} "
@@ -170,14 +170,17 @@ def _names(names: Iterable[str] | None, what: str) -> list[str] | None:
     return sorted(set(listed))
 
 
-def _shapes(shapes: Any) -> tuple[list[tuple[int, ...]] | None, list[int] | None]:  # noqa: ANN401
+def _shapes(
+    shapes: Any,  # noqa: ANN401
+    device: int | str | None,
+) -> tuple[list[tuple[int, ...]] | None, list[int] | None]:
     """Return shapes as tuples of three, and how often each occurs where a model told."""
     if shapes is None:
         return None, None
     if hasattr(shapes, "named_modules"):
-        from qdoctor.choosing.shapes import of_model  # noqa: PLC0415 - only for a model
+        from qdoctor.choosing.shapes import of_model, rows_for  # noqa: PLC0415 - only for a model
 
-        told = of_model(shapes)
+        told = of_model(shapes, rows_for(device))
         return [tuple(one) for one in told.shapes], list(told.counts or ()) or None
     try:
         listed = [tuple(map(_index, shape)) for shape in shapes]

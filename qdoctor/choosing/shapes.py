@@ -50,6 +50,8 @@ ON_CPU = (
 """Smaller: a CPU takes a hundred times as long, and its memory is shared."""
 MODEL_ROWS = (2048, 16)
 """Rows that a model's layers are measured with: prefill, and decode of 16 sequences."""
+MODEL_ROWS_ON_CPU = (128, 1)
+"""The same there: a short text, and one sequence."""
 
 
 class Workload(NamedTuple):
@@ -104,8 +106,9 @@ def of_model(model: Any, rows: Sequence[int] = MODEL_ROWS) -> Workload:  # noqa:
     """Return the products of a model's ``torch.nn.Linear`` layers, equal ones once, with counts.
 
     ``model`` is a ``torch.nn.Module``; nothing is computed with it, and it may be on the meta
-    device. The layers that make up most of the weights come first. Subclasses of Linear, which no
-    backend replaces, are left out. Raises ``BadInput`` for anything else, or a model without any.
+    device. The layers that make up most of the weights come first. Those that no backend replaces
+    are left out: subclasses of Linear, and, unless there are no others, output layers, tied and
+    tiny ones. Raises ``BadInput`` for anything else, or a model without any.
     """
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(model, torch.nn.Module):
@@ -113,14 +116,32 @@ def of_model(model: Any, rows: Sequence[int] = MODEL_ROWS) -> Workload:  # noqa:
             f"shapes are a list of (rows, in_features, out_features) or a torch model, not "
             f"{type(model).__name__}"
         )
-    layers = Counter(
-        (layer.in_features, layer.out_features)
-        for layer in model.modules()
-        if type(layer) is torch.nn.Linear
-    )
-    if not layers:
+    plain = [layer for layer in model.modules() if type(layer) is torch.nn.Linear]
+    if not plain:
         raise BadInput(f"{type(model).__name__} has no torch.nn.Linear: nothing to select for")
+    layers = Counter((one.in_features, one.out_features) for one in _replaceable(model, plain))
     heaviest = sorted(layers, key=lambda size: (-layers[size] * size[0] * size[1], size))
     kept = heaviest[: MOST // len(rows)]
     shapes: list[Shape] = [(count, *size) for size in kept for count in rows]
     return Workload(shapes, [layers[size] for size in kept for _ in rows])
+
+
+def rows_for(device: int | str | None) -> tuple[int, ...]:
+    """Return the rows for a model that is to run on a GPU's number, ``cpu``, or what comes first.
+
+    Then the build of torch tells: one without CUDA has the CPU alone.
+    """
+    build = getattr(sys.modules.get("torch"), "version", None)
+    gpus = any(getattr(build, name, None) for name in ("cuda", "hip"))
+    on_cpu = device == "cpu" or (device is None and not gpus)
+    return MODEL_ROWS_ON_CPU if on_cpu else MODEL_ROWS
+
+
+def _replaceable(model: Any, plain: Sequence[Any]) -> Sequence[Any]:  # noqa: ANN401
+    """Keep those of a model's linear layers that ``quantize_`` would offer to a backend."""
+    from qdoctor.backends.layers_of import places  # noqa: PLC0415 - it imports torch
+    from qdoctor.backends.left_alone import LeftAlone  # noqa: PLC0415 - likewise
+
+    left = LeftAlone(model)
+    spared = {id(one.layer) for one in places(model) if left.is_spared(one)}
+    return [layer for layer in plain if id(layer) not in spared] or plain

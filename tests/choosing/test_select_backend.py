@@ -59,12 +59,12 @@ def test_what_is_asked_arrives(chooser: Chooser) -> None:
 def test_a_model_tells_its_shapes(chooser: Chooser) -> None:
     torch = pytest.importorskip("torch")
     model = torch.nn.Sequential(
-        *(torch.nn.Linear(64, 64) for _ in range(3)), torch.nn.Linear(64, 8)
+        *(torch.nn.Linear(64, 64) for _ in range(3)), torch.nn.Linear(64, 48)
     )
     qdoctor.select_backend(shapes=model)
     one = chooser.asked[0]
     assert one.shapes is not None
-    assert {shape[1:] for shape in one.shapes} == {(64, 64), (64, 8)}
+    assert {shape[1:] for shape in one.shapes} == {(64, 64), (64, 48)}
     assert one.counts == [3 if shape[2] == 64 else 1 for shape in one.shapes]
     qdoctor.select_backend(shapes=model)
     assert len(chooser.asked) == 1

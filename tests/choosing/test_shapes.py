@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdoctor.choosing import shapes
+from qdoctor.choosing.request import Request
 from qdoctor.model import BadInput
 
 SIZES = st.integers(1, shapes.LARGEST)
@@ -91,6 +92,41 @@ def test_a_model_of_many_kinds_keeps_its_heaviest() -> None:
     assert len(found.shapes) == shapes.MOST
     assert found.shapes[0] == (2048, 99, 2)
     assert Counter(found.counts) == {1: shapes.MOST}
+
+
+class Language(torch.nn.Module):  # type: ignore[misc]
+    """An embedding, a block and a head, as language models have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(640, 64)
+        self.up, self.down = torch.nn.Linear(64, 128), torch.nn.Linear(128, 64)
+        self.router, self.tied = torch.nn.Linear(64, 8), torch.nn.Linear(64, 640)
+        self.tied.weight = self.embedding.weight
+        self.head = torch.nn.Linear(64, 640)
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        return self.head
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_layers_that_no_backend_is_to_replace_do_not_count(device: str) -> None:
+    with torch.device(device):
+        found = shapes.of_model(Language(), rows=(4,))
+    assert found.shapes == [(4, 64, 128), (4, 128, 64)]
+
+
+def test_on_a_cpu_a_models_layers_have_the_rows_of_the_stated_set() -> None:
+    on_cpu = {shape[0] for shape in Request(shapes=model(), device="cpu").shapes or []}
+    assert on_cpu == {128, 1} <= {one.shape[0] for one in shapes.ON_CPU}
+    assert {shape[0] for shape in Request(shapes=model(), device=0).shapes or []} == {2048, 16}
+
+
+def test_without_a_device_torchs_build_tells_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for build, rows in ((None, {128, 1}), ("13.0", {2048, 16})):
+        monkeypatch.setattr(torch.version, "cuda", build)
+        monkeypatch.setattr(torch.version, "hip", None)
+        assert {shape[0] for shape in Request(shapes=model()).shapes or []} == rows
 
 
 @pytest.mark.parametrize("bad", [None, "vit", 3, object(), torch.nn.Linear])
