@@ -168,7 +168,7 @@ def _of_triton(fix: Fix, request: Request, case: Case) -> Fix:
         return _with(fix, msgspec.structs.replace(request, wanted=(f"{_TRITON}{pin}",)))
     torch = torch_with(case, spec)
     if torch is None:
-        return _without(fix, "no release of torch requires such a triton")
+        return _without(fix, "no release of torch requires such a triton") if pin else fix
     if held := none_here(case, _TORCH, torch):
         return _without(fix, held)
     moved = _of_torch(fix, msgspec.structs.replace(request, wanted=(f"{_TORCH}{torch}",)), case)

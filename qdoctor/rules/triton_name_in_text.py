@@ -247,7 +247,8 @@ def _for_new(case: Case, rule: str, signal: Signal, known: History) -> Iterator[
         yield pip("reinstall", distribution(case.machine), "", why, verify=rule)
     yield from change_code(case, known.name, verify=rule)
     if known.went is not None and has_before(case, known.went):
-        why = f"{known.because.text}; take the torch that requires such a triton along with it"
+        along = "; take the torch that requires such a triton along with it" * bool(known.having)
+        why = f"{known.because.text}{along}"
         package, spec = distribution(case.machine), f"<{known.went}"
         yield pip("downgrade", package, spec, why, verify=rule, applicability="unsafe")
     elif known.went is None:
