@@ -140,12 +140,14 @@ def _poetry(request: Request, python: Python) -> str:
     again = request.anew and not request.index
     if again or request.verb == "uninstall":  # the lock file says what it should say already
         return f"poetry run{folder} python -m pip {request.verb} {request.said}"
+    moves = request.newer or len(request.wanted) > 1
+    open_ = [one for one in request.wanted if moves and one == name_of(one)]
+    wanted = _listed([f"{one}@latest" if one in open_ else one for one in request.wanted])
     if not request.index:
-        latest = [f"{one}@latest" if _is_open(request, one) else one for one in request.wanted]
-        return f"poetry add{folder} {_listed(latest)}"
+        return f"poetry add{folder} {wanted}"
     source = _source(request.index)
     add = f"poetry source add{folder} --priority=explicit {source} {request.index}"
-    return f"{add} && poetry add{folder} --source {source} {_wanted(request)}"
+    return f"{add} && poetry add{folder} --source {source} {wanted}"
 
 
 def _pixi(request: Request, python: Python) -> str | None:

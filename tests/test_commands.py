@@ -241,3 +241,12 @@ def test_a_variable_stays_before_the_command() -> None:
     assert written(FOR_THIS_GPU, machine("pip", packages=("pip",)), "/v/bin/python") == (
         'TORCH_CUDA_ARCH_LIST="8.6" /v/bin/python -m pip install --no-binary x "x==1.0"'
     )
+
+
+def test_poetry_lets_go_of_what_it_holds_to() -> None:
+    both = msgspec.structs.replace(
+        BUILD, command=f'python -m pip install "torch>=2.6.0" torchvision --index-url {INDEX}'
+    )
+    assert (written(both, machine("poetry")) or "").endswith(
+        '--source pytorch-cu126 "torch>=2.6.0" torchvision@latest'
+    )
