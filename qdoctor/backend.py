@@ -78,7 +78,8 @@ class Backend:
         ``include`` and ``skip`` are names, last parts or patterns of dotted module names.
         ``training`` makes layers whose weights can be trained; None: where it was selected for
         training. Raises ``BackendUnavailable``, with the model as it was, where this backend cannot
-        do it.
+        do it; ``ValueError`` for names that are none in this model, ``TypeError`` for what is no
+        model.
         """
         from qdoctor.backends.replacing import quantize_
 
@@ -121,14 +122,22 @@ class Backend:
     def required(self, name: str) -> Backend:
         """Return this answer with ``name`` instead of the backend that was selected.
 
-        Raises ``BackendUnavailable``, saying why and what fixes it, where it does not work here.
+        Raises ``BackendUnavailable``, saying why and what fixes it, where it does not work here;
+        ``BadInput`` for a name that no backend has.
         """
+        from qdoctor.backends import NAMES
+        from qdoctor.choosing.request import refuse_unknown
         from qdoctor.choosing.required import required
 
+        refuse_unknown([name], NAMES, "backend")
         return Backend(required(self.selection, name))
 
     def _trains(self, said: bool | None) -> bool:  # noqa: FBT001
-        return bool(self.selection["asked"]["training"]) if said is None else said
+        if said is None:
+            return bool(self.selection["asked"]["training"])
+        from qdoctor.choosing.request import yes_or_no
+
+        return yes_or_no(said, "training")
 
     def _candidate(self, name: str | None) -> dict[str, Any] | None:
         every = self.selection["candidates"]

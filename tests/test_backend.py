@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 import qdoctor  # noqa: E402 - torch first
 from qdoctor.choosing.cache_reading import Kept  # noqa: E402
+from qdoctor.model import BadInput  # noqa: E402
 from qdoctor.nn import SwitchBackLinear  # noqa: E402
 from tests.backends.small_model import FEED_FORWARD, Model  # noqa: E402
 
@@ -39,4 +40,14 @@ def test_what_cannot_be_trained_says_so_and_leaves_the_model() -> None:
     model = Model()
     with pytest.raises(qdoctor.BackendUnavailable, match="no layers that can be trained"):
         selected("bnb-nf4").quantize_(model, training=True)
+    assert type(model.blocks[0].c_fc) is torch.nn.Linear
+
+
+@pytest.mark.parametrize("said", ["no", "True"])
+def test_whether_to_train_is_said_by_yes_or_no(said: str) -> None:
+    backend, model = selected("qdoctor-switchback"), Model()
+    with pytest.raises(BadInput, match=f"training {said!r}: True or False is meant"):
+        backend.quantize_(model, training=said)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="True or False is meant"):
+        backend.linear(64, 32, training=said)  # type: ignore[arg-type]
     assert type(model.blocks[0].c_fc) is torch.nn.Linear

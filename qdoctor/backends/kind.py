@@ -36,7 +36,7 @@ class Kind(abc.ABC):
         if linear.weight.is_meta:
             return "its weight is on the meta device: there are no values to quantize yet"
         if str(linear.weight.dtype) not in FLOATING:
-            return f"its weight is {linear.weight.dtype}, not floating-point"
+            return f"its weight is {linear.weight.dtype}, not floating-point of 16 bits or more"
         if not linear.weight.numel():
             return f"its weight is empty: {tuple(linear.weight.shape)}"
         if training and not self.trainable:

@@ -50,7 +50,7 @@ class Request:
             None if max_slowdown is None else _positive(max_slowdown, "max_slowdown")
         )
         self.budget = _positive(budget, "budget")
-        self.training = _yes_or_no(training, "training")
+        self.training = yes_or_no(training, "training")
         self.device = device_of(device)
         self.shapes, self.counts = _shapes(shapes, self.device)
         self.allow, self.deny = _names(allow, "allow"), _names(deny, "deny")
@@ -141,7 +141,8 @@ def _one_of(value: str, known: Sequence[str], what: str) -> str:
     return value
 
 
-def _yes_or_no(value: Any, what: str) -> bool:  # noqa: ANN401 - whatever was given
+def yes_or_no(value: Any, what: str) -> bool:  # noqa: ANN401 - whatever was given
+    """Return a truth value. Raises ``BadInput`` for words and for nothing."""
     if value is None or isinstance(value, str):  # 'no' would be a yes
         _refuse(f"{what} {value!r}: True or False is meant")
     return bool(value)

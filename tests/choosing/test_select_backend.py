@@ -81,6 +81,8 @@ def test_a_required_backend_is_taken_or_raises(chooser: Chooser) -> None:
     assert "Fix: " in str(error.value)
     assert "\n" not in str(error.value)
     assert qdoctor.select_backend().name == "bnb-int8"
+    with pytest.raises(BadInput, match="no backend is called 'nf4'; did you mean bnb-nf4"):
+        backend.required("nf4")
     assert len(chooser.asked) == 1
 
 
