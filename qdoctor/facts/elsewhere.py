@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from qdoctor.facts import file_kinds
 from qdoctor.facts.driver import Asked, ask_driver
 from qdoctor.facts.nvidia import Hardware, number_gpus
 from qdoctor.facts.toolkit import cuda_version
@@ -33,7 +34,7 @@ def read_windows(
     named = [_adapter(name) for name in (adapters or registry_adapters)()]
     system = Path(environ.get("SystemRoot", r"C:\Windows")) / "System32"
     library = system / "nvcuda.dll"
-    if not library.exists():
+    if not file_kinds.exists(library):
         return Hardware(Driver(version="", compat_cuda=""), [gpu for gpu in named if gpu])
     asked = ask(environ, [str(library)])
     number = asked.cuda.get(str(library)) or asked.nvml.cuda

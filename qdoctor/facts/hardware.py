@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from qdoctor.facts import libcuda, pci
+from qdoctor.facts import file_kinds, libcuda, pci
 from qdoctor.facts.driver import Asked, ask_driver
 from qdoctor.facts.host import is_wsl, read_text
 from qdoctor.facts.nvidia import Hardware, number_gpus
@@ -63,7 +63,7 @@ def read_linux(
 
 def _driver_is_there(root: Path) -> bool:
     names = (_PROC, "dev/nvidiactl", "dev/nvidia0", f"{_WSL_LIBRARIES}/libnvidia-ml.so.1")
-    return any((root / name).exists() for name in names)
+    return any(file_kinds.exists(root / name) for name in names)
 
 
 def _kernel_driver(root: Path) -> str | None:
@@ -112,7 +112,7 @@ def _from_proc(root: Path) -> list[Device]:
     """List devices from the kernel module's own files, in the order of their PCI addresses."""
     folder = root / _PROC / "gpus"
     devices = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in file_kinds.inside(folder):
         text = read_text(path / "information")
         stated = dict(re.findall(r"^([^:\n]+):[ \t]*(.+?)[ \t]*$", text, re.MULTILINE))
         uuid = stated.get("GPU UUID", "?")
@@ -133,12 +133,12 @@ def _of_other_vendors(root: Path) -> list[Gpu]:
 def _without_driver(root: Path, others: list[Gpu]) -> Hardware:
     """Say what the bus says; ``driver.version`` is known to be none."""
     driver = Driver(version="", compat_cuda="")
-    if any((root / name).exists() for name in _TEGRA):
+    if any(file_kinds.exists(root / name) for name in _TEGRA):
         reason = "an NVIDIA Tegra system: its GPU is not on the PCI bus and has a driver of its own"
         return Hardware(Driver(), None, {"gpus": reason, "driver": reason})
     if is_wsl(root):
         shared = Gpu(name="GPU shared by Windows, not NVIDIA's", vendor="microsoft", visible=False)
-        return Hardware(driver, [shared] if (root / "dev/dxg").exists() else [])
+        return Hardware(driver, [shared] if file_kinds.exists(root / "dev/dxg") else [])
     listed = pci.pci_gpus(root)
     if listed is None:
         return Hardware(driver, None, {"gpus": "no NVIDIA driver, and /sys/bus/pci is hidden"})

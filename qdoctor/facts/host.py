@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdoctor import process
+from qdoctor.facts import file_kinds
 from qdoctor.model import Host
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def container(environ: Mapping[str, str], root: Path = Path("/")) -> str:
         if environ.get(variable):
             return kind
     for name, kind in _CONTAINER_FILES:
-        if (root / name).exists():
+        if file_kinds.exists(root / name):
             return kind
     systemd = read_text(root / "run/systemd/container").strip()
     groups = read_text(root / "proc/1/cgroup")

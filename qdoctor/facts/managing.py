@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from qdoctor.facts import file_kinds
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -44,9 +46,9 @@ def _of_conda(prefix: Path, environ: Mapping[str, str]) -> Management | None:
     envs = prefix.parent
     if (envs.name, envs.parent.name) == ("envs", ".pixi"):
         return Management("pixi", str(envs.parent.parent))
-    if (prefix / "conda-meta" / "pixi").is_file():
+    if file_kinds.is_file(prefix / "conda-meta" / "pixi"):
         return Management("pixi")
-    if not (prefix / "conda-meta").is_dir():
+    if not file_kinds.is_folder(prefix / "conda-meta"):
         return None
     relative = Path(environ.get("MAMBA_EXE", "")).stem
     if relative in _CONDA_LIKE and not environ.get("CONDA_EXE"):
@@ -56,7 +58,7 @@ def _of_conda(prefix: Path, environ: Mapping[str, str]) -> Management | None:
 
 def _of_venv(prefix: Path, environ: Mapping[str, str]) -> Management:
     for lock, tool in _LOCKS.items():
-        if prefix.name == ".venv" and (prefix.parent / lock).is_file():
+        if prefix.name == ".venv" and file_kinds.is_file(prefix.parent / lock):
             return Management(tool, str(prefix.parent))
     active = environ.get("POETRY_ACTIVE") and environ.get("VIRTUAL_ENV") == str(prefix)
     if active or (prefix.parent.name == "virtualenvs" and "pypoetry" in prefix.parts):

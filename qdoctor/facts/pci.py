@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from qdoctor.facts import file_kinds
 from qdoctor.facts.host import read_text
 from qdoctor.model import Gpu
 
@@ -39,7 +40,7 @@ def pci_gpus(root: Path = Path("/")) -> list[PciGpu] | None:
     try:
         names = sorted(path.name for path in (root / _DEVICES).iterdir())
     except FileNotFoundError:
-        return [] if bus.is_dir() else None  # a machine without PCI, or without /sys
+        return [] if file_kinds.is_folder(bus) else None  # a machine without PCI, or without /sys
     except OSError:
         return None
     return [gpu for name in names if (gpu := _gpu(root / _DEVICES / name)) is not None]
@@ -50,7 +51,7 @@ def _gpu(folder: Path) -> PciGpu | None:
     if vendor is None or not (kind == _DISPLAY or (kind == _ACCELERATOR and vendor == "amd")):
         return None
     driver = folder / "driver"
-    bound = Path(os.path.realpath(driver)).name if driver.exists() else ""
+    bound = Path(os.path.realpath(driver)).name if file_kinds.exists(driver) else ""
     return PciGpu(folder.name, vendor, _number(folder / "device"), bound)
 
 
@@ -86,7 +87,7 @@ def amd_archs(root: Path = Path("/")) -> Iterator[str]:
     (ROCm's ``thunk``); CPUs have 0.
     """
     nodes = root / _KFD
-    for folder in sorted(nodes.iterdir(), key=_node) if nodes.is_dir() else ():
+    for folder in sorted(file_kinds.inside(nodes), key=_node):
         found = _GFX.search(read_text(folder / "properties"))
         version = int(found.group(1)) if found else 0
         if version:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qdoctor.facts import file_kinds
 from qdoctor.model import BadInput, Target
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 NAMED = "--python"
 _INTERPRETERS = ("bin/python", "bin/python3", "Scripts/python.exe", "python.exe")
 _IN_BIN = ("python", "python3", "python.exe")
-_LIKE_PYTHON = re.compile(r"(python|pypy)[\d.]*w?(\.exe)?", re.IGNORECASE)
+_LIKE_PYTHON = re.compile(r"(python|pypy)[\d.]*t?w?(-dbg)?(\.exe)?", re.IGNORECASE)
 _ADVICE = "give an interpreter, a virtual environment's folder, or its bin folder"
 
 
@@ -53,7 +54,7 @@ def interpreter_in(folder: Path) -> Path | None:
     names = _IN_BIN if folder.name.lower() in {"bin", "scripts"} else (*_INTERPRETERS, *_IN_BIN)
     for name in names:
         path = folder / name
-        if path.is_symlink() or path.is_file():
+        if file_kinds.is_link(path) or file_kinds.is_file(path):
             return path
     return None
 
@@ -65,7 +66,7 @@ def is_tool_environment(prefix: Path) -> bool:
     ``pipx run`` keep theirs in their caches. What ``uv run`` builds there for a script or a project
     is the user's own and lies in other folders of that cache.
     """
-    if any((prefix / name).exists() for name in ("pipx_metadata.json", "uv-receipt.toml")):
+    if any(file_kinds.exists(prefix / name) for name in ("pipx_metadata.json", "uv-receipt.toml")):
         return True
     parts = prefix.parts
     in_uv_cache = any(part.startswith("archive-v") for part in parts)
@@ -77,20 +78,20 @@ def is_tool_environment(prefix: Path) -> bool:
 def _environments(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         if environ.get(name):
-            yield f"${name}", Path(environ[name]).absolute()
-    local = Path(".venv").absolute()
-    if local.is_dir():
+            yield f"${name}", _absolute(Path(environ[name]))
+    local = _absolute(Path(".venv"))
+    if file_kinds.is_folder(local):
         yield "./.venv", local
 
 
 def _running(environ: Mapping[str, str], passed_over: list[str]) -> Target:
     if not is_tool_environment(Path(sys.prefix)):
         return Target("interpreter", "the running interpreter", sys.executable, passed_over)
-    own = {Path(sys.prefix, name).resolve() for name in ("bin", "Scripts")}
+    own = {os.path.realpath(Path(sys.prefix, name)) for name in ("bin", "Scripts")}
     folders = [
         folder
         for folder in environ.get("PATH", os.defpath).split(os.pathsep)
-        if folder and Path(folder).resolve() not in own
+        if folder and os.path.realpath(folder) not in own
     ]
     for name in ("python3", "python"):
         found = shutil.which(name, path=os.pathsep.join(folders))
@@ -104,18 +105,29 @@ def _running(environ: Mapping[str, str], passed_over: list[str]) -> Target:
 
 def _absolute(path: Path) -> Path:
     """Make a path absolute and plain; links stay, since a venv's python is one."""
-    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() follows links
+    try:
+        return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
+    except FileNotFoundError:  # the working folder is gone: it leads nowhere as it stands
+        return path
+
+
+def _at_home(path: Path) -> Path:
+    """Fill in the home folder that ``~`` or ``~USER`` stands for. Raises ``BadInput``."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise BadInput(f"--python: {path}: no home folder is known for it; {_ADVICE}") from error
 
 
 def _named(python: str, environ: Mapping[str, str]) -> str:
     """Turn --python's value into the absolute path of an interpreter that may start."""
     if not python or "\0" in python:
         raise BadInput(f"--python: {python!r} is no path; {_ADVICE}")
-    path = _absolute(Path(python))
+    path = _absolute(_at_home(Path(python)))
     if not os.path.lexists(path) and Path(python).name == python:
         on_path = shutil.which(python, path=environ.get("PATH"))
         path = Path(on_path) if on_path else path
-    if path.is_dir():
+    if file_kinds.is_folder(path):
         found = interpreter_in(path)
         if found is None:
             raise BadInput(f"--python: the folder {path} has no Python interpreter; {_ADVICE}")
@@ -126,15 +138,21 @@ def _named(python: str, environ: Mapping[str, str]) -> str:
 
 def _refuse_what_cannot_start(path: Path) -> None:
     """Raise ``BadInput`` for a file that no look at it lets be an interpreter."""
-    if path.is_symlink() and not path.exists():
+    if file_kinds.is_link(path) and not file_kinds.exists(path):
         gone = path.readlink()
         raise BadInput(
             f"--python: {path} leads to {gone}, which is not there: the Python it was made with "
             "has been moved or removed; make the environment anew"
         )
-    if not path.exists():
-        raise BadInput(f"--python: {path} does not exist; {_ADVICE}")
-    if not path.is_file():
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise BadInput(f"--python: {path} does not exist; {_ADVICE}") from error
+    except OSError as error:
+        raise BadInput(
+            f"--python: {path} cannot be looked at: {error.strerror}; {_ADVICE}"
+        ) from error
+    if not file_kinds.is_file(path):
         raise BadInput(f"--python: {path} is not a regular file; {_ADVICE}")
     if not os.access(path, os.X_OK):
         raise BadInput(f"--python: {path} is not executable; {_ADVICE}")

@@ -9,13 +9,15 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qdoctor.facts import file_kinds
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _VARIABLES = ("CUDA_HOME", "CUDA_PATH")
 _DEFAULT = "usr/local/cuda"
 _HEADERS = ("include/cuda_runtime_api.h", "targets/*/include/cuda_runtime_api.h")
-_DEFINED = re.compile(rb"^#define\s+CUDART_VERSION\s+(\d+)", re.MULTILINE)
+_DEFINED = re.compile(rb"^#define\s+CUDART_VERSION\s+(\d{1,9})\b", re.MULTILINE)
 _IN_TEXT = re.compile(r"(\d+\.\d+)")
 
 
@@ -40,12 +42,12 @@ def read_toolkit(
 
 def _places(environ: Mapping[str, str], root: Path) -> Iterator[Path]:
     for name in _VARIABLES:
-        if environ.get(name) and Path(environ[name]).is_dir():
+        if environ.get(name) and file_kinds.is_folder(Path(environ[name])):
             yield Path(environ[name])
     nvcc = shutil.which("nvcc", path=environ.get("PATH"))
     if nvcc:
         yield Path(os.path.realpath(nvcc)).parent.parent
-    if (root / _DEFAULT).is_dir():
+    if file_kinds.is_folder(root / _DEFAULT):
         yield root / _DEFAULT
 
 
@@ -54,7 +56,7 @@ def _version(folder: Path) -> str | None:
     try:
         stated = json.loads((folder / "version.json").read_text(encoding="utf-8"))
         return _short(str(stated["cuda"]["version"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     try:
         return _short((folder / "version.txt").read_text(encoding="utf-8"))
