@@ -39,13 +39,14 @@ PROBE = {{"name": {name!r}, "title": {name!r}, "needs": [], "modes": ["run"], "s
 def run(request):
     import time
     open({sign!r}, "w").close()
-    time.sleep(600)
-    yield {{}}
+    time.sleep({seconds})
+    yield {{"outcome": "passed"}}
 """
 ROUTES = {
     "light": [],
     "torch": ["torch"],
     "another": ["torch"],
+    "brief": ["torch"],
     "triton": ["torch", "triton"],
     "bitsandbytes": ["torch", "triton", "bitsandbytes"],
 }
@@ -64,10 +65,15 @@ class Asker:
             (self.packages / f"{name}.py").write_text("")
 
     def killed(self, awaited: list[str], *probes: str, by: int = signal.SIGKILL) -> None:
-        """Kill it once all that is awaited has begun."""
+        """Kill it once all that is awaited has begun; stopped before, it does not hear the end of
+        what is brief.
+        """
         signs = self._folder / "signs"
         for name in probes:
-            text = KERNEL.format(name=name, imports=ROUTES[name], sign=str(signs / name))
+            seconds = 0.5 if name == "brief" else 600
+            text = KERNEL.format(
+                name=name, imports=ROUTES[name], sign=str(signs / name), seconds=seconds
+            )
             (self._folder / "kernels" / f"{name}.py").write_text(text)
         home = str(Path(__file__).parents[2])
         environ = {
@@ -83,6 +89,9 @@ class Asker:
                 if time.monotonic() > until or asker.poll() is not None:
                     break
                 time.sleep(0.02)
+            if "brief" in awaited:
+                asker.send_signal(signal.SIGSTOP)
+                time.sleep(1.5)
             asker.send_signal(by if begun else signal.SIGKILL)
         assert begun
 
@@ -103,7 +112,13 @@ def asker(tmp_path: Path) -> Iterator[Asker]:
 
 
 def test_its_probes_end_too(asker: Asker) -> None:
-    asker.killed([*ROUTES], *ROUTES)
+    lasting = [name for name in ROUTES if name != "brief"]
+    asker.killed(lasting, *lasting)
+    assert asker.left() == []
+
+
+def test_what_it_was_told_and_did_not_hear_changes_nothing(asker: Asker) -> None:
+    asker.killed(["torch", "brief"], "torch", "brief")
     assert asker.left() == []
 
 
