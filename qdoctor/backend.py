@@ -106,7 +106,8 @@ class Backend:
     def transformers_config(self, skip: Sequence[str] = ()) -> Any | None:  # noqa: ANN401
         """Return the ``quantization_config`` for ``from_pretrained`` that does the same.
 
-        None where transformers has none for it: load the model as it is and use ``quantize_``.
+        ``skip`` names the modules to leave alone, as for ``quantize_``. None where transformers has
+        none for it: load the model as it is and use ``quantize_``.
         """
         return self._kind().transformers_config(skip)
 

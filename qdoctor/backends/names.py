@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,17 +14,32 @@ if TYPE_CHECKING:
 _WILD = frozenset("*?[")
 
 
-def listed(patterns: str | Iterable[str] | None, argument: str) -> tuple[str, ...]:
+def listed(
+    patterns: str | Iterable[str] | None, argument: str, of: str = "quantize_"
+) -> tuple[str, ...]:
     """Return include or skip as a tuple of names. Raises TypeError for anything else."""
     if patterns is None:
         return ()
     if not isinstance(patterns, (str, Iterable)):
-        raise TypeError(f"quantize_: {argument} is a list of module names, not {patterns!r}")
+        raise TypeError(f"{of}: {argument} is a list of module names, not {patterns!r}")
     given = (patterns,) if isinstance(patterns, str) else tuple(patterns)
     for one in given:
         if not isinstance(one, str) or not one:
-            raise TypeError(f"quantize_: {argument} is a list of module names; {one!r} is none")
+            raise TypeError(f"{of}: {argument} is a list of module names; {one!r} is none")
     return given
+
+
+def as_regex(pattern: str) -> str:
+    """Write a pattern as a regular expression, from a name's start to the end of what it names."""
+    inside = re.escape(pattern)
+    if is_glob(pattern):
+        inside = translate(pattern).removeprefix("(?s:").rpartition(")")[0]
+    return rf"(.*\.)?{inside}"
+
+
+def is_glob(pattern: str) -> bool:
+    """Say whether it has wildcards."""
+    return not _WILD.isdisjoint(pattern)
 
 
 def means(pattern: str, name: str) -> bool:
@@ -33,7 +49,7 @@ def means(pattern: str, name: str) -> bool:
     for all that lies under it), or as a glob (``*.c_fc``, ``blocks.1?.mlp``) for any of these;
     ``*`` goes past dots.
     """
-    if not _WILD.intersection(pattern):
+    if not is_glob(pattern):
         return f".{pattern}." in f".{name}."
     return any(fnmatchcase(name, one) for one in _reaching(pattern))
 

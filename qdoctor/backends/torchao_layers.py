@@ -12,13 +12,13 @@ inputs, some without a word; ours does.
 from __future__ import annotations
 
 import importlib.util
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - runs in the user's process, on demand
 
 from qdoctor.backends.kind import BackendUnavailable, Kind, bytes_of, library
+from qdoctor.backends.names import as_regex
 from qdoctor.backends.precision import HALVES, cast_input, half_dtype
 from qdoctor.backends.transformers_configs import skipped
 from qdoctor.backends.trial import failure
@@ -222,8 +222,9 @@ class TorchAo(Kind):
         if fails := self._fails_on(device):
             raise BackendUnavailable(fails)
         config = recipes().recipe(self.format, device).config
-        listed = skipped(skip)
-        patterns = None if listed is None else [_pattern(name) for name in listed]
+        names = skipped(skip)
+        # its loader compares them with the parameter's name
+        patterns = None if names is None else [rf"{as_regex(name)}\." for name in names]
         try:
             return module.TorchAoConfig(quant_type=config, modules_to_not_convert=patterns)
         except Exception as error:
@@ -255,16 +256,6 @@ class TorchAo(Kind):
         except Exception as error:  # noqa: BLE001 - what torchao raises of this torch is the reason
             return f"{error}"
         return ""
-
-
-def _pattern(name: str) -> str:
-    """Write a module's name, or the end of one, as transformers' torchao loader compares it.
-
-    It matches regular expressions from the start of the *parameter's* name; bitsandbytes' loader
-    also takes the end of the module's.
-    """
-    inside = ".*".join(map(re.escape, name.split("*")))
-    return rf"(.*\.)?{inside}\."
 
 
 def recipes() -> ModuleType:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qdoctor.backends.kind import library
+from qdoctor.backends.names import as_regex, is_glob, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +22,26 @@ def bits_and_bytes(backend: str, skip: Sequence[str], **settings: Any) -> Any:
     what is listed, so ``lm_head`` is added. Raises BackendUnavailable where transformers is missing
     or refuses the settings.
     """
+    names = skipped(skip)
     module = library("transformers", backend=backend, install="python -m pip install transformers")
-    return module.BitsAndBytesConfig(**settings, llm_int8_skip_modules=skipped(skip))
+    given = None if names is None else _for_bits_and_bytes(names)
+    return module.BitsAndBytesConfig(**settings, llm_int8_skip_modules=given)
 
 
-def skipped(skip: Sequence[str]) -> list[str] | None:
-    """Return the list that transformers wants: None for nothing, else with the output layer."""
-    if not skip:
-        return None
-    return list(dict.fromkeys([*([skip] if isinstance(skip, str) else skip), OUTPUT_LAYER]))
+def skipped(skip: Sequence[str] | None) -> list[str] | None:
+    """Return the names to leave alone: None for nothing, else with the output layer.
+
+    Raises TypeError for what is no list of names.
+    """
+    names = listed(skip, "skip", "transformers_config")
+    return list(dict.fromkeys([*names, OUTPUT_LAYER])) if names else None
+
+
+def _for_bits_and_bytes(names: Sequence[str]) -> list[str]:
+    """Add to the names regular expressions that say the same.
+
+    Older releases compare whole names alone; 5.x takes ends of names and regular expressions
+    from the name's start, so that a name in the middle would mean nothing, and a glob an error.
+    """
+    plain = [name for name in names if not is_glob(name)]
+    return [*plain, *(as_regex(name) for name in names if name != OUTPUT_LAYER)]
