@@ -11,10 +11,10 @@ import pytest
 
 from qdoctor.probes import links
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="sockets and signals of POSIX")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 
 
-@posix
+@linux
 def test_whoever_asks_may_have_closed_the_standard_streams(tmp_path: Path) -> None:
     """As daemons do: their numbers come again, and are the child's own streams in the child."""
     code = """if True:
@@ -33,7 +33,7 @@ def test_whoever_asks_may_have_closed_the_standard_streams(tmp_path: Path) -> No
     assert all(int(number) > 2 for number in numbers)
 
 
-@posix
+@linux
 def test_a_link_that_is_lost_is_sent_a_signal_only_if_the_number_still_is_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
