@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, TypeAlias
 
@@ -77,13 +78,20 @@ def opened(source: Source) -> Iterator[Window]:
     if isinstance(source, (str, os.PathLike)):
         try:
             # Unbuffered: headers of a few bytes are read far from one another.
-            with open(source, "rb", buffering=0) as file:  # noqa: PTH123 - a str is a path too
+            with open(source, "rb", buffering=0, opener=_at_once) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise UnreadableBinary("no regular file")
                 _expect_jumps(file.fileno())
                 yield Window(file)
         except OSError as error:
             raise UnreadableBinary(f"cannot be read: {error.strerror or error}") from error
     else:
         yield Window(source)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting: a FIFO would wait for whoever writes to it, for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _expect_jumps(number: int) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from qdoctor.facts.interpreter import Reading
 
 MOST_FOLDERS = 2000
+_LARGEST = 64 << 20
+"""Bytes of a RECORD; the largest environments have some of 3 MB."""
 FILE = "candidates-1.json"
 _NATIVE = re.compile(r"[^/]\.(?:so(?:\.\d+)*|pyd|dll)\Z")
 _EDITABLE = "direct_url.json"
@@ -136,7 +138,17 @@ class _Search:
 
 def _listed(path: Path) -> Listing:
     """Read what a RECORD or a folder lists. Raises ``OSError``."""
-    return _folder(path) if path.is_dir() else _record(path.read_bytes())
+    return _folder(path) if path.is_dir() else _record(_contents(path))
+
+
+def _contents(path: Path) -> bytes:
+    """Read a regular file of a sensible size. Raises ``OSError``."""
+    from qdoctor.sources.files import Unreadable, read  # noqa: PLC0415 - what is known needs none
+
+    try:
+        return read(path, _LARGEST)
+    except Unreadable as error:
+        raise OSError(str(error)) from error
 
 
 def _record(data: bytes) -> Listing:
@@ -193,10 +205,10 @@ def _source_of(stated: Path) -> str:
     from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - few installs are editable
 
     try:
-        plain = msgspec.json.decode(stated.read_bytes(), type=_DirectUrl)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        plain = msgspec.json.decode(_contents(stated), type=_DirectUrl)
+        url = urlsplit(plain.url)
+    except (OSError, ValueError, RecursionError):  # msgspec's errors are the second, as urllib's
         return ""
-    url = urlsplit(plain.url)
     return unquote(url.path) if plain.dir_info.editable and url.scheme == "file" else ""
 
 

@@ -109,7 +109,7 @@ class Inspections(Generic[Held]):
 
 
 def _will_need(path: str) -> None:
-    number = os.open(path, os.O_RDONLY)
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO must not wait
     try:
         size = os.fstat(number).st_size
         if size <= _SMALL:

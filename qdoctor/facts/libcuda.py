@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qdoctor.facts import file_kinds
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -94,6 +96,8 @@ def _cached(cache: Path) -> Iterator[str]:
 
 
 def _is_64_bit(path: Path) -> bool:
+    if not file_kinds.is_file(path):  # a FIFO would be waited for
+        return False
     try:
         with path.open("rb") as file:
             return file.read(5) == _IS_64_BIT

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from qdoctor.facts import candidates
+from qdoctor.facts import candidates, file_kinds
 from qdoctor.facts.inspected import Inspections
 from qdoctor.facts.linking import Linker, is_cuda, windows_resolver
 from qdoctor.model import NativeLibrary, Noun
@@ -71,11 +71,10 @@ def read_native(reading: Reading, environ: Mapping[str, str]) -> Read:
 def _of_bitsandbytes(reading: Reading) -> list[Candidate]:
     """List bitsandbytes' own folder: RECORD does not tell what a build has put there since."""
     folder = reading.folders.get(PACKAGE)
-    names = sorted(os.listdir(folder)) if folder and Path(folder).is_dir() else []  # noqa: PTH208
     return [
-        candidates.Candidate(PACKAGE, f"{folder}/{name}")
-        for name in names
-        if name.endswith(_SUFFIXES)
+        candidates.Candidate(PACKAGE, f"{folder}/{path.name}")
+        for path in (file_kinds.inside(Path(folder)) if folder else ())
+        if path.name.endswith(_SUFFIXES)
     ]
 
 

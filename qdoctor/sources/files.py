@@ -24,7 +24,7 @@ class Unreadable(Exception):  # noqa: N818 - it names the file's state, not a fa
     """A file that is no source text of a sensible size; says why."""
 
 
-def read(path: Path) -> bytes:
+def read(path: Path, largest: int = LARGEST) -> bytes:
     """Read a regular file whole. Raises ``Unreadable``; never waits, never follows a device."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a FIFO must not wait
@@ -34,10 +34,10 @@ def read(path: Path) -> bytes:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("no regular file")
-        if status.st_size > LARGEST:
-            raise Unreadable(f"larger than {LARGEST >> 20} MiB")
+        if status.st_size > largest:
+            raise Unreadable(f"larger than {largest >> 20} MiB")
         try:
-            return file.read(LARGEST + 1)
+            return file.read(largest + 1)
         except OSError as error:
             raise Unreadable(error.strerror or str(error)) from error
 
