@@ -58,3 +58,66 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes | None) -
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
         requirement_lines.read((), (str(tmp_path),))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_powershell_writes_is_read(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_bytes("# naïve\r\ntorch==2.5.1\r\n".encode(encoding))
+    (one,) = requirement_lines.read((), (str(path),)).asked
+    assert str(one.requirement) == "torch==2.5.1"
+
+
+def test_a_comment_ends_where_its_line_ends_as_it_does_for_pip(tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text("# see C:\\wheels\\\ntorch==2.5.1\ntriton \\\n  # why\nnumpy\\")
+    asked = requirement_lines.read((), (str(path),)).asked
+    assert [str(one.requirement) for one in asked] == ["torch==2.5.1", "triton", "numpy"]
+
+
+def test_an_included_file_may_stand_in_quotes(tmp_path: Path) -> None:
+    (tmp_path / "two words.txt").write_text("torch==2.5.1\n")
+    for word in ('"two words.txt"', "'two words.txt'", "two words.txt"):
+        (tmp_path / "main.txt").write_text(f"-r {word}\n")
+        assert len(requirement_lines.read((), (str(tmp_path / "main.txt"),)).asked) == 1
+
+
+@pytest.mark.parametrize("content", ["--pre\n", "-e .\n", "-c constraints.txt\n"])
+def test_a_file_of_nothing_but_options_plans_nothing(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text(content)
+    with pytest.raises(BadInput, match="names no package"):
+        requirement_lines.read((), (str(path),))
+
+
+def test_files_that_include_ever_more_files_are_refused(tmp_path: Path) -> None:
+    for number in range(40):
+        (tmp_path / f"{number}.txt").write_text(f"-r {number + 1}.txt\n" * 2)
+    (tmp_path / "40.txt").write_text("torch==2.5.1\n")
+    with pytest.raises(BadInput, match="includes more than"):
+        requirement_lines.read((), (str(tmp_path / "0.txt"),))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [f"torch=={'9' * 5000}", f"torch>={'1.' * 5000}1", f"torch; {'(' * 500}os_name>'a'{')' * 500}"],
+    ids=["digits", "parts", "parentheses"],
+)
+def test_a_requirement_that_nobody_writes_is_refused(spec: str) -> None:
+    with pytest.raises(BadInput, match="is no requirement") as refused:
+        requirement_lines.read((spec,), ())
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "names no file"),
+        ("https://index.example/r.txt", "not fetched"),
+        ("a\0b", "cannot be read"),
+        ("a" * 5000, "cannot be read"),
+    ],
+)
+def test_what_names_no_file_is_refused(name: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        requirement_lines.read((), (name,))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from qdoctor.byte_order import encoding_of
 from qdoctor.model import (
     FACTS_SCHEMA,
     REPORT_SCHEMA,
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 LARGEST = 16 << 20  # bytes; a full report has some 50 KB
 _SM = re.compile(r"\d{1,2}\.\d")
 _ADVICE = "`qdoctor facts` prints facts of the right form"
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),  # what a redirection in Windows PowerShell writes
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 def read(path: str, stdin: IO[bytes] | None = None) -> tuple[Facts, list[Observation]]:
@@ -95,9 +90,8 @@ def _bytes(path: str, stdin: IO[bytes] | None, origin: str) -> bytes:
 def _plain(data: bytes, origin: str) -> dict[str, Any]:
     if not data.strip():
         raise BadInput(f"{origin}: it is empty; {_ADVICE}")
-    encoding = next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
     try:
-        plain = msgspec.json.decode(data.decode(encoding))
+        plain = msgspec.json.decode(data.decode(encoding_of(data)))
     except UnicodeDecodeError as error:
         where = f"{error.reason} at byte {error.start}"
         raise BadInput(f"{origin}: not UTF-8 text: {where}; {_ADVICE}") from error
