@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import sys
 import types
@@ -55,6 +56,8 @@ def _installed(name: str) -> bool:
 
 def _module() -> types.ModuleType:
     module = types.ModuleType(_WHERE, "qdoctor's SwitchBack layers under bitsandbytes' old name.")
+    module.__spec__ = importlib.machinery.ModuleSpec(_WHERE, None, origin=__file__)
+    module.__file__ = __file__  # errors name it
     for name in _NAMES:
         setattr(module, name, getattr(switchback, name))
     module.StandardLinear = torch.nn.Linear  # type: ignore[attr-defined]

@@ -54,6 +54,22 @@ def test_beside_a_bitsandbytes_without_the_layer(checkout: Path) -> None:
     assert done.stdout.splitlines()[-1] == "bitsandbytes.nn.modules"
 
 
+def test_who_looks_for_the_module_finds_it_and_errors_say_whose_it_is(checkout: Path) -> None:
+    code = """
+import importlib.util
+print(importlib.util.find_spec("bitsandbytes.nn.triton_based_modules").origin)
+try:
+    from bitsandbytes.nn.triton_based_modules import quantize_rowwise
+except ImportError as error:
+    print(error)
+"""
+    done = run(OLD_CODE + code, checkout)
+    assert done.returncode == 0, done.stderr
+    origin, error = done.stdout.splitlines()[-2:]
+    assert origin.endswith("compat.py")
+    assert error.endswith(f"({origin})")
+
+
 def test_beside_a_bitsandbytes_that_cannot_be_imported(checkout: Path, tmp_path: Path) -> None:
     broken = tmp_path / "bitsandbytes"
     broken.mkdir()
