@@ -10,8 +10,10 @@ import os
 import sys
 
 here = os.path.dirname(os.path.abspath(__file__))
-# Our own folder is no part of the patient's import path (and is not there under -P).
-if sys.path and os.path.abspath(sys.path[0]) == here:
+# Our own folder is no part of the patient's import path (and is not there under -P). Python puts
+# the folder there that a link to this file leads to (uv can install links into its cache).
+linked = os.path.dirname(os.path.realpath(__file__))
+if sys.path and os.path.abspath(sys.path[0]) in (here, linked):
     del sys.path[0]
 
 import json  # noqa: E402 - only now can it not be taken from our own folder

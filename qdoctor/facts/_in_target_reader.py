@@ -5,18 +5,21 @@ Standard library only, Python 3.6 syntax, no third-party code run. Metadata is r
 which Python 3.7 lacks and which opens every METADATA file (100 packages: 60 ms against 3 ms).
 """
 
-# ruff: noqa: PTH100, PTH113, PTH118, PTH120, PTH123, PTH202, PTH208 - importing pathlib costs 10 ms
+# ruff: noqa: PTH100, PTH113, PTH118, PTH119, PTH120, PTH123, PTH202, PTH208 - importing pathlib costs 10 ms
 
 import ast
 import contextlib
 import importlib.machinery
 import importlib.util
+import io
 import mmap
 import os
 import re
 import shutil
+import stat
 import sys
 import sysconfig
+import warnings
 
 # Module -> the distributions that bring it. A shadowing copy matters for these.
 MODULES = {
@@ -43,6 +46,7 @@ MODULES = {
     "packaging": ("packaging",),
 }
 REQUIRES_OF = ("torch", "triton", "bitsandbytes")
+LARGEST = 2 << 20  # bytes of a source file or of metadata that are read; torch's have 0.1 MB
 TORCH_PYTHON = ("libtorch_python.so", "torch_python.dll", "libtorch_python.dylib")
 FLAGS = re.compile(
     rb"((?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)*"
@@ -52,10 +56,14 @@ FLAGS = re.compile(
 
 def read() -> "dict[str, object]":
     """Everything, as plain JSON values; a key that could not be learned is null or absent."""
+    warnings.simplefilter("ignore")  # PYTHONWARNINGS=error is no reason to read less
     unread: dict[str, str] = {}
     found = distributions()
     packages, copies = packages_and_copies(found, unread)
-    folders = {name: os.path.dirname(files[0][1]) for name, files in copies.items() if files}
+    first = {name: files[0][1] for name, files in copies.items() if files}
+    folders = {name: os.path.dirname(path) for name, path in first.items() if is_package(path)}
+    if "torch" in first and "torch" not in folders:
+        unread["torch_cuda"] = first["torch"] + " is a single file, not the package"
     cuda, arch_list = torch_build(folders.get("torch"), unread)
     answer = {
         "python": python(),
@@ -79,9 +87,12 @@ def read() -> "dict[str, object]":
 
 
 def writable(value: object) -> object:
-    """Replace bytes of paths that are no UTF-8, which JSON cannot hold."""
+    """Replace bytes of paths that are no UTF-8, which JSON cannot hold, and what is no text."""
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        try:
+            return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        except UnicodeEncodeError:  # a lone surrogate, which a literal can spell
+            return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
         return {writable(name): writable(item) for name, item in value.items()}
     return [writable(item) for item in value] if isinstance(value, list) else value
@@ -186,19 +197,28 @@ def metadata(path: str) -> "dict[str, list[str]]":
     header: dict[str, list[str]] = {}
     key = None
     try:
-        with open(path, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if not line.strip():
-                    break
-                if line[0] in " \t" and key:
-                    header[key][-1] += " " + line.strip()
-                    continue
-                key, _, value = line.partition(":")
-                key = key.strip().lower()
-                header.setdefault(key, []).append(value.strip())
+        text = contents(path).decode("utf-8", "replace")
     except OSError:
-        pass
+        return header
+    for line in io.StringIO(text, newline=None):
+        if not line.strip():
+            break
+        if line[0] in " \t" and key:
+            header[key][-1] += " " + line.strip()
+            continue
+        key, _, value = line.partition(":")
+        key = key.strip().lower()
+        header.setdefault(key, []).append(value.strip())
     return header
+
+
+def contents(path: str) -> bytes:
+    """Read the beginning of a regular file; ``OSError`` for any other, which is not waited for."""
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(number, "rb") as file:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError("no regular file: " + path)
+        return file.read(LARGEST)
 
 
 def packages_and_copies(
@@ -240,13 +260,22 @@ def settle(
 def copies_of(module: str) -> "list[str]":
     """List the files of each copy of a top-level module, in import order; executes none of them."""
     specs = []
-    with contextlib.suppress(ImportError, ValueError, AttributeError):
+    with contextlib.suppress(Exception):  # a finder is anybody's code
         specs.append(importlib.util.find_spec(module))  # knows the finders of editable installs
     for entry in sys.path:
-        with contextlib.suppress(ImportError, ValueError, OSError):
+        with contextlib.suppress(Exception):
             specs.append(importlib.machinery.PathFinder.find_spec(module, [entry]))
     files = [spec.origin for spec in specs if spec is not None and spec.has_location]
-    return list(dict.fromkeys(os.path.abspath(path) for path in files if path))
+    first: dict[tuple[str, str], str] = {}
+    for path in (os.path.abspath(path) for path in files if path):
+        # One folder by two names is one copy: Fedora's lib64 is a link to lib, both on the path.
+        first.setdefault((os.path.realpath(os.path.dirname(path)), os.path.basename(path)), path)
+    return list(first.values())
+
+
+def is_package(path: str) -> bool:
+    """Whether a module's file is that of a folder: a ``torch.py`` has none of its own."""
+    return os.path.basename(path).startswith("__init__.")
 
 
 def copy_version(
@@ -254,11 +283,12 @@ def copy_version(
 ) -> "str | None":
     """Version of one copy: its metadata in the same import folder, else what its source states."""
     package = os.path.dirname(path)
-    folder = os.path.dirname(package)
+    folder = os.path.dirname(package) if is_package(path) else package
     stated = {version for name, version, _, home in found if name in names and home == folder}
     if len(stated) == 1:
         return stated.pop()
-    for source in (os.path.join(package, "version.py"), path):
+    beside = [os.path.join(package, "version.py")] if is_package(path) else []
+    for source in [*beside, path]:
         version = constants(source).get("__version__")
         if isinstance(version, str):
             return version
@@ -268,16 +298,15 @@ def copy_version(
 def constants(path: str) -> "dict[str, object]":
     """Collect a module's top-level ``name = literal`` statements, by syntax tree."""
     try:
-        with open(path, "rb") as source:
-            tree = ast.parse(source.read())
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse(contents(path))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # nested too deeply
         return {}
     values: dict[str, object] = {}
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         try:
             value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, SyntaxError, RecursionError, MemoryError):
             continue
         values.update({name.id: value for name in targets if isinstance(name, ast.Name)})
     return values
@@ -309,7 +338,7 @@ def torch_build(
     if folder is None:
         return None, None
     stated = constants(os.path.join(folder, "version.py"))
-    if "cuda" not in stated:
+    if not isinstance(stated.get("cuda", 0), (str, type(None))):
         unread["torch_cuda"] = "torch/version.py is missing or does not state it"
         return None, None
     cuda = stated["cuda"] or ""

@@ -28,8 +28,10 @@ def read_triton_has(facts: Facts) -> Facts:
     from qdoctor.sources.files import InstalledSources  # noqa: PLC0415
     from qdoctor.sources.names import Names  # noqa: PLC0415
 
-    root = Path(file).parent.parent
-    offered = Names(InstalledSources(_TRITON, dict(walked(root, _TRITON))))
+    path = Path(file)
+    in_folder = path.name.startswith("__init__.")
+    root, top = (path.parent.parent, _TRITON) if in_folder else (path.parent, path.name)
+    offered = Names(InstalledSources(_TRITON, dict(walked(root, top))))
     has = {name: found for name in sorted(names) if (found := _has(offered, name)) is not None}
     return msgspec.structs.replace(facts, triton_has=has)
 
