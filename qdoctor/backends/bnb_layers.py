@@ -53,7 +53,7 @@ logging.getLogger("bitsandbytes.autograd._functions").addFilter(_once)
 
 
 def _empty(x: Any, columns: int) -> Any:
-    """Multiply an empty x as a linear layer does: shape, dtype and gradient, no kernel."""
+    """Multiply an x without numbers as a linear layer does: shape, dtype, gradient, no kernel."""
     return x @ x.new_zeros(1, 1).expand(x.shape[-1], columns)
 
 
@@ -63,7 +63,7 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features), floating."""
         x = cast_input(self, x)
-        if not x.numel():
+        if not x.numel() or x.is_meta:
             return _empty(x, self.out_features)
         rows = x.reshape(-1, x.shape[-1])
         asked = self.state.has_fp16_weights and not self.training

@@ -89,7 +89,7 @@ class Fp8Linear(Rewritable):
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features)."""
         x = cast_input(self, x)
-        if not x.numel():
+        if not x.numel() or x.is_meta:
             return x @ x.new_zeros(1, 1).expand(self.in_features, self.out_features)
         y = self._multiplied(x.reshape(-1, self.in_features))
         if y.shape[1] != self.out_features:

@@ -51,7 +51,7 @@ class TorchAoLinear(torch.nn.Linear):
     def forward(self, x: Any) -> Any:
         """Apply the layer to x (..., in_features)."""
         x = cast_input(self, x)
-        if not x.numel():
+        if not x.numel() or x.is_meta:
             return x @ x.new_zeros(1, 1).expand(self.in_features, self.out_features)
         flat = x.reshape(-1, self.in_features).to(self.compute_dtype).contiguous()
         rows = flat.shape[0]

@@ -265,6 +265,17 @@ def test_under_autocast_the_output_is_autocast_s(  # noqa: PLR0913, PLR0917 - on
     assert relative(y, linear(x)) <= PROMISES[name].error + 0.004  # x is rounded, too
 
 
+@pytest.mark.parametrize("name", ["half", "bnb-int8", "qdoctor-switchback", "torch-fp8"])
+def test_on_the_meta_device_a_layer_still_tells_shapes(
+    name: str, gaussian: Callable[..., Any], taking: Callable[..., backends.Kind]
+) -> None:
+    layer = taking(name).replaced(gaussian(192, 64)).to("meta")
+    x = torch.empty(2, 5, 192, device="meta", dtype=torch.bfloat16)
+    with torch.no_grad():
+        y = layer(x)
+    assert (y.shape, y.dtype, y.device) == ((2, 5, 64), x.dtype, x.device)
+
+
 @each_backend
 def test_a_layer_is_made_as_a_linear_layer_is(kind: backends.Kind, device: Any) -> None:
     layer = kind.linear(192, 64, False, device=device, dtype=torch.bfloat16)  # noqa: FBT003
