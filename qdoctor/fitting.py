@@ -18,7 +18,7 @@ from qdoctor.pip_command import Request, name_of, read
 from qdoctor.released import parsed
 from qdoctor.rules.case import Case
 from qdoctor.rules.following import following, left_behind, torch_with
-from qdoctor.rules.remedies import TORCH_BUILDS
+from qdoctor.rules.remedies import TORCH_BUILDS, listed
 from qdoctor.rules.torch_builds import built_elsewhere
 from qdoctor.rules.torch_index import Place, place
 from qdoctor.rules.triton_releases import WINDOWS, of_windows, pinned
@@ -61,7 +61,7 @@ def _heeding(fix: Fix, request: Request, case: Case) -> Fix:
         if now is not None:
             request = msgspec.structs.replace(request, wanted=(f"{request.wanted[0]}=={now}",))
             fix = msgspec.structs.replace(fix, spec=f"=={now}")
-    if held := _not_on_the_index(request, row) or _not_here(request, case):
+    if held := _not_on_the_index(request, row, case) or _not_here(request, case):
         return _without(fix, held)
     request = _over_a_build(request, case)
     if "built" in row and _BESIDE_TORCH not in request.rest:
@@ -89,6 +89,9 @@ def _not_here(request: Request, case: Case) -> str:
     """
     name = name_of(request.wanted[0])
     spec = request.wanted[0].removeprefix(name)
+    known = case.matrix.versions(name) if name == WINDOWS else ()
+    if known and not any(SpecifierSet(spec).contains(one) for one in known):
+        return f"its releases go from {known[0]} to {known[-1]}"
     pinned_to = parsed(spec.removeprefix("=="))
     if pinned_to is not None and pinned_to.is_devrelease:
         return "from where the installed one is: it is no release"
@@ -105,10 +108,12 @@ def _over_a_build(request: Request, case: Case) -> Request:
     return msgspec.structs.replace(request, anew=True, alone=True) if same else request
 
 
-def _not_on_the_index(request: Request, row: dict[str, Any]) -> str:
+def _not_on_the_index(request: Request, row: dict[str, Any], case: Case) -> str:
     """Say why the index does not have what is meant; ``""`` where it does."""
     if "other" in row:
         return f"the index has {row['other']} under this name; {row['instead']}"
+    if "systems" in row and case.machine.os.value not in {None, *row["systems"]}:
+        return f"the index has wheels of it for {listed(row['systems'])} alone; {row['instead']}"
     if "until" not in row:
         return ""
     spec = request.wanted[0].removeprefix(name_of(request.wanted[0]))

@@ -259,3 +259,18 @@ def test_a_python_that_no_build_is_for_gets_no_command() -> None:
     build = torch_build(">=2.6.0", "cu126", "it holds kernels", verify="x")
     assert command(build, host=LINUX, python={"version": "3.6"}) is None
     assert command(build, host=LINUX, python={"version": "3.11"}) == build.command
+
+
+def test_releases_that_a_package_never_had_are_not_asked_for() -> None:
+    old = pip("downgrade", "triton-windows", "==2.1.*", "torch is made for it", verify="x")
+    assert "3.1.0.post17" in fit(old, host=WINDOWS).why
+    assert command(old, host=WINDOWS) is None
+    text = fit(offer("upgrade", "flashinfer-cubin", ">=0.6.14"))
+    assert text.command is None
+    assert "0.6.13" in text.why
+
+
+def test_wheels_for_one_system_are_for_that_alone() -> None:
+    fix = offer("install", "intel-extension-for-pytorch")
+    assert command(fix, host=LINUX) == 'python -m pip install "intel-extension-for-pytorch"'
+    assert command(fix, host=WINDOWS) is None
