@@ -30,6 +30,7 @@ from packaging.utils import canonicalize_name
 
 from qdoctor.model import Finding, Fix
 from qdoctor.released import fact, parsed
+from qdoctor.rules.amd import on_amd
 from qdoctor.rules.case import quoted, rule
 from qdoctor.rules.following import release_for
 from qdoctor.rules.packages_in_text import asker
@@ -156,6 +157,8 @@ def _fixes(case: Case, package: str | None, built: str | None, tag: str | None) 
     anew = _anew(case, package)
     yield from [build, anew] if _without_wheel(case, package) else [anew, build]
     why = f"{package or 'it'} was built for it"
+    if tag and tag.startswith(_CUDA) and on_amd(case):
+        return  # no torch with CUDA serves here
     if built and tag:
         yield torch_build(f"=={built}", tag, why, verify=NAME)
     elif built:
