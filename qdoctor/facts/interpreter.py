@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,6 +22,9 @@ _SECONDS = 30.0  # it takes 0.05; a cold network file system and slow site hooks
 _ANSWER_BYTES = 16 << 20
 _ROOM_BYTES = 1 << 20  # an answer takes some tens of thousands
 _NO_ROOM = "there is no room for temporary files: set TMPDIR to a folder with room ({})"
+_FATAL = "Fatal Python error"
+_ERROR = re.compile(r"\w+Error:")
+_NOT_FOUND = 127  # what a shell, and with it pyenv's shims, says of a command that is not there
 _OLDEST = "3.6"  # what _in_target_reader.py runs on
 
 
@@ -88,7 +92,7 @@ def ask(
                 env=environ,
                 watch_folder=Path(folder),
             )
-            answer = _read(Path(folder, "answer.json"), ended)
+            answer = _read(Path(folder, "answer.json"), ended, environ)
             if isinstance(answer, Reading) or answer.version is not None:
                 return answer
             if shutil.disk_usage(folder).free < _ROOM_BYTES:
@@ -98,13 +102,13 @@ def ask(
         return NoAnswer(f"no temporary folder for its answer: {error}; set TMPDIR to one")
 
 
-def _read(answer: Path, ended: Ended) -> Reading | NoAnswer:
+def _read(answer: Path, ended: Ended, environ: Mapping[str, str]) -> Reading | NoAnswer:
     """Decode the answer; with none, say how the child ended. Its exit code alone is no verdict."""
     try:
         with answer.open("rb") as file:
             data = file.read(_ANSWER_BYTES)
     except OSError:
-        return NoAnswer(_why(ended))
+        return NoAnswer(_why(ended, environ))
     try:
         old = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("unsupported")
         if old is not None:
@@ -115,7 +119,7 @@ def _read(answer: Path, ended: Ended) -> Reading | NoAnswer:
         return NoAnswer(f"its answer cannot be read: {error}")
 
 
-def _why(ended: Ended) -> str:
+def _why(ended: Ended, environ: Mapping[str, str]) -> str:
     if ended.start_error is not None:
         return f"it cannot be started: {ended.start_error}"
     if ended.timed_out:
@@ -124,5 +128,22 @@ def _why(ended: Ended) -> str:
         how = f"it was ended by signal {ended.signal}"
     else:
         how = f"it ended with exit code {ended.returncode} and no answer"
-    said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
-    return f"{how}: {said[-1].strip()[:300]}" if said else how
+    said = _telling(ended.stderr.decode("utf-8", "replace"), ended.returncode)
+    home = environ.get("PYTHONHOME")
+    if home and _FATAL in said:
+        said += f" (PYTHONHOME is {home}, no home of this interpreter: unset it)"
+    return f"{how}: {said}" if said else how
+
+
+def _telling(text: str, code: int | None) -> str:
+    """Pick what tells most of a child's last words.
+
+    The last line, but of an interpreter that could not begin the error (a stack without frames
+    follows it), and of a shim that has nothing to start the first (advice follows it).
+    """
+    lines = [line.strip()[:300] for line in text.splitlines() if line.strip()]
+    fatal = [at for at, line in enumerate(lines) if line.startswith(_FATAL)]
+    if fatal:
+        cause = [line for line in lines[fatal[-1] + 1 :] if _ERROR.match(line)]
+        return ": ".join([lines[fatal[-1]], *cause[-1:]])
+    return lines[0 if code == _NOT_FOUND else -1] if lines else ""

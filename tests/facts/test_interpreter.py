@@ -237,6 +237,19 @@ def test_a_standard_library_that_is_gone_is_said(environ: dict[str, str], tmp_pa
     answer = ask(sys.executable, {**environ, "PYTHONHOME": str(tmp_path)})
     assert isinstance(answer, NoAnswer)
     assert "exit code 1" in answer.reason
+    assert "No module named 'encodings'" in answer.reason
+    assert f"PYTHONHOME is {tmp_path}, no home of this interpreter: unset it" in answer.reason
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shim is a shell script")
+def test_a_shim_that_has_nothing_to_start_says_so(tmp_path: Path, environ: dict[str, str]) -> None:
+    shim = tmp_path / "python3.12"
+    said = "pyenv: python3.12: command not found"
+    shim.write_text(f"#!/bin/sh\necho '{said}' >&2; echo 'Note: see help' >&2; exit 127\n")
+    shim.chmod(0o755)
+    answer = ask(str(shim), environ)
+    assert isinstance(answer, NoAnswer)
+    assert answer.reason.endswith(f"no answer: {said}")
 
 
 @pytest.mark.parametrize(
