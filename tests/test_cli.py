@@ -3,10 +3,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -376,26 +374,6 @@ def test_a_reader_that_leaves_is_no_error(v100: str) -> None:
     assert done.returncode == 0
     assert b"pipe" not in done.stderr.lower()
     assert b"Traceback" not in done.stderr
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_an_interrupt_ends_3() -> None:
-    home = str(Path(cli.__file__).parent.parent)
-    code = "from qdoctor import cli; print('begun', flush=True); cli.main(['explain', '-'])"
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": home},
-    ) as child:
-        assert child.stdout is not None
-        assert child.stderr is not None
-        child.stdout.readline()
-        time.sleep(0.5)  # it waits for a log that never comes
-        child.send_signal(signal.SIGINT)
-        assert b"interrupted" in child.stderr.read()
-        assert child.wait(10) == 3
 
 
 def test_completion_is_clicks() -> None:

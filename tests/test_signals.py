@@ -130,3 +130,21 @@ def test_who_is_tidying_up_is_let_be_for_a_while_only(monkeypatch: pytest.Monkey
             signals._interrupt(signal.SIGTERM, None)
         clock[0] = now + 4.0
         signals._interrupt(signal.SIGTERM, None)
+
+
+def test_ctrl_c_while_a_log_is_awaited_ends_3() -> None:
+    code = "from qdoctor import cli; print('begun', flush=True); cli.main(['explain', '-'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(HOME)},
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        time.sleep(0.5)  # it waits for a log that never comes
+        child.send_signal(signal.SIGINT)
+        assert b"interrupted" in child.stderr.read()
+        assert child.wait(10) == 3
