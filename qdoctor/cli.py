@@ -3,9 +3,10 @@
 # ruff: noqa: PLC0415 - each command loads what it needs: --version and completion stay fast
 from __future__ import annotations
 
-import codecs
 import contextlib
+import errno
 import gc
+import io
 import os
 import re
 import shlex
@@ -17,15 +18,16 @@ import click
 
 import qdoctor
 from qdoctor import cli_matrix, exit_code, options, signals
+from qdoctor.byte_order import encoding_of
 from qdoctor.model import BadInput
 from qdoctor.terminal import (
     Progress,
+    complain,
     emit,
     in_colour,
     refuse_unwritable,
     say,
     width,
-    write_stream,
 )
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ def select(  # noqa: PLR0913, PLR0917 - click gives the options by name
         raise BadInput("--output and --export name one file: the report would be lost")
     for option, path in (("--output", output), ("--export", export)):
         if path is not None:
-            refuse_unwritable(Path(path), option)
+            refuse_unwritable(path, option)
     with _warnings_said(), Progress(sys.stderr) as progress:
         report = select_command.answered(command, _stdin(), progress)
     if export is not None:
@@ -182,6 +184,8 @@ def facts(output: str | None, **asked: Any) -> int:  # noqa: ANN401
     from qdoctor import doctor
     from qdoctor.report import json_, redaction
 
+    if output is not None:
+        refuse_unwritable(output)
     patient = doctor.look(_question(**asked), environ=os.environ, stdin=_stdin())
     emit(json_.write(redaction.redact(patient.facts)), output)
     return exit_code.NOTHING_FOUND
@@ -218,8 +222,14 @@ def _question(**asked: Any) -> Question:  # noqa: ANN401 - click's options, by n
     from qdoctor.question import Question
     from qdoctor.settings import project_needs
 
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise BadInput(
+            f"the current folder cannot be found: {error.strerror}; change to one that is there"
+        ) from error
     if "need" in asked:
-        asked["need"] = (*project_needs(Path.cwd()), *asked["need"])
+        asked["need"] = (*project_needs(here), *asked["need"])
     return Question(**{name: value for name, value in asked.items() if value is not None})
 
 
@@ -229,7 +239,7 @@ def _examined(question: Question, output: str | None, format_: str) -> Examinati
     from qdoctor.report import FORMATS
 
     if output is not None:
-        refuse_unwritable(Path(output))
+        refuse_unwritable(output)
     with Progress(sys.stderr) as progress, importing(FORMATS[format_]):
         return doctor.examine_fully(question, stdin=_stdin(), progress=progress)
 
@@ -274,7 +284,7 @@ def _show(report: Report, format_: str, output: str | None, color: str, *, view:
 def _names_file(text: str) -> bool:
     """Say whether somebody gave a log's path for its text."""
     try:
-        return "\n" not in text and Path(text).is_file()
+        return "\n" not in text and Path(text).exists() and not Path(text).is_dir()
     except (OSError, ValueError):  # too long for a path, or with a zero byte: a text
         return False
 
@@ -305,12 +315,16 @@ def _stdin() -> Any:  # noqa: ANN401 - IO[bytes], or None where there is no stan
 
 def _log() -> str:
     """Read what is piped in: the first failure counts, and the end of a log is its outcome."""
-    kept: bytes = _stdin().read(_LOG_KEPT)
-    end = b""
-    while block := _stdin().read(_LOG_END):
-        end = (end + block)[-_LOG_END:]
-    utf_16 = kept.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Windows PowerShell's >
-    return (kept + end).decode("utf-16" if utf_16 else "utf-8", errors="replace")
+    piped, end = _stdin(), b""
+    if piped is None:
+        raise BadInput("there is no standard input: pipe the program's output in, 2>&1 included")
+    try:
+        kept: bytes = piped.read(_LOG_KEPT)
+        while block := piped.read(_LOG_END):
+            end = (end + block)[-_LOG_END:]
+    except OSError as error:
+        raise BadInput(f"standard input cannot be read: {error.strerror}") from error
+    return (kept + end).decode(encoding_of(kept), errors="replace")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -325,24 +339,41 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; no exception leaves it."""
     try:
         return int(cli.main(arguments, prog_name="qdoctor", standalone_mode=False) or 0)
-    except (click.Abort, KeyboardInterrupt):
+    except (SystemExit, KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - all end here
+        return _ended_by(error)
+
+
+def _ended_by(error: BaseException) -> int:
+    """Say what ended a command and return its exit code: what is not expected is a bug of ours."""
+    if isinstance(error, SystemExit):  # click's, where the reader of its help went away
+        return exit_code.NOTHING_FOUND
+    if isinstance(error, click.Abort | KeyboardInterrupt):
         say("interrupted, so nothing can be told")
         return exit_code.COULD_NOT_TELL
-    except click.ClickException as error:
-        error.show()
-        return exit_code.BAD_INPUT
-    except BadInput as error:
+    if isinstance(error, click.ClickException):
+        _show_usage(error)
+    elif isinstance(error, BadInput):
         say(str(error))
-        return exit_code.BAD_INPUT
-    except Exception as error:  # noqa: BLE001 - any other exception is a bug of ours
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        say(f"the output cannot be written: {error.strerror}")
+    else:
         return _our_bug(error)
+    return exit_code.BAD_INPUT
 
 
-def _our_bug(error: Exception) -> int:
+def _show_usage(error: click.ClickException) -> None:
+    from qdoctor.report.visible import visible_lines
+
+    text = io.StringIO()
+    error.show(text)
+    complain(visible_lines(text.getvalue()))
+
+
+def _our_bug(error: BaseException) -> int:
     if os.environ.get("QDOCTOR_DEBUG"):
         import traceback
 
-        write_stream("".join(traceback.format_exception(error)), sys.stderr)
+        complain("".join(traceback.format_exception(error)))
     from qdoctor.report.redaction import identity_here, redact_text
 
     what = redact_text(f"{type(error).__name__}: {error}", identity_here())

@@ -21,8 +21,21 @@ if TYPE_CHECKING:
 _SHOWN = ("format_", "output", "color")
 _QUESTION = "ask: qdoctor matrix query PACKAGE[==VERSION] [has NAME]"
 _with_evidence = click.option("--evidence", is_flag=True, help="Also say where each was read.")
-_package = click.option("--package", metavar="NAME", help="Only this package's releases.")
-_only = click.option("--only", metavar="PACKAGE==VERSION", help="Only this release.")
+
+
+def _something(_: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuse an empty name: what is left out means all, an empty variable does not."""
+    if value is not None and not value.strip():
+        raise BadInput(f"{option.opts[0]} names nothing: is a variable empty that it is made of?")
+    return value
+
+
+_package = click.option(
+    "--package", metavar="NAME", callback=_something, help="Only this package's releases."
+)
+_only = click.option(
+    "--only", metavar="PACKAGE==VERSION", callback=_something, help="Only this release."
+)
 
 
 def _grid_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -106,6 +119,7 @@ def show(grids: tuple[str, ...], **shown: Any) -> int:  # noqa: ANN401
 @click.option(
     "--into",
     metavar="FOLDER",
+    callback=_something,
     help="Build a whole matrix there, for maintainers: matrix/ of a checkout.",
 )
 @options.output
@@ -173,7 +187,7 @@ def _paper(color: str, output: str | None, **_: Any) -> Paper:  # noqa: ANN401
     from qdoctor.report.paper import Paper
 
     if output is not None:
-        refuse_unwritable(Path(output))
+        refuse_unwritable(output)
     coloured = in_colour(color, sys.stdout, os.environ, to_file=output is not None)
     return Paper(color=coloured, width=width(sys.stdout))
 

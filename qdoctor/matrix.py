@@ -224,11 +224,11 @@ class Matrix:
 
     def _public(self, version: str) -> Version | None:
         """Parse ``version`` without its local part; None where that names no released version."""
-        from packaging.version import InvalidVersion, Version  # noqa: PLC0415 - as above
+        from packaging.version import Version  # noqa: PLC0415 - as above
 
         try:
             parsed = Version(version)
-        except InvalidVersion:
+        except ValueError:  # InvalidVersion, or a number of thousands of digits
             return None
         if parsed.local and self._other_sources.match(parsed.local):
             return None

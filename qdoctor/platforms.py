@@ -24,11 +24,11 @@ _NAMED: Mapping[str, Host] = {
     "macos_x86_64": Host(os="macos", machine="x86_64", libc=""),
 }
 """Platforms by the names users know; a libc is only stated where the name states it."""
-_LINUX = re.compile(r"(?P<kind>many|musl)linux_(?P<libc>\d+_\d+)_(?P<machine>x86_64|aarch64)")
+_LINUX = re.compile(r"(?P<kind>many|musl)linux_(?P<libc>[0-9]+_[0-9]+)_(?P<machine>x86_64|aarch64)")
 _MACOS = re.compile(r"macosx_\d+_\d+_(?P<machine>x86_64|arm64)")
 _LIBCS = {"many": "glibc", "musl": "musl"}
 _LEGACY = {"manylinux1": "2_5", "manylinux2010": "2_12", "manylinux2014": "2_17"}
-_PYTHON = re.compile(r"3\.\d{1,2}(\.\d{1,2})?")
+_PYTHON = re.compile(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?")
 _JUDGED = ("torch", "triton", "bitsandbytes", "torchao")
 
 _COMPILER = (

@@ -21,7 +21,7 @@ BACKENDS = (
     *("torchao-fp8", "torchao-int4", "torchao-mxfp4", "torchao-nvfp4"),
 )
 PROBING = ("none", "quick", "full")
-_DRIVER = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}")
+_DRIVER = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -47,15 +47,15 @@ class Question(msgspec.Struct, frozen=True):
     @property
     def plans(self) -> bool:
         """Whether it is about anything but what is installed on this machine."""
-        named = (self.specs, self.requirements, self.bare, self.python_version, self.platform)
-        return any(named)
+        named = self.python_version is not None or self.platform is not None
+        return bool(self.specs or self.requirements or self.bare or named)
 
 
 def known_name(name: str, known: Collection[str], what: str) -> str:
     """Return ``name`` if it is known. Raises ``BadInput`` with the nearest names otherwise."""
     if isinstance(name, str) and name in known:
         return name
-    near = difflib.get_close_matches(str(name), known, n=4, cutoff=0.5)
+    near = difflib.get_close_matches(str(name).lower(), known, n=4, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
     raise BadInput(f"no {what} is called {name!r}; {hint}")
 

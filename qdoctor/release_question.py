@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from packaging.utils import InvalidName, canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from qdoctor import released
 from qdoctor.model import BadInput
@@ -53,7 +53,7 @@ def read(text: str) -> Asked:
             Version(version)
     except InvalidName as error:
         raise BadInput(f"{text!r} names no package: {_FORM}") from error
-    except InvalidVersion as error:
+    except ValueError as error:  # InvalidVersion, or a number of thousands of digits
         raise BadInput(f"{text!r} names no version: {_FORM}") from error
     return Asked(named, version if equal else None)
 

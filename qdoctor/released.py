@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from qdoctor.model import Because
 
@@ -108,7 +108,7 @@ def parsed(version: str | None) -> Version | None:
     """Parse a version; None for one that is unknown, absent or not a version."""
     try:
         return Version(version) if version else None
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         return None
 
 

@@ -37,7 +37,7 @@ def _table(text: str, name: str) -> dict[str, Any]:
         import tomli as tomllib  # noqa: PLC0415
     try:
         tool = tomllib.loads(text).get("tool", {})
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number without end
         raise BadInput(f"{name}: not valid TOML: {error}") from error
     table = tool.get("qdoctor", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 100
 _PATIENCE = 1.0
+_LONGEST = 2400  # characters of one message: what it quotes may be a whole file
 
 
 def in_colour(
@@ -72,15 +73,27 @@ def write_file(text: str, path: Path) -> None:
         raise BadInput(f"--output {path}: cannot be written: {error.strerror}") from error
 
 
-def refuse_unwritable(path: Path, option: str = "--output") -> None:
+def refuse_unwritable(name: str | Path, option: str = "--output") -> None:
     """Raise ``BadInput`` for a file that could not be written, before any work is done for it."""
+    if not str(name):
+        raise BadInput(f"{option} names no file: is a variable empty that it is made of?")
+    try:
+        why = _why_unwritable(Path(name))
+    except (OSError, ValueError, RuntimeError) as error:  # a zero byte; links that go in circles
+        why = getattr(error, "strerror", None) or str(error)
+    if why:
+        raise BadInput(f"{option} {name}: cannot be written: {why}")
+
+
+def _why_unwritable(path: Path) -> str:
     folder = path.resolve().parent
     if path.is_dir():
-        raise BadInput(f"{option} {path}: cannot be written: it is a folder")
+        return "it is a folder"
     if not folder.is_dir():
-        raise BadInput(f"{option} {path}: cannot be written: there is no folder {folder}")
+        return f"there is no folder {folder}"
     if not os.access(folder, os.W_OK) and not path.exists():
-        raise BadInput(f"{option} {path}: cannot be written: no permission in {folder}")
+        return f"no permission in {folder}"
+    return ""
 
 
 def emit(text: str, output: str | None) -> None:
@@ -92,10 +105,19 @@ def emit(text: str, output: str | None) -> None:
 
 
 def say(text: str) -> None:
-    """Write one line for the person to stderr."""
+    """Write one line for the person to stderr, shortened in its middle where it has no end."""
     from qdoctor.report.visible import visible  # noqa: PLC0415 - nothing to say is the common case
 
-    write_stream(f"qdoctor: {visible(text)}\n", sys.stderr)
+    shown = visible(text)
+    if len(shown) > _LONGEST:
+        shown = f"{shown[: _LONGEST // 2]} ... {shown[-_LONGEST // 2 :]}"
+    complain(f"qdoctor: {shown}\n")
+
+
+def complain(text: str) -> None:
+    """Write to stderr; where that takes nothing nobody can be told, and the exit code says it."""
+    with contextlib.suppress(BadInput):
+        write_stream(text, sys.stderr)
 
 
 class Progress:

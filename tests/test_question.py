@@ -29,6 +29,7 @@ def test_backends_do_not_cost_a_look_at_the_kernels() -> None:
     [
         (Question(need=("bnb-int9",)), "did you mean bnb-int8"),
         (Question(need=("half_gem",)), "half_gemm"),
+        (Question(need=("BNB-NF4",)), "did you mean bnb-nf4"),
         (Question(ignore=("no-cuda-gpus",)), "did you mean no-cuda-gpu"),
         (Question(ignore=("zzz",)), "known: no-cuda-gpu, torch-cpu-only"),
         (Question(python="/usr/bin/python3", facts_file="-"), "two different machines"),

@@ -27,6 +27,8 @@ def test_a_project_that_says_nothing_needs_nothing(tmp_path: Path, text: str | N
     ("text", "said"),
     [
         ("[tool.qdoctor", "not valid TOML"),
+        (f"qdoctor = {'[' * 5000}", "not valid TOML"),
+        (f"qdoctor = {'9' * 5000}", "not valid TOML"),
         ("[tool]\nqdoctor = 3\n", "must be a table"),
         ("[tool.qdoctor]\nneed = 'half'\n", "must be a list"),
         ("[tool.qdoctor]\nneed = [1]\n", "must be a list"),

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LARGEST = 16 << 20  # bytes; a full report has some 50 KB
-_SM = re.compile(r"\d{1,2}\.\d")
+_SM = re.compile(r"[0-9]{1,2}\.[0-9]")
+_ENDLESS = re.compile(r"[0-9]{1000}")  # Python reads no number of more than 4300 digits
 _ADVICE = "`qdoctor facts` prints facts of the right form"
 
 
@@ -71,6 +72,8 @@ def _canonical(packages: Mapping[str, str], origin: str) -> dict[str, str]:
 
 def _bytes(path: str, stdin: IO[bytes] | None, origin: str) -> bytes:
     """Read at most one byte more than is allowed, so that no size and no device can fill memory."""
+    if not path:
+        raise BadInput("--facts names no file: is a variable empty that it is made of?")
     try:
         if path == "-":
             if stdin is None:
@@ -91,7 +94,8 @@ def _plain(data: bytes, origin: str) -> dict[str, Any]:
     if not data.strip():
         raise BadInput(f"{origin}: it is empty; {_ADVICE}")
     try:
-        plain = msgspec.json.decode(data.decode(encoding_of(data)))
+        text = data.decode(encoding_of(data))
+        plain = msgspec.json.decode(text)
     except UnicodeDecodeError as error:
         where = f"{error.reason} at byte {error.start}"
         raise BadInput(f"{origin}: not UTF-8 text: {where}; {_ADVICE}") from error
@@ -101,4 +105,6 @@ def _plain(data: bytes, origin: str) -> dict[str, Any]:
         raise BadInput(f"{origin}: not JSON: {error}; {_ADVICE}") from error
     if not isinstance(plain, dict):
         raise BadInput(f"{origin}: not a JSON object; {_ADVICE}")
+    if _ENDLESS.search(text):
+        raise BadInput(f"{origin}: holds a number of a thousand digits or more; {_ADVICE}")
     return plain

@@ -80,6 +80,9 @@ def test_what_powershell_writes_is_read(encoding: str) -> None:
         (b'{"gpus": [{"sm": "sm_86"}]}', "gpus[0].sm is 'sm_86'"),
         (b'{"gpus": [{"memory_mib": -1}]}', "negative"),
         (b'{"packages": {"open_clip": "1", "open-clip": "2"}}', "two versions"),
+        (b'{"packages": {"torch": "2.%s"}}' % (b"9" * 5000), "a thousand digits"),
+        (b'{"driver": {"cuda": "%s"}}' % (b"9" * 5000), "a thousand digits"),
+        ('{"gpus": [{"sm": "８.６"}]}'.encode(), "a compute capability looks like"),  # noqa: RUF001
         (b"[" * 200_000, "nested too deeply"),
         (b'{"facts":' * 200_000, "nested too deeply"),
     ],
