@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from qdoctor.binaries.errors import UnreadableBinary
@@ -23,6 +24,7 @@ MAGIC = b"\x7fELF"
 _MACHINES = {62: "x86_64", 183: "aarch64", 3: "i386", 40: "arm", 21: "ppc64", 243: "riscv"}
 _MOST = 65_536  # entries of one table: far above any real library, far below an endless loop
 _LONGEST = 65_536  # bytes of one string: a DT_RPATH may list dozens of folders
+_MOST_TEXT = 4 << 20  # bytes of all strings: names may overlap, so that a small file holds many
 _PT_LOAD, _PT_DYNAMIC = 1, 2
 _NEEDED, _STRTAB, _STRSZ, _SONAME, _RPATH, _RUNPATH = 1, 5, 10, 14, 15, 29
 _VERDEF, _VERDEFNUM, _VERNEED, _VERNEEDNUM = 0x6FFFFFFC, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF
@@ -105,6 +107,8 @@ class _Reader:
         strings = self._tag(_STRTAB)
         self._strings = None if strings is None else self._offset(strings)
         self._strings_size = self._tag(_STRSZ) or 0
+        self._text_left = _MOST_TEXT
+        self._versions_left = _MOST
 
     def elf(self) -> Elf:
         needed = list(self._needed_versions())
@@ -123,7 +127,7 @@ class _Reader:
 
     def _read_dynamic(self) -> list[tuple[int, int]]:
         table: list[tuple[int, int]] = []
-        for at, size in self._ranges(_PT_DYNAMIC):
+        for at, size in islice(self._ranges(_PT_DYNAMIC), 1):  # a loader knows one
             data = self._file.read_at(at, size, "the dynamic table")
             whole = len(data) - len(data) % self._layout.dynamic.size
             for tag, value in self._layout.dynamic.iter_unpack(data[:whole]):
@@ -167,7 +171,11 @@ class _Reader:
             self._file.seek(self._strings + at)
             data = self._file.read(min(size, left))
             if b"\0" in data:
-                return data[: data.index(b"\0")].decode("utf-8", "replace")
+                name = data[: data.index(b"\0")]
+                self._text_left -= len(name)
+                if self._text_left < 0:
+                    raise UnreadableBinary(f"more than {_MOST_TEXT} bytes of names")
+                return name.decode("utf-8", "replace")
         raise UnreadableBinary(f"the name at {at} of the string table has no end")
 
     def _folders(self, tag: int) -> tuple[str, ...] | None:
@@ -206,6 +214,9 @@ class _Reader:
         entry = struct.Struct(self._layout.order + form)
         at, number = start
         for _ in range(number):
+            self._versions_left -= 1
+            if self._versions_left < 0:
+                raise UnreadableBinary(f"more than {_MOST} symbol versions")
             fields = entry.unpack(self._file.read_at(at, entry.size, "a symbol version"))
             yield self._string(fields[name])
             if not fields[step]:
@@ -223,10 +234,11 @@ class _Reader:
             return
         start, length = sections[names][4], sections[names][5]
         table = self._file.read_at(start, length, "the section names")
-        wanted = {name.encode() for name in SECTIONS}
+        wanted = [name.encode() + b"\0" for name in SECTIONS]
         for section in sections:
             at = section[0]
-            if table[at : table.find(b"\0", at)] in wanted and section[1] != 8:  # noqa: PLR2004 - NOBITS
+            named = any(table.startswith(name, at) for name in wanted)
+            if named and section[1] != 8:  # noqa: PLR2004 - NOBITS
                 yield section[4], section[5]
 
 

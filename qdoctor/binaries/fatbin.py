@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 from qdoctor.binaries.errors import UnreadableBinary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from qdoctor.binaries.window import Window
 
 MAGIC = 0xBA55ED50
@@ -57,20 +59,25 @@ class Entry:
         return f"sm_{self.sm}{self.only}"
 
 
-def entries(file: Window, start: int, length: int) -> list[Entry]:
-    """Read the headers of all code objects in the section at ``start``, ``length`` bytes long.
+def entries(file: Window, sections: Iterable[tuple[int, int]]) -> list[Entry]:
+    """Read the headers of all code objects in ``sections``: (offset, length) in bytes.
 
-    Raises ``UnreadableBinary`` where a header or a size does not fit the section.
+    Raises ``UnreadableBinary`` where a header or a size does not fit its section.
     """
-    end = start + length
-    if start < 0 or end > file.length:
-        raise UnreadableBinary(f"the fatbin section ends at {end}, the file at {file.length}")
     found: list[Entry] = []
-    at = _next_fatbin(file, start, start, end)
-    while at is not None:
-        body, after = _fatbin(file, at, end)
-        _walk(file, body, after, found)
-        at = _next_fatbin(file, start, after, end)
+    seen = 0  # fat binaries: one may hold no code object
+    for start, length in sections:
+        end = start + length
+        if start < 0 or end > file.length:
+            raise UnreadableBinary(f"the fatbin section ends at {end}, the file at {file.length}")
+        at = _next_fatbin(file, start, start, end)
+        while at is not None:
+            body, after = _fatbin(file, at, end)
+            _walk(file, body, after, found)
+            seen += 1
+            if seen > _MOST_ENTRIES:
+                raise UnreadableBinary(f"more than {_MOST_ENTRIES} fat binaries")
+            at = _next_fatbin(file, start, after, end)
     return found
 
 

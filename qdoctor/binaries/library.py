@@ -91,7 +91,7 @@ def _gpu_code(
     file: Window, sections: Iterable[tuple[int, int]]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Give SMs with machine code, SMs with PTX, and the newest PTX ISA of each of the latter."""
-    found = [entry for start, length in sections for entry in fatbin.entries(file, start, length)]
+    found = fatbin.entries(file, sections)
     found.sort(key=lambda entry: (entry.sm, entry.only, entry.version))
     ptx = {
         entry.name: f"{entry.version[0]}.{entry.version[1]}"  # the newest stands last

@@ -21,7 +21,7 @@ PTX, CUBIN = fatbin.PTX, fatbin.CUBIN
 
 
 def read(data: bytes) -> list[tuple[int, int]]:
-    found = fatbin.entries(Window(io.BytesIO(data)), 0, len(data))
+    found = fatbin.entries(Window(io.BytesIO(data)), [(0, len(data))])
     return [(each.kind, each.sm) for each in found]
 
 
@@ -75,7 +75,7 @@ def test_a_header_of_no_length_does_not_loop_forever(make_fatbin: Callable[..., 
 
 def test_a_section_outside_of_the_file_is_refused() -> None:
     with pytest.raises(UnreadableBinary, match="the file at 10"):
-        fatbin.entries(Window(io.BytesIO(bytes(10))), 5, 2**60)
+        fatbin.entries(Window(io.BytesIO(bytes(10))), [(5, 2**60)])
 
 
 def test_a_long_stretch_of_zeros_is_refused(make_fatbin: Callable[..., bytes]) -> None:
@@ -118,7 +118,7 @@ def marked(kind: int, sm: int, flags: int, version: tuple[int, int] = (8, 7)) ->
 def held(*bodies: bytes) -> list[fatbin.Entry]:
     body = b"".join(bodies)
     data = struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(body)) + body
-    return fatbin.entries(Window(io.BytesIO(data)), 0, len(data))
+    return fatbin.entries(Window(io.BytesIO(data)), [(0, len(data))])
 
 
 @pytest.mark.parametrize(
