@@ -132,7 +132,7 @@ def look(
         unknown=plan.open,
     )
     said = [*target.assumptions, *elsewhere, *_named(gpu), *assumed, *plan.assumptions]
-    if observations and (_environment(facts), facts.gpus) != (_environment(present), present.gpus):
+    if observations and (_environment(facts) != _environment(present) or _moved(facts, present)):
         observations, said = [], [*said, _NOT_REPLAYED]
     target = msgspec.structs.replace(target, assumptions=said)
     return _Patient(target, facts, present, tuple(observations), gpu, plan)
@@ -157,6 +157,16 @@ def _inspected(facts: Facts, matrix: Matrix, environ: Mapping[str, str]) -> Fact
     if "triton" in unknown:
         facts = read_triton_has(facts)
     return read_deciding(facts, unknown, environ) if unknown else facts
+
+
+def _moved(facts: Facts, present: Facts) -> bool:
+    """Say whether the question is about other GPUs, or about another driver for them."""
+    return facts.gpus != present.gpus or _other_driver(facts, present)
+
+
+def _other_driver(facts: Facts, present: Facts) -> bool:
+    own, named = (one.driver.version if one.driver else None for one in (present, facts))
+    return named is not None and named != own
 
 
 def _environment(facts: Facts) -> tuple[object, ...]:
@@ -201,6 +211,8 @@ def _probed(
 
     facts, environ = _without_foreign_gpus(patient, environ)
     compile_for = [patient.gpu.sm] if patient.gpu is not None and patient.gpu.sm else []
+    if facts is not patient.present and patient.gpu is None:
+        compile_for = sorted({gpu.sm for gpu in patient.present.gpus or [] if gpu.sm})
     seen = observe(
         patient.target,
         facts,
@@ -224,9 +236,13 @@ def _asked(needs: Sequence[str], matrix: Matrix) -> set[str]:
 def _without_foreign_gpus(
     patient: _Patient, environ: Mapping[str, str]
 ) -> tuple[Facts, Mapping[str, str]]:
-    """Hide this machine's GPUs where the question is about another one: probes then compile."""
+    """Hide this machine's GPUs where the question is about another one: probes then compile.
+
+    They are hidden, too, where it is about another driver: what runs on this one proves nothing.
+    """
     here = {gpu.sm for gpu in patient.present.gpus or []}
-    if patient.gpu is None or patient.gpu.sm in here:
+    is_here = patient.gpu is None or patient.gpu.sm in here
+    if is_here and not _other_driver(patient.facts, patient.present):
         return patient.present, environ
     hidden = {**environ, "CUDA_VISIBLE_DEVICES": ""}
     return msgspec.structs.replace(patient.present, gpus=[]), hidden

@@ -95,12 +95,26 @@ def named_driver(question: Question, matrix: Matrix) -> tuple[Driver | None, lis
     if question.driver is not None:
         if not _DRIVER.fullmatch(question.driver):
             raise BadInput(f"--driver {question.driver!r} is no driver version such as 535.104.05")
-        return Driver(version=question.driver), []
+        return Driver(version=question.driver), _said_of(question.driver, matrix)
     if question.gpu is None:
         return None, []
     newest = _newest_cuda(matrix)
     said = f"a driver new enough for any known CUDA (up to {newest}): --gpu came without --driver"
     return Driver(cuda=newest), [said]
+
+
+def _said_of(driver: str, matrix: Matrix) -> list[str]:
+    """Say what a driver newer than all known ones is taken for. Raises ``BadInput`` for too old."""
+    branches = sorted(map(int, matrix.table("drivers")["rows"]))
+    own, known = int(driver.partition(".")[0]), f"{branches[0]} to {branches[-1]}"
+    if own < branches[0]:
+        toolkit = matrix.table("cuda")["rows"].get(driver)
+        hint = f"; CUDA {driver} came with driver {toolkit['driver_linux']}" if toolkit else ""
+        raise BadInput(f"--driver {driver!r} is no driver that the matrix knows ({known}){hint}")
+    if own <= branches[-1]:
+        return []
+    newer = f"newer than any that the matrix knows ({known})"
+    return [f"driver {driver} serves what the newest known one does: it is {newer}"]
 
 
 def _newest_cuda(matrix: Matrix) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 import qdoctor
 from qdoctor import doctor, model
-from qdoctor.model import BadInput, Facts, Gpu, Observation, Target
+from qdoctor.model import BadInput, Driver, Facts, Gpu, Observation, Target
 from qdoctor.question import BACKENDS, Question
 
 V100: dict[str, Any] = {
@@ -136,6 +136,15 @@ def test_observations_of_what_is_replaced_are_not_replayed() -> None:
     assert any("observations are left out" in line for line in report.target.assumptions)
 
 
+@pytest.mark.parametrize(("driver", "kept"), [("535.104.05", 1), ("580.65.06", 0), ("450.80", 0)])
+def test_what_ran_on_one_driver_is_not_replayed_on_another(driver: str, kept: int) -> None:
+    seen = [Observation(probe="half_gemm", outcome="passed", device="cuda:0")]
+    saved = {**model.to_plain(described(V100)), "observations": [model.to_plain(seen[0])]}
+    report = described(saved, driver=driver)
+    assert len(report.observations) == kept
+    assert any("left out" in one for one in report.target.assumptions) == (not kept)
+
+
 def test_an_ignored_rule_is_left_out() -> None:
     rules = {one.rule for one in described(V100).findings}
     assert "sm-lacks-int8-tensor-cores" in rules
@@ -184,6 +193,16 @@ def test_a_question_about_another_gpu_hides_those_that_are_here() -> None:
     for gpu in (None, Gpu(sm="9.0")):
         same = doctor._Patient(target, here, here, gpu=gpu)
         assert doctor._without_foreign_gpus(same, {}) == (here, {})
+
+
+def test_a_question_about_another_driver_hides_the_gpus_that_this_one_serves() -> None:
+    target = Target(kind="interpreter", chosen_by="--python")
+    here = Facts(gpus=[Gpu(index=0, sm="9.0")], driver=Driver(version="580.65.06", cuda="13.0"))
+    for version, hidden in (("535.104.05", True), ("580.65.06", False), (None, False)):
+        named = Facts(gpus=here.gpus, driver=Driver(version=version, cuda="13.0"))
+        probed, environ = doctor._without_foreign_gpus(doctor._Patient(target, named, here), {})
+        assert probed.gpus == ([] if hidden else here.gpus)
+        assert ("CUDA_VISIBLE_DEVICES" in environ) == hidden
 
 
 def test_without_torch_nothing_is_selected_and_nothing_fails() -> None:

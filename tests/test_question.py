@@ -86,7 +86,20 @@ def test_a_named_driver_is_taken_and_none_stays_none() -> None:
     assert named_driver(Question(), known) == (None, [])
 
 
-@pytest.mark.parametrize("text", ["", "new", "535.", "535.1.2.3.4", "-1", "535.104.05\n"])
+@pytest.mark.parametrize(("text", "said"), [("12.4", "came with driver 550.54.14"), ("0", "346")])
+def test_a_driver_older_than_any_is_refused(text: str, said: str) -> None:
+    with pytest.raises(BadInput, match="no driver that the matrix knows") as refused:
+        named_driver(Question(driver=text), matrix.shipped())
+    assert said in str(refused.value)
+
+
+def test_a_driver_newer_than_any_is_taken_for_the_newest_and_it_is_said() -> None:
+    driver, said = named_driver(Question(driver="999.99"), matrix.shipped())
+    assert driver == Driver(version="999.99")
+    assert "newer than any that the matrix knows" in said[0]
+
+
+@pytest.mark.parametrize("text", ["", "new", "535.", "535.1.2.3.4", "-1", "535.104.05\n", "１２３"])  # noqa: RUF001
 def test_a_driver_that_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="no driver version"):
         named_driver(Question(driver=text), matrix.shipped())
