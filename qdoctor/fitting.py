@@ -18,11 +18,12 @@ from qdoctor.pip_command import Request, name_of, read
 from qdoctor.released import parsed
 from qdoctor.rules.case import Case
 from qdoctor.rules.following import following, left_behind, torch_with
-from qdoctor.rules.remedies import TORCH_BUILDS, listed
-from qdoctor.rules.torch_builds import built_elsewhere
+from qdoctor.rules.remedies import TORCH_BUILDS
+from qdoctor.rules.torch_builds import built_elsewhere, tag_here
 from qdoctor.rules.torch_index import Place, place
 from qdoctor.rules.triton_releases import WINDOWS, of_windows, pinned
 from qdoctor.rules.wheels_here import none_here
+from qdoctor.unobtainable import row_of, unobtainable
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from qdoctor.model import Fix
 
 _TORCH, _TRITON = "torch", "triton"
-_TABLE = "index_names"
 _OF_LINUX = re.compile(r"(?:sudo|apt-get) ")
 _VARIABLE = re.compile(r"\w+=")
+_EXACT = re.compile(r"==\d+\.\d+\.\d+$")
 _BESIDE_TORCH = "--no-build-isolation"
 _BROUGHT = "python -m pip uninstall -y triton && python -m pip install torch"
 """torch stays, and pip brings back the one triton that it requires."""
@@ -51,7 +52,7 @@ def fitted(fix: Fix, machine: Machine, matrix: Matrix) -> Fix:
 
 
 def _heeding(fix: Fix, request: Request, case: Case) -> Fix:
-    row, asked = _row(case, request), request
+    row, asked = row_of(case, request.wanted[0]), request
     if fix.package == _TRITON and name_of(request.wanted[0]) == _TORCH:
         return _of_unknown(fix, _TRITON, row, case)
     if request.anew and request.wanted == (name_of(request.wanted[0]),):
@@ -61,7 +62,7 @@ def _heeding(fix: Fix, request: Request, case: Case) -> Fix:
         if now is not None:
             request = msgspec.structs.replace(request, wanted=(f"{request.wanted[0]}=={now}",))
             fix = msgspec.structs.replace(fix, spec=f"=={now}")
-    if held := _not_on_the_index(request, row, case) or _not_here(request, case):
+    if held := unobtainable(request, case):
         return _without(fix, held)
     request = _over_a_build(request, case)
     if "built" in row and _BESIDE_TORCH not in request.rest:
@@ -82,22 +83,6 @@ def _of_unknown(fix: Fix, name: str, row: dict[str, Any], case: Case) -> Fix:
     return _without(fix, f"the release that is there now, as `python -m pip show {name}` tells")
 
 
-def _not_here(request: Request, case: Case) -> str:
-    """Say why nothing that is wanted can be installed here; ``""`` where something may be.
-
-    Of another index only the Pythons of its releases are known.
-    """
-    name = name_of(request.wanted[0])
-    spec = request.wanted[0].removeprefix(name)
-    known = case.matrix.versions(name) if name == WINDOWS else ()
-    if known and not any(SpecifierSet(spec).contains(one) for one in known):
-        return f"its releases go from {known[0]} to {known[-1]}"
-    pinned_to = parsed(spec.removeprefix("=="))
-    if pinned_to is not None and pinned_to.is_devrelease:
-        return "from where the installed one is: it is no release"
-    return none_here(case, canonicalize_name(name), spec, any_system=request.index is not None)
-
-
 def _over_a_build(request: Request, case: Case) -> Request:
     """Replace a build of one's own (``3.4.0+git1234``), which pip takes for the release."""
     name = name_of(request.wanted[0])
@@ -106,19 +91,6 @@ def _over_a_build(request: Request, case: Case) -> Request:
         return request
     same = request.wanted[0] == f"{name}=={own.public}"
     return msgspec.structs.replace(request, anew=True, alone=True) if same else request
-
-
-def _not_on_the_index(request: Request, row: dict[str, Any], case: Case) -> str:
-    """Say why the index does not have what is meant; ``""`` where it does."""
-    if "other" in row:
-        return f"the index has {row['other']} under this name; {row['instead']}"
-    if "systems" in row and case.machine.os.value not in {None, *row["systems"]}:
-        return f"the index has wheels of it for {listed(row['systems'])} alone; {row['instead']}"
-    if "until" not in row:
-        return ""
-    spec = request.wanted[0].removeprefix(name_of(request.wanted[0]))
-    inside = SpecifierSet(spec).contains(row["until"]) and (spec or not request.newer)
-    return "" if inside else f"the index has releases up to {row['until']}; {row['instead']}"
 
 
 def _has_such_a_shell(command: str, machine: Machine) -> bool:
@@ -142,7 +114,7 @@ def _as_it_is(case: Case, name: str) -> str | None:
 
 def _is_tied(case: Case, name: str) -> bool:
     """Say whether a release of a package goes with one torch only."""
-    row = case.matrix.table(_TABLE)["rows"].get(canonicalize_name(name), {})
+    row = row_of(case, name)
     return name in {_TORCH, _TRITON, WINDOWS} or "follows" in row or "tied" in row
 
 
@@ -158,9 +130,29 @@ def _of_torch(fix: Fix, request: Request, case: Case) -> Fix:
     if request.alone:
         return _with(fix, request)
     along = following(case, spec, where.index)
-    request = msgspec.structs.replace(request, wanted=(*request.wanted, *along))
-    behind = left_behind(case, spec, where.index)
+    request = _by_its_build((*request.wanted, *along), request, where.index, case)
+    behind = left_behind(case, spec, where.index, fix.why)
     return _with(msgspec.structs.replace(fix, why=fix.why + behind), request)
+
+
+def _by_its_build(
+    wanted: tuple[str, ...], request: Request, index: str | None, case: Case
+) -> Request:
+    """Name the build where each release is named: then pip need not renew all that they require.
+
+    With ``--force-reinstall`` it takes the newest numpy, too. Only wheels for x86_64 of an index of
+    builds say which build they are.
+    """
+    spec, own = wanted[0].removeprefix(_TORCH), parsed(case.machine.torch.value)
+    named = all(_EXACT.search(one) for one in wanted)
+    if request.anew and own and not SpecifierSet(spec).contains(own.public, prereleases=True):
+        return msgspec.structs.replace(request, wanted=wanted, anew=False)
+    if not (request.anew and named and index and own) or index == tag_here(case):
+        return msgspec.structs.replace(request, wanted=wanted)
+    if case.machine.arch.value in {"aarch64", "arm64"}:
+        return msgspec.structs.replace(request, wanted=wanted)
+    built = tuple(f"{one}+{index}" for one in wanted)
+    return msgspec.structs.replace(request, wanted=built, anew=False)
 
 
 def _of_triton(fix: Fix, request: Request, case: Case) -> Fix:
@@ -190,11 +182,6 @@ def _moves_torch(fix: Fix, case: Case) -> bool:
 
 def _tritons(case: Case, spec: str) -> list[Version]:
     return [one for one in case.matrix.versions(_TRITON) if SpecifierSet(spec).contains(one)]
-
-
-def _row(case: Case, request: Request) -> dict[str, Any]:
-    rows: dict[str, dict[str, Any]] = case.matrix.table(_TABLE)["rows"]
-    return rows.get(canonicalize_name(name_of(request.wanted[0])), {})
 
 
 def _stated(case: Case) -> dict[str, str]:

@@ -92,9 +92,25 @@ def test_what_follows_is_named_exactly_where_torch_is() -> None:
     stated = {"torch": "2.5.1", "torchvision": "0.20.1", "torchaudio": "2.5.1"}
     build = torch_build("==2.5.1", "cu118", "the driver serves it", verify="x")
     assert command(build, stated, host=LINUX) == (
-        'python -m pip install --force-reinstall "torch==2.5.1" "torchaudio==2.5.1" '
-        f'"torchvision==0.20.1" --index-url {INDEX}/cu118'
+        'python -m pip install "torch==2.5.1+cu118" "torchaudio==2.5.1+cu118" '
+        f'"torchvision==0.20.1+cu118" --index-url {INDEX}/cu118'
     )
+    assert command(build, {"torch": "2.5.1"}, host={"os": "linux", "machine": "aarch64"}) == (
+        f'python -m pip install --force-reinstall "torch==2.5.1" --index-url {INDEX}/cu118'
+    )
+
+
+def test_what_torch_requires_is_not_renewed_where_torch_moves_anyway() -> None:
+    build = torch_build(">=2.6.0,<2.8.0", "cu118", "the driver serves it", verify="x")
+    plain = f'python -m pip install "torch>=2.6.0,<2.8.0" --index-url {INDEX}/cu118'
+    assert command(build, {"torch": "2.4.0+cpu"}, host=LINUX) == plain
+    for stated in ({}, {"torch": "2.6.0+cpu"}):
+        assert "--force-reinstall" in (command(build, stated, host=LINUX) or "")
+
+
+def test_a_build_whose_files_are_missing_is_installed_anew() -> None:
+    build = torch_build("==2.5.1", "cu118", "it brings its libraries along", verify="x")
+    assert "--force-reinstall" in (command(build, {"torch": "2.5.1+cu118"}, host=LINUX) or "")
 
 
 def test_nothing_follows_where_torch_stays() -> None:
@@ -108,8 +124,12 @@ def test_nothing_follows_where_torch_stays() -> None:
 def test_what_was_compiled_for_the_torch_that_goes_is_named() -> None:
     stated = {"torch": "2.4.0", "flash-attn": "2.6.3", "xformers": "0.0.27.post2", "jax": "0.4"}
     fix = fit(offer("upgrade", "torch", ">=2.6"), stated, host=LINUX)
-    assert "xformers and flash-attn were made for the torch that goes" in fix.why
+    assert "xformers and flash-attn must go with the torch that comes" in fix.why
     assert "jax" not in fix.why
+    told = msgspec.structs.replace(
+        offer("upgrade", "torch", ">=2.6"), why="xformers was built for it"
+    )
+    assert "flash-attn must go" in fit(told, stated, host=LINUX).why
 
 
 def test_a_torch_for_windows_has_cuda_where_its_gpu_is_used() -> None:

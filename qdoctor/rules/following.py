@@ -64,15 +64,16 @@ def torch_with(case: Case, triton: str) -> str | None:
     return found[-1].spec if found else None
 
 
-def left_behind(case: Case, spec: str, index: str | None) -> str:
-    """Name what is installed and was made for the torch that goes; ``""`` for nothing."""
+def left_behind(case: Case, spec: str, index: str | None, said: str) -> str:
+    """Name what is installed and made for one torch, unless it was ``said``; ``""`` for nothing."""
     if not _moves(case, spec, index):
         return ""
     rows = case.matrix.table("index_names")["rows"]
-    named = [name for name, row in rows.items() if "tied" in row and _stated(case).get(name)]
+    tied = [name for name, row in rows.items() if "tied" in row and _stated(case).get(name)]
+    named = [name for name in tied if name not in said]
     if not named:
         return ""
-    return f"; {listed(named)} {'was' if len(named) == 1 else 'were'} made for the torch that goes"
+    return f"; {listed(named)} must go with the torch that comes"
 
 
 def _made_for(case: Case, name: str, torch: str) -> str:
