@@ -42,8 +42,23 @@ def from_plain(value: Any, kind: type[AnyNoun], origin: str) -> AnyNoun:  # noqa
 
 
 def to_json(noun: Noun, *, indent: int = 2) -> str:
-    """Write one noun as JSON text with sorted-as-declared keys; unknown values are left out."""
-    return msgspec.json.format(msgspec.json.encode(noun), indent=indent).decode()
+    """Write one noun as JSON text with sorted-as-declared keys; unknown values are left out.
+
+    Bytes of paths that are no UTF-8 are replaced: JSON cannot hold them.
+    """
+    try:
+        data = msgspec.json.encode(noun)
+    except UnicodeEncodeError:
+        data = msgspec.json.encode(_writable(msgspec.to_builtins(noun)))
+    return msgspec.json.format(data, indent=indent).decode()
+
+
+def _writable(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {_writable(name): _writable(item) for name, item in value.items()}
+    return [_writable(item) for item in value] if isinstance(value, list) else value
 
 
 def to_plain(noun: Noun) -> dict[str, Any]:

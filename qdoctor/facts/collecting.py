@@ -68,6 +68,7 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
         )
     native = read_native(answer, environ)
     triton_names, unparsed = read_triton_uses(answer.distributions, environ)
+    unread = {**answer.unread, **native.unread, **unparsed}
     return Facts(
         schema="qdoctor/facts/1",
         host=msgspec.structs.replace(
@@ -82,8 +83,8 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
         requires=answer.requires,
         torch_cuda=answer.torch_cuda,
         torch_arch_list=answer.torch_arch_list,
-        native=native.libraries,
-        unread={**answer.unread, **native.unread, **unparsed},
+        native=native.libraries or (None if "native" in unread else []),
+        unread=unread,
         triton_names=triton_names,
     )
 

@@ -25,6 +25,8 @@ _NO_ROOM = "there is no room for temporary files: set TMPDIR to a folder with ro
 _FATAL = "Fatal Python error"
 _ERROR = re.compile(r"\w+Error:")
 _NOT_FOUND = 127  # what a shell, and with it pyenv's shims, says of a command that is not there
+_REPLACED = "\ufffd"
+_NO_UTF8 = "what lies in folders whose path is no UTF-8 is not looked through"
 _OLDEST = "3.6"  # what _in_target_reader.py runs on
 
 
@@ -114,9 +116,27 @@ def _read(answer: Path, ended: Ended, environ: Mapping[str, str]) -> Reading | N
         if old is not None:
             version = msgspec.json.decode(old, type=str)
             return NoAnswer(f"it is Python {version}; {_OLDEST} or newer is needed", version)
-        return msgspec.json.decode(data, type=Reading)
+        return _within_reach(msgspec.json.decode(data, type=Reading))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return NoAnswer(f"its answer cannot be read: {error}")
+
+
+def _within_reach(told: Reading) -> Reading:
+    """Leave out what lies at paths that are no UTF-8: JSON could not name them, so we cannot look.
+
+    Taken for what they were written as, they would lead nowhere, and their libraries be missing.
+    """
+    folders = {name: path for name, path in told.folders.items() if _REPLACED not in path}
+    whole = [one for one in told.distributions if _REPLACED not in one.file]
+    path = [folder for folder in told.path if _REPLACED not in folder]
+    if (len(folders), len(whole), len(path)) == tuple(
+        map(len, (told.folders, told.distributions, told.path))
+    ):
+        return told
+    unread = {**told.unread, "native": _NO_UTF8, "triton_names": _NO_UTF8}
+    return msgspec.structs.replace(
+        told, folders=folders, distributions=whole, path=path, unread=unread
+    )
 
 
 def _why(ended: Ended, environ: Mapping[str, str]) -> str:

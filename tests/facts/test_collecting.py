@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from qdoctor.facts.target import interpreter_in
 from qdoctor.model import BadInput, Target, to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -86,3 +88,19 @@ def test_a_venv_whose_standard_library_is_gone(
     broken = {**environ, "PYTHONHOME": str(tmp_path)}
     with pytest.raises(BadInput, match="give one that starts"):
         collect(find_target(str(interpreter_in(bare_venv)), broken), broken)
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="names of files are text there")
+def test_libraries_at_a_path_that_is_no_text_are_unknown_not_missing(
+    bare_venv: Path, environ: dict[str, str], tmp_path: Path, lay: Callable[..., Path]
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    lay(folder, "bitsandbytes", "0.43.0")
+    (folder / "bitsandbytes" / "libbitsandbytes_cuda121.so").touch()
+    asked = {**environ, "PYTHONPATH": str(folder)}
+    facts = collect(find_target(str(interpreter_in(bare_venv)), asked), asked)
+    assert (facts.packages or {})["bitsandbytes"] == "0.43.0"
+    assert facts.native is None
+    assert "no UTF-8" in (facts.unread or {})["native"]
+    again, _ = described.read("-", io.BytesIO(to_json(facts).encode()))
+    assert again == facts

@@ -106,6 +106,9 @@ def test_a_path_that_is_no_text_is_answered(
     answer = read(sys.executable, {**environ, "PYTHONPATH": str(folder)})
     assert answer.packages["triton"] == "2.1.0"
     assert any("caf\ufffd" in copy.file for copy in answer.packages_found)
+    assert "triton" not in answer.folders
+    assert all("caf" not in entry for entry in answer.path)
+    assert all("no UTF-8" in answer.unread[fact] for fact in ("native", "triton_names"))
 
 
 def test_a_copy_that_an_editable_install_redirects_to_comes_first(
