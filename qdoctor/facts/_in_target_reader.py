@@ -47,6 +47,7 @@ MODULES = {
 }
 REQUIRES_OF = ("torch", "triton", "bitsandbytes")
 LARGEST = 2 << 20  # bytes of a source file or of metadata that are read; torch's have 0.1 MB
+LONGEST = 200  # characters of a version; numbers of thousands of digits cannot even be compared
 TORCH_PYTHON = ("libtorch_python.so", "torch_python.dll", "libtorch_python.dylib")
 FLAGS = re.compile(
     rb"((?:sm|compute)_\d+[a-z]?(?: (?:sm|compute)_\d+[a-z]?)*"
@@ -189,7 +190,8 @@ def distribution(folder: str, name: str) -> "list[tuple[str, str, str, str]]":
     names, versions = header.get("name"), header.get("version")
     if not names:
         return []
-    return [(canonical(names[0]), versions[0] if versions else "?", path, folder)]
+    version = versions[0] if versions and len(versions[0]) <= LONGEST else "?"
+    return [(canonical(names[0]), version, path, folder)]
 
 
 def metadata(path: str) -> "dict[str, list[str]]":
@@ -290,7 +292,7 @@ def copy_version(
     beside = [os.path.join(package, "version.py")] if is_package(path) else []
     for source in [*beside, path]:
         version = constants(source).get("__version__")
-        if isinstance(version, str):
+        if isinstance(version, str) and len(version) <= LONGEST:
             return version
     return None
 
@@ -338,10 +340,10 @@ def torch_build(
     if folder is None:
         return None, None
     stated = constants(os.path.join(folder, "version.py"))
-    if not isinstance(stated.get("cuda", 0), (str, type(None))):
+    cuda = stated.get("cuda", 0) or ("" if "cuda" in stated else 0)
+    if not isinstance(cuda, str) or len(cuda) > LONGEST:
         unread["torch_cuda"] = "torch/version.py is missing or does not state it"
         return None, None
-    cuda = stated["cuda"] or ""
     if not cuda and not stated.get("hip"):
         return "", []
     try:
@@ -351,7 +353,7 @@ def torch_build(
     else:
         if archs is None:
             unread["torch_arch_list"] = "no list of architectures found in torch's library"
-    return str(cuda), archs
+    return cuda, archs
 
 
 def arch_list(folder: str) -> "list[str] | None":

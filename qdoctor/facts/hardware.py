@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PROC = "proc/driver/nvidia"
 _KERNEL_MODULE = re.compile(r"Kernel Module\b.*?\s(\d+\.\d+(?:\.\d+)?)\s")
+_VERSION = re.compile(r"[0-9]{1,5}(\.[0-9]{1,5}){1,3}")
 _WSL_LIBRARIES = "usr/lib/wsl/lib"
 _TEGRA = ("etc/nv_tegra_release", "sys/module/nvgpu")
 
@@ -70,7 +71,7 @@ def _kernel_driver(root: Path) -> str | None:
     """Version of the loaded kernel module; WSL has none, Windows' driver serves it."""
     found = _KERNEL_MODULE.search(read_text(root / _PROC / "version"))
     stated = read_text(root / "sys/module/nvidia/version").strip()
-    return found.group(1) if found else stated or None
+    return found.group(1) if found else stated if _VERSION.fullmatch(stated) else None
 
 
 def _with_wsl_folder(environ: Mapping[str, str], root: Path) -> dict[str, str]:

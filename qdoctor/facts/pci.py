@@ -21,7 +21,8 @@ VENDORS = {0x10DE: "nvidia", 0x1002: "amd", 0x8086: "intel"}  # pcisig.com/membe
 _CALLED = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel"}
 _DISPLAY, _ACCELERATOR = 0x03, 0x12  # PCI base classes; AMD's Instinct are of the second
 _NAMES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
-_GFX = re.compile(r"^gfx_target_version (\d+)$", re.MULTILINE)
+_GFX = re.compile(r"^gfx_target_version ([0-9]{1,9})$", re.MULTILINE)
+_ORDINAL = re.compile(r"[0-9]{1,9}")
 _KFD = "sys/class/kfd/kfd/topology/nodes"
 
 
@@ -95,4 +96,4 @@ def amd_archs(root: Path = Path("/")) -> Iterator[str]:
 
 
 def _node(folder: Path) -> int:
-    return int(folder.name) if folder.name.isdigit() else 0
+    return int(folder.name) if _ORDINAL.fullmatch(folder.name) else 0

@@ -12,7 +12,8 @@ import re
 
 import msgspec
 
-_ORDINAL = re.compile(r"\s*\+?(\d+)")
+_ORDINAL = re.compile(r"\s*\+?([0-9]+)")
+_MOST_DIGITS = 9  # of an ordinal; what is longer names no device, whatever it is
 _UUID = re.compile(r"\s*(GPU|MIG)-\w")  # the words in capitals, and at least one digit
 _OLD_MIG = re.compile(r"MIG-(GPU-[^/]+)/(\d+)/(\d+)")
 
@@ -92,7 +93,8 @@ def _unit(devices: list[Device], entry: str) -> Unit | None:
     """Resolve one entry: an ordinal, a UUID or its unambiguous beginning, a MIG device."""
     ordinal = _ORDINAL.match(entry)
     if ordinal:
-        number = int(ordinal.group(1))
+        digits = ordinal.group(1).lstrip("0")
+        number = int(digits or 0) if len(digits) <= _MOST_DIGITS else len(devices)
         return units_of(devices[number])[0] if number < len(devices) else None
     if not _UUID.match(entry):
         return None

@@ -122,6 +122,22 @@ def test_gpus_of_other_vendors_are_named(machine: Machine) -> None:
     ]
 
 
+def test_kernel_files_that_tell_nonsense_are_passed_over(machine: Machine) -> None:
+    machine.pci("0000:03:00.0", 0x030000, 0x1002, 0x744C, driver="amdgpu")
+    nodes = "sys/class/kfd/kfd/topology/nodes"
+    machine.file(f"{nodes}/\u00b2/properties", "gfx_target_version 0\n")
+    machine.file(f"{nodes}/1/properties", f"gfx_target_version {'9' * 5000}\n")
+    machine.file("dev/nvidiactl")
+    silent = Asked(Told())
+    for version in ("", "a\0b/../x", "5" * 9000, "535\n1", "\u0661.\u0662"):
+        machine.file("sys/module/nvidia/version", version)
+        found = machine.read(silent)
+        assert found.driver.version is None
+        assert [(gpu.vendor, gpu.arch) for gpu in found.gpus or []] == [("amd", None)]
+    machine.file("sys/module/nvidia/version", "570.86.15\n")
+    assert machine.read(silent).driver.version == "570.86.15"
+
+
 def test_nvml_present(machine: Machine) -> None:
     machine.driver()
     library = machine.libcuda("usr/lib64", "535.104.05")

@@ -78,6 +78,7 @@ def test_one_folder_by_two_names_is_one_copy(
         ("cuda = " + "(" * 5_000 + ")" * 5_000 + "\n", "?"),
         ("__version__ = '2.0\\ud800'\ncuda = ['12.1']\n", "2.0?"),
         ("__version__ = '2.0'\ncuda = 12.1\n", "2.0"),
+        (f"__version__ = '{'5' * 9000}'\ncuda = '{'5' * 9000}'\n", "?"),
     ],
 )
 def test_a_version_file_that_tells_nonsense_leaves_the_build_unknown(

@@ -43,6 +43,9 @@ M = Device(name="M", uuid="GPU-cc44", mig=True, slices=[S1, S2])
         ("00", "A"),
         ("+1", "B"),
         ("1.5", "B"),
+        ("0," + "9" * 5000, "A"),
+        ("0" * 5000 + "1", "B"),
+        ("\u0661", ""),
     ],
 )
 def test_entries_are_read_as_cuda_reads_them(value: str | None, names: str) -> None:
