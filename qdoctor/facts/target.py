@@ -138,20 +138,18 @@ def _named(python: str, environ: Mapping[str, str]) -> str:
 
 def _refuse_what_cannot_start(path: Path) -> None:
     """Raise ``BadInput`` for a file that no look at it lets be an interpreter."""
-    if file_kinds.is_link(path) and not file_kinds.exists(path):
-        gone = path.readlink()
-        raise BadInput(
-            f"--python: {path} leads to {gone}, which is not there: the Python it was made with "
-            "has been moved or removed; make the environment anew"
-        )
     try:
         path.stat()
     except FileNotFoundError as error:
+        if file_kinds.is_link(path):
+            raise BadInput(
+                f"--python: {path} leads to {path.readlink()}, which is not there: the Python it "
+                "was made with has been moved or removed; make the environment anew"
+            ) from error
         raise BadInput(f"--python: {path} does not exist; {_ADVICE}") from error
     except OSError as error:
-        raise BadInput(
-            f"--python: {path} cannot be looked at: {error.strerror}; {_ADVICE}"
-        ) from error
+        why = error.strerror
+        raise BadInput(f"--python: {path} cannot be looked at: {why}; {_ADVICE}") from error
     if not file_kinds.is_file(path):
         raise BadInput(f"--python: {path} is not a regular file; {_ADVICE}")
     if not os.access(path, os.X_OK):

@@ -24,9 +24,12 @@ def refused(python: str) -> str:
     return str(raised.value)
 
 
-def test_a_named_path_that_cannot_be_looked_at_is_refused() -> None:
+def test_a_named_path_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
     assert "cannot be looked at: File name too long" in refused(LONG)
     assert "no home folder" in refused("~no-such-user-here/bin/python")
+    loop = tmp_path / "python"
+    loop.symlink_to(loop)
+    assert "cannot be looked at: Too many levels of symbolic links" in refused(str(loop))
 
 
 @pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
