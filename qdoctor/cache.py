@@ -70,13 +70,26 @@ def made_folder(environ: Mapping[str, str]) -> Path:
 def clear(environ: Mapping[str, str]) -> Path | None:
     """Delete the cache folder and return it; None when there was nothing.
 
-    Raises ``BadInput`` for a folder that qdoctor did not make (a mistaken ``QDOCTOR_CACHE_DIR``).
+    Raises ``BadInput`` for a folder that qdoctor did not make (a mistaken ``QDOCTOR_CACHE_DIR``) or
+    may not delete.
     """
+    from qdoctor.model import BadInput
+
+    path = folder(environ)
+    try:
+        return _cleared(path)
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be deleted: {error.strerror}; delete it yourself, or check "
+            "QDOCTOR_CACHE_DIR"
+        ) from error
+
+
+def _cleared(path: Path) -> Path | None:
     import shutil
 
     from qdoctor.model import BadInput
 
-    path = folder(environ)
     if not path.exists():
         return None
     tag = path / TAG

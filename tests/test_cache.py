@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -36,6 +37,25 @@ def test_somebody_elses_folder_is_neither_used_nor_deleted(tmp_path: Path) -> No
     with pytest.raises(BadInput, match="not deleted"):
         cache.clear(environ)
     assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("refused", ["exists", "read_text"])
+def test_a_folder_that_may_not_be_read_is_said(
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    environ = {"QDOCTOR_CACHE_DIR": str(tmp_path / "c")}
+    cache.made_folder(environ)
+    monkeypatch.setattr(Path, refused, refuse)
+    with pytest.raises(BadInput, match="cannot be deleted: Permission denied"):
+        cache.clear(environ)
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_said() -> None:
+    with pytest.raises(BadInput, match="cannot be deleted"):
+        cache.clear({"QDOCTOR_CACHE_DIR": "x" * 5000})
 
 
 def test_a_link_to_our_folder_is_not_followed(tmp_path: Path) -> None:
