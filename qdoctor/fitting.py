@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from qdoctor.pip_command import Request, name_of, read
 from qdoctor.released import parsed
 from qdoctor.rules.case import Case
-from qdoctor.rules.following import following, left_behind, torch_with
+from qdoctor.rules.following import beside, following, left_behind, torch_with
 from qdoctor.rules.remedies import TORCH_BUILDS
 from qdoctor.rules.torch_builds import built_elsewhere, tag_here
 from qdoctor.rules.torch_index import Place, place
@@ -71,7 +71,23 @@ def _heeding(fix: Fix, request: Request, case: Case) -> Fix:
         return _of_triton(fix, request, case)
     if name_of(request.wanted[0]) == _TORCH:
         return _of_torch(fix, request, case)
-    return fix if request is asked else _with(fix, request)
+    fix, request = _beside_torch(fix, request, case)
+    return fix if request is asked or fix.command is None else _with(fix, request)
+
+
+def _beside_torch(fix: Fix, request: Request, case: Case) -> tuple[Fix, Request]:
+    """Take the newest release that leaves the installed torch where it is."""
+    name = name_of(request.wanted[0])
+    spec = request.wanted[0].removeprefix(name)
+    if request.alone or not case.matrix.versions(canonicalize_name(name)):
+        return fix, request
+    narrowed = beside(case, canonicalize_name(name), spec)
+    if narrowed is None:
+        return _without(fix, f"it requires another torch than {case.machine.torch.value}"), request
+    if narrowed == spec:
+        return fix, request
+    fix = msgspec.structs.replace(fix, spec=narrowed)
+    return fix, msgspec.structs.replace(request, wanted=(f"{name}{narrowed}",))
 
 
 def _of_unknown(fix: Fix, name: str, row: dict[str, Any], case: Case) -> Fix:

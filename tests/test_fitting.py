@@ -294,3 +294,23 @@ def test_wheels_for_one_system_are_for_that_alone() -> None:
     fix = offer("install", "intel-extension-for-pytorch")
     assert command(fix, host=LINUX) == 'python -m pip install "intel-extension-for-pytorch"'
     assert command(fix, host=WINDOWS) is None
+
+
+def test_an_upgrade_leaves_the_installed_torch_where_it_is() -> None:
+    newer = offer("upgrade", "bitsandbytes", ">=0.43.0")
+    fix = fit(newer, {"torch": "2.1.2+cu118"}, host=WINDOWS)
+    assert fix.command == 'python -m pip install --upgrade "bitsandbytes>=0.43.0,<0.46.0"'
+    assert fix.spec == ">=0.43.0,<0.46.0"
+    assert command(newer, {"torch": "2.9.0"}, host=LINUX) == newer.command
+    assert command(newer, host=LINUX) == newer.command
+    exact = fit(offer("upgrade", "xformers"), {"torch": "2.7.0"}, host=LINUX)
+    assert exact.command == 'python -m pip install --upgrade "xformers<0.0.31"'
+
+
+def test_what_requires_another_torch_is_not_put_beside_this_one() -> None:
+    fix = fit(offer("upgrade", "bitsandbytes", ">=0.49.0"), {"torch": "2.2.0"}, host=LINUX)
+    assert fix.command is None
+    assert "another torch than 2.2.0" in fix.why
+    newest = {"torch": "2.7.0", "xformers": "0.0.30"}
+    assert command(offer("upgrade", "xformers"), newest, host=LINUX) is None
+    assert command(offer("downgrade", "xformers", "<0.0.30"), newest, host=LINUX) is None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TORCH = "torch"
 _CUDA = "cu"
+_REQUIRES = ("requires_in_matrix", "requires_dist")
 
 
 def following(case: Case, spec: str, index: str | None) -> list[str]:
@@ -53,6 +54,30 @@ def release_for(case: Case, name: str, torch: str) -> str | None:
     return made_for(case, name, torch)
 
 
+def beside(case: Case, name: str, spec: str) -> str | None:
+    """Narrow the releases of a package to those that leave the installed torch where it is.
+
+    ``spec`` itself where that is not known, or they do; None where none of them does: pip would
+    take another torch from the package index, without CUDA on Windows.
+    """
+    torch = parsed(case.machine.torch.value)
+    inside = [one for one in case.matrix.versions(name) if SpecifierSet(spec).contains(one)]
+    if torch is None or not inside:
+        return spec
+    good = [
+        all(each.specifier.contains(torch.public, prereleases=True) for each in requirements)
+        for one in inside
+        for requirements in [list(_on_torch(case, name, str(one)))]
+    ]
+    if all(good):
+        return spec
+    found, own = runs(inside, good), parsed(_stated(case).get(name))
+    if not found or (own is not None and found[-1].last <= own < inside[-1]):
+        return None
+    above = found[-1].above
+    return ",".join(part for part in (spec, f"<{above}" if above else "") if part)
+
+
 def torch_with(case: Case, triton: str) -> str | None:
     """Return the newest run of torch releases that require a triton of a specifier set."""
     known = [one for one in case.matrix.versions(_TORCH) if not one.is_prerelease]
@@ -82,12 +107,15 @@ def _made_for(case: Case, name: str, torch: str) -> str:
 
 
 def _on_torch(case: Case, name: str, version: str) -> Iterator[Requirement]:
-    for line in fact(case.matrix, name, version, "requires_in_matrix").value or []:
+    """What a release requires of torch, but for what only its extras do."""
+    kinds = (fact(case.matrix, name, version, key).value for key in _REQUIRES)
+    for line in next((lines for lines in kinds if lines), []):
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue
-        if canonicalize_name(requirement.name) == _TORCH:
+        extra = requirement.marker is not None and "extra" in str(requirement.marker)
+        if canonicalize_name(requirement.name) == _TORCH and not extra:
             yield requirement
 
 
