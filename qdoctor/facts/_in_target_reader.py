@@ -59,7 +59,7 @@ def read() -> "dict[str, object]":
     """Everything, as plain JSON values; a key that could not be learned is null or absent."""
     warnings.simplefilter("ignore")  # PYTHONWARNINGS=error is no reason to read less
     unread: dict[str, str] = {}
-    found = distributions()
+    found = distributions(unread)
     packages, copies = packages_and_copies(found, unread)
     first = {name: files[0][1] for name, files in copies.items() if files}
     folders = {name: os.path.dirname(path) for name, path in first.items() if is_package(path)}
@@ -160,13 +160,16 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def distributions() -> "list[tuple[str, str, str, str]]":
+def distributions(unread: "dict[str, str]") -> "list[tuple[str, str, str, str]]":
     """List (name, version, metadata file, import folder) of what is installed, in path order."""
     found = []
     for folder in dict.fromkeys(os.path.abspath(entry or ".") for entry in sys.path):
         try:
             names = sorted(os.listdir(folder))
-        except OSError:  # a zip, or a folder that is not there
+        except (FileNotFoundError, NotADirectoryError):  # not there, or a zip
+            continue
+        except OSError as error:  # closed to us, or on a file system that fails
+            unread["packages"] = folder + " cannot be read: " + str(error.strerror)
             continue
         for name in names:
             # A leading ~ is what an interrupted pip left; EGG-INFO lies in an egg on the path.

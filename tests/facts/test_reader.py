@@ -32,7 +32,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def packages() -> tuple[dict[str, str], dict[str, str]]:
     unread: dict[str, str] = {}
-    found, _ = reader.packages_and_copies(reader.distributions(), unread)
+    found, _ = reader.packages_and_copies(reader.distributions(unread), unread)
     return found, unread
 
 
@@ -49,7 +49,7 @@ def test_versions_come_from_names_of_every_kind(site: Path) -> None:
     (site / "six-1.16.0.egg-info").write_text("Metadata-Version: 1.2\nName: six\nVersion: 1.16.0\n")
     (site / "mine.egg-info").mkdir()
     (site / "mine.egg-info" / "PKG-INFO").write_text("Name: Mine\nVersion: 0.1.dev0\n\nbody\n")
-    found = {name: version for name, version, _, _ in reader.distributions()}
+    found = {name: version for name, version, _, _ in reader.distributions({})}
     assert found == {
         "torch": "2.1.2+cu121",
         "open-clip-torch": "2.24.0",
@@ -184,7 +184,7 @@ def test_every_distribution_is_named_once_with_its_places(
         path.write_text("Metadata-Version: 2.1\n")
     first = tmp_path / "first"
     monkeypatch.setattr(sys, "path", [str(first), str(tmp_path / "second")])
-    assert reader.distributions_of(reader.distributions()) == [
+    assert reader.distributions_of(reader.distributions({})) == [
         {
             "name": "some-thing",
             "version": "1.0",

@@ -95,6 +95,14 @@ def test_a_version_file_that_tells_nonsense_leaves_the_build_unknown(
     assert "version.py" in answer.unread["torch_cuda"]
 
 
+def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, environ: dict[str, str]) -> None:
+    loop = tmp_path / "site"
+    loop.symlink_to(loop)  # fails as a closed folder does, for an administrator too
+    (tmp_path / "a.zip").touch()
+    answer = asked(environ, loop, tmp_path / "a.zip", tmp_path / "not-there")
+    assert answer.unread["packages"].startswith(f"{loop} cannot be read: ")
+
+
 def test_warnings_that_are_errors_hide_nothing(
     tmp_path: Path, environ: dict[str, str], lay_bare: Callable[[Path, str, str], Path]
 ) -> None:
