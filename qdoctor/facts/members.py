@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from qdoctor.facts.interpreter import Distribution
 
+_LARGEST_RECORD = 64 << 20  # bytes; 27,000 files, as torch has, take some 3 MB
 _MOST = 20_000  # files of one distribution; the largest (transformers, vllm) have some 5,000
 _DEEPEST = 40
 _ASIDE = re.compile(
@@ -68,7 +69,7 @@ def _listed(record: Path) -> Iterator[str]:
     if record.name != "RECORD":
         return
     try:
-        text = read(record).decode("utf-8", "replace")
+        text = read(record, _LARGEST_RECORD).decode("utf-8", "replace")
     except Unreadable:
         return
     try:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LARGEST = 2 << 20
 """Bytes; the largest module of torch has some 500 KB, and what is larger nobody wrote by hand."""
 
+MOST = 32 << 20
+"""Bytes of one package that are parsed: what importing it leads to has a few MB."""
+
 
 class Unreadable(Exception):  # noqa: N818 - it names the file's state, not a failure of ours
     """A file that is no source text of a sensible size; says why."""
@@ -67,6 +70,7 @@ class _Parsed(Mapping[str, Module]):
         self._known: dict[str, Module | None] = {}
         self.read: list[str] = []
         self._unparsed = unparsed
+        self._left = MOST
 
     def __getitem__(self, name: str) -> Module:
         if name not in self._known:
@@ -79,10 +83,17 @@ class _Parsed(Mapping[str, Module]):
     def _parse(self, member: str, path: Path) -> Module | None:
         self.read.append(member)
         try:
-            return Module.of(member, parsed(read(path)))
+            return Module.of(member, parsed(self._text(path)))
         except (Unreadable, *UNPARSABLE) as error:
             self._unparsed.append(f"{member}: {str(error)[:100] or type(error).__name__}")
             return None
+
+    def _text(self, path: Path) -> bytes:
+        text = read(path)
+        self._left -= len(text)
+        if self._left < 0:
+            raise Unreadable(f"what its package holds beyond {MOST >> 20} MiB is left out")
+        return text
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._members if name in self)

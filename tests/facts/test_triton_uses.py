@@ -182,6 +182,23 @@ def test_metadata_without_a_record_names_its_packages(site: Path, environ: dict[
     assert {use.file for use in uses(one, environ=environ)} == {"kernels/op.py"}
 
 
+def test_a_long_record_is_read_to_its_end(site: Path, environ: dict[str, str]) -> None:
+    one = installed(site, op=KERNEL)
+    record = site / "kernels-1.0.dist-info" / "RECORD"
+    record.write_text(f"{'kernels/data/x.bin,sha256=x,1' + chr(10)}" * 100_000 + record.read_text())
+    assert record.stat().st_size > LARGEST
+    assert [use.file for use in uses(one, environ=environ)] == ["kernels/op.py"]
+
+
+def test_a_package_of_too_much_source_is_read_in_part_and_said(
+    site: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MOST", len(KERNEL) + 10)
+    found, unread = read_triton_uses([installed(site, op=KERNEL, other=KERNEL)], environ)
+    assert [use.file for use in found] == ["kernels/op.py"]
+    assert "is left out" in unread["triton_names.kernels"]
+
+
 HOSTILE: dict[str, bytes] = {
     "nul": b"import triton\0",
     "undecodable": b"import triton\n\xff\xfe\xfa",
