@@ -122,12 +122,13 @@ def _refuse_twice(plan: Plan, name: str, version: str, origin: str) -> None:
 
 
 def _pinned(requirement: Requirement) -> str | None:
-    """The version of an exact pin; None for anything looser."""
+    """The version of an exact pin, as PEP 440 writes it; None for anything looser."""
     specifiers = list(requirement.specifier)
     if len(specifiers) != 1 or specifiers[0].operator not in {"==", "==="}:
         return None
     version = specifiers[0].version
-    return None if version.endswith(".*") else version
+    own = parsed(version)
+    return None if version.endswith(".*") else str(own or version)
 
 
 def _resolve(plan: Plan, wants: Sequence[Want], installer: Installer) -> None:

@@ -51,6 +51,11 @@ class _Line(msgspec.Struct, frozen=True):
     text: str
     origin: str
 
+    @property
+    def is_option(self) -> bool:
+        """Whether it is an option of a file; on the command line it is a requirement misspelt."""
+        return self.text.startswith("-") and self.origin != self.text
+
 
 def read(specs: Sequence[str], files: Sequence[str]) -> Lines:
     """Read requirements. Raises ``BadInput`` for what is none, or a file that is none."""
@@ -61,14 +66,14 @@ def read(specs: Sequence[str], files: Sequence[str]) -> Lines:
         if all(line.text.startswith("-") for line in held):
             raise BadInput(f"{name}: names no package; write one requirement a line")
         lines += held
-    options = [line for line in lines if line.text.startswith("-") and line.origin != line.text]
+    options = [line for line in lines if line.is_option]
     builds = {line.origin: found["tag"] for line in options if (found := _INDEX.match(line.text))}
     remarks = [
         f"{line.origin}: this option is not followed"
         for line in options
         if line.origin not in builds
     ]
-    asked = [_parsed(line) for line in lines if line not in options]
+    asked = [_parsed(line) for line in lines if not line.is_option]
     return Lines(tuple(asked), tuple(remarks), next(reversed(builds.values()), None))
 
 

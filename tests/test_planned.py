@@ -121,6 +121,15 @@ def test_a_build_of_torch_brings_what_its_release_brings(build: str) -> None:
     assert (plan.problems, plan.doubts) == ([], [])
 
 
+@pytest.mark.parametrize(
+    "spec", ["torch==2.9.1+CU126", "torch==v2.9.1+cu126", "torch===2.9.1+CU126"]
+)
+def test_a_pin_is_written_in_any_form_that_pep_440_allows(spec: str) -> None:
+    plan = read(spec)
+    assert plan.packages["torch"] == "2.9.1+cu126"
+    assert not plan.doubts
+
+
 def test_a_build_that_is_not_known_is_not_taken_for_good() -> None:
     plan = read("torch==2.9.1+cu999")
     assert plan.packages["torch"] == "2.9.1+cu999"
