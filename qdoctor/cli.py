@@ -72,7 +72,12 @@ def cli() -> None:
 @cli.command()
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
 @click.option(
-    "-r", "--requirement", "requirements", multiple=True, metavar="FILE", help="Planned packages."
+    "-r",
+    "--requirement",
+    "requirements",
+    multiple=True,
+    metavar="FILE",
+    help="Planned packages, one a line.",
 )
 @options.target
 @options.planning
@@ -157,7 +162,10 @@ def explain(
     color: str,
     **asked: Any,  # noqa: ANN401
 ) -> int:
-    """Explain a rule, or which cause an error text or a whole log (-) has on this machine."""
+    """Explain a rule, or which cause an error text or a whole log (-) has on this machine.
+
+    Exit codes: 0 explained, 2 usage or bad input, 3 no cause known, or several and none decided.
+    """
     if _RULE_NAME.fullmatch(question):
         emit(_documentation(question, format_), output)
         return exit_code.NOTHING_FOUND
@@ -182,11 +190,14 @@ def explain(
 def facts(output: str | None, **asked: Any) -> int:  # noqa: ANN401
     """Print the facts as JSON, without personal data: what to paste into a bug report."""
     from qdoctor import doctor
+    from qdoctor.question import check_names
     from qdoctor.report import json_, redaction
 
     if output is not None:
         refuse_unwritable(output)
-    patient = doctor.look(_question(**asked), environ=os.environ, stdin=_stdin())
+    question = _question(**asked)
+    check_names(question, (), tuple)
+    patient = doctor.look(question, environ=os.environ, stdin=_stdin())
     emit(json_.write(redaction.redact(patient.facts)), output)
     return exit_code.NOTHING_FOUND
 

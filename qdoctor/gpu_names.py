@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[a-z0-9]+")
 _SERIES = re.compile(r"\b(?:(\d0)(?:00)?|(\d)00)[ -]?series\b")
-_SM = re.compile(r"(?:(?:sm|compute|cc)[_ ]?(\d+)[._]?(\d)|(\d+)\.(\d))[af]?", re.IGNORECASE)
+_SM = re.compile(
+    r"(?:(?:sm|compute|cc)[_ ]?(\d+)[._]?(\d)|(\d+)\.(\d))[af]?", re.IGNORECASE | re.ASCII
+)
 _COUNT = re.compile(r"\b\d+ ?x ?(?=[a-wyz])|(?<=[a-z\d]\d)x\d{1,2}\b")
 
 
@@ -77,6 +79,9 @@ class Catalog:
                 raise BadInput(f"no SM {sm} is known; known are {', '.join(known_sms)}")
             return [Gpu(sm=sm, vendor="nvidia")]
         rows = self.named(text)
+        if not rows and self._is_foreign(text):
+            hint = "only NVIDIA's can be judged, by name or by an SM such as sm_80"
+            raise BadInput(f"the GPU {text!r} is another maker's: {hint}")
         if not rows:
             raise BadInput(f"no NVIDIA GPU named {text!r} is known; {self._hint(text)}")
         return [Gpu(name=r.name, sm=r.sm, memory_mib=r.memory_mib, vendor="nvidia") for r in rows]

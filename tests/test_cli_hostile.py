@@ -104,6 +104,12 @@ def test_what_can_be_no_file_is_refused(
     assert shown.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["check", "facts", "select"])
+def test_two_machines_at_once_are_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([command, "--python", sys.executable, "--facts", H100]) == 2
+    assert "two different machines" in capsys.readouterr().err
+
+
 def test_a_pipe_in_place_of_an_error_text_is_told_how_to_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,7 +128,14 @@ def test_a_name_gives_its_candidates_with_their_memory() -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("sm_99", "known are"), ("RTX 5900", "did you mean .*GeForce RTX 5090"), ("toaster", "sm_80")],
+    [
+        ("sm_99", "known are"),
+        ("８.０", "no NVIDIA GPU named"),  # noqa: RUF001
+        ("RTX 5900", "did you mean .*GeForce RTX 5090"),
+        ("toaster", "sm_80"),
+        ("MI300X", "another maker's: only NVIDIA's .*sm_80"),
+        ("Apple M2", "another maker's"),
+    ],
 )
 def test_an_unknown_gpu_is_refused_with_what_is_near(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
