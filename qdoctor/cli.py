@@ -44,6 +44,7 @@ _COMPLETION = (
     'Completion in bash: eval "$(_QDOCTOR_COMPLETE=bash_source qdoctor)" (zsh_source, fish_source '
     "likewise)."
 )
+_COMPLETING = "_QDOCTOR_COMPLETE"
 _CHOOSING = (
     *("objective", "max_error", "max_slowdown", "training", "allow", "deny", "require", "device"),
     *("measure", "seconds", "refresh"),
@@ -356,8 +357,12 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _ended_by(error: BaseException) -> int:
     """Say what ended a command and return its exit code: what is not expected is a bug of ours."""
-    if isinstance(error, SystemExit):  # click's, where the reader of its help went away
-        return exit_code.NOTHING_FOUND
+    if isinstance(error, SystemExit):  # click's: it completed, or the reader of its help went away
+        asked = os.environ.get(_COMPLETING) if error.code else None
+        if asked is None:
+            return exit_code.NOTHING_FOUND
+        say(f"{_COMPLETING}={asked} is no completion. {_COMPLETION}")
+        return exit_code.BAD_INPUT
     if isinstance(error, click.Abort | KeyboardInterrupt):
         say("interrupted, so nothing can be told")
         return exit_code.COULD_NOT_TELL

@@ -59,6 +59,13 @@ def test_a_reader_of_help_that_leaves_is_no_finding() -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.parametrize(("wanted", "code"), [("bash_source", 0), ("tcsh_source", 2)])
+def test_completion_for_a_shell_that_has_none_is_refused(wanted: str, code: int) -> None:
+    done = in_a_shell("qdoctor", _QDOCTOR_COMPLETE=wanted)
+    assert done.returncode == code
+    assert (b"bash_source" in done.stderr) == bool(code)
+
+
 def test_a_log_from_a_closed_standard_input_is_refused() -> None:
     done = in_a_shell("qdoctor explain - --facts $H100 <&-")
     assert done.returncode == 2
