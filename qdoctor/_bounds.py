@@ -51,7 +51,7 @@ def restrain(pid: int, bounds: Bounds) -> None:
         if bounds.folder is not None:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (bounds.file_bytes, bounds.file_bytes))
     with contextlib.suppress(OSError):
-        (_PROC / str(pid) / "oom_score_adj").write_text("1000")
+        (_PROC / str(pid) / "oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def over_disk(bounds: Bounds) -> bool:
