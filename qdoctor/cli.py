@@ -18,7 +18,6 @@ import click
 
 import qdoctor
 from qdoctor import cli_matrix, exit_code, options, signals
-from qdoctor.byte_order import encoding_of
 from qdoctor.model import BadInput
 from qdoctor.terminal import (
     Progress,
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from qdoctor.question import Question
 
 _RULE_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
-_LOG_KEPT = 64 * 1024 * 1024  # bytes of a log, from its beginning; of a longer one also the end
-_LOG_END = 1024 * 1024
 _COMPLETION = (
     'Completion in bash: eval "$(_QDOCTOR_COMPLETE=bash_source qdoctor)" (zsh_source, fish_source '
     "likewise)."
@@ -167,13 +164,15 @@ def explain(
 
     Exit codes: 0 explained, 2 usage or bad input, 3 no cause known, or several and none decided.
     """
+    from qdoctor import log
+
     if _RULE_NAME.fullmatch(question):
         emit(_documentation(question, format_), output)
         return exit_code.NOTHING_FOUND
     if question == "-" and asked["facts_file"] == "-":
         raise BadInput("the log and the facts cannot both come from standard input")
-    text = _log() if question == "-" else question
-    if question != "-" and _names_file(question):
+    text = log.piped(_stdin()) if question == "-" else question
+    if question != "-" and log.names_file(question):
         raise BadInput(f"{question} is a file: qdoctor explain - < {shlex.quote(question)}")
     if not text.strip():
         raise BadInput("the error text is empty: pipe the program's output, 2>&1 included")
@@ -293,14 +292,6 @@ def _show(report: Report, format_: str, output: str | None, color: str, *, view:
     emit(render(report, format_, color=coloured, width=width(sys.stdout), view=view), output)
 
 
-def _names_file(text: str) -> bool:
-    """Say whether somebody gave a log's path for its text."""
-    try:
-        return "\n" not in text and Path(text).exists() and not Path(text).is_dir()
-    except (OSError, ValueError):  # too long for a path, or with a zero byte: a text
-        return False
-
-
 def _is_one_file(one: str, other: str) -> bool:
     return Path(one).resolve() == Path(other).resolve()
 
@@ -323,20 +314,6 @@ def _warnings_said() -> Iterator[None]:
 
 def _stdin() -> Any:  # noqa: ANN401 - IO[bytes], or None where there is no standard input
     return getattr(sys.stdin, "buffer", None)
-
-
-def _log() -> str:
-    """Read what is piped in: the first failure counts, and the end of a log is its outcome."""
-    piped, end = _stdin(), b""
-    if piped is None:
-        raise BadInput("there is no standard input: pipe the program's output in, 2>&1 included")
-    try:
-        kept: bytes = piped.read(_LOG_KEPT)
-        while block := piped.read(_LOG_END):
-            end = (end + block)[-_LOG_END:]
-    except OSError as error:
-        raise BadInput(f"standard input cannot be read: {error.strerror}") from error
-    return (kept + end).decode(encoding_of(kept), errors="replace")
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
