@@ -14,6 +14,7 @@ from qdoctor.released import Known, parsed, unknown
 if TYPE_CHECKING:
     from qdoctor.matrix import Matrix
 
+_LONGEST_BRANCH = 6  # digits; what has more is no driver, and Python may not read it as a number
 NVIDIA = "nvidia"
 
 
@@ -82,7 +83,8 @@ def _by_branch(version: str | None, matrix: Matrix) -> Known[str]:
         return unknown("the driver's version is not known")
     branch = branch_of(version)
     rows = matrix.table("drivers")["rows"]
-    lower = [one for one in rows if branch.isdigit() and int(one) <= int(branch)]
+    plain = branch.isdecimal() and len(branch) <= _LONGEST_BRANCH
+    lower = [one for one in rows if plain and int(one) <= int(branch)]
     if not lower:
         return unknown(f"the matrix does not know the driver {version}")
     row = max(lower, key=int)

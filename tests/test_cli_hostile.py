@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -175,3 +176,13 @@ def test_a_version_without_end_is_no_version(
 ) -> None:
     assert cli.run(["matrix", *words, f"torch=={'9' * 5000}"]) == 2
     assert "names no version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("version", ["²", "9" * 999, "x535"])  # "²" is a digit that is no number
+def test_a_driver_that_is_no_version_is_unknown(
+    version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = {**json.loads(Path(H100).read_text())["facts"], "driver": {"version": version}}
+    (tmp_path / "facts.json").write_text(json.dumps(facts))
+    assert cli.run(["check", "--facts", "facts.json", "--need", "bnb-nf4"]) == 3
+    assert "need bnb-nf4" in capsys.readouterr().err
