@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from qdoctor.released import fact, parsed
+from qdoctor.released import fact, parsed, requirement
 from qdoctor.rules.remedies import listed
 from qdoctor.rules.what_if import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from qdoctor.matrix import Matrix
     from qdoctor.rules.case import Case
 
 _TORCH = "torch"
@@ -38,8 +37,8 @@ def following(case: Case, spec: str, index: str | None) -> list[str]:
 def made_for(case: Case, name: str, torch: str) -> str | None:
     """Return the newest release of a package that requires just this torch; None for unknown."""
     for one in reversed(case.matrix.versions(name)):
-        on_torch = list(_on_torch(case, name, str(one)))
-        if any("==" in str(each.specifier) and each.specifier.contains(torch) for each in on_torch):
+        on_torch = _on_torch(case.matrix, name, str(one))
+        if any("==" in str(each) and each.contains(torch) for each in on_torch):
             return str(one)
     return None
 
@@ -48,8 +47,8 @@ def release_for(case: Case, name: str, torch: str) -> str | None:
     """Return the release of a package that goes with a torch: the installed one where it does."""
     own = parsed(_stated(case).get(name))
     if own is not None and case.matrix.matching(name, str(own)):
-        on_torch = list(_on_torch(case, name, str(own)))
-        if on_torch and all(each.specifier.contains(torch) for each in on_torch):
+        on_torch = _on_torch(case.matrix, name, str(own))
+        if on_torch and all(each.contains(torch) for each in on_torch):
             return own.public
     return made_for(case, name, torch)
 
@@ -64,11 +63,7 @@ def beside(case: Case, name: str, spec: str) -> str | None:
     inside = [one for one in case.matrix.versions(name) if SpecifierSet(spec).contains(one)]
     if torch is None or not inside:
         return spec
-    good = [
-        all(each.specifier.contains(torch.public, prereleases=True) for each in requirements)
-        for one in inside
-        for requirements in [list(_on_torch(case, name, str(one)))]
-    ]
+    good = [_leaves(case.matrix, name, str(one), torch.public) for one in inside]
     if all(good):
         return spec
     found, own = runs(inside, good), parsed(_stated(case).get(name))
@@ -106,17 +101,19 @@ def _made_for(case: Case, name: str, torch: str) -> str:
     return f"{name}=={version}" if version else name
 
 
-def _on_torch(case: Case, name: str, version: str) -> Iterator[Requirement]:
+@lru_cache(maxsize=4096)
+def _leaves(matrix: Matrix, name: str, version: str, torch: str) -> bool:
+    """Say whether a release of a package can be installed and leaves a torch where it is."""
+    return all(each.contains(torch, prereleases=True) for each in _on_torch(matrix, name, version))
+
+
+@lru_cache(maxsize=4096)
+def _on_torch(matrix: Matrix, name: str, version: str) -> tuple[SpecifierSet, ...]:
     """What a release requires of torch, but for what only its extras do."""
-    kinds = (fact(case.matrix, name, version, key).value for key in _REQUIRES)
-    for line in next((lines for lines in kinds if lines), []):
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        extra = requirement.marker is not None and "extra" in str(requirement.marker)
-        if canonicalize_name(requirement.name) == _TORCH and not extra:
-            yield requirement
+    kinds = (fact(matrix, name, version, key).value for key in _REQUIRES)
+    lines: list[str] = next((lines for lines in kinds if lines), [])
+    found = [one for line in lines if (one := requirement(line)) is not None]
+    return tuple(one.specifier for one in found if canonicalize_name(one.name) == _TORCH)
 
 
 def _moves(case: Case, spec: str, index: str | None) -> bool:
