@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import lru_cache
 
 import msgspec
 
@@ -43,6 +44,7 @@ class Request(msgspec.Struct, frozen=True):
         return " ".join([*self.before, *_PIP, self.verb, self.said])
 
 
+@lru_cache(maxsize=512)
 def read(command: str) -> Request | None:
     """Read a command of pip; None for any other command."""
     words = shlex.split(command)

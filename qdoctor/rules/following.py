@@ -59,15 +59,18 @@ def beside(case: Case, name: str, spec: str) -> str | None:
     ``spec`` itself where that is not known, or they do; None where none of them does: pip would
     take another torch from the package index, without CUDA on Windows.
     """
-    torch = parsed(case.machine.torch.value)
-    inside = [one for one in case.matrix.versions(name) if SpecifierSet(spec).contains(one)]
-    if torch is None or not inside:
-        return spec
-    good = [_leaves(case.matrix, name, str(one), torch.public) for one in inside]
+    torch, own = parsed(case.machine.torch.value), _stated(case).get(name)
+    return spec if torch is None else _narrowed(case.matrix, name, spec, torch.public, own)
+
+
+@lru_cache(maxsize=1024)
+def _narrowed(matrix: Matrix, name: str, spec: str, torch: str, own: str | None) -> str | None:
+    inside = [one for one in matrix.versions(name) if SpecifierSet(spec).contains(one)]
+    good = [_leaves(matrix, name, str(one), torch) for one in inside]
     if all(good):
         return spec
-    found, own = runs(inside, good), parsed(_stated(case).get(name))
-    if not found or (own is not None and found[-1].last <= own < inside[-1]):
+    found, installed = runs(inside, good), parsed(own)
+    if not found or (installed is not None and found[-1].last <= installed < inside[-1]):
         return None
     above = found[-1].above
     return ",".join(part for part in (spec, f"<{above}" if above else "") if part)
@@ -75,10 +78,15 @@ def beside(case: Case, name: str, spec: str) -> str | None:
 
 def torch_with(case: Case, triton: str) -> str | None:
     """Return the newest run of torch releases that require a triton of a specifier set."""
-    known = [one for one in case.matrix.versions(_TORCH) if not one.is_prerelease]
+    return _torch_with(case.matrix, triton)
+
+
+@lru_cache(maxsize=256)
+def _torch_with(matrix: Matrix, triton: str) -> str | None:
+    known = [one for one in matrix.versions(_TORCH) if not one.is_prerelease]
     wanted = SpecifierSet(triton)
-    tritons = [one for one in case.matrix.versions("triton") if wanted.contains(one)]
-    pins = [fact(case.matrix, _TORCH, str(one), "triton_pin").value or "" for one in known]
+    tritons = [one for one in matrix.versions("triton") if wanted.contains(one)]
+    pins = [fact(matrix, _TORCH, str(one), "triton_pin").value or "" for one in known]
     good = [pin != "" and any(SpecifierSet(pin).contains(one) for one in tritons) for pin in pins]
     found = runs(known, good)
     return found[-1].spec if found else None
@@ -101,7 +109,6 @@ def _made_for(case: Case, name: str, torch: str) -> str:
     return f"{name}=={version}" if version else name
 
 
-@lru_cache(maxsize=4096)
 def _leaves(matrix: Matrix, name: str, version: str, torch: str) -> bool:
     """Say whether a release of a package can be installed and leaves a torch where it is."""
     return all(each.contains(torch, prereleases=True) for each in _on_torch(matrix, name, version))

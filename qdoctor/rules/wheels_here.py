@@ -6,6 +6,7 @@ What is not stated of the machine refuses nothing.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
     from qdoctor.layers import Answer
+    from qdoctor.matrix import Matrix
     from qdoctor.rules.case import Case, Signal
 
 _ANY = "any"
@@ -47,19 +49,28 @@ class Refusal(msgspec.Struct, frozen=True):
 
 def asked_for(case: Case, package: str, wanted: str) -> list[Version]:
     """Return the known releases that a requirement accepts; [] where it cannot be read."""
+    return list(_accepted(case.matrix, package, wanted.strip(" ,")))
+
+
+@lru_cache(maxsize=1024)
+def _accepted(matrix: Matrix, package: str, wanted: str) -> tuple[Version, ...]:
     try:
-        spec = SpecifierSet(wanted.strip(" ,"))
+        spec = SpecifierSet(wanted)
     except InvalidSpecifier:
-        return []
-    return [one for one in case.matrix.versions(package) if spec.contains(one, prereleases=False)]
+        return ()
+    return tuple(one for one in matrix.versions(package) if spec.contains(one, prereleases=False))
 
 
 def refusal(case: Case, package: str, wanted: str) -> Refusal | None:
     """Return why every release that was asked for is refused here; None where that is not known."""
-    found = [_refused(case, package, str(one)) for one in asked_for(case, package, wanted)]
-    if not found or None in found:
-        return None
-    return next((one for one in found if one and one.platform), found[-1])
+    found: list[Refusal] = []
+    for one in reversed(asked_for(case, package, wanted)):  # a newer one is likelier to be found
+        refused = _refused(case, package, str(one))
+        if refused is None:
+            return None
+        found.append(refused)
+    platform = [one for one in found if one.platform]
+    return platform[-1] if platform else next(iter(found), None)
 
 
 def none_here(case: Case, package: str, wanted: str, *, any_system: bool = False) -> str:
