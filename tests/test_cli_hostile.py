@@ -164,7 +164,7 @@ def test_an_empty_name_is_no_name(option: str, capsys: pytest.CaptureFixture[str
 def test_an_empty_name_does_not_mean_all_releases(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nothing answers there
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/index")  # nothing answers there
     assert cli.run(["matrix", *words]) == 2
     shown = capsys.readouterr().err
     assert f"{words[1]} names nothing" in shown
