@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 4 * 1024 * 1024
 _LONGEST = 4000  # characters of one requirement: Python reads no number of more than 4300 digits
+_DEEPEST = 50  # parentheses: packaging recurses, and torch.compile lifts the limit of recursion
 _MOST_FILES = 200  # that a file includes, and those include: two lines can name millions
 _INCLUDE = re.compile(r"(?:-r|--requirement)(?:\s+|=)?(?P<quote>[\"']?)(?P<file>.+)(?P=quote)")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
@@ -142,13 +143,15 @@ def _short(text: str) -> str:
 def _requirement(text: str) -> Requirement:
     if len(text) > _LONGEST:
         raise InvalidRequirement(f"longer than {_LONGEST} characters")
+    if text.count("(") > _DEEPEST:
+        raise InvalidRequirement(f"more than {_DEEPEST} parentheses")
     return Requirement(text)
 
 
 def _parsed(line: _Line) -> Asked:
     try:
         requirement = _requirement(line.text)
-    except (InvalidRequirement, RecursionError) as error:
+    except InvalidRequirement as error:
         hint = "write NAME==VERSION or NAME and a specifier, such as 'bitsandbytes>=0.45'"
         origin = _short(line.origin) or repr(line.origin)
         raise BadInput(

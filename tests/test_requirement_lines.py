@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -107,6 +108,17 @@ def test_a_requirement_that_nobody_writes_is_refused(spec: str) -> None:
     with pytest.raises(BadInput, match="is no requirement") as refused:
         requirement_lines.read((spec,), ())
     assert len(str(refused.value)) < 500
+
+
+def test_what_is_refused_does_not_depend_on_the_recursion_limit() -> None:
+    """torch.compile lifts it to 2000 for its whole process."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        with pytest.raises(BadInput, match="more than 50 parentheses"):
+            requirement_lines.read((f"torch; {'(' * 500}os_name>'a'{')' * 500}",), ())
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @pytest.mark.parametrize(
