@@ -25,7 +25,8 @@ def check(*, need: Sequence[str] = (), ignore: Sequence[str] = (), probe: Level 
     """Examine the running interpreter, as ``qdoctor check --python sys.executable`` does.
 
     Probes run in child processes, for some seconds; ``probe="none"`` reads files only. Raises
-    ``BadInput`` for a need, rule or level of probing that does not exist.
+    ``BadInput`` for a need, rule or level of probing that does not exist. Ctrl-C ends the children
+    and goes on to the caller.
     """
     import msgspec
 

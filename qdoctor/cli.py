@@ -252,7 +252,7 @@ def _examined(question: Question, output: str | None, format_: str) -> Examinati
     if output is not None:
         refuse_unwritable(output)
     with Progress(sys.stderr) as progress, importing(FORMATS[format_]):
-        return doctor.examine_fully(question, stdin=_stdin(), progress=progress)
+        return doctor.examine_fully(question, stdin=_stdin(), progress=progress, partial=True)
 
 
 def _say_why(done: Examination) -> None:

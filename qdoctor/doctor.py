@@ -93,18 +93,21 @@ def examine_fully(  # noqa: PLR0913 - likewise
     progress: Progress = _silent,
     matrix: Matrix | None = None,
     day: date | None = None,
+    partial: bool = False,
 ) -> Examination:
     """Run the whole river: target, facts, probes, diagnosis, selection.
 
     ``stdin`` is read where ``facts_file`` is ``-``; ``progress`` gets one line a probe; ``matrix``
     is the shipped one and the user's own data by default; ``day`` (today by default) decides
-    whether it is old. Raises ``BadInput`` for a question that cannot be asked.
+    whether it is old. Whoever interrupts the probes interrupts the caller, unless a ``partial``
+    report is wanted, on what is known by then. Raises ``BadInput`` for a question that cannot be
+    asked.
     """
     env = os.environ if environ is None else environ
     known = matrix or local_data.current(env)
     check_names(question, _rule_names() if question.ignore else (), _probe_names)
     patient = look(question, environ=env, stdin=stdin, matrix=known)
-    probed = _probed(patient, question, env, progress, known)
+    probed = _probed(patient, question, env, progress, known, partial=partial)
     old = freshness.notice(known, day or freshness.today())
     return _judged(_with(probed, probed.observations, *filter(None, [old])), question, known)
 
@@ -193,12 +196,14 @@ def _present(
     return Target(kind="described", chosen_by=f"--facts {origin}"), facts, observations
 
 
-def _probed(
+def _probed(  # noqa: PLR0913 - likewise
     patient: _Patient,
     question: Question,
     environ: Mapping[str, str],
     progress: Progress,
     matrix: Matrix,
+    *,
+    partial: bool,
 ) -> _Patient:
     """Let the probes run, unless the machine is described or its packages are only planned."""
     if question.probe == "none" or patient.target.kind == "described":
@@ -207,22 +212,27 @@ def _probed(
         return patient  # an interpreter that does not answer runs no probe: one finding says so
     if _environment(patient.facts) != _environment(patient.present):
         return _with(patient, [], _PLANNED)
-    from qdoctor.probes import observe  # noqa: PLC0415 - a check of files alone needs no engine
+    from qdoctor.probes import Interrupted, observe  # noqa: PLC0415 - a check of files alone needs no engine
 
     facts, environ = _without_foreign_gpus(patient, environ)
     compile_for = [patient.gpu.sm] if patient.gpu is not None and patient.gpu.sm else []
     if facts is not patient.present and patient.gpu is None:
         compile_for = sorted({gpu.sm for gpu in patient.present.gpus or [] if gpu.sm})
-    seen = observe(
-        patient.target,
-        facts,
-        level=question.probe,
-        compile_for=compile_for,
-        progress=progress,
-        environ=environ,
-        budget=question.budget,
-        asked=_asked(question.need, matrix),
-    )
+    try:
+        seen = observe(
+            patient.target,
+            facts,
+            level=question.probe,
+            compile_for=compile_for,
+            progress=progress,
+            environ=environ,
+            budget=question.budget,
+            asked=_asked(question.need, matrix),
+        )
+    except Interrupted as ended:
+        if not partial:  # this very type: of any other Python ends with 1, not as interrupted
+            raise KeyboardInterrupt from None
+        seen = ended.seen
     return _with(patient, seen)
 
 

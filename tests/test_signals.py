@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -148,3 +149,48 @@ def test_ctrl_c_while_a_log_is_awaited_ends_3() -> None:
         child.send_signal(signal.SIGINT)
         assert b"interrupted" in child.stderr.read()
         assert child.wait(10) == 3
+
+
+PROBING = {
+    "the program": "import qdoctor; qdoctor.check(probe='quick'); print('went on')",
+    "the selection": "import qdoctor; qdoctor.select_backend(refresh=True); print('went on')",
+    "the command": "from qdoctor import cli; cli.main(['check', '--probe', 'quick', '--python', "
+    "sys.executable, '--format', 'json'])",
+}
+
+
+@pytest.mark.parametrize("who", list(PROBING))
+def test_ctrl_c_while_probes_run_reaches_the_program_that_asked(who: str, tmp_path: Path) -> None:
+    """The command reports what is known by then: nobody is above it to be told."""
+    mark, room = uuid.uuid4().hex, tmp_path / "room"
+    room.mkdir()
+    environ = {
+        **os.environ,
+        "QDOCTOR_TEST_MARK": mark,
+        "QDOCTOR_INJECT": "triton_toolchain:hang-ignoring-sigterm@load",
+        "QDOCTOR_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": str(HOME),
+        "TMPDIR": str(room),
+    }
+    start = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    with subprocess.Popen(
+        [sys.executable, "-c", start + PROBING[who]],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        until = time.monotonic() + 60
+        while not any("probe-" in name for _, names, _ in os.walk(room) for name in names):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        child.send_signal(INT)
+        out, err = child.communicate(timeout=60)
+    assert carriers(mark) == []
+    assert list(room.iterdir()) == []
+    if who == "the command":
+        assert child.returncode == 3
+        codes = {one["probe"]: one["code"] for one in json.loads(out)["observations"]}
+        assert codes["triton_toolchain"] == "interrupted"
+    else:
+        assert (child.returncode, out) == (-INT, b"")
+        assert err.endswith(b"KeyboardInterrupt\n")

@@ -75,8 +75,7 @@ def examined_and_chosen(  # noqa: PLR0913 - as doctor.examine, and what is asked
 ) -> Report:
     """Examine as ``doctor.examine`` does, and add the selection to the report.
 
-    ``earlier`` is a report on this very machine, and is taken instead of a new one. An interrupt of
-    the probes, which ends these early, goes on to the caller.
+    ``earlier`` is a report on this very machine, and is taken instead of a new one.
     """
     env = dict(os.environ if environ is None else environ)
     known = matrix or local_data.current(env)
@@ -86,9 +85,6 @@ def examined_and_chosen(  # noqa: PLR0913 - as doctor.examine, and what is asked
     report = earlier or doctor.examine(
         question, environ=env, stdin=stdin, progress=progress, matrix=known
     )
-    ran_here = earlier is None and report.target.kind != "described"
-    if ran_here and any(one.code == "interrupted" for one in report.observations):
-        raise KeyboardInterrupt  # half an examination is no ground to choose on
     named = question.gpu is not None or question.driver is not None
     return choose_from(
         report, asked, environ=env, progress=progress, matrix=known, only_named=named

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qdoctor.probes.engine import Interrupted as Interrupted
 from qdoctor.probes.runner import observe as observe
 
-__all__ = ["observe"]
+__all__ = ["Interrupted", "observe"]

@@ -17,7 +17,7 @@ import msgspec
 from qdoctor import process
 from qdoctor.probes import observing, room, zygote
 from qdoctor.probes.ending import refused
-from qdoctor.probes.job import Job, again, begin, found_no_room, fresh_because
+from qdoctor.probes.job import Job, again, begin, found_no_room, fresh_because, unseen
 from qdoctor.probes.links import Link, link_for
 from qdoctor.probes.patient import FOLDER_MIB, Patient, child_environ, prepare
 from qdoctor.probes.plan import Skip, Step
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
     from qdoctor.model import Observation
 
 _FEWEST_TO_FORK = 2  # one alone is as fast in an interpreter of its own
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody interrupted: all has ended, and ``seen`` is what is known by then."""
+
+    def __init__(self, seen: list[Observation]) -> None:
+        """``seen`` holds an observation of every step, done or not."""
+        super().__init__()
+        self.seen = seen
 
 
 class _Running(msgspec.Struct):
@@ -47,17 +56,20 @@ def carry_out(
     """Do the steps; observations come in the steps' order. Never raises for what a probe does.
 
     ``budget`` bounds the seconds of all probes together: what is not done by then is ``skipped``
-    with the code ``budget``. An interrupt ends all at once; what was not done has the code
-    ``interrupted``. ``progress`` gets a line before each child.
+    with the code ``budget``. ``progress`` gets a line before each child. An interrupt ends all at
+    once and raises ``Interrupted``, in which what was not done has the code ``interrupted``.
     """
     jobs = [step if isinstance(step, Skip) else begin(step) for step in steps]
     engine = Engine([job for job in jobs if isinstance(job, Job)], patient, progress, budget)
     engine.run()
-    return [
+    seen = [
         one
         for job in jobs
         for one in (job.observations() if isinstance(job, Job) else [observing.of_skip(job)])
     ]
+    if engine.interrupted:
+        raise Interrupted(seen)
+    return seen
 
 
 class Engine:
@@ -71,6 +83,8 @@ class Engine:
         budget: float | None,
     ) -> None:
         """Nothing starts before ``run``."""
+        self.interrupted = False
+        self._jobs = list(jobs)
         self._waiting = list(jobs)
         self._running: list[_Running] = []
         self._patient, self._progress = patient, progress
@@ -104,11 +118,12 @@ class Engine:
                     break
                 self._step()
         except KeyboardInterrupt:
-            pass
+            self.interrupted = True
         finally:
             try:
                 self._stop()
             except KeyboardInterrupt:  # somebody is impatient: nothing is to be left all the same
+                self.interrupted = True
                 self._stop()
         self._leave_out(lambda step: observing.of_unfinished(step, *why))
 
@@ -283,7 +298,7 @@ class Engine:
 
     def _leave_out(self, said: Callable[[Step], Observation]) -> None:
         """Say of what was not done that it was not."""
-        for job in [*(running.job for running in self._running), *self._waiting]:
+        for job in unseen(self._jobs):
             job.seen = [said(job.step)]
         self._running, self._waiting = [], []
 

@@ -98,6 +98,15 @@ def found_no_room(job: Job, waiting: Sequence[Job]) -> list[Job]:
     ]
 
 
+def unseen(jobs: Sequence[Job]) -> list[Job]:
+    """Those of the jobs, or of what took their places, of which nothing was seen."""
+    return [
+        one
+        for job in jobs
+        for one in (unseen(job.parts) if job.parts else [job] if job.seen is None else [])
+    ]
+
+
 def _own(job: Job) -> Route:
     return "fresh" if job.route == "forked" else job.route
 

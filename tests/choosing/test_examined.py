@@ -141,9 +141,15 @@ def silenced(machine: Machine, code: str) -> None:
     machine.report = msgspec.structs.replace(machine.report, observations=[silent, *others])
 
 
-def test_who_interrupts_the_probes_interrupts_the_program(machine: Machine, tmp_path: Path) -> None:
+def test_who_interrupts_the_probes_interrupts_the_program(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is known by then is no answer, least of all one to keep."""
-    silenced(machine, "interrupted")
+
+    def interrupted(*_: object, **__: object) -> Report:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "examine", interrupted)
     with pytest.raises(KeyboardInterrupt):
         notes(objective="latency")
     assert machine.measurements == 0

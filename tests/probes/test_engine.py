@@ -9,14 +9,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from qdoctor import process
 from qdoctor.model import Observation
-from qdoctor.probes import catalog
-from qdoctor.probes.engine import carry_out
+from qdoctor.probes import catalog, engine
+from qdoctor.probes.engine import Interrupted, carry_out
 from qdoctor.probes.plan import Step
 from qdoctor.probes.room import Room
 from qdoctor.probes.runner import Patient
@@ -349,8 +349,30 @@ def test_a_second_interrupt_leaves_nothing_behind(
 
     monkeypatch.setattr(process, "kill", kill)
     monkeypatch.setattr(process, "wait", wait)
-    try:
-        seen = run(dict.fromkeys("ab", "time.sleep(60)"))
-    except KeyboardInterrupt:  # it would end the whole run
-        pytest.fail("the second interrupt was not borne")
-    assert [(one.outcome, one.code) for one in seen] == [("skipped", "interrupted")] * 2
+    with pytest.raises(Interrupted) as ended:
+        run(dict.fromkeys("ab", "time.sleep(60)"))
+    seen = [(one.outcome, one.code) for one in ended.value.seen]
+    assert seen == [("skipped", "interrupted")] * 2
+
+
+@linux
+@pytest.mark.parametrize(
+    ("name", "outcome"), [("again", "skipped"), ("process.kill", "passed")], ids=str
+)
+def test_an_interrupt_at_the_very_end_loses_neither_itself_nor_a_probe(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, outcome: str
+) -> None:
+    """While the last answer is read, and while what has ended is put away."""
+    module = process if name == "process.kill" else engine
+    attribute = name.rpartition(".")[2]
+    real, count = getattr(module, attribute), itertools.count()
+
+    def interrupted(*args: Any, **more: Any) -> Any:  # noqa: ANN401
+        if next(count) == 0:
+            raise KeyboardInterrupt
+        return real(*args, **more)
+
+    monkeypatch.setattr(module, attribute, interrupted)
+    with pytest.raises(Interrupted) as ended:
+        run({"a": "yield passed()"})
+    assert [one.outcome for one in ended.value.seen] == [outcome]

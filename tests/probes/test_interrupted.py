@@ -27,8 +27,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 engine.room.here = lambda: Room(4, side_by_side=True)
 steps = [Step(kernel, "run", device=0) for kernel in catalog.read(Path(sys.argv[1]))]
 patient = Patient(sys.executable, dict(os.environ))
-seen = engine.carry_out(steps, patient, lambda text: print(text, flush=True))
-print(json.dumps([(one.probe, one.outcome, one.code) for one in seen]), flush=True)
+try:
+    engine.carry_out(steps, patient, lambda text: print(text, flush=True))
+except engine.Interrupted as ended:
+    told = [(one.probe, one.outcome, one.code) for one in ended.seen]
+    print(json.dumps(told), flush=True)
 """
 DEAF = """
     import signal
