@@ -23,18 +23,11 @@ _QUESTION = "ask: qdoctor matrix query PACKAGE[==VERSION] [has NAME]"
 _with_evidence = click.option("--evidence", is_flag=True, help="Also say where each was read.")
 
 
-def _something(_: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """Refuse an empty name: what is left out means all, an empty variable does not."""
-    if value is not None and not value.strip():
-        raise BadInput(f"{option.opts[0]} names nothing: is a variable empty that it is made of?")
-    return value
-
-
 _package = click.option(
-    "--package", metavar="NAME", callback=_something, help="Only this package's releases."
+    "--package", metavar="NAME", callback=options.something, help="Only this package's releases."
 )
 _only = click.option(
-    "--only", metavar="PACKAGE==VERSION", callback=_something, help="Only this release."
+    "--only", metavar="PACKAGE==VERSION", callback=options.something, help="Only this release."
 )
 
 
@@ -119,7 +112,7 @@ def show(grids: tuple[str, ...], **shown: Any) -> int:  # noqa: ANN401
 @click.option(
     "--into",
     metavar="FOLDER",
-    callback=_something,
+    callback=options.something,
     help="Build a whole matrix there, for maintainers: matrix/ of a checkout.",
 )
 @options.output

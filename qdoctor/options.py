@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qdoctor.model import BadInput
 from qdoctor.question import BACKENDS
 from qdoctor.report import FORMATS
 
@@ -33,6 +34,14 @@ def rules(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     from qdoctor.rules import RULES  # noqa: PLC0415 - for completion only
 
     return [rule.name for rule in RULES if rule.name.startswith(incomplete)]
+
+
+def something(_: click.Context, option: click.Parameter, given: Any) -> Any:  # noqa: ANN401
+    """Refuse an empty value: what is left out means the default, an empty variable does not."""
+    values = given if isinstance(given, tuple) else () if given is None else (given,)
+    if not all(value.strip() for value in values):
+        raise BadInput(f"{option.opts[0]} names nothing: is a variable empty that it is made of?")
+    return given
 
 
 def probe(default: str) -> Callable[[Command], Command]:
@@ -84,21 +93,37 @@ def _stacked(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 
 target = _stacked(
-    click.option("--python", metavar="PATH", help="Interpreter or environment to examine."),
+    click.option(
+        "--python",
+        metavar="PATH",
+        callback=something,
+        help="Interpreter or environment to examine.",
+    ),
     click.option(
         "--facts", "facts_file", metavar="FILE", help="Examine a described machine; - = stdin."
     ),
-    click.option("--gpu", metavar="NAME|sm_XX", help="Judge for this GPU, whatever is here."),
-    click.option("--driver", metavar="VERSION", help="Judge for this driver version."),
+    click.option(
+        "--gpu",
+        metavar="NAME|sm_XX",
+        callback=something,
+        help="Judge for this GPU, whatever is here.",
+    ),
+    click.option(
+        "--driver", metavar="VERSION", callback=something, help="Judge for this driver version."
+    ),
 )
 planning = _stacked(
     click.option("--bare", is_flag=True, help="Judge as if no package were installed yet."),
     click.option(
-        "--python-version", metavar="3.X", help="Judge for this Python, in a new environment."
+        "--python-version",
+        metavar="3.X",
+        callback=something,
+        help="Judge for this Python, in a new environment.",
     ),
     click.option(
         "--platform",
         metavar="NAME",
+        callback=something,
         help="Judge for this platform: linux_x86_64, win_amd64, macos_arm64, linux_aarch64, or a "
         "wheel's tag such as manylinux_2_28_x86_64.",
     ),
@@ -108,6 +133,7 @@ judging = _stacked(
         "--need",
         multiple=True,
         metavar="BACKEND|gpu|PROBE",
+        callback=something,
         shell_complete=needs,
         help="What must work here, else it is an error; repeatable.",
     ),
@@ -115,6 +141,7 @@ judging = _stacked(
         "--ignore",
         multiple=True,
         metavar="RULE",
+        callback=something,
         shell_complete=rules,
         help="Leave this rule out; repeatable.",
     ),
@@ -167,10 +194,16 @@ choosing = _stacked(
     click.option(
         "--require",
         metavar="BACKEND",
+        callback=something,
         shell_complete=backends,
         help="Take this one; exit 1 with the fix where it does not work here.",
     ),
-    click.option("--device", metavar="cuda:N|cpu", help="Default: the first GPU, else the CPU."),
+    click.option(
+        "--device",
+        metavar="cuda:N|cpu",
+        callback=something,
+        help="Default: the first GPU, else the CPU.",
+    ),
     click.option(
         "--measure",
         type=click.Choice(["auto", "cached", "never"]),

@@ -186,3 +186,21 @@ def test_a_driver_that_is_no_version_is_unknown(
     (tmp_path / "facts.json").write_text(json.dumps(facts))
     assert cli.run(["check", "--facts", "facts.json", "--need", "bnb-nf4"]) == 3
     assert "need bnb-nf4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *(("check", name) for name in ("--gpu", "--driver", "--python-version", "--platform")),
+        *(("check", name) for name in ("--python", "--need", "--ignore")),
+        *(("select", name) for name in ("--device", "--require", "--need", "--allow", "--shapes")),
+    ],
+)
+def test_an_empty_variable_is_no_wish_for_the_default(
+    command: str, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([command, "--facts", H100, option, value]) == 2
+    shown = capsys.readouterr()
+    said = f"qdoctor: {option} names nothing: is a variable empty that it is made of?\n"
+    assert (shown.out, shown.err) == ("", said)

@@ -33,7 +33,7 @@ def number(device: str | None) -> int | None:
     """
     if device == CPU:
         return None
-    found = _DEVICE.fullmatch(device or "cuda")
+    found = _DEVICE.fullmatch("cuda" if device is None else device)
     if found is None:
         raise BadInput(f"{device!r} is no device: give cuda, cuda:N or cpu")
     return int(found[1] or 0)
