@@ -15,6 +15,7 @@ from qdoctor.model import Facts, Gpu, Target
 from qdoctor.probes import catalog, observe
 from qdoctor.probes.plan import Skip, Step
 from qdoctor.probes.room import Room
+from qdoctor.probes.engine import Interrupted
 from qdoctor.probes.runner import Patient, _patient, carry_out, child_environ
 from qdoctor.shipped import kernels_folder
 
@@ -170,13 +171,14 @@ def test_an_interrupt_keeps_what_is_known(
     timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        seen = carry_out(steps, patient, progress)
+        with pytest.raises(Interrupted) as ended:
+            carry_out(steps, patient, progress)
     finally:
         timer.cancel()
         if timer.ident is not None:
             timer.join()  # later on, its signal would end the whole run
         signal.signal(signal.SIGINT, before)
-    assert [(one.probe, one.outcome, one.code) for one in seen] == [
+    assert [(one.probe, one.outcome, one.code) for one in ended.value.seen] == [
         ("passes", "passed", None),
         ("starts_slowly", "skipped", "interrupted"),
         ("raises", "skipped", "interrupted"),
