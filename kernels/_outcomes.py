@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import shutil
+import tempfile
 import traceback
 from typing import Any, Dict, List, Optional
 
@@ -19,6 +21,10 @@ _LONGEST = 1200
 """Characters of one text that are kept: compilers answer with whole source files."""
 _ENOUGH_MIB = 64
 """GPU memory that no kernel exceeds (gpu_mib of the headers): with less free, nothing is told."""
+_ROOM_MIB = 1
+"""Room for temporary files that every kernel has when it starts: with less, nothing is told."""
+_FOR_WANT_OF_ROOM = ("failed", "no-c-compiler", "libcuda-not-found")
+"""Codes of what also fails where a compiler or a library cannot write its files."""
 _BUSY = ("busy or unavailable", "CUDA_ERROR_DEVICE_UNAVAILABLE")
 """What the CUDA runtime and driver say where another process has the GPU to itself (CUDA Runtime
 API, cudaErrorDevicesUnavailable: compute mode EXCLUSIVE_PROCESS)."""
@@ -72,7 +78,8 @@ def from_error(error: BaseException, **fields: Any) -> Outcome:
 
     Running out of memory says nothing about the kernel: that is skipped, as is a missing GPU. So is
     any failure on a GPU with less memory free than a kernel may take: libraries word that in many
-    ways (cuBLAS: NOT_INITIALIZED, where its handle found no room).
+    ways (cuBLAS: NOT_INITIALIZED, where its handle found no room). So is what fails while the disk
+    is full: compilers say so in words of their own, or not at all.
     """
     kind, code = _kind_and_code(error)
     if code == "failed" and str(fields.get("device")).startswith("cuda"):
@@ -81,6 +88,11 @@ def from_error(error: BaseException, **fields: Any) -> Outcome:
             kind, code = "skipped", "out-of-memory"
             note = "{:.0f} MiB of GPU memory were free".format(free)
             fields["evidence"] = [*fields.get("evidence", []), note]
+    room = free_disk_mib() if code in _FOR_WANT_OF_ROOM else None
+    if room is not None and room < _ROOM_MIB:
+        kind, code = "skipped", "no-temporary-folder"
+        note = "{:.1f} MiB are free for temporary files in TMPDIR".format(room)
+        fields["evidence"] = [*fields.get("evidence", []), note]
     if kind == "skipped":
         fields["ran"] = False
     fields.setdefault("code", code)
@@ -104,6 +116,14 @@ def free_gpu_mib() -> Optional[float]:
     except (AttributeError, OSError):
         return None
     return None if status else free.value / (1 << 20)
+
+
+def free_disk_mib() -> Optional[float]:
+    """Return how much room there is for temporary files, in MiB; None where that is not known."""
+    try:
+        return shutil.disk_usage(os.environ.get("TMPDIR") or tempfile.gettempdir()).free / (1 << 20)
+    except OSError:
+        return None
 
 
 def text_of(error: BaseException) -> str:

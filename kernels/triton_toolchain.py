@@ -61,6 +61,7 @@ PyMODINIT_FUNC PyInit_qdoctor_libcuda(void) { return PyModule_Create(&module); }
 """
 ANSWER = 42
 COMPILER_SECONDS = 30
+ROOM_BYTES = 1 << 20  # the launcher and one kernel take some hundred thousand
 RELEASE = re.compile(r"release (\d+\.\d+)")
 NAMES_SM = re.compile(r"\bsm_(\d+)(\d)[a-z]?\b")
 """How ``ptxas --help`` lists the GPUs that it compiles for."""
@@ -307,7 +308,8 @@ def _cache(made: Any, ask: Any, environ: Dict[str, Optional[str]]) -> Dict[str, 
 
 
 def _why_not(folder: Path) -> str:
-    flags = os.statvfs(str(folder)).f_flag
+    system = os.statvfs(str(folder))
+    flags = system.f_flag
     if not folder.is_dir():
         return "{} is not a folder".format(folder)
     if flags & os.ST_RDONLY:
@@ -316,6 +318,8 @@ def _why_not(folder: Path) -> str:
         return "{} is mounted noexec: what Triton builds cannot be loaded from it".format(folder)
     if not os.access(str(folder), os.W_OK | os.X_OK):
         return "{} may not be written to".format(folder)
+    if system.f_bavail * system.f_frsize < ROOM_BYTES:
+        return "{} is on a file system that is full".format(folder)
     return ""
 
 

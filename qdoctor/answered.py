@@ -13,11 +13,12 @@ _SILENT = frozenset(
     {
         *("no-answer", "unreadable-answer", "no-control-folder", "interrupted", "budget"),
         *("not-started", "memory-limit", "disk-limit"),
-        *("out-of-memory", "gpu-busy"),
+        *("out-of-memory", "gpu-busy", "no-temporary-folder"),
     }
 )
 """Codes of the probe engine for a child that never told, or that had to be stopped; and of the
-kernels themselves for a GPU that is full or taken, which says nothing of what they examine."""
+kernels themselves for a GPU that is full or taken, and for a disk that is full: neither says
+anything of what they examine."""
 
 
 def gave_no_answer(seen: Observation) -> bool:

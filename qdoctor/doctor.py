@@ -16,7 +16,16 @@ from qdoctor.facts import collect, described, find_target
 from qdoctor.facts.native import read_deciding
 from qdoctor.facts.plan import overlay
 from qdoctor.facts.triton_names import read_triton_has
-from qdoctor.model import BadInput, Diagnosis, Facts, Observation, Report, Target, from_plain
+from qdoctor.model import (
+    NO_FOLDER,
+    BadInput,
+    Diagnosis,
+    Facts,
+    Observation,
+    Report,
+    Target,
+    from_plain,
+)
 from qdoctor.plan import Plan
 from qdoctor.question import Question, check_names, known_name, named_driver, named_gpu
 
@@ -32,6 +41,8 @@ Progress = Callable[[str], None]
 
 _NOT_ACTIVATED = frozenset({"--python", "./.venv"})
 """How a target is chosen that no activated environment, and so no plain ``python``, stands for."""
+_NOT_ASKED = frozenset({"python", NO_FOLDER})
+"""What ``Facts.unread`` holds where the interpreter told nothing."""
 _PLANNED = "the planned packages are not installed yet, so no probe ran: the matrix answers"
 _NOT_REPLAYED = "the report's observations are left out: they were made on what the options replace"
 
@@ -208,7 +219,7 @@ def _probed(  # noqa: PLR0913 - likewise
     """Let the probes run, unless the machine is described or its packages are only planned."""
     if question.probe == "none" or patient.target.kind == "described":
         return patient
-    if "python" in (patient.present.unread or {}):
+    if _NOT_ASKED & set(patient.present.unread or {}):
         return patient  # an interpreter that does not answer runs no probe: one finding says so
     if _environment(patient.facts) != _environment(patient.present):
         return _with(patient, [], _PLANNED)

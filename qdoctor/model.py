@@ -28,6 +28,8 @@ from qdoctor.selected import Timed as Timed
 
 FACTS_SCHEMA = "qdoctor/facts/1"
 REPORT_SCHEMA = "qdoctor/report/1"
+NO_FOLDER = "env.TMPDIR"
+"""The key of ``Facts.unread`` under which it says why an interpreter could not even be asked."""
 
 OutcomeKind: TypeAlias = Literal["passed", "wrong", "failed", "crashed", "timed-out", "skipped"]
 Expected: TypeAlias = Literal["pass", "fail", "unknown"]

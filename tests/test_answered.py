@@ -24,6 +24,7 @@ PASSED = Observation(probe="cublaslt_igemm", outcome="passed", variant="row-majo
         ("failed", "memory-limit", True),
         ("skipped", "out-of-memory", True),
         ("skipped", "gpu-busy", True),
+        ("skipped", "no-temporary-folder", True),
         ("skipped", "no-gpu", False),
         ("failed", "bad-exit", False),
         ("crashed", "sigsegv", False),

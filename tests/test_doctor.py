@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -174,6 +176,23 @@ def test_an_interpreter_that_does_not_start_is_one_finding_and_runs_no_probe(
     assert report.exit_code == 1
     with pytest.raises(BadInput, match="leads to /nowhere/python"):
         doctor.examine(Question(python=str(tmp_path)))
+
+
+@pytest.mark.parametrize("python", [None, sys.executable])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_temporary_folder_is_not_laid_to_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch, number: int, python: str | None
+) -> None:
+    def mkdtemp(*_: object, **__: object) -> str:
+        raise OSError(number, os.strerror(number), "/tmp/qdoctor-facts-1")  # noqa: S108
+
+    monkeypatch.setattr("tempfile.mkdtemp", mkdtemp)
+    report = doctor.examine(Question(python=python))
+    assert [one.rule for one in report.findings if one.severity == "error"] == [
+        "no-temporary-folder"
+    ]
+    assert os.strerror(number) in report.findings[0].because[0].text
+    assert (report.observations, report.exit_code) == ([], 1)
 
 
 def test_a_check_without_probes_reads_this_interpreter() -> None:

@@ -18,7 +18,7 @@ from qdoctor.choosing.measured import HALF, Measured
 from qdoctor.choosing.measuring import Wish, measure
 from qdoctor.choosing.place import CPU, Place, number, place
 from qdoctor.choosing.request import refuse_nothing_left
-from qdoctor.model import BadInput, Report, Selection
+from qdoctor.model import NO_FOLDER, BadInput, Report, Selection
 from qdoctor.plan import Plan
 from qdoctor.question import Question, known_name
 
@@ -51,6 +51,8 @@ def chosen(
         progress=progress,
         earlier=None if earlier is None else earlier[0],
     )
+    if unasked := (report.facts.unread or {}).get(NO_FOLDER):
+        raise OSError(unasked)
     selection = report.selection
     if selection is None:
         raise AssertionError("a report that was chosen from has a selection")

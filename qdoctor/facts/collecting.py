@@ -17,7 +17,7 @@ from qdoctor.facts.native import read_native
 from qdoctor.facts.target import NAMED
 from qdoctor.facts.toolkit import read_toolkit
 from qdoctor.facts.triton_uses import read_triton_uses
-from qdoctor.model import BadInput, Facts, FoundPackage, Python, Target
+from qdoctor.model import NO_FOLDER, BadInput, Facts, FoundPackage, Python, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,8 @@ def collect(target: Target, environ: Mapping[str, str]) -> Facts:
     """Read everything about ``target`` as it would run with ``environ``.
 
     Raises ``BadInput`` where an interpreter that was named does not answer; one found by default
-    leaves its facts unknown, with the reason in ``Facts.unread["python"]``.
+    leaves its facts unknown, with the reason in ``Facts.unread["python"]``, or ``[NO_FOLDER]``
+    where it could not be asked.
     """
     hardware = _Beside(lambda: read_hardware(environ))
     try:
@@ -64,7 +65,7 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
             schema="qdoctor/facts/1",
             host=read_host(environ),
             python=Python(version=answer.version, executable=target.python),
-            unread={"python": answer.reason},
+            unread={NO_FOLDER if answer.for_want_of_room else "python": answer.reason},
         )
     native = read_native(answer, environ)
     triton_names, unparsed = read_triton_uses(answer.distributions, environ)
@@ -105,7 +106,8 @@ def _python(told: PythonPlaces, environ: Mapping[str, str]) -> Python:
 
 def _answer(target: Target, environ: Mapping[str, str]) -> Reading | NoAnswer:
     answer = ask(target.python or "", environ)
-    if isinstance(answer, NoAnswer) and target.chosen_by == NAMED:
+    refused = isinstance(answer, NoAnswer) and not answer.for_want_of_room
+    if isinstance(answer, NoAnswer) and refused and target.chosen_by == NAMED:
         raise BadInput(
             f"--python: {target.python} is no interpreter that can be examined: {answer.reason}; "
             "give one that starts, or leave the option out"

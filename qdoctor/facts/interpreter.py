@@ -76,10 +76,15 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class NoAnswer(msgspec.Struct, frozen=True):
-    """The interpreter gave no usable answer; ``version`` is known where it is only too old."""
+    """The interpreter gave no usable answer; ``version`` is known where it is only too old.
+
+    ``for_want_of_room``: there was no folder for the answer, or no room in it; nothing is known of
+    the interpreter.
+    """
 
     reason: str
     version: str | None = None
+    for_want_of_room: bool = False
 
 
 def ask(
@@ -98,10 +103,11 @@ def ask(
             if isinstance(answer, Reading) or answer.version is not None:
                 return answer
             if shutil.disk_usage(folder).free < _ROOM_BYTES:
-                return NoAnswer(_NO_ROOM.format(answer.reason))
+                return NoAnswer(_NO_ROOM.format(answer.reason), for_want_of_room=True)
             return answer
     except OSError as error:
-        return NoAnswer(f"no temporary folder for its answer: {error}; set TMPDIR to one")
+        reason = f"no temporary folder for the interpreter's answer: {error}; set TMPDIR to one"
+        return NoAnswer(reason, for_want_of_room=True)
 
 
 def _read(answer: Path, ended: Ended, environ: Mapping[str, str]) -> Reading | NoAnswer:

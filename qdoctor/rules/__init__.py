@@ -41,6 +41,7 @@ from qdoctor.rules import (
     no_c_compiler,
     no_cuda_gpu,
     no_sm_binary,
+    no_temporary_folder,
     not_environment,
     numpy_abi_mismatch,
     offload_needs_fp32_cpu_offload,
@@ -93,6 +94,7 @@ __all__ = ["RULES", "Case", "Rule", "Signal"]
 
 RULES: tuple[Rule, ...] = (
     interpreter_broken.RULE,
+    no_temporary_folder.RULE,
     plan_does_not_install.RULE,
     package_files_missing.RULE,
     native_library_damaged.RULE,

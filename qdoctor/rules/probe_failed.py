@@ -25,6 +25,7 @@ from qdoctor.answered import gave_no_answer
 from qdoctor.model import Finding
 from qdoctor.rules.affected import resting_on
 from qdoctor.rules.case import rule
+from qdoctor.rules.no_temporary_folder import CODES
 from qdoctor.rules.observed import named, went_wrong, what_happened
 from qdoctor.rules.probe_contradicts_matrix import OWN_RULE
 from qdoctor.rules.remedies import by_hand
@@ -43,7 +44,7 @@ def find(case: Case) -> Iterator[Finding]:
     for seen in case.observations:
         silent = gave_no_answer(seen)
         unexpected = went_wrong(seen) and seen.expected == "unknown" and seen.code not in OWN_RULE
-        if not silent and not unexpected:
+        if (not silent and not unexpected) or seen.code in CODES:
             continue
         what = "gave no answer" if silent else f"did not pass: {seen.outcome}"
         # Without an answer nothing is taken away: the verdicts then say that it is not known.

@@ -13,7 +13,7 @@ import qdoctor
 from qdoctor import doctor
 from qdoctor.choosing import answering, examined, from_scratch
 from qdoctor.choosing.measured import Measured
-from qdoctor.model import Report, SelectedFor, Target
+from qdoctor.model import NO_FOLDER, Facts, Report, SelectedFor, Target
 from qdoctor.question import Question
 from tests.choosing.conftest import BYTES, ERRORS, timed
 
@@ -154,6 +154,15 @@ def test_who_interrupts_the_probes_interrupts_the_program(
         notes(objective="latency")
     assert machine.measurements == 0
     assert list((tmp_path / "kept" / "selections").iterdir()) == []
+
+
+def test_a_full_temporary_folder_leaves_half_and_is_said_for_what_it_is(machine: Machine) -> None:
+    facts = Facts(unread={NO_FOLDER: "no temporary folder: No space left on device"})
+    machine.report = msgspec.structs.replace(machine.report, facts=facts, observations=[])
+    with pytest.warns(qdoctor.SelectionWarning, match="No space left on device"):
+        backend = qdoctor.select_backend("latency")
+    assert backend.name == "half"
+    assert notes(objective="memory") == []
 
 
 @pytest.mark.parametrize("code", ["not-started", "no-control-folder", "gpu-busy"])

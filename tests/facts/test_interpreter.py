@@ -143,6 +143,7 @@ def test_no_temporary_folder_is_said(
     answer = ask(sys.executable, environ)
     assert isinstance(answer, NoAnswer)
     assert "TMPDIR" in answer.reason
+    assert answer.for_want_of_room
 
 
 def test_a_full_disk_is_not_laid_to_the_interpreter(
@@ -154,12 +155,14 @@ def test_a_full_disk_is_not_laid_to_the_interpreter(
     answer = ask(str(python), environ)
     assert isinstance(answer, NoAnswer)
     assert answer.reason.startswith("it ended with exit code 1 and no answer: OSError")
+    assert not answer.for_want_of_room
     full = shutil.disk_usage(tmp_path)._replace(free=4096)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     answer = ask(str(python), environ)
     assert isinstance(answer, NoAnswer)
     assert "no room" in answer.reason
     assert "set TMPDIR to a folder with room" in answer.reason
+    assert answer.for_want_of_room
 
 
 def test_the_scripts_that_cross_keep_to_old_syntax() -> None:

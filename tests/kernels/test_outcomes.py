@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import types
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Load = Callable[[str], Any]
 
@@ -72,6 +77,46 @@ def test_an_answer_of_the_library_stays_one_however_full_the_gpu_is(
     monkeypatch.setattr(made, "free_gpu_mib", lambda: 1.0)
     one = made.from_error(made.Refused("no-algorithm", "none here"), device="cuda:0")
     assert (one["outcome"], one["code"]) == ("failed", "no-algorithm")
+
+
+@pytest.mark.parametrize(
+    ("code", "free", "outcome"),
+    [
+        ("failed", 0.1, "skipped"),
+        ("no-c-compiler", 0.1, "skipped"),
+        ("failed", 100.0, "failed"),
+        ("failed", None, "failed"),
+        ("no-algorithm", 0.1, "failed"),
+        ("no-gpu", 0.1, "skipped"),
+    ],
+)
+def test_a_failure_beside_a_full_temporary_folder_is_could_not_tell(
+    load: Load, monkeypatch: pytest.MonkeyPatch, code: str, free: float | None, outcome: str
+) -> None:
+    made = load("_outcomes")
+    monkeypatch.setattr(made, "free_disk_mib", lambda: free)
+    kinds = {"failed": RuntimeError("gcc"), "no-gpu": made.Skipped("no-gpu", "none")}
+    one = made.from_error(kinds.get(code, made.Refused(code, "why")))
+    room = outcome == "skipped" and code != "no-gpu"
+    assert (one["outcome"], one["code"]) == (outcome, "no-temporary-folder" if room else code)
+    assert ("0.1 MiB are free for temporary files" in " ".join(one["evidence"])) == room
+
+
+def test_the_room_for_temporary_files_is_known(
+    load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, asked = load("_outcomes"), []
+
+    def usage(path: str) -> types.SimpleNamespace:
+        asked.append(path)
+        return types.SimpleNamespace(free=3 << 19)
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    assert made.free_disk_mib() is None
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert made.free_disk_mib() == 1.5
+    assert asked == [str(tmp_path)]
 
 
 @pytest.mark.gpu

@@ -233,12 +233,17 @@ def test_a_folder_without_permission(load: Load, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "words"), [("ST_RDONLY", "mounted read-only"), ("ST_NOEXEC", "mounted noexec")]
+    ("mount", "words"),
+    [
+        ((os.ST_RDONLY, 1000), "mounted read-only"),
+        ((os.ST_NOEXEC, 1000), "mounted noexec"),
+        ((0, 3), "is full"),
+    ],
 )
 def test_a_file_system_that_serves_no_cache(
-    load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flag: str, words: str
+    load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mount: tuple[int, int], words: str
 ) -> None:
-    mounted = types.SimpleNamespace(f_flag=getattr(os, flag))
+    mounted = types.SimpleNamespace(f_flag=mount[0], f_bavail=mount[1], f_frsize=4096)
     monkeypatch.setattr(os, "statvfs", lambda _path: mounted)
     assert words in load("triton_toolchain")._why_not(tmp_path)
 

@@ -13,9 +13,9 @@ import pytest
 
 from qdoctor.model import Facts, Gpu, Target
 from qdoctor.probes import catalog, observe
+from qdoctor.probes.engine import Interrupted
 from qdoctor.probes.plan import Skip, Step
 from qdoctor.probes.room import Room
-from qdoctor.probes.engine import Interrupted
 from qdoctor.probes.runner import Patient, _patient, carry_out, child_environ
 from qdoctor.shipped import kernels_folder
 
