@@ -1,8 +1,9 @@
 """The int8 product that a device really has: tried once on sums that only int32 holds, then used.
 
 On a GPU Triton's product first, if it compiles to int8 tensor-core instructions there, then
-cuBLASLt's through ``torch._int_mm``; on the CPU ``torch._int_mm``, then float64, which holds every
-sum of int8 products exactly. Nothing here knows releases or GPU models: what works is found out.
+cuBLASLt's through ``torch._int_mm``; on the CPU that or float64, which holds every sum of int8
+products exactly: the faster one. Nothing here knows releases, GPU models or CPUs: what works is
+found out.
 """
 
 # ruff: noqa: ANN401 - torch is untyped here
@@ -86,13 +87,18 @@ _proved: dict[Any, Way | str] = {}
 
 
 def _try_all(device: Any) -> Way | str:
-    reasons = []
+    reasons, serving = [], []
     for way in WAYS:
         reason = _why_not(way, device)
-        if not reason:
-            _proved[device] = way
-            return way
-        reasons.append(f"{way.name}: {reason}")
+        if reason:
+            reasons.append(f"{way.name}: {reason}")
+            continue
+        serving.append(way)
+        if device.type != "cpu":
+            break
+    if serving:
+        _proved[device] = serving[0] if len(serving) == 1 else _fastest(serving)
+        return _proved[device]
     _proved[device] = text = (
         f"qdoctor.nn.SwitchBackLinear: no int8 matrix product works on {_named(device)} "
         f"({'; '.join(reasons)}). To work in the input's own precision there, construct the layer "
@@ -209,38 +215,14 @@ def _linear() -> Callable[..., Any]:
 
 # Plain torch
 
-
-def quantize_plain(x: Any) -> Quantized:
-    """Quantize the rows of x (M x K, floating) to int8 by torch operations: (q, float32 scales).
-
-    A row is divided by its largest magnitude / 127; a row of zeros has scale 0. What is not finite
-    makes the scale, and so every result of that row, not finite.
-    """
-    absmax = x.abs().amax(dim=1).float()
-    inverse = 127.0 / torch.where(absmax > 0.0, absmax, 1.0)
-    q = (x.float() * inverse[:, None]).round_().to(torch.int8)
-    return q.contiguous(), absmax / 127.0
+_plain = kernel("_switchback_plain")
+quantize_plain: Callable[[Any], Quantized] = _plain.quantize_rows
+_int_mm, _rescaled, _demanding = _plain.int_mm, _plain.rescaled, _plain.demanding
 
 
 def _prove_int_mm(device: Any) -> None:
     a, b, exact = _demanding(device)
     _must_equal(_int_mm(a, b), exact)
-
-
-def _int_mm(a: Any, b: Any) -> Any:
-    """int8 M x K by N x K transposed: int32. cuBLASLt wants more than 16 rows and whole eights."""
-    (rows, depth), columns = a.shape, b.shape[0]
-    more = -depth % _UNIT
-    return torch._int_mm(  # noqa: SLF001 - the only way torch offers to cuBLASLt's int8 product
-        _padded(a, max(0, _UNIT + 1 - rows), more), _padded(b, -columns % _UNIT, more).t()
-    )[:rows, :columns]
-
-
-_UNIT = 16
-
-
-def _padded(x: Any, rows: int, columns: int) -> Any:
-    return torch.nn.functional.pad(x, (0, columns, 0, rows)) if rows or columns else x
 
 
 def _multiply_int_mm(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
@@ -253,26 +235,24 @@ def _prove_float64(device: Any) -> None:
 
 
 def _multiply_float64(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
-    return _rescaled(a[0].double() @ b[0].double().t(), a[1], b[1], bias, dtype)
-
-
-def _rescaled(sums: Any, scale_a: Any, scale_b: Any, bias: Any, dtype: Any) -> Any:
-    y = sums.float() * scale_a[:, None] * scale_b
-    return (y if bias is None else y + bias.float()).to(dtype)
-
-
-def _demanding(device: Any) -> tuple[Any, Any, Any]:
-    """int8 operands and their exact product; most sums pass 2**24, where float32 loses count."""
-    a = (torch.arange(33 * 2048, device=device) % 28 + 100).to(torch.int8).view(33, 2048)
-    b = (torch.arange(40 * 2048, device=device) % 9 + 119).to(torch.int8).view(40, 2048)
-    b[::3] *= -1
-    return a, b, a.cpu().double() @ b.cpu().double().t()
+    return _rescaled(_plain.in_float64(a[0], b[0]), a[1], b[1], bias, dtype)
 
 
 def _must_equal(sums: Any, exact: Any) -> None:
-    differing = int((sums.cpu().double() != exact).sum())
-    if differing:
-        raise _NotHereError(f"{differing} of {exact.numel()} sums are not exact")
+    if why := _plain.inexact(sums, exact):
+        raise _NotHereError(why)
+
+
+def _fastest(ways: list[Way]) -> Way:
+    """Return the way that multiplies in the least time on the CPU, where all are exact."""
+
+    def product(way: Way) -> Callable[[Any, Any], Any]:
+        return lambda a, b: way.multiply(
+            (a, a[:, 0].float()), (b, b[:, 0].float()), None, torch.float32
+        )
+
+    found = _plain.fastest({way.name: product(way) for way in ways})
+    return next(way for way in ways if way.name == found)
 
 
 WAYS = (
@@ -280,4 +260,4 @@ WAYS = (
     Way("torch._int_mm", _prove_int_mm, quantize_plain, _multiply_int_mm),
     Way("float64", _prove_float64, quantize_plain, _multiply_float64),
 )
-"""In order of preference."""
+"""In order of preference; on a CPU the faster one is taken."""

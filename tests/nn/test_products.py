@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +128,43 @@ def test_a_product_that_is_not_exact_is_not_taken(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(products, "_int_mm", float32_sums)
     assert products.way_on(torch.device("cpu")).name == "float64"
+
+
+@pytest.mark.usefixtures("forgetful")
+@pytest.mark.parametrize("slow", ["torch._int_mm", "float64"])
+def test_a_cpu_takes_the_faster_of_its_exact_products(
+    monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    cpu = torch.device("cpu")
+    if products._why_not(products.WAYS[1], cpu):
+        pytest.skip("this torch has no _int_mm on the CPU")
+
+    def delayed(way: products.Way) -> products.Way:
+        def multiply(*operands: Any) -> Any:
+            time.sleep(1.0)
+            return way.multiply(*operands)
+
+        return dataclasses.replace(way, multiply=multiply)
+
+    ways = tuple(delayed(way) if way.name == slow else way for way in products.WAYS)
+    monkeypatch.setattr(products, "WAYS", ways)
+    assert products.way_on(cpu).name != slow
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_torch_whose_int8_product_knows_no_cpu_multiplies_in_float64(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def as_2_3_says(*_: Any) -> Any:
+        text = "Could not run 'aten::_int_mm' with arguments from the 'CPU' backend."
+        raise NotImplementedError(text)
+
+    monkeypatch.setattr(torch, "_int_mm", as_2_3_says)
+    layer = nn.SwitchBackLinear(48, 24, vector_wise_quantization=True)
+    x = torch.randn(5, 48)
+    exact = torch.nn.functional.linear(x.double(), layer.weight.double(), layer.bias.double())
+    assert (layer(x) - exact).norm() <= 0.03 * exact.norm()
+    assert products.way_on(x.device).name == "float64"
 
 
 @pytest.mark.usefixtures("forgetful")
