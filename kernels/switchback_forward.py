@@ -2,7 +2,8 @@
 
 First bitsandbytes' own, where the installed release still ships one, then ours. A number counts
 only together with the path: the product must be exact where float32 could not be, and the compiled
-kernel must hold int8 tensor-core instructions.
+kernel must hold int8 tensor-core instructions. Without a usable GPU ours runs on the CPU, as
+qdoctor.nn does: by torch's own operations, exact too, and it says by which product.
 """
 
 # ruff: noqa: ANN401, BLE001 - examined modules have no types, and any error is an answer
@@ -24,6 +25,7 @@ PROBE = {  # type: Dict[str, Any]
     "title": "SwitchBack forward (int8 linear layer)",
     "imports": ["torch", "triton"],
     "needs": ["torch", "triton", "gpu"],
+    "cpu_needs": ["torch"],
     "compile_needs": ["triton"],
     "modes": ["run", "compile"],
     "seconds": 240,
@@ -60,9 +62,9 @@ def run(request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
         yield from _compile(made, "bitsandbytes", _bitsandbytes_kernel, sms)
         yield from _compile(made, "qdoctor", _our_kernel, sms)
         return
-    device = int(request.get("device") or 0)
-    yield _guarded(made, "bitsandbytes", device, _run_bitsandbytes)
-    yield _guarded(made, "qdoctor", device, _run_ours)
+    device = request.get("device", 0)  # None: the CPU, whatever torch sees
+    yield _guarded(made, "bitsandbytes", device, _run_bitsandbytes, _skip_bitsandbytes)
+    yield _guarded(made, "qdoctor", device, _run_ours, _run_plain)
 
 
 def reference(x: Any, weight: Any, bias: Any) -> Any:
@@ -200,28 +202,38 @@ def _import_all(names: List[str], notes: List[str]) -> Dict[str, Any]:
     return modules
 
 
-# Running, on a GPU
+# Running, on a GPU or on the CPU
 
 
 def _guarded(
-    made: Any, variant: str, index: int, body: Callable[..., Dict[str, Any]]
+    made: Any,
+    variant: str,
+    index: Optional[int],
+    on_gpu: Callable[..., Dict[str, Any]],
+    on_cpu: Callable[..., Dict[str, Any]],
 ) -> Dict[str, Any]:
-    fields = {"variant": variant, "device": "cuda:{}".format(index)}
+    device = "cpu" if index is None else "cuda:{}".format(index)
+    fields: Dict[str, Any] = {"variant": variant, "device": device}
     try:
         phase("importing torch")
         torch = importlib.import_module("torch")
-        _beside("_torch").keep_small()
-        _require_gpu(made, torch)
-        with _beside("_torch").current(torch, fields["device"]):
+        api = _beside("_torch")
+        api.keep_small()
+        seen = torch.cuda.is_available()
+        if index is None or not seen:
+            fields["device"] = "cpu"
             torch.manual_seed(8)
-            return dict(body(made, torch, fields["device"]), **fields)
+            return dict(on_cpu(made, torch, [] if seen else api.device(torch, 0)[1]), **fields)
+        with api.current(torch, device):
+            torch.manual_seed(8)
+            return dict(on_gpu(made, torch, device), **fields)
     except (Exception, SystemExit) as error:
         return made.from_error(error, **fields)
 
 
-def _require_gpu(made: Any, torch: Any) -> None:
-    if not torch.cuda.is_available():
-        raise made.Skipped("no-gpu", "torch.cuda.is_available() is False")
+def _skip_bitsandbytes(made: Any, _torch: Any, _why: List[str]) -> Dict[str, Any]:
+    _bitsandbytes_folder(made)
+    raise made.Skipped("no-gpu", "bitsandbytes' own SwitchBack is written in Triton, for GPUs")
 
 
 def _run_bitsandbytes(made: Any, torch: Any, device: str) -> Dict[str, Any]:
@@ -275,6 +287,18 @@ def _run_ours(made: Any, torch: Any, device: str) -> Dict[str, Any]:
             "wrong", text, code="silent-slow-path", numbers=numbers, path_taken=path
         )
     return _judged(made, numbers, path, notes)
+
+
+def _run_plain(made: Any, torch: Any, why: List[str]) -> Dict[str, Any]:
+    phase("checking the int8 products on the CPU")
+    ours = _beside("_switchback_on_cpu").Layer(made, torch)
+    phase("running the layer on the CPU")
+    numbers = _errors(torch, "cpu", ours.dtype, ours.forward)
+    phase("timing on cpu")
+    operands = _operands(torch, _beside("_torch").timed_shape("cpu"), "cpu", ours.dtype)
+    numbers.update(ours.timed(operands, reference))
+    path = "{} on cpu, {}".format(ours.name, ours.dtype)
+    return _judged(made, numbers, path, [*why, *ours.told()])
 
 
 def _judged(made: Any, numbers: Dict[str, float], path: str, notes: List[str]) -> Dict[str, Any]:

@@ -119,6 +119,15 @@ def test_our_switchback_by_what_triton_compiles() -> None:
     assert expected("switchback_forward", "qdoctor", "sm_70", **new) == "fail"
 
 
+@pytest.mark.parametrize(
+    ("torch", "outcome"), [("2.0.1", "fail"), ("2.3.1", "unknown"), ("2.13.0+cpu", "pass")]
+)
+def test_our_switchback_on_a_cpu_by_torchs_int8_product(torch: str, outcome: str) -> None:
+    packages = {"torch": torch, "triton": ""}
+    found = expected("switchback_forward", "qdoctor", "cpu", packages=packages, gpus=[])
+    assert found == outcome
+
+
 CURRENT = {"packages": {"torch": "2.11.0", "torchao": "0.18.0"}, "driver": {"version": "580.95.05"}}
 
 

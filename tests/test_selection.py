@@ -93,8 +93,9 @@ def test_a_current_h200_by_the_matrix_alone_claims_no_numbers_of_speed() -> None
 
 def test_without_a_gpu_the_cpu_is_judged() -> None:
     found = verdicts(CPU)
-    assert usable(found) == ["half", "bnb-int8", "bnb-nf4", "bnb-fp4", "torch-fp8"]
-    assert found["qdoctor-switchback"].rule == "no-cuda-gpu"
+    on_cpu = ["half", "bnb-int8", "bnb-nf4", "bnb-fp4", "qdoctor-switchback", "torch-fp8"]
+    assert usable(found) == on_cpu
+    assert found["torchao-nvfp4"].rule == "no-cuda-gpu"
 
 
 def test_without_torch_nothing_works() -> None:
@@ -311,8 +312,9 @@ def test_a_product_on_the_cpu_opens_no_layer_of_the_gpu() -> None:
     found = verdicts(CPU, on_cpu)
     assert found["half"].measured_on == "the CPU"
     assert found["bnb-int8"].usable == "yes"
-    assert found["qdoctor-switchback"].reason == "there is no NVIDIA GPU"
-    assert found["qdoctor-switchback"].usable == "no"
+    assert found["bnb-switchback"].usable == "no"
+    assert found["torchao-nvfp4"].reason == "there is no NVIDIA GPU"
+    assert found["torchao-nvfp4"].usable == "no"
 
 
 def test_an_absent_torch_is_not_called_a_cpu_build() -> None:

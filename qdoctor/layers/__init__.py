@@ -26,6 +26,7 @@ from qdoctor.layers.elsewhere import (
     bnb_int8_on_cpu,
     bnb_nf4_on_cpu,
     fp8_supported,
+    switchback_on_cpu,
     torch_fp8_on_cpu,
 )
 from qdoctor.layers.gpu import (
@@ -131,6 +132,7 @@ __all__ = [
     "libcuda_found",
     "python_headers_found",
     "python_supported",
+    "switchback_on_cpu",
     "switchback_triton_names_resolve",
     "together",
     "torch_fits_libc",

@@ -76,6 +76,22 @@ def torch_fp8_on_cpu(machine: Machine, matrix: Matrix) -> Answer:
     return yes(text, because) if row["runs"] else no("fp8-needs-sm89", text, because)
 
 
+def switchback_on_cpu(machine: Machine, matrix: Matrix) -> Answer:
+    """Does qdoctor's own SwitchBackLinear run on a CPU with this torch?"""
+    version = machine.torch
+    if not version.value:
+        return unknown(version.reason or "torch is not installed")
+    table = matrix.table("switchback_cpu")
+    row = released.row_for(matrix, table["rows"], "torch", version.value)
+    if row is None:
+        return unknown(f"whether a CPU multiplies int8 with torch {version.value} is not known")
+    text = row["text"].format(torch=version.value)
+    if row["runs"] is None:
+        return unknown(text)
+    because = released.cited(table, row, text)
+    return yes(text, because) if row["runs"] else no(None, text, because)
+
+
 def _on_cpu(
     machine: Machine, matrix: Matrix, column: str, what: str, *, rows: str = "rows"
 ) -> Answer:

@@ -26,12 +26,14 @@ class Header(msgspec.Struct, frozen=True):
     """The literal ``PROBE`` of a kernel; keys beyond these are the kernel's own.
 
     ``needs`` names packages, and ``gpu``, without which it cannot run; ``compile_needs`` likewise
-    for compiling, which never needs a GPU. ``sms`` are compiled for when no other is asked.
-    ``seconds`` and ``memory_mib`` (in MiB) bound the child; ``quick`` puts the kernel into
-    ``--probe quick``. ``imports`` is what it imports that is worth importing once for all probes;
-    empty for one that needs none and therefore runs in a light interpreter of its own. ``gpu_mib``
-    states how much GPU memory it stays under, 0 for one that uses no GPU and therefore runs once,
-    however many there are; ``cores`` how many cores it keeps busy.
+    for compiling, which never needs a GPU, and ``cpu_needs`` for running on the CPU of a machine
+    without one: None for a kernel that needs no GPU anyway, or that cannot do without. ``sms`` are
+    compiled for when no other is asked. ``seconds`` and ``memory_mib`` (in MiB) bound the child;
+    ``quick`` puts the kernel into ``--probe quick``. ``imports`` is what it imports that is worth
+    importing once for all probes; empty for one that needs none and therefore runs in a light
+    interpreter of its own. ``gpu_mib`` states how much GPU memory it stays under, 0 for one that
+    uses no GPU and therefore runs once, however many there are; ``cores`` how many cores it keeps
+    busy.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -43,6 +45,7 @@ class Header(msgspec.Struct, frozen=True):
     quick: bool
     variants: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     compile_needs: tuple[str, ...] = ()
+    cpu_needs: tuple[str, ...] | None = None
     sms: tuple[Sm, ...] = ()
     requires_python: str = ">=3.8"
     imports: tuple[Preloadable, ...] = ()

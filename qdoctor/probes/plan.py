@@ -62,7 +62,8 @@ def plan(  # noqa: PLR0913 - what is examined, and what was asked of it
     A kernel runs on every GPU that the examined process may use, equal ones too: a single broken
     board is a real case. What CUDA_VISIBLE_DEVICES hides, and every MIG slice but the one that CUDA
     shows to a process, has no number there and is left alone. Where no GPU is, and for those SMs
-    of ``compile_for`` ("8.6" or "sm_86") that no visible GPU has, it compiles, if it can.
+    of ``compile_for`` ("8.6" or "sm_86") that no visible GPU has, it compiles, if it can; and where
+    no GPU is it runs on the CPU, if it can do that.
     """
     wanted = tuple(dict.fromkeys(dotted(sm) for sm in compile_for))
     steps: list[Step | Skip] = []
@@ -88,6 +89,8 @@ def _steps(facts: Facts, kernel: Kernel, wanted: tuple[str, ...]) -> list[Step |
     steps: list[Step | Skip] = []
     if cannot_run is None:
         steps += [Step(kernel, "run", device=device) for device in _devices(facts, kernel)]
+    elif _runs_on_cpu(facts, kernel):
+        steps.append(Step(_without_gpu(kernel), "run"))
     if "compile" in header.modes and (others or cannot_run):
         absent = _absent(facts, header.compile_needs)
         sms = others or header.sms
@@ -105,6 +108,22 @@ def _devices(facts: Facts, kernel: Kernel) -> list[int | None]:
         return [None]
     usable = len(_usable(facts.gpus or [])) if kernel.header.gpu_mib else 1
     return list(range(usable)) or [_FIRST]
+
+
+def _runs_on_cpu(facts: Facts, kernel: Kernel) -> bool:
+    """Say whether a kernel that needs a GPU elsewhere runs on this machine's CPU."""
+    needs = kernel.header.cpu_needs
+    if needs is None or "run" not in kernel.header.modes or not _no_gpu(facts, kernel):
+        return False
+    return _absent(facts, needs) is None
+
+
+def _without_gpu(kernel: Kernel) -> Kernel:
+    """Let a kernel import no more than it needs on the CPU: the rest may not be installed."""
+    header = kernel.header
+    imports = tuple(one for one in header.imports if one in (header.cpu_needs or ()))
+    fewer = msgspec.structs.replace(header, imports=imports)
+    return msgspec.structs.replace(kernel, header=fewer)
 
 
 def interpreter(target: Target, facts: Facts) -> str | None:

@@ -167,6 +167,90 @@ def test_a_product_in_floating_point_is_a_silent_slow_path(start: Start, tmp_pat
     assert (one["outcome"], one["code"]) == ("wrong", "silent-slow-path")
 
 
+HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_without_a_gpu_ours_runs_on_the_cpu_and_says_by_which_product(start: Start) -> None:
+    pytest.importorskip("torch")
+    answer = start("switchback_forward", env=HIDDEN, device=None)
+    one = answer.one("qdoctor")
+    assert (one["outcome"], one["device"], one["ran"]) == ("passed", "cpu", True)
+    numbers = one["numbers"]
+    assert 0 < numbers["max_rel_error"] <= numbers["tolerance"]
+    assert 0 < numbers["timed_rel_error"] <= numbers["tolerance"]
+    assert numbers["milliseconds"] > 0
+    assert [numbers[name] for name in ("rows", "depth", "columns")] == [64, 1024, 512]
+    product, _, rest = one["path_taken"].partition(" on ")
+    assert product in {"torch._int_mm", "float64"}
+    assert rest == "cpu, torch.bfloat16"
+    assert "sums past 2**24 are exact" in one["evidence"]
+    assert (answer.one("bitsandbytes")["outcome"], answer.one("bitsandbytes")["device"]) == (
+        "skipped",
+        "cpu",
+    )
+
+
+def test_bitsandbytes_own_is_not_run_on_a_cpu(start: Start, package: Path) -> None:
+    pytest.importorskip("torch")
+    (package / "triton" / "quantize_rowwise.py").write_text("")
+    answer = start("switchback_forward", env=HIDDEN, device=None, paths=[package.parent])
+    one = answer.one("bitsandbytes")
+    assert (one["outcome"], one["code"]) == ("skipped", "no-gpu")
+    assert "for GPUs" in one["detail"]
+
+
+def on_cpu(load: Callable[[str], Any]) -> dict[str, Any]:
+    found: list[dict[str, Any]] = list(load("switchback_forward").run({"device": None}))
+    (ours,) = (one for one in found if one["variant"] == "qdoctor")
+    return ours
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "code", "words"),
+    [
+        ("rescale", "wrong", "wrong-value", "against float64, at most 0.015 allowed"),
+        ("products", "failed", "failed", "no int8 product is exact here"),
+        ("compiler", "skipped", "not-shipped", "torch.compiler.assume_constant_result"),
+    ],
+)
+def test_what_is_wrong_on_a_cpu_is_told(  # noqa: PLR0913, PLR0917 - what is expected, and fixtures
+    monkeypatch: pytest.MonkeyPatch,
+    load: Callable[[str], Any],
+    what: str,
+    outcome: str,
+    code: str,
+    words: str,
+) -> None:
+    torch: Any = pytest.importorskip("torch")
+    plain = load("_switchback_plain")
+    if what == "rescale":
+        right = plain.rescaled
+        monkeypatch.setattr(plain, "rescaled", lambda *operands: right(*operands) * 1.02)
+    elif what == "products":
+        inexact = {"torch._int_mm": lambda a, b: (a.float() @ b.float().t()).half()}
+        monkeypatch.setattr(plain, "PRODUCTS", inexact)
+    else:
+        monkeypatch.delattr(torch.compiler, "assume_constant_result")
+    one = on_cpu(load)
+    assert (one["outcome"], one["code"], one["device"]) == (outcome, code, "cpu")
+    assert words in one["detail"]
+
+
+def test_where_torchs_int8_product_knows_no_cpu_the_path_says_float64(
+    monkeypatch: pytest.MonkeyPatch, load: Callable[[str], Any]
+) -> None:
+    torch: Any = pytest.importorskip("torch")
+
+    def as_2_3_says(*_: object) -> None:
+        text = "Could not run 'aten::_int_mm' with arguments from the 'CPU' backend."
+        raise NotImplementedError(text)
+
+    monkeypatch.setattr(torch, "_int_mm", as_2_3_says)
+    one = on_cpu(load)
+    assert (one["outcome"], one["path_taken"]) == ("passed", "float64 on cpu, torch.bfloat16")
+    assert any("torch._int_mm does not serve: Could not run" in note for note in one["evidence"])
+
+
 @pytest.mark.gpu
 @pytest.mark.usefixtures("gpu")
 def test_on_a_real_gpu_ours_is_exact_enough_by_int8_instructions(start: Start) -> None:

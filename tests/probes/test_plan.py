@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,6 +178,36 @@ def test_a_kernel_without_needs_runs_anywhere() -> None:
     step = one(Facts(gpus=[V100]), needs=())
     assert isinstance(step, Step)
     assert step.device == 0
+
+
+ON_CPU = {"cpu_needs": ("torch",), "imports": ("torch", "triton")}
+
+
+@pytest.mark.parametrize("triton", ["3.2.0", ""])
+@pytest.mark.parametrize("why", ["no GPU", "a hidden GPU", "another vendor's", "a CPU build"])
+def test_without_a_gpu_it_runs_on_the_cpu_if_it_can_and_compiles(why: str, triton: str) -> None:
+    facts = msgspec.structs.replace(WITHOUT[why][0], packages={**TORCH, "triton": triton})
+    ran, other = plan(HERE, facts, [kernel(**ON_CPU)], "quick")
+    assert isinstance(ran, Step)
+    assert (ran.mode, ran.device) == ("run", None)
+    assert ran.kernel.header.imports == ("torch",)
+    assert isinstance(other, Step) == bool(triton)
+    assert (other.kernel.header.imports) == ("torch", "triton")
+
+
+def test_a_kernel_that_can_do_without_a_gpu_still_takes_it_and_asks_what_it_needs_there() -> None:
+    assert devices(V100, A100, **ON_CPU) == [0, 1]
+    without = Facts(packages={"torch": "2.6.0", "triton": ""}, gpus=[V100])
+    skip = one(without, **RUNS_ONLY, **ON_CPU)
+    assert isinstance(skip, Skip)
+    assert skip.why == "triton not installed in the examined environment"
+
+
+def test_what_the_cpu_needs_is_asked_for_too() -> None:
+    without = Facts(packages={"torch": "", "triton": ""}, gpus=[])
+    skip = one(without, **RUNS_ONLY, **ON_CPU)
+    assert isinstance(skip, Skip)
+    assert skip.code == "package-missing"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""SwitchBack by torch's own operations: what it rounds and multiplies, and which way it takes."""
+
+# ruff: noqa: ANN401 - torch's tensors have no types
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+Load = Callable[[str], Any]
+
+
+@pytest.fixture
+def plain(load: Load) -> Any:
+    return load("_switchback_plain")
+
+
+@pytest.fixture
+def made(load: Load) -> Any:
+    return load("_outcomes")
+
+
+def test_rows_keep_their_largest_value_and_zeros_and_nan_are_told(plain: Any) -> None:
+    x = torch.tensor([[3.0, -1.5, 0.0], [0.0, 0.0, 0.0], [float("nan"), 1.0, 2.0]])
+    q, scale = plain.quantize_rows(x)
+    assert (q.dtype, q[0].tolist(), q[1].tolist()) == (torch.int8, [127, -64, 0], [0, 0, 0])
+    assert float(scale[0]) == pytest.approx(3.0 / 127)
+    assert float(scale[1]) == 0.0
+    assert scale[2].isnan()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (17, 33, 5), (64, 2048, 40)], ids=str)
+def test_every_product_is_exact(plain: Any, made: Any, shape: tuple[int, int, int]) -> None:
+    rows, depth, columns = shape
+    a = torch.randint(-128, 128, (rows, depth), dtype=torch.int8)
+    b = torch.randint(100, 128, (columns, depth), dtype=torch.int8)
+    serving, _ = plain.exact_on_cpu(made)
+    assert "float64" in serving
+    for multiply in serving.values():
+        assert torch.equal(multiply(a, b).long(), a.long() @ b.long().t())
+
+
+def test_what_is_inexact_or_absent_does_not_serve_and_says_why(
+    plain: Any, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "_int_mm", lambda a, b: (a.float() @ b.float() + 1).int())
+    serving, (why,) = plain.exact_on_cpu(made)
+    assert list(serving) == ["float64"]
+    assert re.fullmatch(r"torch._int_mm does not serve: \d+ of 1320 sums are not exact", why)
+    monkeypatch.delattr(torch, "_int_mm")
+    _, (why,) = plain.exact_on_cpu(made)
+    assert "has no attribute '_int_mm'" in why
+
+
+def test_a_full_memory_says_nothing_of_a_product(
+    plain: Any, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(torch, "_int_mm", full)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        plain.exact_on_cpu(made)
+
+
+def test_the_shortest_call_counts_and_the_hopeless_is_called_once(plain: Any) -> None:
+    calls = dict.fromkeys(("slow", "fast", "hindered"), 0)
+
+    def product(name: str, *seconds: float) -> Callable[[Any, Any], None]:
+        def multiply(_a: Any, _b: Any) -> None:
+            time.sleep(seconds[min(calls[name], len(seconds) - 1)])
+            calls[name] += 1
+
+        return multiply
+
+    slow = product("slow", 0.4)
+    assert plain.fastest({"slow": slow, "fast": product("fast", 0.0)}) == "fast"
+    assert calls["slow"] == 1
+    assert calls["fast"] == plain.TURNS
+    hindered = product("hindered", 0.2, 0.0)
+    assert plain.fastest({"slow": product("slow", 0.15), "hindered": hindered}) == "hindered"
