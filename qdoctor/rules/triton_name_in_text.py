@@ -107,7 +107,9 @@ def before_all(case: Case, signal: Signal, name: str) -> bool:
     said, known = signal.said, history(case, name)
     module = said.get("within", said.get("origin", ""))
     inside = "." in module and "partly" not in said
-    return inside and case.machine.triton.value is None and len(known.having) == len(known.known)
+    own = parsed(case.machine.triton.value)
+    older = own < known.known[0] if own else case.machine.triton.value is None
+    return inside and older and len(known.having) == len(known.known)
 
 
 def asked_by_torch(case: Case, signal: Signal, name: str) -> bool:

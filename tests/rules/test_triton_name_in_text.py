@@ -165,6 +165,11 @@ def test_what_every_known_triton_has_is_missing_in_an_older_one(ask: Ask) -> Non
     fix = found.fixes[0]
     assert found.rule == "triton-too-old-for-package"
     assert (fix.action, fix.package, fix.spec) == ("upgrade", "triton", ">=2.0.0")
+    older = {"torch": None, "triton": "1.1.1", "bitsandbytes": None}
+    found = first_of(ask("h100", error=text, packages=older, torch_cuda=None))
+    fix = found.fixes[0]
+    assert found.rule == "triton-too-old-for-package"
+    assert (fix.action, fix.package, fix.spec) == ("upgrade", "triton", ">=2.0.0")
     circular = f"AttributeError: partially initialized {text}"
     found = first_of(ask("h100", error=circular, packages=NOTHING, torch_cuda=None))
     assert found.rule == "stale-package-shadowing"
