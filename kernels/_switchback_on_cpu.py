@@ -17,7 +17,7 @@ NEEDED = "assume_constant_result"
 
 
 class Layer:
-    """An int8 linear layer in bfloat16 by torch's own operations and its faster exact product."""
+    """An int8 linear layer in bfloat16 by torch's own operations and its fastest exact product."""
 
     def __init__(self, made: Any, torch: Any) -> None:
         """Choose the product. Raises _outcomes.Skipped for a torch without what qdoctor.nn needs.

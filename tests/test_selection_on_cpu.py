@@ -29,7 +29,7 @@ def test_our_switchback_on_a_cpu_is_shown_by_its_probe_there_alone() -> None:
     ("torch", "usable", "words"),
     [
         ("2.0.1+cpu", "no", "torch.compiler, which came with 2.1"),
-        ("2.3.1+cpu", "unknown", "multiplies in float64 there"),
+        ("2.3.1+cpu", "unknown", "multiplies in floats there"),
         ("2.4.0+cpu", "yes", "every layer fits on the CPU"),
     ],
 )

@@ -1,8 +1,8 @@
 """The int8 product that a device really has: tried once on sums that only int32 holds, then used.
 
 On a GPU Triton's product first, if it compiles to int8 tensor-core instructions there, then
-cuBLASLt's through ``torch._int_mm``; on the CPU that or float64, which holds every sum of int8
-products exactly: the faster one. Nothing here knows releases, GPU models or CPUs: what works is
+cuBLASLt's through ``torch._int_mm``; on the CPU the fastest of that, float32 (in pieces of which it
+holds every sum exactly) and float64. Nothing here knows releases, GPU models or CPUs: what works is
 found out.
 """
 
@@ -229,6 +229,16 @@ def _multiply_int_mm(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
     return _rescaled(_int_mm(a[0], b[0]), a[1], b[1], bias, dtype)
 
 
+def _prove_float32(device: Any) -> None:
+    _prove_float64(device)
+    a, b, exact = _demanding(device)
+    _must_equal(_plain.in_float32(a, b), exact)
+
+
+def _multiply_float32(a: Quantized, b: Quantized, bias: Any, dtype: Any) -> Any:
+    return _rescaled(_plain.in_float32(a[0], b[0]), a[1], b[1], bias, dtype)
+
+
 def _prove_float64(device: Any) -> None:
     if device.type != "cpu":
         raise _NotHereError("a way for the CPU")
@@ -258,6 +268,7 @@ def _fastest(ways: list[Way]) -> Way:
 WAYS = (
     Way("triton", _prove_triton, _quantize_triton, _multiply_triton, _linear_triton),
     Way("torch._int_mm", _prove_int_mm, quantize_plain, _multiply_int_mm),
+    Way("float32", _prove_float32, quantize_plain, _multiply_float32),
     Way("float64", _prove_float64, quantize_plain, _multiply_float64),
 )
-"""In order of preference; on a CPU the faster one is taken."""
+"""In order of preference; on a CPU the fastest one is taken."""

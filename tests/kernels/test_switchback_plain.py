@@ -41,9 +41,17 @@ def test_every_product_is_exact(plain: Any, made: Any, shape: tuple[int, int, in
     a = torch.randint(-128, 128, (rows, depth), dtype=torch.int8)
     b = torch.randint(100, 128, (columns, depth), dtype=torch.int8)
     serving, _ = plain.exact_on_cpu(made)
-    assert "float64" in serving
+    assert {"float32", "float64"} <= serving.keys()
     for multiply in serving.values():
         assert torch.equal(multiply(a, b).long(), a.long() @ b.long().t())
+
+
+def test_float32_is_exact_where_sums_are_the_largest_that_int8_has(plain: Any) -> None:
+    a = torch.full((3, 2500), -128, dtype=torch.int8)
+    b = a.clone()
+    b[1, ::2], b[2, 7] = 127, 1
+    assert torch.equal(plain.in_float32(a, b).long(), a.long() @ b.long().t())
+    assert plain.PIECE * 128 * 128 == 2**24
 
 
 def test_what_is_inexact_or_absent_does_not_serve_and_says_why(
@@ -51,7 +59,7 @@ def test_what_is_inexact_or_absent_does_not_serve_and_says_why(
 ) -> None:
     monkeypatch.setattr(torch, "_int_mm", lambda a, b: (a.float() @ b.float() + 1).int())
     serving, (why,) = plain.exact_on_cpu(made)
-    assert list(serving) == ["float64"]
+    assert list(serving) == ["float32", "float64"]
     assert re.fullmatch(r"torch._int_mm does not serve: \d+ of 1320 sums are not exact", why)
     monkeypatch.delattr(torch, "_int_mm")
     _, (why,) = plain.exact_on_cpu(made)

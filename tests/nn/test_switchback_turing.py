@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 from qdoctor import nn  # noqa: E402 - torch first
 from qdoctor.nn import products  # noqa: E402
 
-TRITON, INT_MM, FLOAT64 = "triton", "torch._int_mm", "float64"
+TRITON, INT_MM, FLOATS = "triton", "torch._int_mm", ("float32", "float64")
 SHAPES = ((1, 16, 8), (3, 17, 5), (64, 256, 130), (40, 1000, 24))
 
 
@@ -30,10 +30,10 @@ def refused(_device: Any) -> None:
 def lost(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Take the ways of these names (the test's parameter) from every device.
 
-    By default Triton's, and float64, which is faster on some CPUs than what is played here.
+    By default Triton's, and those of CPUs, some of which are faster than what is played here.
     """
-    gone = getattr(request, "param", (TRITON, FLOAT64))
-    assert {TRITON, INT_MM, FLOAT64} <= {way.name for way in products.WAYS}
+    gone = getattr(request, "param", (TRITON, *FLOATS))
+    assert {TRITON, INT_MM, *FLOATS} <= {way.name for way in products.WAYS}
     ways = tuple(
         dataclasses.replace(way, prove=refused) if way.name in gone else way
         for way in products.WAYS
