@@ -79,7 +79,14 @@ _ALWAYS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         r"\1\2<redacted>",
     ),
-    (re.compile(r"(?<![\w.+-])[\w.+-]+@(?![\w.-]+\.so\b)[\w-]+(?:\.[\w-]+)+"), "<e-mail>"),
+    # neither a symbol of a library (f@libx.so.12) nor a repository's tag (transformers@v4.40.0)
+    (
+        re.compile(
+            r"(?<![\w.+-])[\w.+-]+@(?![\w.-]+\.so\b|v?\d+(?:\.\d+){1,2}(?![\w.]))"
+            r"[\w-]+(?:\.[\w-]+)+"
+        ),
+        "<e-mail>",
+    ),
     # Anybody's home folder: a report may come from another machine.
     (re.compile(r"(?:(?<=[\s'\"=:(,;\[])|^)/(?:home|Users)/[^/\s:'\",;]+"), "~"),
     (re.compile(r"\b[A-Za-z]:[\\/]{1,2}Users[\\/]{1,2}[^\\/:\s'\",;]+", re.IGNORECASE), "~"),
