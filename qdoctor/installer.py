@@ -13,7 +13,9 @@ import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from qdoctor.layers.answer import together, unknown
 from qdoctor.layers.wheel import build_of, has_wheel
+from qdoctor.layers.wheel_file import file_fits
 from qdoctor.released import fact, parsed
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from packaging.specifiers import SpecifierSet
 
+    from qdoctor.direct_reference import Told
     from qdoctor.layers import Answer
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
@@ -73,6 +76,12 @@ class Installer(msgspec.Struct):
     environment: Mapping[str, str]
     installed: Mapping[str, str]
     build: str | None = None
+    files: Mapping[str, Told] = msgspec.field(default_factory=dict)
+    """Of packages that are taken from a file, not from an index: what its name tells."""
+    unread: frozenset[str] = frozenset()
+    """Packages that come in a version that is not known: nothing else is chosen for them."""
+    bounds: Sequence[Want] = ()
+    """What constrains the versions of packages, and asks for none of them."""
     _first: Conflict | None = None
     _steps: int = 0
 
@@ -96,8 +105,30 @@ class Installer(msgspec.Struct):
         return [one for one in known if all(self._meets(one, want) for want in wants)]
 
     def wheel(self, name: str, version: str) -> Answer:
-        """Would a wheel be found for a release, of the build that was chosen?"""
+        """Would a wheel be found for a release, of the build that was chosen, or does a file fit?
+
+        Of a file that fits it does not count whether an index has one.
+        """
+        index = self.on_index(name, version)
+        file = self.file(name, version)
+        if file is None:
+            return index
+        if file.sources:
+            return unknown(
+                f"{name} {version} is an archive of sources: whether it builds here is not known"
+            )
+        fits = file_fits(self.machine, f"the wheel of {name} {file.version}", file.tags)
+        return fits if "no" in {fits.value, index.value} else together([fits, index])
+
+    def on_index(self, name: str, version: str) -> Answer:
+        """Would an index have a wheel for a release, of the build that was chosen?"""
         return has_wheel(self.machine, self.matrix, name, self.tagged(name, version))
+
+    def file(self, name: str, version: str) -> Told | None:
+        """Return what the file that a release is taken from tells; None where there is none."""
+        told = self.files.get(name)
+        own, asked = parsed(told.version if told else None), parsed(version)
+        return told if own and asked and own.public == asked.public else None
 
     def loads(self, name: str, version: str) -> bool:
         """Say whether a release has a wheel here whose libraries the C library is new enough for.
@@ -108,7 +139,7 @@ class Installer(msgspec.Struct):
         kind, _, libc = (self.machine.libc.value or "").partition(" ")
         have = parsed(libc) if kind == "glibc" else None
         new_enough = need is None or have is None or have >= need
-        return new_enough and self.wheel(name, version).value == "yes"
+        return new_enough and self.on_index(name, version).value == "yes"
 
     def tagged(self, name: str, version: str) -> str:
         """Return the version with the build tag that was chosen for torch."""
@@ -124,7 +155,7 @@ class Installer(msgspec.Struct):
         if not open_ or self._steps > _STEPS:
             return None if open_ else (versions, wants)
         name = min(open_, key=lambda one: (one.exact is None, one.by is not None)).name
-        on_it = [one for one in wants if one.name == name]
+        on_it = [one for one in (*wants, *self.bounds) if one.name == name]
         for version in self._candidates(name, on_it):
             more = list(self._brings(name, version))
             clash = self._clash(versions, wants, more)
@@ -180,7 +211,7 @@ class Installer(msgspec.Struct):
         """What a release requires, of the packages that the matrix knows."""
         for requirement in self._required(name, version):
             other = canonicalize_name(requirement.name)
-            if self.matrix.versions(other):
+            if self.matrix.versions(other) and other not in self.unread:
                 yield Want(other, requirement.specifier, f"{name} {version}", by=name)
 
     def _required(self, name: str, version: str) -> Iterator[Requirement]:

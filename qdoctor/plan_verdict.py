@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qdoctor.model import Verdict, YesNo
     from qdoctor.plan import Plan
 
+_MOST_NAMES = 8
 _OWN_LAYER = {"bitsandbytes": "bnb_installed", "torchao": "torchao_installed"}
 """The layer by which the backends of a package that builds on torch are known."""
 _IMPORTS: dict[str, tuple[Layer, ...]] = {
@@ -73,9 +74,15 @@ def _installs(plan: Plan) -> PlanStep:
         f"{', '.join(new)} {'has a wheel' if len(new) == 1 else 'have wheels'}" if new else "",
         f"installed already: {', '.join(stay)}" if stay else "",
         "they accept each other" if len(held) > 1 else "",
-        f"not judged: {', '.join(plan.unjudged)}" if plan.unjudged else "",
+        f"not judged: {_some(plan.unjudged)}" if plan.unjudged else "",
     ]
     return PlanStep("yes", "; ".join(part for part in parts if part))
+
+
+def _some(names: Sequence[str]) -> str:
+    left = len(names) - _MOST_NAMES
+    more = f" and {left} more" if left > 0 else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def _imports(plan: Plan, machine: Machine, matrix: Matrix) -> PlanStep:

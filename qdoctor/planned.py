@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from packaging.markers import UndefinedEnvironmentName, default_environment
-from packaging.utils import canonicalize_name
 
 from qdoctor import brought_along, requirement_lines
 from qdoctor.implied_packages import SOME_VERSION
 from qdoctor.installer import Installer, Want
+from qdoctor.layers.wheel_file import file_fits
 from qdoctor.machine import complete
 from qdoctor.model import BadInput, Because, Facts
 from qdoctor.plan import Plan, Problem
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qdoctor.requirement_lines import Asked
 
 _PLATFORMS = {"linux": "linux", "windows": "win32", "macos": "darwin"}
+_MOST_LINES = 3
 _BUILDS = "https://download.pytorch.org/whl"
 
 
@@ -44,14 +45,29 @@ def read(specs: Sequence[str], files: Sequence[str], facts: Facts, matrix: Matri
     plan.assumptions += lines.remarks
     environment = _environment(facts)
     wanted = [one for one in lines.asked if _applies(one, environment, plan)]
+    asked = [one for one in wanted if not one.bound]
+    unread = _unread(asked, plan, matrix)
+    wants = _wants([one for one in asked if one.name not in unread], plan, matrix)
+    bounds = [_want(one) for one in wanted if one.bound and matrix.versions(one.name)]
     installer = Installer(
         complete(facts, matrix),
         matrix,
         environment,
         facts.packages or {},
         _build(wanted, lines.build),
+        files={one.name: one.told for one in asked if one.told is not None and one.told.version},
+        unread=frozenset(unread),
+        bounds=bounds,
     )
-    _resolve(plan, _wants(wanted, plan, matrix), installer)
+    direct = {want.name for want in wants}
+    _resolve(plan, [*wants, *(one for one in bounds if one.name in direct)], installer)
+    plan.problems += [
+        Problem(name, fits.reason, fits.because)
+        for name, told in installer.files.items()
+        if name in plan.unjudged and told.tags
+        for fits in [file_fits(installer.machine, f"the wheel of {name} {told.version}", told.tags)]
+        if fits.value == "no"
+    ]
     if facts.packages is not None and not any(facts.packages.values()) and not plan.unjudged:
         plan.absent += _forgotten(plan, installer)
     brought_along.add(plan, facts.packages or {}, installer)
@@ -89,35 +105,78 @@ def _build(wanted: Sequence[Asked], from_index: str | None) -> str | None:
     """Return torch's build tag: of the pin (``torch==2.9.1+cu126``), else of an index option."""
     for one in wanted:
         exact = _pinned(one.requirement) or ""
-        if canonicalize_name(one.requirement.name) == "torch" and "+" in exact:
+        if one.name == "torch" and "+" in exact:
             return exact.partition("+")[2]
     return from_index
 
 
-def _wants(wanted: Sequence[Asked], plan: Plan, matrix: Matrix) -> list[Want]:
+def _unread(asked: Sequence[Asked], plan: Plan, matrix: Matrix) -> set[str]:
+    """Plan in an unknown version what is known, but comes from where none is told."""
+    found = set()
+    for one in asked:
+        if one.told is None or one.told.version or not matrix.versions(one.name):
+            continue
+        example = f"{one.name}=={one.told.release or 'VERSION'}"
+        plan.packages[one.name] = SOME_VERSION
+        plan.doubts.append(
+            f"{one.origin}: which {one.name} that is cannot be told without opening it; "
+            f"write {example} to have it judged"
+        )
+        found.add(one.name)
+    return found
+
+
+def _wants(asked: Sequence[Asked], plan: Plan, matrix: Matrix) -> list[Want]:
     """Turn what was asked for into wants; what the matrix does not hold is planned as it is."""
-    wants = []
-    for one in wanted:
-        name, exact = canonicalize_name(one.requirement.name), _pinned(one.requirement)
+    wants, strangers = [], []
+    for one in asked:
         if one.requirement.extras:
             extras = ", ".join(sorted(one.requirement.extras))
             plan.assumptions.append(
                 f"{one.origin}: what its extras ({extras}) bring is not looked at"
             )
-        if matrix.versions(name):
-            wants.append(Want(name, one.requirement.specifier, one.origin, exact))
+        if not matrix.versions(one.name):
+            strangers.append(one)
             continue
-        _refuse_twice(plan, name, exact or SOME_VERSION, one.origin)
-        plan.packages[name] = exact or SOME_VERSION
-        plan.unjudged.append(name)
-        said = "it is not judged" if exact else "its version stays unknown and it is not judged"
-        plan.assumptions.append(f"{one.origin}: the matrix knows no release of {name}; {said}")
+        wants.append(_want(one))
+        if one.told is not None:
+            kind = "archive" if one.told.sources else "wheel"
+            plan.assumptions.append(
+                f"{one.origin}: judged as {one.name} {wants[-1].exact}, by the name of the {kind}"
+            )
+    _plan_strangers(strangers, plan)
     return wants
+
+
+def _want(one: Asked) -> Want:
+    return Want(one.name, one.requirement.specifier, one.origin, _pinned(one.requirement))
+
+
+def _plan_strangers(strangers: Sequence[Asked], plan: Plan) -> None:
+    """Plan what the matrix does not hold; where that is much, say it in one line."""
+    said = []
+    for one in strangers:
+        if one.told is not None and one.told.guessed:
+            plan.assumptions.append(f"{one.origin}: {requirement_lines.NOTHING_TOLD}")
+            continue
+        exact = _pinned(one.requirement) or SOME_VERSION
+        _refuse_twice(plan, one.name, exact, one.origin)
+        if plan.packages.get(one.name, SOME_VERSION) == SOME_VERSION:
+            plan.packages[one.name] = exact
+        if one.name not in plan.unjudged:
+            plan.unjudged.append(one.name)
+        open_ = "its version stays unknown and " if exact == SOME_VERSION else ""
+        said.append(
+            f"{one.origin}: the matrix knows no release of {one.name}; {open_}it is not judged"
+        )
+    if len(said) > _MOST_LINES:
+        said = [f"the matrix knows no release of {', '.join(plan.unjudged)}: they are not judged"]
+    plan.assumptions += said
 
 
 def _refuse_twice(plan: Plan, name: str, version: str, origin: str) -> None:
     earlier = plan.packages.get(name, version)
-    if earlier != version:
+    if earlier != version and SOME_VERSION not in {earlier, version}:
         raise BadInput(f"{origin}: {name} is planned twice, as {earlier} and as {version}")
 
 
@@ -181,9 +240,10 @@ def _without_wheel(name: str, wants: Sequence[Want], installer: Installer) -> Pr
     nearest = above[0] if above else there[-1] if there else None
     first = answers[0]
     spec = f"=={nearest}" if nearest else None
-    return Problem(
-        name, first.reason, first.because, spec, f"the nearest {name} with a wheel there"
-    )
+    why = f"the nearest {name} with a wheel there"
+    if installer.file(name, fitting[0]) and installer.on_index(name, fitting[0]).value == "yes":
+        spec, why = f"=={fitting[0]}", "of this release there is a wheel that fits"
+    return Problem(name, first.reason, first.because, spec, why)
 
 
 def _contradiction(conflict: Conflict, installer: Installer) -> Problem:
@@ -230,7 +290,7 @@ def _take(plan: Plan, name: str, version: str, want: Want, installer: Installer)
     wheel = installer.wheel(name, plan.packages[name])
     if wheel.value == "unknown":
         plan.doubts.append(wheel.reason)
-    _say(plan, name, want)
+    _say(plan, name, want, installer)
 
 
 def _forgotten(plan: Plan, installer: Installer) -> list[str]:
@@ -255,7 +315,7 @@ def _not_stated(name: str, want: Want, installer: Installer) -> bool:
     return name not in installer.installed and not str(want.spec).startswith("==")
 
 
-def _say(plan: Plan, name: str, want: Want) -> None:
+def _say(plan: Plan, name: str, want: Want, installer: Installer) -> None:
     version = plan.packages[name]
     if want.by is not None:
         pinned = str(want.spec).startswith("==")
@@ -265,6 +325,6 @@ def _say(plan: Plan, name: str, want: Want) -> None:
         plan.assumptions.append(
             f"{want.who}: taken as {name} {version}, the newest known release that fits here"
         )
-    if name == "torch" and "+" in version:
+    if name == "torch" and "+" in version and not installer.file(name, version):
         tag = version.partition("+")[2]
         plan.assumptions.append(f"torch's build {tag} comes from the index {_BUILDS}/{tag}")

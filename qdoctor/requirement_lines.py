@@ -1,7 +1,7 @@
 """Requirements as users write them: ``SPEC`` arguments and requirements files, read strictly.
 
-Options that choose a build of torch (an index that ends in ``/whl/cu126``) are understood; every
-other option is named as not followed.
+Options that choose a build of torch (an index that ends in ``/whl/cu126``), that name further
+files and that name editable packages are understood; every other option is named as not followed.
 """
 
 from __future__ import annotations
@@ -12,21 +12,31 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
+from qdoctor import direct_reference, other_files
 from qdoctor.byte_order import encoding_of
 from qdoctor.model import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from qdoctor.direct_reference import Told
+
 _LARGEST = 4 * 1024 * 1024
 _LONGEST = 4000  # characters of one requirement: Python reads no number of more than 4300 digits
 _DEEPEST = 50  # parentheses: packaging recurses, and torch.compile lifts the limit of recursion
 _MOST_FILES = 200  # that a file includes, and those include: two lines can name millions
-_INCLUDE = re.compile(r"(?:-r|--requirement)(?:\s+|=)?(?P<quote>[\"']?)(?P<file>.+)(?P=quote)")
+_INCLUDE = re.compile(
+    r"(?:-r|--requirement|(?P<bound>-c|--constraint))(?:\s+|=)?"
+    r"(?P<quote>[\"']?)(?P<file>.+)(?P=quote)"
+)
+_EDITABLE = re.compile(r"(?:-e|--editable)(?:\s+|=)?(?P<quote>[\"']?)(?P<place>.+)(?P=quote)")
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _COMMENT_LINE = re.compile(r"\s*#")
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]+://")
+NOTHING_TOLD = "which package it installs is not told without opening it"
 _HASHES = re.compile(r"\s--(?:hash|config-settings?|global-option)\b.*$")
 _INDEX = re.compile(
     r"(?:-i|--index-url|--extra-index-url)(?:\s+|=)\S+/whl/(?P<tag>[a-z]+[\d.]*)/?$"
@@ -34,10 +44,21 @@ _INDEX = re.compile(
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One requirement and where it stands, for messages."""
+    """One requirement and where it stands, for messages.
+
+    ``told`` is what the URL or path tells in place of a version; a ``bound`` requirement, of
+    ``-c``, asks for nothing: it only bounds the versions of what others ask for.
+    """
 
     requirement: Requirement
     origin: str
+    told: Told | None = None
+    bound: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the package, the one way."""
+        return canonicalize_name(self.requirement.name)
 
 
 class Lines(msgspec.Struct, frozen=True):
@@ -51,31 +72,35 @@ class Lines(msgspec.Struct, frozen=True):
 class _Line(msgspec.Struct, frozen=True):
     text: str
     origin: str
+    in_file: bool = False
+    bound: bool = False
 
     @property
     def is_option(self) -> bool:
         """Whether it is an option of a file; on the command line it is a requirement misspelt."""
-        return self.text.startswith("-") and self.origin != self.text
+        return self.text.startswith("-") and self.in_file
 
 
 def read(specs: Sequence[str], files: Sequence[str]) -> Lines:
     """Read requirements. Raises ``BadInput`` for what is none, or a file that is none."""
-    lines = [_Line(spec, spec) for spec in specs]
+    asked = [_asked(_Line(spec, direct_reference.without_secrets(spec))) for spec in specs]
+    held: list[tuple[_Line, Asked | None]] = []
     for name in files:
         _refuse_no_file(name)
-        held = list(_file_lines(Path(name), above=(), every=[]))
-        if all(line.text.startswith("-") for line in held):
+        lines = [(line, _asked(line)) for line in _file_lines(Path(name), above=(), every=[])]
+        if all(one is None or one.bound for _, one in lines):
             raise BadInput(f"{name}: names no package; write one requirement a line")
-        lines += held
-    options = [line for line in lines if line.is_option]
-    builds = {line.origin: found["tag"] for line in options if (found := _INDEX.match(line.text))}
+        held += lines
+    asked += [one for _, one in held]
+    found = [(line, _INDEX.match(line.text)) for line, one in held if one is None]
+    builds = [index["tag"] for _, index in found if index is not None]
     remarks = [
-        f"{line.origin}: this option is not followed"
-        for line in options
-        if line.origin not in builds
+        f"{line.origin}: {'this option is not followed' if line.is_option else NOTHING_TOLD}"
+        for line, index in found
+        if index is None
     ]
-    asked = [_parsed(line) for line in lines if not line.is_option]
-    return Lines(tuple(asked), tuple(remarks), next(reversed(builds.values()), None))
+    named = tuple(one for one in asked if one is not None)
+    return Lines(named, tuple(remarks), builds[-1] if builds else None)
 
 
 def _refuse_no_file(name: str) -> None:
@@ -98,11 +123,15 @@ def _file_lines(path: Path, above: tuple[Path, ...], every: list[Path]) -> Itera
         raise BadInput(f"{every[0]}: includes more than {_MOST_FILES} files through -r")
     for number, line in enumerate(lines, start=1):
         text = _HASHES.sub("", _COMMENT.sub("", line)).strip()
-        if found := _INCLUDE.fullmatch(text):
+        found = _INCLUDE.fullmatch(text)
+        if found and not (found["bound"] and _ADDRESS.match(found["file"])):
             _refuse_no_file(found["file"])
-            yield from _file_lines(path.parent / found["file"].strip(), (*above, own), every)
+            below = _file_lines(path.parent / found["file"].strip(), (*above, own), every)
+            bound = found["bound"] is not None
+            yield from (msgspec.structs.replace(one, bound=one.bound or bound) for one in below)
         elif text:
-            yield _Line(text, f"{path.name}, requirement {number} ({_short(text)})")
+            shown = _short(direct_reference.without_secrets(text))
+            yield _Line(text, f"{path.name}, requirement {number} ({shown})", in_file=True)
 
 
 def _content(path: Path) -> str:
@@ -119,6 +148,8 @@ def _content(path: Path) -> str:
         raise BadInput(f"{_short(str(path))}: cannot be read: {why}") from error
     if "\0" in text:
         raise BadInput(f"{path}: holds zero bytes, so it is no requirements file")
+    if why := other_files.refused_as(path, text):
+        raise BadInput(f"{path}: this is {why}")
     return text
 
 
@@ -148,17 +179,46 @@ def _requirement(text: str) -> Requirement:
     return Requirement(text)
 
 
+def _asked(line: _Line) -> Asked | None:
+    """Return the requirement that a line is; None where it names no package."""
+    editable = _EDITABLE.fullmatch(line.text) if line.is_option else None
+    if line.is_option and editable is None:
+        return None
+    direct = direct_reference.split(line.text if editable is None else editable["place"])
+    if direct is None:
+        return _parsed(line) if editable is None else None
+    where, marker = direct
+    told = direct_reference.read(where)
+    if told.name is None and not line.in_file:
+        raise BadInput(f"{_short(line.origin)}: {NOTHING_TOLD}; write NAME==VERSION")
+    if told.name is None:
+        return None
+    return _of_told(line, _valid(line, told.name + (f" ; {marker}" if marker else "")), told)
+
+
 def _parsed(line: _Line) -> Asked:
+    requirement = _valid(line, line.text)
+    if not requirement.url:
+        return Asked(requirement, line.origin, bound=line.bound)
+    return _of_told(line, requirement, direct_reference.read(requirement.url, requirement.name))
+
+
+def _of_told(line: _Line, requirement: Requirement, told: Told) -> Asked:
+    """Put the version that a URL or path tells into the requirement, as if it were pinned."""
+    name = canonicalize_name(requirement.name)
+    if told.name not in {None, name}:
+        raise BadInput(f"{line.origin}: that is a wheel of {told.name}, not of {name}: pip refuses")
+    requirement.url = None
+    requirement.specifier = SpecifierSet(f"=={told.version}" if told.version else "")
+    return Asked(requirement, line.origin, told, line.bound)
+
+
+def _valid(line: _Line, text: str) -> Requirement:
     try:
-        requirement = _requirement(line.text)
+        return _requirement(text)
     except InvalidRequirement as error:
         hint = "write NAME==VERSION or NAME and a specifier, such as 'bitsandbytes>=0.45'"
         origin = _short(line.origin) or repr(line.origin)
         raise BadInput(
             f"{origin}: is no requirement; {hint} ({str(error).splitlines()[0]})"
         ) from error
-    if requirement.url:
-        raise BadInput(
-            f"{line.origin}: what lies at a URL cannot be judged unread; name its version"
-        )
-    return Asked(requirement, line.origin)

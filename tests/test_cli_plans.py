@@ -85,7 +85,7 @@ def test_a_requirements_file_with_everything_that_pip_reads(
         "torch==2.9.1 ; python_version >= '3.10'  # why\n"
         "bitsandbytes[dev]>=0.45,<0.49 \\\n    --hash=sha256:00\n"
         "triton-windows ; sys_platform == 'win32'\n"
-        "-c constraints.txt\n"
+        "--pre\n"
         "numpy\n"
     )
     code = cli.run([*FOR_A100, "linux_x86_64", "-r", "requirements.txt", "--format", "json"])
@@ -98,5 +98,24 @@ def test_a_requirements_file_with_everything_that_pip_reads(
         "triton": "3.5.1",
     }
     said = " ".join(report["target"]["assumptions"])
-    for words in ("-c constraints.txt", "extras (dev)", "not for this machine", "not judged"):
+    for words in ("--pre", "extras (dev)", "not for this machine", "not judged"):
         assert words in said
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("certifi @ file:///croot/certifi_1/work", 0, "no release of certifi"),
+        ("git+https://github.com/huggingface/transformers@v4.40.0", 3, "transformers==4.40.0"),
+        ("./flash_attn-2.7.3-cp310-cp310-linux_x86_64.whl", 1, "for another Python (cp310-cp310)"),
+        ("-e .", 0, "this option is not followed"),
+    ],
+)
+def test_one_line_that_tells_little_does_not_refuse_the_file(
+    line: str, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "requirements.txt").write_text(f"torch==2.9.1\n{line}\nbitsandbytes==0.48.2\n")
+    assert cli.run([*FOR_A100, "linux_x86_64", "-r", "requirements.txt"]) == code
+    shown = " ".join(capsys.readouterr().out.split())
+    assert said in shown
+    assert "bitsandbytes' SwitchBack" in shown or "bnb-nf4" in shown

@@ -149,6 +149,85 @@ def test_an_index_in_a_file_chooses_the_build(tmp_path: Path) -> None:
     assert plan.packages == {"torch": "2.5.1+cu121", "triton": "3.1.0"}
 
 
+WHEEL = "torch @ https://index.example/torch-2.5.1%2Bcu121-cp310-cp310-linux_x86_64.whl"
+
+
+def test_a_wheel_is_judged_as_the_release_that_its_name_tells() -> None:
+    plan = read(WHEEL, facts=here("3.10.12"))
+    assert plan.packages == {"torch": "2.5.1+cu121", "triton": "3.1.0"}
+    assert (plan.problems, plan.doubts) == ([], [])
+    assert f"{WHEEL}: judged as torch 2.5.1+cu121, by the name of the wheel" in plan.assumptions
+    assert not any("comes from the index" in line for line in plan.assumptions)
+
+
+def test_a_wheel_for_another_python_is_a_problem_and_the_one_of_the_index_its_fix() -> None:
+    (problem,) = read(WHEEL).problems
+    assert problem.text.startswith("the wheel of torch 2.5.1+cu121 is for another Python (cp310")
+    assert problem.spec == "==2.5.1"  # the build is told by the index of the command
+
+
+def test_a_wheel_of_a_package_that_is_not_judged_has_to_fit_too() -> None:
+    spec = "https://index.example/flash_attn-2.7.3-cp310-cp310-linux_x86_64.whl"
+    assert read(spec, "torch==2.5.1", facts=here("3.10.12")).problems == []
+    plan = read(spec, "torch==2.5.1")
+    assert "the wheel of flash-attn 2.7.3 is for another Python" in plan.problems[0].text
+    assert plan.packages["triton"] == "3.1.0"
+
+
+def test_a_file_counts_where_the_index_has_none() -> None:
+    """bitsandbytes 0.41.1 has no library for Windows on the index; others built one."""
+    windows = here(host=Host(os="windows", machine="x86_64"))
+    assert read("torch==2.5.1+cu121", facts=here(host=Host(os="linux", machine="aarch64"))).problems
+    plan = read(
+        "./torch-2.5.1+cu121-cp311-cp311-linux_aarch64.whl",
+        facts=here(host=Host(os="linux", machine="aarch64", libc="glibc 2.35")),
+    )
+    assert plan.problems == []
+    (problem,) = read("./torch-2.5.1-cp311-cp311-linux_x86_64.whl", facts=windows).problems
+    assert (
+        problem.text
+        == "the wheel of torch 2.5.1 is not for windows x86_64 (it is for linux_x86_64)"
+    )
+
+
+def test_whether_sources_build_is_not_known() -> None:
+    plan = read("./bitsandbytes-0.45.5.tar.gz")
+    assert plan.packages["bitsandbytes"] == "0.45.5"
+    assert "whether it builds here is not known" in plan.doubts[0]
+
+
+def test_a_known_package_from_a_repository_stays_unknown_and_is_a_doubt() -> None:
+    plan = read("git+https://github.com/pytorch/torch@v2.5.1", "bitsandbytes==0.45.5")
+    assert plan.packages == {"torch": "?", "bitsandbytes": "0.45.5"}
+    assert plan.doubts[0].endswith("write torch==2.5.1 to have it judged")
+    assert plan.unjudged == []
+
+
+def test_a_repository_by_another_name_is_passed_over() -> None:
+    plan = read("git+https://github.com/x/unheard-of.git", "bitsandbytes==0.45.5")
+    assert "unheard-of" not in plan.packages
+    assert any("which package it installs is not told" in line for line in plan.assumptions)
+
+
+def test_much_that_is_not_judged_is_said_in_one_line() -> None:
+    plan = read(*[f"p{number} @ file:///croot/p{number}/work" for number in range(9)], "torch")
+    (said,) = [line for line in plan.assumptions if "not judged" in line]
+    assert said.startswith("the matrix knows no release of p0, p1, ")
+
+
+def test_constraints_bound_what_is_asked_for_and_what_that_brings(tmp_path: Path) -> None:
+    (tmp_path / "bounds.txt").write_text("torch<2.5\npeft==0.10.0\nnumpy<2\n")
+    path = tmp_path / "requirements.txt"
+    path.write_text("bitsandbytes>=0.43\ntorch\n-c bounds.txt\n")
+    assert read(files=(str(path),)).packages["torch"] == "2.4.1"
+    path.write_text("bitsandbytes>=0.45\n-c bounds.txt\n")
+    assert read(files=(str(path),)).packages.keys() == {"bitsandbytes", "torch", "triton"}
+    assert read(files=(str(path),)).packages["torch"] == "2.4.1"
+    path.write_text("torch>=2.6\n-c bounds.txt\n")
+    with pytest.raises(BadInput, match=r"torch>=2.6.*torch<2.5"):
+        read(files=(str(path),))
+
+
 def test_a_package_unknown_to_the_matrix_keeps_an_unknown_version() -> None:
     plan = read("leftpad>=1")
     assert plan.packages == {"leftpad": "?"}
@@ -166,7 +245,7 @@ def test_a_package_unknown_to_the_matrix_keeps_an_unknown_version() -> None:
         (("",), "is no requirement"),
         (("bitsandbytes==0.42.0", "bitsandbytes==0.43.0"), "planned twice"),
         (("leftpad==1", "leftpad==2"), "planned twice"),
-        (("x @ https://index.example/x.whl",), "URL"),
+        (("torch==2.1.0", "leftpad==1", "leftpad==2"), "planned twice, as 1 and as 2"),
         (("x==1; nothing == '1'",), "is no requirement"),
     ],
 )

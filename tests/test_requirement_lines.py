@@ -83,8 +83,9 @@ def test_an_included_file_may_stand_in_quotes(tmp_path: Path) -> None:
         assert len(requirement_lines.read((), (str(tmp_path / "main.txt"),)).asked) == 1
 
 
-@pytest.mark.parametrize("content", ["--pre\n", "-e .\n", "-c constraints.txt\n"])
+@pytest.mark.parametrize("content", ["--pre\n", "-e .\n", "-c constraints.txt\n", "./mine\n"])
 def test_a_file_of_nothing_but_options_plans_nothing(content: str, tmp_path: Path) -> None:
+    (tmp_path / "constraints.txt").write_text("torch==2.5.1\n")
     path = tmp_path / "requirements.txt"
     path.write_text(content)
     with pytest.raises(BadInput, match="names no package"):
@@ -133,3 +134,68 @@ def test_what_is_refused_does_not_depend_on_the_recursion_limit() -> None:
 def test_what_names_no_file_is_refused(name: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         requirement_lines.read((), (name,))
+
+
+def test_places_are_read_by_their_names_and_the_rest_of_the_file_all_the_same(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text(
+        "certifi @ file:///croot/certifi_1745939228380/work/certifi\n"
+        "torch @ https://index.example/torch-2.5.1%2Bcu121-cp310-cp310-linux_x86_64.whl"
+        "#sha256=00 ; os_name == 'posix'\n"
+        "./wheels/peft-0.10.0-py3-none-any.whl ; os_name == 'nt'\n"
+        "git+https://me:secret@github.com/huggingface/transformers@v4.40.0\n"
+        "-e git+https://index.example/d.git@abc#egg=diffusers\n"
+        "-e .\n"
+        "../mine\n"
+        "bitsandbytes==0.45.5\n"
+    )
+    lines = requirement_lines.read((), (str(path),))
+    assert [str(one.requirement) for one in lines.asked] == [
+        "certifi",
+        'torch==2.5.1+cu121; os_name == "posix"',
+        'peft==0.10.0; os_name == "nt"',
+        "transformers",
+        "diffusers",
+        "bitsandbytes==0.45.5",
+    ]
+    assert [one.told is not None for one in lines.asked] == [True] * 5 + [False]
+    assert [line.rpartition("): ")[2] for line in lines.remarks] == [
+        "this option is not followed",
+        "which package it installs is not told without opening it",
+    ]
+    assert "secret" not in " ".join([*lines.remarks, *(one.origin for one in lines.asked)])
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (
+            "torchvision @ https://index.example/torch-2.5.1-cp310-cp310-linux_x86_64.whl",
+            "that is a wheel of torch, not of torchvision",
+        ),
+        ("./mine", "is not told without opening it; write NAME==VERSION"),
+        ("https://me:secret@index.example/archive/v1.zip", r"https://\*\*\*\*@index"),
+    ],
+)
+def test_a_place_that_can_be_no_plan_is_refused(spec: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        requirement_lines.read((spec,), ())
+
+
+def test_constraints_ask_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bounds.txt").write_text("-r more.txt\ntorch<2.5\n")
+    (tmp_path / "more.txt").write_text("numpy<2\n")
+    path = tmp_path / "requirements.txt"
+    path.write_text("torch\n-c bounds.txt\n-c https://index.example/constraints.txt\n")
+    lines = requirement_lines.read((), (str(path),))
+    assert [(str(one.requirement), one.bound) for one in lines.asked] == [
+        ("torch", False),
+        ("numpy<2", True),
+        ("torch<2.5", True),
+    ]
+    assert len(lines.remarks) == 1
+    path.write_text("torch\n-c gone.txt\n")
+    with pytest.raises(BadInput, match=r"gone.txt: cannot be read"):
+        requirement_lines.read((), (str(path),))

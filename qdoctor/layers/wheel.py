@@ -24,6 +24,7 @@ _MUSL = ("musllinux",)
 _MACHINES = {"amd64": "x86_64", "aarch64": "arm64"}
 """One name for the machines that systems call differently (tags say ``aarch64`` and ``arm64``)."""
 _UNIVERSAL = "universal2"
+_OF_A_RELEASE = ("has no wheel for", "has")
 
 
 def has_wheel(machine: Machine, matrix: Matrix, package: str, version: str) -> Answer:
@@ -78,17 +79,20 @@ def platform_has_wheel(machine: Machine, matrix: Matrix, package: str, version: 
         built = build_of(machine, matrix, public, tag)
         if built.value != "yes":
             return built
-    return _tagged(machine, f"{package} {version}", fact(matrix, package, version, "platforms"))
+    return tagged(machine, f"{package} {version}", fact(matrix, package, version, "platforms"))
 
 
-def _tagged(machine: Machine, who: str, tags: Known[Any]) -> Answer:
+def tagged(
+    machine: Machine, who: str, tags: Known[Any], words: tuple[str, str] = _OF_A_RELEASE
+) -> Answer:
+    """Is one of some platform tags this system's? ``words`` say that none is, and which are."""
     if tags.value is None:
         return unknown(tags.reason)
     if _EVERYWHERE in tags.value:
         return yes(f"{who} has a wheel for every platform", tags.because)
     system, arch = machine.os.value, machine.arch.value
     if system and arch is None and not any(_is_of(tag, system) for tag in tags.value):
-        return no(None, f"{who} has no wheel for {system}", tags.because)
+        return no(None, f"{who} {words[0]} {system}", tags.because)
     if system is None or arch is None:
         return unknown(machine.os.reason or machine.arch.reason)
     musl = (machine.libc.value or "").startswith("musl")
@@ -96,7 +100,7 @@ def _tagged(machine: Machine, who: str, tags: Known[Any]) -> Answer:
     if not fitting:
         here = f"{system} {arch}" + " with musl" * musl
         held = ", ".join(tags.value)
-        return no(None, f"{who} has no wheel for {here} (it has {held})", tags.because)
+        return no(None, f"{who} {words[0]} {here} (it {words[1]} {held})", tags.because)
     return _libc(machine, who, fitting, tags)
 
 
