@@ -29,7 +29,9 @@ class Contradiction(msgspec.Struct, frozen=True):
 def stated(facts: Facts, name: str) -> Known[str]:
     """Return the stated version of a package, however its name is spelt; ``""``: is absent."""
     packages = facts.packages or {}
-    spelt = (name, name.replace("_", "-"), name.replace("-", "_"))
+    if name in packages:
+        return _stated(packages[name], name)
+    spelt = (name.replace("_", "-"), name.replace("-", "_"))
     return _stated(next((packages[one] for one in spelt if one in packages), None), name)
 
 

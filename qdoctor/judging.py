@@ -56,7 +56,9 @@ def judge(  # noqa: PLR0913 - the question has these parts
 
     ``interpreter`` is the examined one where a person's ``python`` is another: commands name it.
     """
-    seen = expectation.annotate(list(observations), complete(facts, matrix), matrix)
+    seen = list(observations)
+    if seen:
+        seen = expectation.annotate(seen, complete(facts, matrix), matrix)
     machine, findings = diagnosis.diagnose(facts, seen, error, need, matrix, refused=plan.problems)
     findings = with_missing_facts(
         [_with_fitting_fixes(one, machine, matrix, interpreter) for one in findings], machine

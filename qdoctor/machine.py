@@ -7,7 +7,7 @@ stronger is kept and the contradiction remembered.
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -19,13 +19,16 @@ from qdoctor.model import Because, Driver, Facts, Gpu, Host, Python
 from qdoctor.released import Known, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qdoctor.implied_packages import Contradiction
     from qdoctor.matrix import Matrix
     from qdoctor.model import YesNo
 
-__all__ = ["Known", "Machine", "complete"]
+__all__ = ["Known", "Machine", "complete", "with_facts", "with_packages"]
 
 Value = TypeVar("Value", str, bool)
+Found = TypeVar("Found")
 
 _COMPLETED = frozenset({"torch", "triton", "bitsandbytes"})
 """Packages whose versions other facts may imply."""
@@ -79,10 +82,30 @@ class Machine(msgspec.Struct, frozen=True, dict=True):
         alike = len({(gpu.name, gpu.sm) for gpu in self.usable_gpus}) <= 1
         return alike or "gpus" not in (self.facts.unread or {})
 
-    @property
+    @cached_property
     def sm(self) -> Known[str]:
         """The SM of the judged GPU, ``"8.6"``."""
         return devices.sm_of(self.gpu, self.gpus.reason)
+
+    def ask(self, question: Callable[[Machine, Matrix], Found], matrix: Matrix) -> Found:
+        """Put a question to this machine once: many rules and every backend ask the same few.
+
+        The answer is kept with the machine, and goes with it.
+        """
+        key = question, matrix
+        if key not in self._answers:
+            self._answers[key] = question(self, matrix)
+        answer: Found = self._answers[key]
+        return answer
+
+    @cached_property
+    def others(self) -> dict[tuple[Matrix, str, str], Machine]:
+        """The machines that this one would be with another release (``rules.what_if``)."""
+        return {}
+
+    @cached_property
+    def _answers(self) -> dict[tuple[Callable[[Machine, Matrix], Any], Matrix], Any]:
+        return {}
 
     def package(self, name: str) -> Known[str]:
         """Return a package's version, ``""`` where it is known to be absent."""
@@ -108,8 +131,7 @@ def complete(facts: Facts, matrix: Matrix, *, assume_driver: bool = False) -> Ma
     host, python, driver = facts.host or Host(), facts.python or Python(), facts.driver or Driver()
     disagreed: list[Contradiction] = []
     system = packages.os_of(facts, matrix)
-    torch = packages.stated(facts, "torch")
-    cuda = torch_cuda(facts, matrix, system, disagreed)
+    implied = _of_packages(facts, matrix, system, disagreed)
     assumed = assume_driver and driver.version is None and driver.cuda is None
     return Machine(
         facts=facts,
@@ -117,12 +139,6 @@ def complete(facts: Facts, matrix: Matrix, *, assume_driver: bool = False) -> Ma
         arch=_read(host.machine, "host.machine"),
         libc=_read(host.libc, "host.libc"),
         python=_read(python.version, "python.version"),
-        torch=torch,
-        triton=triton(facts, matrix, system),
-        bitsandbytes=packages.stated(facts, "bitsandbytes"),
-        torch_cuda=cuda,
-        torch_sm=torch_sm(facts, matrix, cuda, disagreed),
-        triton_pin=triton_pin(facts, matrix, system),
         driver_version=_read(driver.version, "driver.version"),
         driver_cuda=devices.driver_cuda(driver, matrix, disagreed, assumed=assumed),
         gpus=devices.gpus(facts, matrix),
@@ -130,7 +146,44 @@ def complete(facts: Facts, matrix: Matrix, *, assume_driver: bool = False) -> Ma
         c_compiler=_read(host.c_compiler, "host.c_compiler"),
         driver_assumed=assumed,
         contradictions=tuple(disagreed),
+        **implied,
     )
+
+
+def with_packages(machine: Machine, facts: Facts, matrix: Matrix) -> Machine:
+    """Work out anew what ``facts`` imply that differ from the machine's in packages alone.
+
+    For packages that do not tell the operating system: it stays, as everything else does.
+    """
+    disagreed: list[Contradiction] = []
+    implied = _of_packages(facts, matrix, machine.os, disagreed)
+    others = [one for one in machine.contradictions if one.subject not in implied]
+    return with_facts(machine, facts, contradictions=(*disagreed, *others), **implied)
+
+
+def with_facts(machine: Machine, facts: Facts, **implied: Any) -> Machine:  # noqa: ANN401 - fields
+    """Return the machine with other facts, and what they imply, about the same GPUs.
+
+    Which of them is judged is known already.
+    """
+    other = msgspec.structs.replace(machine, facts=facts, **implied)
+    other.__dict__.update(usable_gpus=machine.usable_gpus, gpu=machine.gpu, sm=machine.sm)
+    return other
+
+
+def _of_packages(
+    facts: Facts, matrix: Matrix, system: Known[str], disagreed: list[Contradiction]
+) -> dict[str, Any]:
+    """Return the fields of a machine that its packages decide, where its system is known."""
+    cuda = torch_cuda(facts, matrix, system, disagreed)
+    return {
+        "torch": packages.stated(facts, "torch"),
+        "triton": triton(facts, matrix, system),
+        "bitsandbytes": packages.stated(facts, "bitsandbytes"),
+        "torch_cuda": cuda,
+        "torch_sm": torch_sm(facts, matrix, cuda, disagreed),
+        "triton_pin": triton_pin(facts, matrix, system),
+    }
 
 
 @lru_cache(maxsize=1024)

@@ -7,6 +7,7 @@ them have the same; otherwise it is unknown, with the reason.
 from __future__ import annotations
 
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ from packaging.version import Version
 from qdoctor.model import Because
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from qdoctor.matrix import Matrix, Release
     from qdoctor.model import YesNo
@@ -42,6 +43,16 @@ def unknown(reason: str) -> Known[Any]:
 def release(matrix: Matrix, package: str, version: str) -> Release | None:
     """Return one release, decoded once: many questions are asked about the same few."""
     return matrix.release(package, version)
+
+
+@lru_cache(maxsize=256)
+def stable(matrix: Matrix, package: str) -> Mapping[str, Version]:
+    """Return the known releases of a package that are no pre-releases, ascending, by their names.
+
+    Searches for a release ask for them all the time.
+    """
+    known = {str(one): one for one in matrix.versions(package) if not one.is_prerelease}
+    return MappingProxyType(known)
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from qdoctor.answered import gave_no_answer
-from qdoctor.layers import Answer, together
+from qdoctor.layers import Answer
 from qdoctor.matrix import shipped
 from qdoctor.model import Finding, Observation, Verdict
 from qdoctor.speed import speedup
@@ -107,10 +107,10 @@ def _by_layers(row: dict[str, Any], witnesses: Witnesses) -> tuple[Answer, str]:
     Where it is not known whether there is a GPU, only what both paths say is said.
     """
     gpu = witnesses.ask("gpu_present")
-    on_gpu = together(witnesses.ask(layer) for layer in row["layers"])
+    on_gpu = witnesses.ask_all(row["layers"])
     if row["cpu_layers"] is None or gpu.value == "yes":
         return on_gpu, witnesses.gpu_named
-    on_cpu = together(witnesses.ask(layer) for layer in row["cpu_layers"])
+    on_cpu = witnesses.ask_all(row["cpu_layers"])
     if gpu.value == "no":
         return on_cpu, _CPU
     if on_gpu.value == on_cpu.value == "no":

@@ -17,7 +17,7 @@ from qdoctor.layers.int8 import igemm_variant
 from qdoctor.model import Because, Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
@@ -41,6 +41,8 @@ class Witnesses(msgspec.Struct, frozen=True):
         A pass outranks a failure of another variant, unless that one is ``required``; what only
         compiled counts if it failed.
         """
+        if not self.observations:
+            return None
         own = [probe for probe in row["probes"] if "layers" not in probe]
         seen = [one for probe in own for one in self._seen(probe)]
         ran = [one for one in seen if one.ran]
@@ -78,8 +80,20 @@ class Witnesses(msgspec.Struct, frozen=True):
         """Ask one layer by its name: what ran here outranks what the matrix says."""
         if layer not in self.answers:
             asked: layers.Layer = getattr(layers, layer)
-            self.answers[layer] = self._observed(layer) or asked(self.machine, self.matrix)
+            matrix = self.matrix
+            self.answers[layer] = self._observed(layer) or self.machine.ask(asked, matrix)
         return self.answers[layer]
+
+    def ask_all(self, layers: Iterable[str]) -> Answer:
+        """Ask layers that are all needed: the first no, else the first unknown, else yes."""
+        open_: Answer | None = None
+        for layer in layers:
+            answer = self.answers.get(layer) or self.ask(layer)
+            if answer.value == "no":
+                return answer
+            if answer.value == "unknown" and open_ is None:
+                open_ = answer
+        return open_ or Answer("yes", "every layer fits")
 
     def where(self, seen: Observation) -> str:
         """Name the device that an observation was made on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -54,11 +54,11 @@ def together(answers: Iterable[Answer]) -> Answer:
         asked.append(answer)
     if open_ is not None:
         return open_
-    reason = "; ".join(dict.fromkeys(answer.reason for answer in asked))
-    return Answer("yes", reason, tuple(one for answer in asked for one in answer.because))
+    reason = "; ".join(dict.fromkeys([answer.reason for answer in asked]))
+    return Answer("yes", reason, tuple([one for answer in asked for one in answer.because]))
 
 
 def _given(because: tuple[Because | None, ...]) -> tuple[Because, ...]:
     if None not in because:  # as most are: nothing has to be built
-        return cast("tuple[Because, ...]", because)
+        return because  # type: ignore[return-value]
     return tuple([one for one in because if one is not None])

@@ -57,7 +57,7 @@ def _accepts(
 
 def bnb_has_cuda_binary(machine: Machine, matrix: Matrix) -> Answer:
     """Does bitsandbytes ship a native library for the CUDA version that torch was built for?"""
-    return chosen(machine, matrix).answer
+    return machine.ask(chosen, matrix).answer
 
 
 def bnb_ships_here(machine: Machine, matrix: Matrix) -> Answer:
@@ -67,7 +67,7 @@ def bnb_ships_here(machine: Machine, matrix: Matrix) -> Answer:
 
 def bnb_binary_has_sm(machine: Machine, matrix: Matrix) -> Answer:
     """Does the library that is loaded hold code for this GPU?"""
-    choice, sm = chosen(machine, matrix), machine.sm
+    choice, sm = machine.ask(chosen, matrix), machine.sm
     if choice.binary is None:
         return unknown(choice.answer.reason)
     if sm.value is None:
@@ -88,7 +88,7 @@ def bnb_binary_has_sm(machine: Machine, matrix: Matrix) -> Answer:
 
 def bnb_libs_found(machine: Machine, matrix: Matrix) -> Answer:
     """Would the library that is loaded be given the CUDA libraries that it needs?"""
-    choice = chosen(machine, matrix)
+    choice = machine.ask(chosen, matrix)
     if choice.binary is None:
         return unknown(choice.answer.reason)
     binary = choice.binary

@@ -241,8 +241,12 @@ def _architecture(asked: _Asked) -> str:
 
 def _below_turing(machine: Machine, matrix: Matrix) -> bool:
     """Say whether the most capable GPU has no int8 matrix units: the old choice looks at that."""
-    sms = [gpu.sm for gpu in machine.usable_gpus if gpu.sm]
-    rows = [row for sm in sms if (row := matrix.row("sm", sm))]
+    return _without_int8(tuple([gpu.sm for gpu in machine.usable_gpus]), matrix)
+
+
+@lru_cache(maxsize=256)
+def _without_int8(sms: tuple[str | None, ...], matrix: Matrix) -> bool:
+    rows = [row for sm in sms if sm and (row := matrix.row("sm", sm))]
     return bool(rows) and not any(row["int8_mma"] for row in rows)
 
 

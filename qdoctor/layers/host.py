@@ -171,7 +171,7 @@ def _checked_by_installer(spec: Known[str], package: str, version: str) -> Answe
 def _glibc_needed(machine: Machine, matrix: Matrix, package: str, version: str) -> Known[str]:
     """Return the glibc a package's code needs: of the library that is loaded, for bitsandbytes."""
     if package == "bitsandbytes":
-        return chosen(machine, matrix).glibc
+        return machine.ask(chosen, matrix).glibc
     known = fact(matrix, package, version, "glibc")
     read = {one.glibc: one.file for one in libraries_of(machine, package)}
     newest = highest(read)

@@ -9,6 +9,7 @@ CUDA C++ Programming Guide, 'Binary compatibility' and 'PTX compatibility').
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ def runs_on(sm: str, archs: Iterable[str], *, integrated: bool = False) -> str |
 
     Machine code is preferred to PTX; None where nothing serves it.
     """
+    return _serving(sm, tuple(archs), integrated)
+
+
+@lru_cache(maxsize=4096)
+def _serving(
+    sm: str,
+    archs: Iterable[str],
+    integrated: bool,  # noqa: FBT001 - a cache's key
+) -> str | None:
     gpu = _numbers(sm)
     if integrated:
         archs = [one for one in archs if one.startswith("compute") or one == f"sm_{gpu[0]}{gpu[1]}"]

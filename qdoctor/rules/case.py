@@ -65,7 +65,7 @@ class Case(msgspec.Struct, frozen=True):
 
     def _answer(self, layer: Layer) -> Answer:
         """Ask every machine that this may be: what they agree in is known."""
-        alone = layer(self.machine, self.matrix)
+        alone = self.machine.ask(layer, self.matrix)
         if alone.value != "unknown" or not self.candidates:
             return alone
         every = [layer(one, self.matrix) for one in self.candidates]
@@ -77,14 +77,12 @@ class Case(msgspec.Struct, frozen=True):
         A traceback holds a text twice: in the source line that raises it, and then as what was
         raised, which is what to quote.
         """
-        if not self.signals:
-            return ()
         kinds: dict[tuple[str, ...], Signal] = {}
         for signal in self.signals:
             if rule in signal.rules:
                 kind = (signal.signature, *signal.said.values())
                 kinds[kind] = signal
-        return tuple(kinds.values())
+        return tuple(kinds.values()) if kinds else ()
 
     def said(self, rule: str, name: str) -> str | None:
         """Return what an error text of ``rule`` states under ``name``; None where it does not."""

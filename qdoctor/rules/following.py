@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from qdoctor.released import fact, parsed, requirement
+from qdoctor.released import fact, fits, parsed, requirement
 from qdoctor.rules.remedies import listed
 from qdoctor.rules.what_if import runs
 
@@ -36,8 +36,13 @@ def following(case: Case, spec: str, index: str | None) -> list[str]:
 
 def made_for(case: Case, name: str, torch: str) -> str | None:
     """Return the newest release of a package that requires just this torch; None for unknown."""
-    for one in reversed(case.matrix.versions(name)):
-        on_torch = _on_torch(case.matrix, name, str(one))
+    return _made_for_just(case.matrix, name, torch)
+
+
+@lru_cache(maxsize=512)
+def _made_for_just(matrix: Matrix, name: str, torch: str) -> str | None:
+    for one in reversed(matrix.versions(name)):
+        on_torch = _on_torch(matrix, name, str(one))
         if any("==" in str(each) and each.contains(torch) for each in on_torch):
             return str(one)
     return None
@@ -125,8 +130,9 @@ def _on_torch(matrix: Matrix, name: str, version: str) -> tuple[SpecifierSet, ..
 
 def _moves(case: Case, spec: str, index: str | None) -> bool:
     """Say whether another torch than the installed one would come: its release or its build."""
-    own = parsed(case.machine.torch.value)
-    if own is None or not SpecifierSet(spec).contains(own.public, prereleases=True):
+    torch = case.machine.torch.value
+    own = parsed(torch)
+    if torch is None or own is None or not fits(case.matrix, _TORCH, torch, spec):
         return True
     cuda = case.machine.torch_cuda.value
     build = own.local or (_CUDA + cuda.replace(".", "") if cuda else None)

@@ -64,9 +64,15 @@ def known_in(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
     quoted, nor where lines break: it was retyped, or wrapped by a terminal or a table. Then a part
     of a known text is enough.
     """
-    known = _known_in(kept, matrix, retyped=False)
     if len(kept) > _RETYPED:
-        return known
+        return _known_in(kept, matrix, retyped=False)
+    return _known_in_short(kept, matrix)
+
+
+@lru_cache(maxsize=64)
+def _known_in_short(kept: str, matrix: Matrix) -> tuple[Signal, ...]:
+    """Look into a text once, of however many machines it is told."""
+    known = _known_in(kept, matrix, retyped=False)
     if known and _all_of_role(known, matrix, _ROLES[2]):
         return _beside_notices(kept, known, matrix) or known
     if known and not _only_follows(known, matrix):

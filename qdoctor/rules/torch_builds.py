@@ -18,7 +18,7 @@ from qdoctor.layers import (
 from qdoctor.layers.host import release_fits_python
 from qdoctor.layers.wheel import build_of
 from qdoctor.model import Fix
-from qdoctor.released import parsed, release
+from qdoctor.released import parsed, release, stable
 from qdoctor.rules.amd import on_amd
 from qdoctor.rules.remedies import torch_build
 from qdoctor.rules.what_if import all_yes, nearest, runs, with_os, with_package
@@ -172,10 +172,11 @@ def _before_the_newest_cuda(ways: list[tuple[Span, str]]) -> list[tuple[Span, st
 
 
 def _spans_of_tags(case: Case, also: Sequence[Layer]) -> dict[str, list[Span]]:
-    known = [one for one in case.matrix.versions("torch") if not one.is_prerelease]
-    tags = {one: tags_of(case, str(one)) for one in known}
+    known = stable(case.matrix, "torch")
+    versions = tuple(known.values())
+    tags = {one: tags_of(case, one) for one in known}
     return {
-        tag: runs(known, [tag in tags[one] and _works(case, str(one), tag, also) for one in known])
+        tag: runs(versions, [tag in tags[one] and _works(case, one, tag, also) for one in known])
         for tag in sorted({tag for some in tags.values() for tag in some}, key=_number)
     }
 

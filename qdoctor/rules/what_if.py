@@ -6,18 +6,18 @@ So a fix needs no knowledge of its own, and what it promises is what the next ch
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from qdoctor.implied_packages import stated
-from qdoctor.machine import complete
+from qdoctor.machine import complete, with_facts, with_packages
 from qdoctor.model import Host
-from qdoctor.released import parsed
+from qdoctor.released import parsed, stable
 from qdoctor.rules.remedies import pip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from packaging.version import Version
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     Condition = Callable[[Machine], bool]
 
+Listed = TypeVar("Listed")
 
 _IMPLYING_NOTHING = ("bitsandbytes", "triton")
 """Packages of which nothing else is implied (triton implies the system, where that is unknown)."""
@@ -62,22 +63,30 @@ class Span(msgspec.Struct, frozen=True):
 def with_package(machine: Machine, matrix: Matrix, package: str, version: str) -> Machine:
     """Return the machine as it would be with another release of one package.
 
-    What was read from the replaced release's own files is forgotten, and worked out anew.
+    What was read from the replaced release's own files is forgotten, and worked out anew; several
+    rules try the same releases, so each is worked out once.
     """
+    key = matrix, package, version
+    if key not in machine.others:
+        machine.others[key] = _with_package(machine, matrix, package, version)
+    return machine.others[key]
+
+
+def _with_package(machine: Machine, matrix: Matrix, package: str, version: str) -> Machine:
     changed = _changed(machine.facts, package, version)
     if package in _IMPLYING_NOTHING and machine.os.value is not None:
-        return msgspec.structs.replace(
-            machine, facts=changed, **{package: stated(changed, package)}
-        )
+        return with_facts(machine, changed, **{package: stated(changed, package)})
+    if package != "triton":
+        return with_packages(machine, changed, matrix)
     told = complete(changed, matrix, assume_driver=machine.driver_assumed)
     return msgspec.structs.replace(told, judged=machine.judged)
 
 
 def spans(case: Case, package: str, fits: Condition) -> list[Span]:
     """Return the runs of known releases of ``package`` for which ``fits`` holds, ascending."""
-    known = _released(case, package)
-    good = [fits(with_package(case.machine, case.matrix, package, str(one))) for one in known]
-    return runs(known, good)
+    known = stable(case.matrix, package)
+    good = [fits(with_package(case.machine, case.matrix, package, one)) for one in known]
+    return runs(tuple(known.values()), good)
 
 
 def runs(known: Sequence[Version], good: Sequence[bool]) -> list[Span]:
@@ -99,9 +108,13 @@ def all_yes(case: Case, wanted: Sequence[Layer], kept: Sequence[Layer] = ()) -> 
     """Make a condition: each of ``wanted`` says yes, and none of ``kept`` says no."""
 
     def fits(machine: Machine) -> bool:
-        return all(layer(machine, case.matrix).value == "yes" for layer in wanted) and all(
-            layer(machine, case.matrix).value != "no" for layer in kept
-        )
+        for layer in wanted:
+            if machine.ask(layer, case.matrix).value != "yes":
+                return False
+        for layer in kept:  # noqa: SIM110 - a generator would cost as much as an answer
+            if machine.ask(layer, case.matrix).value == "no":
+                return False
+        return True
 
     return fits
 
@@ -125,10 +138,10 @@ def nearest(found: Sequence[Span], installed: str | None) -> tuple[Action, Span]
 
 def offer(case: Case, package: str, fits: Condition, why: str, *, verify: str) -> list[Fix]:
     """Offer the nearest release of ``package`` for which ``fits`` holds; [] for none."""
-    known = _released(case, package)
+    known = stable(case.matrix, package)
     now = parsed(case.machine.package(package).value)
     found = _nearest_of(
-        known, now, lambda one: fits(with_package(case.machine, case.matrix, package, str(one)))
+        known, now, lambda one: fits(with_package(case.machine, case.matrix, package, one))
     )
     if found is None:
         return []
@@ -136,18 +149,15 @@ def offer(case: Case, package: str, fits: Condition, why: str, *, verify: str) -
     return [pip(action, package, span.spec, f"{why} ({package} {span})", verify=verify)]
 
 
-def _released(case: Case, package: str) -> list[Version]:
-    return [one for one in case.matrix.versions(package) if not one.is_prerelease]
-
-
 def _nearest_of(
-    known: Sequence[Version], now: Version | None, fits: Callable[[Version], bool]
+    released: Mapping[str, Version], now: Version | None, fits: Callable[[str], bool]
 ) -> tuple[Action, Span] | None:
     """Pick as ``nearest`` does, asking of no more releases than it takes to find that run."""
+    known = tuple(released.items())
     if now is None:
         span = _first_run(known, fits, reversed(range(len(known))))
         return ("upgrade", span) if span else None
-    here = bisect_left(known, now)
+    here = bisect_left(tuple(released.values()), now)
     if span := _first_run(known, fits, range(here, len(known))):
         return ("reinstall", Span(now, now, now)) if span.holds(now) else ("upgrade", span)
     span = _first_run(known, fits, reversed(range(here)))
@@ -155,28 +165,29 @@ def _nearest_of(
 
 
 def _first_run(
-    known: Sequence[Version], fits: Callable[[Version], bool], places: Iterable[int]
+    known: Sequence[tuple[str, Version]], fits: Callable[[str], bool], places: Iterable[int]
 ) -> Span | None:
     good: list[int] = []
     for at in places:
-        if fits(known[at]):
+        if fits(known[at][0]):
             good.append(at)
         elif good:
             break
     if not good:
         return None
-    last = max(good)
-    return Span(known[min(good)], known[last], known[last + 1] if last + 1 < len(known) else None)
+    first, last = min(good), max(good)
+    above = known[last + 1][1] if last + 1 < len(known) else None
+    return Span(known[first][1], known[last][1], above)
 
 
 def _changed(facts: Facts, package: str, version: str) -> Facts:
     changed = msgspec.structs.replace(
         facts,
         packages={**(facts.packages or {}), package: version},
-        native=[one for one in facts.native or [] if one.package != package] or None,
+        native=_kept(facts.native, lambda one: one.package != package),
         requires=_without(facts.requires, package),
-        packages_found=[one for one in facts.packages_found or [] if one.name != package] or None,
-        triton_names=[one for one in facts.triton_names or [] if one.package != package] or None,
+        packages_found=_kept(facts.packages_found, lambda one: one.name != package),
+        triton_names=_kept(facts.triton_names, lambda one: one.package != package),
         triton_has=None if package == "triton" else facts.triton_has,
     )
     if package != "torch":
@@ -188,6 +199,10 @@ def _changed(facts: Facts, package: str, version: str) -> Facts:
     return msgspec.structs.replace(
         changed, torch_cuda=None, torch_arch_list=None, native=native or None
     )
+
+
+def _kept(listed: list[Listed] | None, of_others: Callable[[Listed], bool]) -> list[Listed] | None:
+    return list(filter(of_others, listed)) or None if listed else None
 
 
 def _without(requires: dict[str, list[str]] | None, package: str) -> dict[str, list[str]] | None:
