@@ -1,9 +1,9 @@
 """The int8 product that a device really has: tried once on sums that only int32 holds, then used.
 
 On a GPU Triton's product first, if it compiles to int8 tensor-core instructions there, then
-cuBLASLt's through ``torch._int_mm``; on the CPU the fastest of that, float32 (in pieces of which it
-holds every sum exactly) and float64. Nothing here knows releases, GPU models or CPUs: what works is
-found out.
+cuBLASLt's through ``torch._int_mm``; on the CPU the faster of that and float32 (in pieces of which
+it holds every sum exactly), else float64. Nothing here knows releases, GPU models or CPUs: what
+works is found out.
 """
 
 # ruff: noqa: ANN401 - torch is untyped here
@@ -87,8 +87,11 @@ _proved: dict[Any, Way | str] = {}
 
 
 def _try_all(device: Any) -> Way | str:
-    reasons, serving = [], []
+    reasons: list[str] = []
+    serving: list[Way] = []
     for way in WAYS:
+        if serving and way.name == _plain.LAST_RESORT:
+            continue
         reason = _why_not(way, device)
         if reason:
             reasons.append(f"{way.name}: {reason}")
@@ -271,4 +274,4 @@ WAYS = (
     Way("float32", _prove_float32, quantize_plain, _multiply_float32),
     Way("float64", _prove_float64, quantize_plain, _multiply_float64),
 )
-"""In order of preference; on a CPU the fastest one is taken."""
+"""In order of preference; on a CPU the faster one is taken, float64 only for lack of others."""

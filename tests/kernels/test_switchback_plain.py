@@ -41,8 +41,9 @@ def test_every_product_is_exact(plain: Any, made: Any, shape: tuple[int, int, in
     a = torch.randint(-128, 128, (rows, depth), dtype=torch.int8)
     b = torch.randint(100, 128, (columns, depth), dtype=torch.int8)
     serving, _ = plain.exact_on_cpu(made)
-    assert {"float32", "float64"} <= serving.keys()
-    for multiply in serving.values():
+    assert "float32" in serving
+    assert plain.LAST_RESORT not in serving
+    for multiply in (*serving.values(), plain.PRODUCTS[plain.LAST_RESORT]):
         assert torch.equal(multiply(a, b).long(), a.long() @ b.long().t())
 
 
@@ -59,11 +60,14 @@ def test_what_is_inexact_or_absent_does_not_serve_and_says_why(
 ) -> None:
     monkeypatch.setattr(torch, "_int_mm", lambda a, b: (a.float() @ b.float() + 1).int())
     serving, (why,) = plain.exact_on_cpu(made)
-    assert list(serving) == ["float32", "float64"]
+    assert list(serving) == ["float32"]
     assert re.fullmatch(r"torch._int_mm does not serve: \d+ of 1320 sums are not exact", why)
     monkeypatch.delattr(torch, "_int_mm")
-    _, (why,) = plain.exact_on_cpu(made)
-    assert "has no attribute '_int_mm'" in why
+    monkeypatch.setitem(plain.PRODUCTS, "float32", lambda a, b: a.half() @ b.half().t())
+    serving, (absent, inexact) = plain.exact_on_cpu(made)
+    assert list(serving) == ["float64"]
+    assert "has no attribute '_int_mm'" in absent
+    assert inexact.startswith("float32 does not serve: ")
 
 
 def test_a_full_memory_says_nothing_of_a_product(

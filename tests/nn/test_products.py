@@ -132,8 +132,8 @@ def test_a_product_that_is_not_exact_is_not_taken(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("forgetful")
-@pytest.mark.parametrize("fast", ["torch._int_mm", "float32", "float64"])
-def test_a_cpu_takes_the_fastest_of_its_exact_products(
+@pytest.mark.parametrize("fast", ["torch._int_mm", "float32"])
+def test_a_cpu_takes_the_faster_of_its_exact_products(
     monkeypatch: pytest.MonkeyPatch, fast: str
 ) -> None:
     cpu = torch.device("cpu")
