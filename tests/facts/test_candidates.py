@@ -9,27 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qdoctor.facts import candidates
-from qdoctor.facts.interpreter import Distribution, PythonPlaces, Reading
+from qdoctor.facts.interpreter import Distribution
+from tests.facts.readings import reading
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def reading(path: list[Path], *distributions: Distribution) -> Reading:
-    return Reading(
-        python=PythonPlaces("3.11.7", "/usr/bin/python3", "/usr", "/usr", headers=False),
-        c_compiler=False,
-        libc="glibc 2.36",
-        packages={},
-        packages_found=[],
-        requires={},
-        torch_cuda=None,
-        torch_arch_list=None,
-        folders={},
-        distributions=list(distributions),
-        path=[str(one) for one in path],
-        unread={},
-    )
 
 
 def installed(site: Path, name: str, *files: str) -> Distribution:

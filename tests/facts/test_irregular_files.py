@@ -12,10 +12,11 @@ import pytest
 from qdoctor.binaries import UnreadableBinary, read_library
 from qdoctor.facts import candidates
 from qdoctor.facts.inspected import Inspections
-from qdoctor.facts.interpreter import Distribution, PythonPlaces, Reading
+from qdoctor.facts.interpreter import Distribution, Reading
 from qdoctor.facts.libcuda import found_by_loader
 from qdoctor.facts.native import read_native
 from qdoctor.model import NativeLibrary
+from tests.facts.readings import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,22 +54,11 @@ def fifo() -> Iterator[Callable[[Path], Path]]:
     assert not waited
 
 
-def reading(site: Path, *, bitsandbytes: bool = False) -> Reading:
+def found(site: Path, *, bitsandbytes: bool = False) -> Reading:
     info = site / "bitsandbytes-1.0.dist-info"
-    return Reading(
-        python=PythonPlaces("3.11.7", "/usr/bin/python3", "/usr", "/usr", headers=False),
-        c_compiler=False,
-        libc="glibc 2.36",
-        packages={},
-        packages_found=[],
-        requires={},
-        torch_cuda=None,
-        torch_arch_list=None,
-        folders={"bitsandbytes": str(site / "bitsandbytes")} if bitsandbytes else {},
-        distributions=[Distribution("bitsandbytes", "1.0", str(info / "METADATA"), str(site))],
-        path=[],
-        unread={},
-    )
+    folders = {"bitsandbytes": str(site / "bitsandbytes")} if bitsandbytes else {}
+    own = Distribution("bitsandbytes", "1.0", str(info / "METADATA"), str(site))
+    return reading([], own, folders=folders)
 
 
 @pytest.fixture
@@ -80,18 +70,18 @@ def test_a_record_that_is_a_fifo_lists_nothing(
     tmp_path: Path, environ: dict[str, str], fifo: Callable[[Path], Path]
 ) -> None:
     fifo(tmp_path / "bitsandbytes-1.0.dist-info" / "RECORD")
-    assert candidates.find(reading(tmp_path), environ).candidates == []
+    assert candidates.find(found(tmp_path), environ).candidates == []
 
 
 def test_a_record_without_end_lists_nothing(tmp_path: Path, environ: dict[str, str]) -> None:
     record = tmp_path / "bitsandbytes-1.0.dist-info" / "RECORD"
     record.parent.mkdir()
     record.symlink_to("/dev/zero")
-    assert candidates.find(reading(tmp_path), environ).candidates == []
+    assert candidates.find(found(tmp_path), environ).candidates == []
     record.unlink()
     with record.open("wb") as file:
         file.truncate(1 << 40)  # holes only
-    assert candidates.find(reading(tmp_path), environ).candidates == []
+    assert candidates.find(found(tmp_path), environ).candidates == []
 
 
 def test_a_library_that_is_a_fifo_is_told(
@@ -100,7 +90,7 @@ def test_a_library_that_is_a_fifo_is_told(
     name = "libbitsandbytes_cuda118.so"
     fifo(tmp_path / "bitsandbytes" / name)
     for _ in range(2):  # the first look tells the system what is about to be read
-        read = read_native(reading(tmp_path, bitsandbytes=True), environ)
+        read = read_native(found(tmp_path, bitsandbytes=True), environ)
         assert read.unread == {f"native.{name}": "no regular file"}
         assert [(one.file, one.sm) for one in read.libraries] == [(name, None)]
 
@@ -140,4 +130,4 @@ def test_any_direct_url_is_survived(stated: bytes, tmp_path: Path, environ: dict
     info.mkdir()
     (info / "RECORD").write_text(f"{info.name}/direct_url.json,,\n")
     (info / "direct_url.json").write_bytes(stated)
-    assert candidates.find(reading(tmp_path), environ).candidates == []
+    assert candidates.find(found(tmp_path), environ).candidates == []

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from qdoctor.binaries import read_library
 from qdoctor.facts.candidates import _record
-from qdoctor.facts.interpreter import Distribution, PythonPlaces, Reading
+from qdoctor.facts.interpreter import Distribution
 from qdoctor.facts.native import Read, read_native
+from tests.facts.readings import reading
 
 if TYPE_CHECKING:
     from qdoctor.model import NativeLibrary
@@ -60,21 +61,8 @@ class Environment:
 
     def read(self, **environ: str) -> Read:
         python = str(self.root / "bin" / "python3")
-        reading = Reading(
-            python=PythonPlaces("3.11.7", python, "/usr", "/usr", headers=False),
-            c_compiler=False,
-            libc="glibc 2.36",
-            packages={},
-            packages_found=[],
-            requires={},
-            torch_cuda=None,
-            torch_arch_list=None,
-            folders=self._folders,
-            distributions=self._distributions,
-            path=[str(self.site)],
-            unread={},
-        )
-        return read_native(reading, {**self.environ, **environ})
+        told = reading([self.site], *self._distributions, folders=self._folders, python=python)
+        return read_native(told, {**self.environ, **environ})
 
     def listed(self, **environ: str) -> dict[str, NativeLibrary]:
         return {one.file or "": one for one in self.read(**environ).libraries}
