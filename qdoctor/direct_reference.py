@@ -25,6 +25,7 @@ _REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)\+")
 _PATH = re.compile(r"\.{0,2}[/\\]|~[/\\]|\.{1,2}$|[a-zA-Z]:[/\\]")
 _ARCHIVE = re.compile(r"\.(?:whl|tar\.gz|tar\.bz2|tar\.xz|tgz|zip)$")
 _WHEEL = ".whl"
+_LONGEST = 255  # characters of a file's name, on every system
 _EXTRAS = re.compile(r"\[[\w\s.,-]*\]$")
 _MARKER = re.compile(r"\s+;\s*|;\s+")
 _EGG = re.compile(r"(?:^|&)egg=(?P<name>[A-Za-z0-9][\w.-]*)")
@@ -63,13 +64,22 @@ def read(where: str, name: str | None = None) -> Told:
     place, _, fragment = where.partition("#")
     egg = _EGG.search(fragment)
     given = name or (egg["name"] if egg else None)
-    path = unquote(urlsplit(place).path if _SCHEME.match(place) else place)
+    path = _path(place)
     if _REPOSITORY.match(place):
         return _of_repository(path, given)
     last = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    if len(last) > _LONGEST:  # tags are multiplied with one another
+        return Told(_name(given))
     if last.endswith(_WHEEL):
         return _of_wheel(last, given)
     return _of_sources(last, given)
+
+
+def _path(place: str) -> str:
+    try:
+        return unquote(urlsplit(place).path if _SCHEME.match(place) else place)
+    except ValueError:  # a bracket, as of an IPv6 address, that is not closed
+        return ""
 
 
 def without_secrets(text: str) -> str:

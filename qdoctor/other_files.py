@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from qdoctor.model import BadInput
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 _FREEZE = "in that environment, run: python -m pip list --format=freeze > requirements.txt"
+_ONE_A_LINE = "write one requirement a line, as pip freeze does"
 _CONDA = "conda calls packages and builds otherwise than pip does; " + _FREEZE
 _NAMES: dict[str, tuple[str, str]] = {
     "poetry.lock": (
@@ -29,6 +32,12 @@ _NAMES: dict[str, tuple[str, str]] = {
     "setup.py": ("a project's program", _FREEZE),
     "setup.cfg": ("a project's settings", _FREEZE),
 }
+_SUFFIXES = {
+    ".yml": ("a conda environment, or other YAML", _CONDA),
+    ".yaml": ("a conda environment, or other YAML", _CONDA),
+    ".toml": ("TOML", _ONE_A_LINE),
+    ".whl": ("a wheel", "name it without -r"),
+}
 _CONTENTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(r"^(?:dependencies|channels):\s*$", re.MULTILINE), "a conda environment", _CONDA),
     (re.compile(r"^@EXPLICIT\s*$", re.MULTILINE), "conda's list of files", _CONDA),
@@ -42,7 +51,7 @@ _CONTENTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         re.compile(r"^\[+(?:packages?|project|tool\.[\w.-]+|build-system)\]+\s*$", re.MULTILINE),
         "TOML",
-        "write one requirement a line, as pip freeze does",
+        _ONE_A_LINE,
     ),
     (
         re.compile(r'^\s*[\[{]\s*(?:"|\{|\[|$)'),
@@ -57,15 +66,19 @@ _CONTENTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
 )
 
 
-def refused_as(path: Path, text: str) -> str | None:
-    """Say what a file is instead of a requirements file, and what to do; None where it may be one.
+def refuse_named(path: Path) -> None:
+    """Raise ``BadInput`` for a file that by its name is no requirements file."""
+    named = _NAMES.get(path.name) or _SUFFIXES.get(path.suffix)
+    if named is not None:
+        raise _refused(path, *named)
 
-    A file is known by its name, or by lines that no requirements file has.
-    """
-    if path.name in _NAMES:
-        what, advice = _NAMES[path.name]
-        return f"{what}, not a requirements file; {advice}"
+
+def refuse_content(path: Path, text: str) -> None:
+    """Raise ``BadInput`` for a file with lines that no requirements file has."""
     for pattern, what, advice in _CONTENTS:
         if pattern.search(text):
-            return f"{what}, not a requirements file; {advice}"
-    return None
+            raise _refused(path, what, advice)
+
+
+def _refused(path: Path, what: str, advice: str) -> BadInput:
+    return BadInput(f"{path}: this is {what}, not a requirements file; {advice}")

@@ -36,6 +36,7 @@ _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s+|=)?(?P<quote>[\"']?)(?P<place>.
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _COMMENT_LINE = re.compile(r"\s*#")
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]+://")
+_NOT_FOLLOWED = "this option is not followed"
 NOTHING_TOLD = "which package it installs is not told without opening it"
 _HASHES = re.compile(r"\s--(?:hash|config-settings?|global-option)\b.*$")
 _INDEX = re.compile(
@@ -80,6 +81,11 @@ class _Line(msgspec.Struct, frozen=True):
         """Whether it is an option of a file; on the command line it is a requirement misspelt."""
         return self.text.startswith("-") and self.in_file
 
+    @property
+    def is_bare_option(self) -> bool:
+        """Whether it is one that installs nothing."""
+        return self.is_option and _EDITABLE.fullmatch(self.text) is None
+
 
 def read(specs: Sequence[str], files: Sequence[str]) -> Lines:
     """Read requirements. Raises ``BadInput`` for what is none, or a file that is none."""
@@ -95,7 +101,7 @@ def read(specs: Sequence[str], files: Sequence[str]) -> Lines:
     found = [(line, _INDEX.match(line.text)) for line, one in held if one is None]
     builds = [index["tag"] for _, index in found if index is not None]
     remarks = [
-        f"{line.origin}: {'this option is not followed' if line.is_option else NOTHING_TOLD}"
+        f"{line.origin}: {_NOT_FOLLOWED if line.is_bare_option else NOTHING_TOLD}"
         for line, index in found
         if index is None
     ]
@@ -138,6 +144,7 @@ def _content(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
+        other_files.refuse_named(path)
         if len(data) > _LARGEST:
             raise BadInput(f"{path}: larger than 4 MiB, so it is no requirements file")
         text = data.decode(encoding_of(data))
@@ -148,8 +155,7 @@ def _content(path: Path) -> str:
         raise BadInput(f"{_short(str(path))}: cannot be read: {why}") from error
     if "\0" in text:
         raise BadInput(f"{path}: holds zero bytes, so it is no requirements file")
-    if why := other_files.refused_as(path, text):
-        raise BadInput(f"{path}: this is {why}")
+    other_files.refuse_content(path, text)
     return text
 
 
@@ -184,7 +190,8 @@ def _asked(line: _Line) -> Asked | None:
     editable = _EDITABLE.fullmatch(line.text) if line.is_option else None
     if line.is_option and editable is None:
         return None
-    direct = direct_reference.split(line.text if editable is None else editable["place"])
+    text = line.text if editable is None else editable["place"]
+    direct = direct_reference.split(text) if len(text) <= _LONGEST else None
     if direct is None:
         return _parsed(line) if editable is None else None
     where, marker = direct

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qdoctor.direct_reference import Told, read, split, without_secrets
 
@@ -50,6 +52,8 @@ TAGS = ("cp310-cp310-linux_x86_64",)
             Told("bitsandbytes", sources=True),
         ),
         ("git+https://index.example/x/y.git@abc123", "peft", Told("peft", sources=True)),
+        ("https://[", None, Told(None, sources=True)),
+        (f"./x-1-{'cp3.' * 99}cp3-none-any.whl", None, Told(None)),
         ("./mine", None, Told(None, sources=True)),
         ("..", None, Told(None, sources=True)),
     ],
@@ -89,3 +93,14 @@ def test_requirements_are_told_from_places(text: str, parts: tuple[str, str] | N
 )
 def test_no_secret_of_a_url_is_shown(text: str, shown: str) -> None:
     assert without_secrets(text) == shown
+
+
+PIECES = ["https://", "git+", "file:///", "#egg=", "@", "[", "]", "%", "torch-2.5.1", ".whl", " ; "]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=5)).map("".join))
+def test_whatever_is_written_is_read(text: str) -> None:
+    told = read(text)
+    assert told.version is None or told.name is not None
+    parts = split(text)
+    assert parts is None or text.startswith(parts[0])
