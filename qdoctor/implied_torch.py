@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from qdoctor import released
@@ -70,6 +71,7 @@ def _stated_cuda(facts: Facts) -> Known[str] | None:
     return Known(facts.torch_cuda, Because(text, "facts: torch_cuda", "inspected"))
 
 
+@lru_cache(maxsize=512)
 def _tagged_cuda(version: str) -> Known[str] | None:
     tag = version.partition("+")[2]
     build = _BUILD.match(tag)

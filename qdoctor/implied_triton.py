@@ -107,16 +107,19 @@ def _applies(requirement: Requirement, facts: Facts, system: Known[str]) -> bool
         return True
     name = system.value if system.value in _SYSTEMS else "linux"
     machine = (facts.host or Host()).machine or "x86_64"
-    stated = released.parsed((facts.python or Python()).version)
-    pythons = [stated] if stated else _PYTHONS
-    marker = str(requirement.marker)
-    return any(_evaluated(marker, name, machine, python) for python in pythons)
+    return _holds(str(requirement.marker), name, machine, (facts.python or Python()).version)
 
 
 @lru_cache(maxsize=1024)
-def _evaluated(line: str, system: str, machine: str, python: Version) -> bool:
+def _holds(line: str, system: str, machine: str, python: str | None) -> bool:
+    """Evaluate a marker for a Python, for any where none is stated."""
+    marker, stated = Marker(line), released.parsed(python)
+    pythons = [stated] if stated else _PYTHONS
+    return any(_evaluated(marker, system, machine, one) for one in pythons)
+
+
+def _evaluated(marker: Marker, system: str, machine: str, python: Version) -> bool:
     """Evaluate with a value for all that a marker may ask: our own interpreter's never leak in."""
-    marker = Marker(line)
     platform = _SYSTEMS[system]
     environment: dict[str, Any] = {
         "platform_system": platform.system,

@@ -40,8 +40,10 @@ def switchback_triton_names_resolve(machine: Machine, matrix: Matrix) -> Answer:
     used = fact(matrix, PACKAGE, version, "switchback_names_used")
     if used.value is None:
         return unknown(used.reason)
-    asking = Asking(f"SwitchBack of {PACKAGE} {version}", PACKAGE, version, "switchback_names_used")
-    return resolve(machine, matrix, used, asking)
+    uses = machine.facts.triton_names or ()
+    who, key = f"SwitchBack of {PACKAGE} {version}", "switchback_names_used"
+    asking = Asking(who, PACKAGE, version, key, uses)
+    return resolve(machine.triton, machine.facts.triton_has, matrix, used, asking)
 
 
 def _had_before(matrix: Matrix, version: str) -> bool:

@@ -12,9 +12,11 @@ from qdoctor.model import Because
 from qdoctor.released import has
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
-    from qdoctor.model import YesNo
+    from qdoctor.model import TritonUse, YesNo
     from qdoctor.released import Known
 
 
@@ -22,12 +24,16 @@ _Lacking: TypeAlias = tuple[list[str], list[str]]
 
 
 class Asking(msgspec.Struct, frozen=True):
-    """Who asks triton for names: a sentence's subject, and the release's fact that lists them."""
+    """Who asks triton for names: a sentence's subject, and the release's fact that lists them.
+
+    ``uses`` are the places in the installed files that ask, where they were read.
+    """
 
     who: str
     package: str
     version: str
     fact: str
+    uses: Sequence[TritonUse] = ()
 
     def because(self, matrix: Matrix, name: str) -> Because | None:
         """Return the place that asks for one name; None for a release the matrix does not know."""
@@ -39,15 +45,24 @@ class Asking(msgspec.Struct, frozen=True):
         )
 
 
-def resolve(machine: Machine, matrix: Matrix, needed: Known[list[str]], asking: Asking) -> Answer:
-    """Look every name of ``needed`` up in the installed triton; ``asking`` says who needs them."""
-    version, who = machine.triton, asking.who
+def resolve(
+    version: Known[str],
+    read: Mapping[str, bool] | None,
+    matrix: Matrix,
+    needed: Known[list[str]],
+    asking: Asking,
+) -> Answer:
+    """Look every name of ``needed`` up in the installed triton; ``asking`` says who needs them.
+
+    ``read`` are the names that its own files have or not, of a release that nobody knows.
+    """
+    who = asking.who
     if not version.value:
         return unknown(version.reason or "triton is not installed")
-    missing, open_ones = _lacking(machine, matrix, tuple(needed.value or ()))
+    missing, open_ones = _lacking(version.value, read, matrix, tuple(needed.value or ()))
     if missing:
         text = f"{who} asks for {_short(missing)}, which triton {version.value} does not have"
-        because = _place(machine, asking, missing[0]) or asking.because(matrix, missing[0])
+        because = _place(asking, missing[0]) or asking.because(matrix, missing[0])
         return no(rule_of(missing[0], matrix), text, because, _listing(matrix, version.value))
     if open_ones:
         return unknown(f"whether triton {version.value} has {_short(open_ones)} is not known")
@@ -55,12 +70,13 @@ def resolve(machine: Machine, matrix: Matrix, needed: Known[list[str]], asking: 
     return yes(text, needed.because, _listing(matrix, version.value))
 
 
-def _lacking(machine: Machine, matrix: Matrix, names: tuple[str, ...]) -> _Lacking:
+def _lacking(
+    version: str, read: Mapping[str, bool] | None, matrix: Matrix, names: tuple[str, ...]
+) -> _Lacking:
     """Return the names that are not there, and those of which that is not known."""
-    version = machine.triton.value or ""
     if matrix.matching("triton", version):
         return _lacking_in(matrix, version, names)
-    return _sorted_out({name: has_name(machine, matrix, name) for name in names})
+    return _sorted_out({name: _as_read(read, name) for name in names})
 
 
 @lru_cache(maxsize=2048)
@@ -78,7 +94,11 @@ def has_name(machine: Machine, matrix: Matrix, name: str) -> YesNo:
     version = machine.triton.value or ""
     if matrix.matching("triton", version):
         return has(matrix, "triton", version, name)
-    found = (machine.facts.triton_has or {}).get(name)
+    return _as_read(machine.facts.triton_has, name)
+
+
+def _as_read(read: Mapping[str, bool] | None, name: str) -> YesNo:
+    found = (read or {}).get(name)
     return "unknown" if found is None else "yes" if found else "no"
 
 
@@ -91,9 +111,9 @@ def rule_of(name: str, matrix: Matrix) -> str | None:
     return None
 
 
-def _place(machine: Machine, asking: Asking, name: str) -> Because | None:
+def _place(asking: Asking, name: str) -> Because | None:
     """Return the place in the installed files that asks for a name; None where none was read."""
-    for use in machine.facts.triton_names or ():
+    for use in asking.uses:
         if use.package == asking.package and name in use.names:
             text = f"{asking.who} uses {name}"
             return Because(text, f"{use.file}:{use.names[name]}", "inspected")

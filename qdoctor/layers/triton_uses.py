@@ -15,7 +15,7 @@ from qdoctor.model import Because
 from qdoctor.released import Known, has, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
@@ -53,15 +53,13 @@ def lacks(machine: Machine, matrix: Matrix) -> list[Lack]:
     return sorted(found, key=lambda one: not one.at_import)
 
 
-def corrected(machine: Machine, package: str, needed: Known[list[str]]) -> Known[list[str]]:
+def corrected(
+    uses: Sequence[TritonUse], package: str, needed: Known[list[str]]
+) -> Known[list[str]]:
     """Correct what importing a release asks triton for by the files that are installed.
 
-    A name that none of them uses any more does not count, one that they ask for besides does;
-    ``needed`` stays as it is where the files were not read.
+    A name that none of them uses any more does not count, one that they ask for besides does.
     """
-    uses = [use for use in machine.facts.triton_names or () if use.package == package]
-    if not uses:
-        return needed
     named = {name for use in uses for name in use.names}
     asked = {name: use for use in uses if use.when == "import" for name in use.names}
     kept = [name for name in needed.value or () if name in named]
