@@ -185,7 +185,7 @@ def test_a_required_backend_is_refused_by_what_it_lacks_and_nothing_else(
 ) -> None:
     bare = {"packages": {"torch": "2.13.0+cpu", "torchao": ""}, "gpus": []}
     (tmp_path / "bare.json").write_text(json.dumps(bare))
-    for name, rule in (("torchao-int8", None), ("qdoctor-switchback", "no-cuda-gpu")):
+    for name, rule in (("torchao-int8", None), ("torchao-nvfp4", "no-cuda-gpu")):
         words = ["select", "--facts", str(tmp_path / "bare.json"), "--require", name]
         assert cli.run(words) == 1
         before = capsys.readouterr().out.partition("Candidates")[0]
