@@ -1,4 +1,8 @@
-"""A recorded CPU with AVX512-BF16 and no GPU: torch 2.13.0+cpu, bitsandbytes 0.50.2, on an EPYC."""
+"""Recorded machines without a GPU: an EPYC with AVX512-BF16 and one with AVX2 alone, on busy cores.
+
+Both have torch 2.13.0+cpu, triton 3.7.1 and bitsandbytes 0.50.2. On the first one, which is the
+older record, our SwitchBack was only compiled.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +18,65 @@ from qdoctor.question import Question
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAME = "cpu-avx512"
+NAME, AVX2 = "cpu-avx512", "cpu-avx2"
+OURS = "qdoctor-switchback"
+
+
+def replayed(machines: Path, name: str, *need: str) -> Report:
+    question = Question(facts_file=str(machines / f"{name}.json"), need=need)
+    return examine(question, environ={}, stdin=io.BytesIO())
 
 
 @pytest.fixture
 def report(machines: Path) -> Report:
-    question = Question(facts_file=str(machines / f"{NAME}.json"))
-    return examine(question, environ={}, stdin=io.BytesIO())
+    return replayed(machines, NAME)
 
 
-def test_the_recorded_report_is_a_complete_replay(machines: Path, report: Report) -> None:
-    recorded = from_json((machines / f"{NAME}.json").read_bytes(), Report, NAME)
+@pytest.mark.parametrize("name", [NAME, AVX2])
+def test_the_recorded_report_is_a_complete_replay(machines: Path, name: str) -> None:
+    report = replayed(machines, name)
+    recorded = from_json((machines / f"{name}.json").read_bytes(), Report, name)
     assert report.facts == recorded.facts
     assert [one.outcome for one in report.observations] == [
         one.outcome for one in recorded.observations
     ]
 
 
-def test_it_gets_no_error_and_no_warning(report: Report) -> None:
+@pytest.mark.parametrize("name", [NAME, AVX2])
+def test_it_gets_no_error_and_no_warning_and_the_missing_gpu_is_told(
+    machines: Path, name: str
+) -> None:
+    report = replayed(machines, name)
     assert [one.rule for one in report.findings if one.severity != "note"] == []
+    assert "no-cuda-gpu" in [one.rule for one in report.findings]
     assert report.exit_code == 0
+
+
+def test_our_switchback_ran_there_as_expected_and_is_judged_by_that(machines: Path) -> None:
+    report = replayed(machines, AVX2)
+    (ran,) = (
+        one
+        for one in report.observations
+        if (one.probe, one.variant, one.device) == ("switchback_forward", "qdoctor", "cpu")
+    )
+    assert (ran.outcome, ran.expected) == ("passed", "pass")
+    assert ran.path_taken == "float32 on cpu, torch.bfloat16"
+    verdict = next(one for one in report.verdicts if one.backend == OURS)
+    assert (verdict.usable, verdict.measured_on) == ("yes", "the CPU, 64 rows of 1024 to 512")
+    told = next(one for one in report.findings if one.rule == "no-cuda-gpu")
+    assert OURS not in told.affects
+    assert "torchao-nvfp4" in told.affects
+
+
+def test_where_it_was_only_compiled_nothing_is_called_measured(report: Report) -> None:
+    verdict = next(one for one in report.verdicts if one.backend == OURS)
+    assert (verdict.usable, verdict.measured_on) == ("yes", None)
+    assert "not run here" in verdict.reason
+
+
+@pytest.mark.parametrize(("need", "code"), [(OURS, 0), ("gpu", 1), ("bnb-switchback", 1)])
+def test_what_is_needed_is_met_or_not_there(machines: Path, need: str, code: int) -> None:
+    assert replayed(machines, AVX2, need).exit_code == code
 
 
 def test_4_bit_is_usable_there_and_its_limit_is_told(report: Report) -> None:
@@ -56,5 +99,4 @@ def test_what_is_silently_wrong_there_is_named_with_what_ran(report: Report) -> 
 
 
 def test_a_need_of_4_bit_is_met_there(machines: Path) -> None:
-    question = Question(facts_file=str(machines / f"{NAME}.json"), need=("bnb-nf4",))
-    assert examine(question, environ={}, stdin=io.BytesIO()).exit_code == 0
+    assert replayed(machines, NAME, "bnb-nf4").exit_code == 0
