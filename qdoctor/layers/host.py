@@ -13,6 +13,8 @@ from qdoctor.model import Because
 from qdoctor.released import Known, fact, fits, parsed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from packaging.version import Version
 
     from qdoctor.machine import Machine
@@ -29,16 +31,12 @@ _TAG = re.compile(r"cp(\d)(\d+)(-abi3)?")
 
 def python_supported(machine: Machine, matrix: Matrix) -> Answer:
     """Do all installed packages that we know accept this Python?"""
-    return _all_installed(
-        machine, [package_fits_python(machine, matrix, one) for one in _present(machine)]
-    )
+    return _all_installed(machine, matrix, package_fits_python)
 
 
 def libc_new_enough(machine: Machine, matrix: Matrix) -> Answer:
     """Is the C library new enough for all installed packages that we know?"""
-    return _all_installed(
-        machine, [package_fits_libc(machine, matrix, one) for one in _present(machine)]
-    )
+    return _all_installed(machine, matrix, package_fits_libc)
 
 
 def torch_fits_python(machine: Machine, matrix: Matrix) -> Answer:
@@ -213,12 +211,14 @@ def _installed_here(machine: Machine, package: str) -> bool:
     return package in (machine.facts.requires or {})
 
 
-def _present(machine: Machine) -> list[str]:
-    return [package for package in _PACKAGES if machine.package(package).value]
-
-
-def _all_installed(machine: Machine, answers: list[Answer]) -> Answer:
-    return together(answers) if answers else unknown(machine.torch.reason or "no package is known")
+def _all_installed(
+    machine: Machine, matrix: Matrix, fits: Callable[[Machine, Matrix, str], Answer]
+) -> Answer:
+    """Ask about each package that is there, until one says no."""
+    present = [package for package in _PACKAGES if machine.package(package).value]
+    if not present:
+        return unknown(machine.torch.reason or "no package is known")
+    return together(fits(machine, matrix, package) for package in present)
 
 
 def _python_rule(package: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from qdoctor.layers.answer import Answer, no, unknown, yes
@@ -46,6 +47,7 @@ def switchback_triton_names_resolve(machine: Machine, matrix: Matrix) -> Answer:
     return resolve(machine.triton, machine.facts.triton_has, matrix, used, asking)
 
 
+@lru_cache(maxsize=256)
 def _had_before(matrix: Matrix, version: str) -> bool:
     """Say whether an older release had SwitchBack layers."""
     own = parsed(version)
