@@ -37,7 +37,7 @@ _LAYERS = (*_INSTALLING, driver_serves_torch, torch_has_sm, int8_tensor_cores)
 GPU it can only be meant for another machine, so that it can be installed has to do."""
 _CHOICES = {
     "bnb-int8": "Linear8bitLt is bitsandbytes' maintained int8 layer and needs no triton",
-    "qdoctor-switchback": "qdoctor's SwitchBack does the same and runs on current triton",
+    "qdoctor-switchback": "qdoctor's SwitchBack does the same with current releases",
     "bnb-nf4": "4-bit weights need no int8 matrix units and no triton",
 }
 
