@@ -28,8 +28,12 @@ _FOR_WANT_OF_ROOM = ("failed", "no-c-compiler", "libcuda-not-found")
 _BUSY = ("busy or unavailable", "CUDA_ERROR_DEVICE_UNAVAILABLE")
 """What the CUDA runtime and driver say where another process has the GPU to itself (CUDA Runtime
 API, cudaErrorDevicesUnavailable: compute mode EXCLUSIVE_PROCESS)."""
-_STARVED = ("out of memory", "cublas_status_alloc_failed", "memory allocation failure")
-"""What torch before 1.13, Triton and cuBLAS (cublasStatus_t) say, as bare RuntimeErrors."""
+_STARVED = (
+    *("out of memory", "cublas_status_alloc_failed", "memory allocation failure"),
+    *("defaultcpuallocator: can't allocate memory", "defaultcpuallocator: not enough memory"),
+)
+"""What torch before 1.13, Triton, cuBLAS (cublasStatus_t) and torch on a CPU (c10/core/impl/
+alloc_cpu.cpp; the last one on Windows) say, as bare RuntimeErrors."""
 
 
 class Skipped(Exception):  # noqa: N818 - it names a state of the machine, not a mistake

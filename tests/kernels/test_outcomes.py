@@ -25,6 +25,14 @@ Load = Callable[[str], Any]
         ),
         (RuntimeError("Triton Error [CUDA]: out of memory"), "skipped", "out-of-memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "skipped", "out-of-memory"),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate "
+                "memory: you tried to allocate 36000000000 bytes."
+            ),
+            "skipped",
+            "out-of-memory",
+        ),
         (MemoryError(), "skipped", "out-of-memory"),
         (
             RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable"),
