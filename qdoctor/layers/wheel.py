@@ -13,6 +13,8 @@ from qdoctor.layers.host import glibc_of_tag, release_fits_python
 from qdoctor.released import Known, fact, parsed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from packaging.version import Version
 
     from qdoctor.machine import Machine
@@ -39,6 +41,21 @@ def has_wheel(machine: Machine, matrix: Matrix, package: str, version: str) -> A
         return unknown(machine.python.reason)
     accepts = release_fits_python(machine, matrix, package, version)
     return together([accepts, platform_has_wheel(machine, matrix, package, version)])
+
+
+def oldest_libc(
+    machine: Machine, matrix: Matrix, package: str, versions: Iterable[str]
+) -> Version | None:
+    """Return the oldest glibc that any of some releases has a wheel for; None for none known."""
+    arch = machine.arch.value
+    floors = [
+        floor
+        for version in versions
+        for tag in fact(matrix, package, version, "platforms").value or ()
+        if arch is None or _is_for(tag, "linux", arch, musl=False)
+        if (floor := glibc_of_tag(tag))
+    ]
+    return min(floors, default=None)
 
 
 def build_of(machine: Machine, matrix: Matrix, version: str, tag: str) -> Answer:
@@ -94,7 +111,8 @@ def tagged(
     if system and arch is None and not any(_is_of(tag, system) for tag in tags.value):
         return no(None, f"{who} {words[0]} {system}", tags.because)
     if system is None or arch is None:
-        return unknown(machine.os.reason or machine.arch.reason)
+        too_old = _libc_of_any(machine, who, tags)
+        return too_old or unknown(machine.os.reason or machine.arch.reason)
     musl = (machine.libc.value or "").startswith("musl")
     fitting = [tag for tag in tags.value if _is_for(tag, system, arch, musl=musl)]
     if not fitting:
@@ -124,6 +142,14 @@ def _machine(text: str) -> str:
     for name, plain in _MACHINES.items():
         text = text.removesuffix(name) + plain if text.endswith(name) else text
     return text
+
+
+def _libc_of_any(machine: Machine, who: str, tags: Known[Any]) -> Answer | None:
+    """Say no where the C library is too old for the wheels of every processor; else None."""
+    of_linux = [tag for tag in tags.value or () if tag.startswith(_SYSTEMS["linux"])]
+    refusable = machine.os.value == "linux" and all(map(glibc_of_tag, of_linux))
+    answer = _libc(machine, who, of_linux, tags) if refusable else None
+    return answer if answer is not None and answer.value == "no" else None
 
 
 def _libc(machine: Machine, who: str, fitting: list[str], tags: Known[Any]) -> Answer:

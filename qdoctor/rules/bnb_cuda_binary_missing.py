@@ -21,12 +21,14 @@ If bitsandbytes is not used on the GPU.
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from qdoctor.implied_text import possible, wordings
 from qdoctor.layers import Answer, bnb_has_cuda_binary, bnb_ships_here, gpu_present
+from qdoctor.layers.natives import libraries_of
 from qdoctor.model import Because, Finding
 from qdoctor.released import called, cited, fits, release
 from qdoctor.rules.affected import needing
@@ -34,7 +36,7 @@ from qdoctor.rules.bnb_releases import BNB, serving, settled
 from qdoctor.rules.case import quoted, rule, suspect
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.torch_builds import offers, on_some_system, tags_of, with_a_torch
-from qdoctor.rules.what_if import with_os, with_package
+from qdoctor.rules.what_if import nearest, runs, with_os, with_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from qdoctor.rules.what_if import Condition
 
 NAME = "bnb-cuda-binary-missing"
+_LOADED = ("loaded", "loaded2")
+"""What a greeting calls the CUDA version of the library that it sets out to load."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -53,6 +57,19 @@ def find(case: Case) -> Iterator[Finding]:
     if rocm is not None:
         yield from _of_rocm(case, rocm)
         return
+    greetings = [one for one in case.signals if _greeted(one)]
+    found = _of_greeting(case, greetings)
+    yield from found
+    others = tuple(one for one in case.signals if one not in greetings)
+    if not found and not (greetings and not others):
+        yield from _of_others(msgspec.structs.replace(case, signals=others))
+
+
+def _greeted(signal: Signal) -> str | None:
+    return next((signal.said[one] for one in _LOADED if one in signal.said), None)
+
+
+def _of_others(case: Case) -> Iterator[Finding]:
     told = [one for one in case.signals_of(NAME) if one.said.get("cuda") and BNB in one.printed_by]
     if told and case.machine.bitsandbytes.value is None:
         found = list(_of_wording(case, told[0]))
@@ -75,6 +92,38 @@ def find(case: Case) -> Iterator[Finding]:
     )
 
 
+def _of_greeting(case: Case, greetings: list[Signal]) -> list[Finding]:
+    """Report a greeting that names a library which the stated release does not have."""
+    version, cuda = case.machine.bitsandbytes.value, _greeted(greetings[-1]) if greetings else None
+    file = f"libbitsandbytes_cuda{cuda}."
+    known = [str(one) for one in case.matrix.versions(BNB)]
+    if cuda is None or version is None or version not in known or _is_there(case, version, file):
+        return []
+    having = [one for one in known if _ships(case, one, file)]
+    if not having:
+        return []
+    text = f"bitsandbytes {version} does not have {file}so; {_from_to(having)} do"
+    return [
+        Finding(
+            rule=NAME,
+            severity="error",
+            title=f"bitsandbytes {version} has no {file}so, which it sets out to load",
+            because=[
+                Because(text, "the libraries in the released wheels", "mined"),
+                *map(quoted, greetings[-1:]),
+            ],
+            fixes=_with(_moved_to(case, having, [version]), _fixes(case)),
+            affects=needing(case, "bnb_has_cuda_binary"),
+        )
+    ]
+
+
+def _is_there(case: Case, version: str, file: str) -> bool:
+    """Say whether a library is in the installed copy, as far as that was read, or the release."""
+    read = [PurePath(one.file or "").name for one in libraries_of(case.machine, BNB)]
+    return any(one.startswith(file) for one in read) or _ships(case, version, file)
+
+
 def _of_wording(case: Case, signal: Signal) -> Iterator[Finding]:
     """Report a text that names a library, where only its wording tells the release.
 
@@ -83,11 +132,11 @@ def _of_wording(case: Case, signal: Signal) -> Iterator[Finding]:
     file = f"libbitsandbytes_cuda{signal.said['cuda']}."
     known = [str(one) for one in case.matrix.versions(BNB)]
     having = [one for one in known if _ships(case, one, file)]
-    lacking = [one for one in possible(BNB, wordings([signal]), case.matrix) if one not in having]
+    printing = possible(BNB, wordings(case.signals_of(NAME)), case.matrix)
+    lacking = [one for one in printing if one not in having]
+    ways = _moved_to(case, having, lacking)
     older = bool(having) and having[0] == known[0]
-    if lacking:
-        having = [one for one in having if known.index(one) > known.index(lacking[-1])]
-    if not having or not (lacking or older):
+    if not having or not (ways or (older and not lacking)):
         return
     text = (
         f"of the releases that print this, {lacking[0]} to {lacking[-1]} lack {file}so"
@@ -97,20 +146,57 @@ def _of_wording(case: Case, signal: Signal) -> Iterator[Finding]:
     yield Finding(
         rule=NAME,
         severity="error",
-        title=f"this bitsandbytes has no {file}so: it is in releases from {having[0]} on",
+        title=f"this bitsandbytes has no {file}so: it is in releases {_from_to(having)}",
         because=[quoted(signal), Because(text, "the libraries in the released wheels", "mined")],
-        fixes=_newer_with(case, having) + _fixes(case),
+        fixes=_with(ways if lacking else _newer_with(case, having), _fixes(case)),
         affects=needing(case, "bnb_has_cuda_binary"),
     )
+
+
+def _with(ways: list[Fix], others: list[Fix]) -> list[Fix]:
+    """Add other fixes to those that move bitsandbytes, but none to the same releases once more.
+
+    A newer release that takes another library for this CUDA version is better than an older one.
+    """
+    specs = {one.spec for one in ways}
+    left = [one for one in others if one.package != BNB or one.spec not in specs]
+    down = bool(ways) and ways[0].action == "downgrade"
+    newer = [one for one in left if down and one.package == BNB and one.action == "upgrade"]
+    return [*newer, *ways, *(one for one in left if one not in newer)]
+
+
+def _from_to(having: list[str]) -> str:
+    return f"{having[0]} to {having[-1]}"
+
+
+def _moved_to(case: Case, having: list[str], lacking: list[str]) -> list[Fix]:
+    """Offer the way from releases without a library to those with it; [] where it may be either.
+
+    Upwards, where none that lacks it is newer; downwards, where one is newer than all that have it.
+    """
+    known = [str(one) for one in case.matrix.versions(BNB)]
+    if not (having and lacking):
+        return []
+    newer = [one for one in having if known.index(one) > known.index(lacking[-1])]
+    if newer:
+        return _newer_with(case, newer)
+    if known.index(lacking[0]) < known.index(having[0]):
+        return []
+    good = [one in having and not _has_no_wheel(case, one) for one in known]
+    way = nearest(runs(case.matrix.versions(BNB), good), lacking[-1])
+    why = "it has this library, which later releases left out"
+    return [pip(way[0], BNB, way[1].spec, why, verify=NAME)] if way else []
 
 
 def _newer_with(case: Case, having: list[str]) -> list[Fix]:
     """Offer the releases with a library; the newest ones only, where older ones miss the system."""
     why = "it has this library"
-    if not _has_no_wheel(case, having[0]):
-        return [pip("upgrade", BNB, f">={having[0]}", why, verify=NAME)]
-    found = [one for one in having if not _has_no_wheel(case, one)]
-    return [pip("upgrade", BNB, f">={found[0]}", why, verify=NAME)] if found else []
+    found = having
+    if _has_no_wheel(case, having[0]):
+        found = [one for one in having if not _has_no_wheel(case, one)]
+    known = case.matrix.versions(BNB)
+    spans = runs(known, [str(one) in found for one in known])
+    return [pip("upgrade", BNB, spans[0].spec, why, verify=NAME)] if spans else []
 
 
 def _has_no_wheel(case: Case, version: str) -> bool:

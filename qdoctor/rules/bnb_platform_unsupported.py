@@ -25,29 +25,34 @@ import msgspec
 
 from qdoctor.implied_text import possible, wordings
 from qdoctor.layers import bnb_binary_has_sm, bnb_has_cuda_binary
+from qdoctor.layers.host import release_fits_python
+from qdoctor.layers.natives import libraries_of
 from qdoctor.layers.sms import is_integrated
 from qdoctor.layers.wheel import platform_has_wheel
 from qdoctor.model import Because, Finding
 from qdoctor.released import called, fact, parsed, release
+from qdoctor.rules.affected import needing
 from qdoctor.rules.amd import on_amd
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import quoted, rule
+from qdoctor.rules.installer_refusals import asked_in
 from qdoctor.rules.of_layer import of_layers
 from qdoctor.rules.remedies import by_hand, pip
 from qdoctor.rules.what_if import nearest, runs, with_package
-from qdoctor.rules.wheels_here import asked_for, has_other_reason, refusal
+from qdoctor.rules.wheels_here import asked_for, has_other_reason, libc_refuses, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qdoctor.matrix import Release
     from qdoctor.model import Fix
     from qdoctor.rules.case import Case, Signal
 
 NAME = "bnb-platform-unsupported"
 _ARM = ("aarch64", "arm64")
 _MAC, _ANY = "macos", "any"
-TO_INSTALL = "no-bnb-to-install"
-"""The row of signatures that says that an installer found none."""
+TO_INSTALL = ("no-bnb-to-install", "uv-no-wheel-bnb")
+"""The rows of signatures that say that an installer found none."""
 
 
 def _title(case: Case) -> str:
@@ -66,11 +71,11 @@ def _fixes(case: Case) -> list[Fix]:
 
 def find(case: Case) -> Iterator[Finding]:
     """Report a wheel for another platform; with a text also where the release is not known."""
-    refused = [one for one in case.signals_of(NAME) if one.signature == TO_INSTALL]
+    refused = [one for one in case.signals_of(NAME) if one.signature in TO_INSTALL]
     if refused:
         yield from _not_to_be_had(case, refused)
         return
-    found = list(_OF_LAYERS.find(case))
+    found = list(_nothing_for_macs(case) or _OF_LAYERS.find(case))
     sure = [one for one in found if one.undecided is None]
     yield from (
         sure
@@ -84,8 +89,10 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _not_to_be_had(case: Case, texts: list[Signal]) -> Iterator[Finding]:
     """Report what an installer does not find; nothing where it is known to be for this machine."""
-    wanted = max((one.said.get("wanted", "") for one in texts), key=len)
+    wanted = max((asked_in(case, one)[1] for one in texts), key=len)
     why, machine = refusal(case, BNB, wanted), case.machine
+    if libc_refuses(case, BNB, wanted):
+        return
     if (why is None or not why.platform) and has_other_reason(case, BNB, wanted):
         return
     where = " ".join(filter(None, [machine.os.value, machine.arch.value])) or "this system"
@@ -163,6 +170,50 @@ def _on_a_mac(case: Case) -> list[Finding]:
     if row is None or not case.signals_of(NAME):
         return []
     return [_told(case, f"no release has a library with CUDA for {system}: {row['why']}", system)]
+
+
+def _nothing_for_macs(case: Case) -> list[Finding]:
+    """Report a release without any library for macOS, which an installer takes there all the same.
+
+    Its wheel is tagged for every platform; what it holds is for Linux.
+    """
+    version, system = case.machine.bitsandbytes.value, case.machine.os.value
+    found = release(case.matrix, BNB, version) if version and system == _MAC else None
+    if found is None or libraries_of(case.machine, BNB) or _loads_on_macs(found):
+        return []
+    text = f"of the libraries of bitsandbytes {version} none is for macOS"
+    read = Because(text, "the libraries in the released wheels", "mined")
+    return [
+        Finding(
+            rule=NAME,
+            severity="warning",
+            title=f"bitsandbytes {version} has no library for macOS",
+            because=[read, *map(quoted, case.signals_of(NAME))],
+            fixes=[*_with_mac_library(case), *_fixes(case)],
+            affects=needing(case, "bnb_has_cuda_binary"),
+        )
+    ]
+
+
+def _loads_on_macs(found: Release) -> bool:
+    return any(one["platform"].startswith(_MAC) for one in found.facts.get("native", ()))
+
+
+def _with_mac_library(case: Case) -> list[Fix]:
+    """Offer the releases with a library for macOS, where this processor and Python have a wheel."""
+    known = case.matrix.versions(BNB)
+    good = [
+        (one := release(case.matrix, BNB, str(version))) is not None
+        and _loads_on_macs(one)
+        and platform_has_wheel(case.machine, case.matrix, BNB, str(version)).value != "no"
+        and release_fits_python(case.machine, case.matrix, BNB, str(version)).value != "no"
+        for version in known
+    ]
+    way = nearest(runs(known, good), case.machine.bitsandbytes.value)
+    if way is None:
+        return []
+    why = "it has a library for macOS (Apple silicon), which runs on the CPU"
+    return [pip(way[0], BNB, way[1].spec, why, verify=NAME)]
 
 
 def _on_a_board(case: Case) -> list[Finding]:

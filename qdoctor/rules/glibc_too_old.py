@@ -1,7 +1,8 @@
 """The system's C library is older than a package needs.
 
 ## What it finds
-A glibc below the oldest that an installed package was built for, or a libstdc++ (GLIBCXX).
+A glibc below the oldest that an installed package was built for, or a libstdc++ (GLIBCXX); and
+one below the wheels of every release that an installer was asked for and did not find.
 
 ## Why it hurts
 Its libraries do not load: ``version `GLIBC_2.34' not found``.
@@ -25,6 +26,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from qdoctor.layers import Answer, libc_new_enough
 from qdoctor.layers.natives import package_fits_symbols
 from qdoctor.model import Finding
@@ -32,6 +35,7 @@ from qdoctor.released import parsed
 from qdoctor.rules.affected import needing
 from qdoctor.rules.bnb_releases import BNB, serving
 from qdoctor.rules.case import rule, suspect
+from qdoctor.rules.libc_refusals import TEXTS, kept_away
 from qdoctor.rules.remedies import by_hand, system_package
 
 if TYPE_CHECKING:
@@ -51,7 +55,13 @@ _BUILT_HERE = "built on this system the package needs no newer library than it h
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Report a C or C++ library below the floor of an installed package."""
+    """Report a C or C++ library below the floor of a package, installed or to be."""
+    yield from kept_away(case, NAME)
+    others = tuple(one for one in case.signals if one.signature not in TEXTS)
+    yield from _installed(msgspec.structs.replace(case, signals=others))
+
+
+def _installed(case: Case) -> Iterator[Finding]:
     suspicion = suspect(case, NAME, _new_enough(case))
     if suspicion is None or suspicion.undecided is not None:
         inspected = list(_by_libraries(case))

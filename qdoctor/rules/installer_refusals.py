@@ -17,6 +17,7 @@ from qdoctor.rules.triton_releases import distribution
 from qdoctor.rules.what_if import nearest, spans, with_package
 from qdoctor.rules.wheels_here import (
     has_other_reason,
+    libc_refuses,
     listed,
     nearest_here,
     nearest_listed,
@@ -54,7 +55,9 @@ def refusals(case: Case, name: str) -> Iterator[Finding]:
     for signal in case.signals_of(name):
         if signal.signature == _MANAGED:
             continue
-        package, wanted = _asked(case, signal)
+        package, wanted = asked_in(case, signal)
+        if package and libc_refuses(case, package, wanted):
+            continue
         if _is_about_this(case, signal, wanted):
             asked.setdefault((package, wanted), []).append(signal)
     for (package, wanted), signals in asked.items():
@@ -88,7 +91,7 @@ def _known(case: Case, package: str | None, wanted: str) -> list[Because]:
     return [*why.answer.because] if why else python
 
 
-def _asked(case: Case, signal: Signal) -> tuple[str | None, str]:
+def asked_in(case: Case, signal: Signal) -> tuple[str | None, str]:
     """Return the package that was asked for, and of which releases; ``""`` for any."""
     wheel = signal.said.get("wheel")
     if wheel:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 NAME = "no-cuda-gpu"
 _TOLD = of_texts(NAME, __doc__, severity="error")
+_MAC = "macos"
 _HIDING = "CUDA_VISIBLE_DEVICES"
 _SEES_NONE = {"no-gpus-available", "no-nvidia-driver"}
 """Texts in which CUDA itself finds no GPU, whatever is installed."""
@@ -110,6 +111,8 @@ def _title(case: Case) -> str:
     others = [gpu.name or gpu.arch or "a GPU of another vendor" for gpu in _listed(case)]
     if _hidden(case):
         return f"the CUDA GPU is hidden from this process by {_HIDING}"
+    if case.machine.os.value == _MAC and not others:
+        return "no CUDA GPU here: no Mac has one that CUDA still serves"
     return f"no CUDA GPU here (there is {', '.join(others)})" if others else "no CUDA GPU here"
 
 
@@ -125,10 +128,14 @@ def _fixes(case: Case) -> Iterator[Fix]:
         why = "NVIDIA's driver for Windows: it serves WSL as well, inside which none is installed"
         yield by_hand("upgrade-driver", why, verify=NAME)
     why = "kernels of this kind run on NVIDIA GPUs only"
-    yield by_hand("change-hardware", why, verify=NAME)
-    for backend in ("bnb-int8", "half"):
-        if stands_up(case, backend):
-            yield use(backend, "it runs on the CPU of this machine", verify=backend)
+    other = by_hand("change-hardware", why, verify=NAME)
+    here = [
+        use(backend, "it runs on the CPU of this machine", verify=backend)
+        for backend in ("bnb-int8", "half")
+        if stands_up(case, backend)
+    ]
+    unasked = case.machine.os.value == _MAC and not case.signals_of(NAME)
+    yield from [*here, other] if unasked else [other, *here]
 
 
 def _of_amd(case: Case) -> Iterator[Fix]:

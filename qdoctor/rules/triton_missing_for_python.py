@@ -35,7 +35,14 @@ from qdoctor.rules.torch_index import moved_torch
 from qdoctor.rules.triton_absent import TO_INSTALL, absent, brought_along, left_out
 from qdoctor.rules.triton_releases import WINDOWS
 from qdoctor.rules.what_if import with_package
-from qdoctor.rules.wheels_here import asked_for, listed, nearest_here, never_released, refusal
+from qdoctor.rules.wheels_here import (
+    asked_for,
+    libc_refuses,
+    listed,
+    nearest_here,
+    never_released,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +107,8 @@ def _not_to_be_had(case: Case, texts: list[Signal]) -> Iterator[Finding]:
         return
     wanted = max((one.said.get("wanted", "") for one in texts), key=len)
     why = refusal(case, _TRITON, wanted)
+    if libc_refuses(case, _TRITON, wanted):
+        return
     if why is None and never_released(case, _TRITON, wanted, texts):
         return
     place = "processor" if why and why.platform else "Python"

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from qdoctor.layers.host import release_fits_python
+from qdoctor.layers.host import package_fits_libc, release_fits_python
 from qdoctor.layers.wheel import platform_has_wheel
 from qdoctor.machine import complete
 from qdoctor.model import Host
 from qdoctor.released import fact, parsed
-from qdoctor.rules.what_if import Span, nearest, runs
+from qdoctor.rules.what_if import Span, nearest, runs, with_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from qdoctor.layers import Answer
     from qdoctor.matrix import Matrix
+    from qdoctor.model import Action
     from qdoctor.rules.case import Case, Signal
 
 _ANY = "any"
@@ -33,6 +34,7 @@ _LINUX = "linux"
 _COMMON = "x86_64"
 """The processor that a machine has of which only the system is stated."""
 _ALSO = (_COMMON, "AMD64", "amd64")
+_LIBC = "glibc-too-old"
 _LISTED = re.compile(r"[\w.+!]+")
 
 
@@ -73,6 +75,34 @@ def refusal(case: Case, package: str, wanted: str) -> Refusal | None:
     return platform[-1] if platform else next(iter(found), None)
 
 
+def libc_refuses(case: Case, package: str, wanted: str) -> Answer | None:
+    """Return why the C library keeps the newest of what was asked for away, and no other is found.
+
+    None where it does not, or where that is not known.
+    """
+    asked = asked_for(case, package, wanted)
+    if not asked or refusal(case, package, wanted) is None:
+        return None
+    refused = [_refused(case, package, str(one)) for one in asked]
+    return next((one.answer for one in refused if one and one.answer.rule == _LIBC), None)
+
+
+def nearest_with_libc(case: Case, package: str, wanted: str) -> tuple[Action, Span] | None:
+    """Return the way to releases found here that were built for this C library or an older one."""
+    known = [one for one in case.matrix.versions(package) if not one.is_prerelease]
+    good = [
+        _refused(case, package, str(one)) is None
+        and package_fits_libc(
+            with_package(case.machine, case.matrix, package, str(one)), case.matrix, package
+        ).value
+        != "no"
+        for one in known
+    ]
+    asked = asked_for(case, package, wanted)
+    way = nearest(runs(known, good), str(asked[-1]) if asked else None)
+    return None if way is None or way[0] == "reinstall" else way
+
+
 def none_here(case: Case, package: str, wanted: str, *, any_system: bool = False) -> str:
     """Say that no release that is asked for has a wheel here; ``""`` where one may have.
 
@@ -84,6 +114,8 @@ def none_here(case: Case, package: str, wanted: str, *, any_system: bool = False
     machine = case.machine
     system = f"{machine.os.value or ''} {machine.arch.value or ''}".strip()
     place = system if why.platform else f"Python {machine.python.value}"
+    if why.answer.rule == _LIBC:
+        place = f"{machine.libc.value}"
     return f"no release of {package}{wanted} has a wheel for {place}"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.diagnosis import diagnose
 from qdoctor.model import Facts, Finding, Host
 
@@ -132,3 +134,59 @@ def test_the_installed_build_of_torch_is_not_offered_again() -> None:
     offered = [fix for one in found if one.rule == NAME for fix in one.fixes]
     assert (offered[0].action, offered[0].package) == ("upgrade", "bitsandbytes")
     assert "cu126" not in {fix.index for fix in offered}
+
+
+@pytest.mark.parametrize(
+    ("cuda", "action", "spec"),
+    [
+        ("112", "downgrade", ">=0.36.0.post2,<0.40.0"),
+        ("116", "downgrade", ">=0.36.0.post2,<0.40.0"),
+        ("122", "upgrade", ">=0.40.0,<0.50.0"),
+    ],
+)
+def test_the_wording_tells_in_which_direction_the_release_with_the_library_lies(
+    cuda: str, action: str, spec: str, ask: Ask
+) -> None:
+    text = f"CUDA SETUP: Required library version not found: libbitsandbytes_cuda{cuda}.so."
+    fix = told(ask, text).fixes[0]
+    assert (fix.action, fix.package, fix.spec) == (action, "bitsandbytes", spec)
+
+
+GREETING = "bin /x/site-packages/bitsandbytes/libbitsandbytes_cuda{}.so"
+FOUND = (
+    "CUDA_SETUP: WARNING! libcudart.so not found in any environmental path. Searching in backup "
+    "paths...\nCUDA SETUP: CUDA runtime path found: /usr/local/cuda/lib64/libcudart.so"
+)
+
+
+def greeted(ask: Ask, text: str, release: str | None) -> Finding:
+    packages = {"bitsandbytes": release, "torch": None, "triton": None}
+    found = ask("a100", text, packages=packages, torch_cuda=None, native=None)
+    return next(iter(found.values()))
+
+
+def test_a_greeting_that_names_a_library_which_the_release_lacks_foretells_the_failure(
+    ask: Ask,
+) -> None:
+    for text in (GREETING.format("122"), f"CUDA SETUP: Loading {GREETING.format('122')}..."):
+        found = greeted(ask, text.replace("Loading bin", "Loading binary"), "0.38.1")
+        assert (found.rule, found.explains_error, found.undecided) == (NAME, True, None)
+        assert (found.fixes[0].action, found.fixes[0].spec) == ("upgrade", ">=0.40.0,<0.50.0")
+    older = greeted(ask, GREETING.format("116"), "0.41.1")
+    assert (older.rule, older.fixes[0].action) == (NAME, "downgrade")
+
+
+@pytest.mark.parametrize("release", ["0.39.1", None, "0.39.1+own"])
+def test_a_greeting_is_harmless_where_the_library_may_be_there(
+    release: str | None, ask: Ask
+) -> None:
+    assert greeted(ask, GREETING.format("118"), release).rule == "harmless-warning"
+    assert greeted(ask, GREETING.format("118") + "\n" + FOUND, release).rule == "harmless-warning"
+
+
+def test_what_fails_after_a_warning_that_was_overtaken_counts(ask: Ask) -> None:
+    text = GREETING.format("112") + "\n" + FOUND
+    missing = "CUDA SETUP: Required library version not found: libbitsandbytes_cuda112.so."
+    assert greeted(ask, f"{text}\n{missing}", "0.40.2").rule == NAME
+    cpu = GREETING.format("118").replace("cuda118", "cpu") + "\n" + FOUND
+    assert greeted(ask, cpu, "0.39.1").rule != "harmless-warning"

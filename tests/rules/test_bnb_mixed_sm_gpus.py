@@ -37,3 +37,24 @@ def test_notes_it_without_the_text_where_one_library_serves_all(ask: Ask) -> Non
 
 def test_is_silent_without_the_text_of_a_release_with_one_library(ask: Ask) -> None:
     assert NAME not in ask("a100", gpus=[NEW, OLD], packages={"bitsandbytes": "0.46.1"})
+
+
+SLOW = (
+    "WARNING: Compute capability < 7.5 detected! Only slow 8-bit matmul is supported for your GPU!"
+)
+
+
+def test_a_warning_of_the_gpu_that_was_looked_at_names_the_other_one(ask: Ask) -> None:
+    for release in (None, "0.37.2"):
+        found = ask("a100", error=SLOW, gpus=[NEW, OLD], packages={"bitsandbytes": release})
+        first = next(iter(found.values()))
+        assert (first.rule, first.explains_error) == (NAME, True)
+        assert [fix.action for fix in first.fixes] == ["set-env", "upgrade"]
+        assert "RTX 3060 alone" in first.fixes[0].why
+        assert (first.fixes[1].spec or "").startswith(">=0.45.0")
+
+
+def test_a_release_with_one_library_warns_of_the_gpu_that_computes(ask: Ask) -> None:
+    found = ask("a100", error=SLOW, gpus=[NEW, OLD], packages={"bitsandbytes": "0.46.1"})
+    assert NAME not in found
+    assert found["sm-lacks-int8-tensor-cores"].explains_error

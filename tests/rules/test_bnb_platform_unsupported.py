@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from qdoctor.model import Finding
+from qdoctor.diagnosis import diagnose
+from qdoctor.model import Facts, Finding, Host, Python
 
 Ask = Callable[..., dict[str, Finding]]
 
@@ -72,3 +73,36 @@ def test_only_a_torch_for_rocm_has_a_gpu_and_no_cuda(ask: Ask) -> None:
     found = ask("a100", error=text, **unknown)[NAME]
     assert "ROCm" in found.title
     assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "bitsandbytes")
+
+
+@pytest.mark.parametrize(
+    ("release", "machine", "first"),
+    [
+        ("0.42.0", None, "upgrade"),
+        ("0.37.2", "arm64", "upgrade"),
+        ("0.43.1", "x86_64", "change-hardware"),
+    ],
+)
+def test_a_mac_s_release_without_a_library_for_it_is_named_without_any_text(
+    release: str, machine: str | None, first: str
+) -> None:
+    facts = Facts(
+        host=Host(os="macos", machine=machine),
+        python=Python(version="3.12"),
+        packages={"bitsandbytes": release},
+    )
+    found = diagnose(facts)[1][0]
+    assert (found.rule, found.severity, found.fixes[0].action) == (NAME, "warning", first)
+    assert first != "upgrade" or found.fixes[0].spec == ">=0.49.0"
+
+
+def test_a_release_with_a_library_for_macs_is_not_accused() -> None:
+    host = Host(os="macos", machine="arm64")
+    found = diagnose(Facts(host=host, packages={"bitsandbytes": "0.49.2"}))[1]
+    assert NAME not in {one.rule for one in found}
+
+
+def test_a_mac_without_bitsandbytes_is_told_what_runs_on_it_first() -> None:
+    first = diagnose(Facts(host=Host(os="macos"), python=Python(version="3.13")))[1][0]
+    assert (first.rule, first.severity, first.fixes[0].action) == ("no-cuda-gpu", "note", "use")
+    assert "Mac" in first.title

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.diagnosis import diagnose
 from qdoctor.model import Facts, Finding
 
@@ -37,3 +39,25 @@ def test_is_silent_on_another_text(ask: Ask) -> None:
 
 def test_is_silent_without_a_text(ask: Ask) -> None:
     assert NAME not in ask("s4-diffusers-moved")
+
+
+AGAIN = (
+    "ValueError: Blockwise 4bit quantization only supports 16/32-bit floats, but got torch.uint8"
+)
+
+
+@pytest.mark.parametrize(
+    ("release", "action"),
+    [
+        ("0.45.3", "upgrade"),
+        ("0.46.0", "upgrade"),
+        ("0.46.1", "change-code"),
+        (None, "change-code"),
+    ],
+)
+def test_a_release_that_forgets_that_a_moved_weight_is_quantized_is_upgraded(
+    release: str | None, action: str, ask: Ask
+) -> None:
+    found = next(iter(ask("a100", error=AGAIN, packages={"bitsandbytes": release}).values()))
+    assert (found.rule, found.fixes[0].action) == (NAME, action)
+    assert action != "upgrade" or found.fixes[0].spec == ">=0.46.1"
