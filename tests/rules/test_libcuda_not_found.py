@@ -98,3 +98,82 @@ def test_on_windows_a_newer_triton_brings_what_it_links_with(ask: Ask) -> None:
     found = ask("h100", error=text, host={"os": "windows", "libc": None})[NAME]
     assert found.explains_error
     assert (found.fixes[0].action, found.fixes[0].package) == ("upgrade", "triton-windows")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FileNotFoundError: [Errno 2] No such file or directory: '/sbin/ldconfig'",
+        "PermissionError: [Errno 13] Permission denied: '/sbin/ldconfig'",
+    ],
+)
+def test_without_ldconfig_triton_is_told_the_folder(ask: Ask, text: str) -> None:
+    found = ask("h100", error=text)[NAME]
+    assert found.explains_error
+    first = found.fixes[0]
+    assert (first.action, first.name, first.value) == ("set-env", "TRITON_LIBCUDA_PATH", None)
+    assert not any(fix.name == "ldconfig" for fix in found.fixes)
+
+
+def test_the_folder_is_named_where_it_is_known(ask: Ask) -> None:
+    text = "FileNotFoundError: [Errno 2] No such file or directory: '/sbin/ldconfig'"
+    driver = {"libcuda": "/run/opengl-driver/lib/libcuda.so.1"}
+    assert ask("h100", error=text, driver=driver)[NAME].fixes[0].value == "/run/opengl-driver/lib"
+
+
+def test_an_ldconfig_that_path_does_not_reach_is_put_on_it(ask: Ask) -> None:
+    text = "FileNotFoundError: [Errno 2] No such file or directory: 'ldconfig'"
+    packages = {"torch": "2.1.2", "triton": "2.1.0"}
+    path, newer = ask("h100", error=text, packages=packages)[NAME].fixes
+    assert (path.action, path.name) == ("set-env", "PATH")
+    assert (newer.action, newer.package, newer.spec) == ("upgrade", "torch", ">=2.2.0")
+
+
+def test_whereis_is_what_the_oldest_triton_asks(ask: Ask) -> None:
+    text = "FileNotFoundError: [Errno 2] No such file or directory: 'whereis'"
+    packages = {"torch": "2.0.1", "triton": "2.0.0"}
+    first = ask("h100", error=text, packages=packages)[NAME].fixes[0]
+    assert (first.action, first.package) == ("install-system", "util-linux")
+
+
+def test_an_ldconfig_that_fails_is_run_again(ask: Ask) -> None:
+    text = "Command '['/sbin/ldconfig', '-p']' returned non-zero exit status 1."
+    again, path = ask("h100", error=text)[NAME].fixes
+    assert (again.name, path.name) == ("ldconfig", "TRITON_LIBCUDA_PATH")
+
+
+def test_a_link_is_made_where_only_its_name_is_missing(ask: Ask) -> None:
+    text = (
+        "AssertionError: libcuda.so cannot found!\n"
+        "Possible files are located at ['/lib64/libcuda.so.1']."
+        "Please create a symlink of libcuda.so to any of the file."
+    )
+    packages = {"torch": "2.2.2", "triton": "2.2.0"}
+    assert ask("h100", error=text, packages=packages)[NAME].fixes[0].action == "symlink"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA SETUP: WARNING! libcuda.so not found! Do you have a CUDA driver installed?",
+        "OSError: libcuda.so: cannot open shared object file: No such file or directory",
+        "RuntimeError: Failed to dlopen libcuda.so",
+    ],
+)
+def test_who_opens_the_library_by_name_searches_the_loaders_path(ask: Ask, text: str) -> None:
+    packages = {"bitsandbytes": "0.39.1"}
+    path, ldconfig, link = ask("h100", error=text, packages=packages)[NAME].fixes
+    assert (path.action, path.name) == ("set-env", "LD_LIBRARY_PATH")
+    assert (ldconfig.name, link.action) == ("ldconfig", "symlink")
+
+
+def test_a_linker_searches_a_path_of_its_own(ask: Ask) -> None:
+    names = [one.name for one in ask("h100", error="/usr/bin/ld: cannot find -lcuda")[NAME].fixes]
+    assert names == ["ldconfig", "LIBRARY_PATH", "TRITON_LIBCUDA_PATH"]
+
+
+def test_a_variable_is_not_offered_to_releases_that_do_not_read_it(ask: Ask) -> None:
+    packages = {"torch": "2.1.2", "triton": "2.1.0"}
+    text = "AssertionError: libcuda.so cannot found!"
+    fixes = ask("h100", error=text, packages=packages)[NAME].fixes
+    assert [one.name for one in fixes] == ["ldconfig"]
