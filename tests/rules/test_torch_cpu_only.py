@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.model import Finding
 
 Ask = Callable[..., dict[str, Finding]]
@@ -155,3 +157,33 @@ def test_people_who_found_a_build_for_the_cpu_say_so_in_their_words(ask: Ask) ->
     assert ask("h100", error=text, **unknown)[NAME].explains_error
     known = {"packages": {"torch": "2.9.1+cu128"}, "torch_cuda": "12.8", "native": None}
     assert NAME not in ask("h100", error=text, **known)
+
+
+NO_ACCELERATOR = [
+    "RuntimeError: Cannot access accelerator device when none is available.",
+    "RuntimeError: Accelerator expected",
+    "ValueError: cuda doesn't match the current accelerator None.",
+    "RuntimeError: pin_memory=True requires a CUDA or other accelerator backend; no pinned memory",
+    "ValueError: torch.cuda.is_available() should be True but is False. xformers' memory efficient",
+    "ImportError: Flash Attention 2 is not available on CPU. Please make sure torch can access it",
+    "RuntimeError: OffloadedCache can only be used with a GPU",
+]
+
+
+@pytest.mark.parametrize("text", NO_ACCELERATOR)
+def test_a_missing_accelerator_is_that_of_the_build(ask: Ask, text: str) -> None:
+    changes = {"packages": {"torch": "2.6.0+cpu"}, "torch_cuda": ""}
+    assert next(iter(ask("h100", error=text, **changes).values())).rule == NAME
+
+
+@pytest.mark.parametrize("text", NO_ACCELERATOR)
+def test_a_missing_accelerator_is_that_of_the_machine(ask: Ask, text: str) -> None:
+    found = ask("h100", error=text, gpus=[], driver={"version": ""})
+    first = next(iter(found.values()))
+    assert (first.rule, first.explains_error) == ("no-cuda-gpu", True)
+
+
+def test_a_device_that_torch_is_not_linked_with(ask: Ask) -> None:
+    text = "RuntimeError: PyTorch is not linked with support for cuda devices"
+    changes = {"packages": {"torch": "2.13.0+cpu"}, "torch_cuda": ""}
+    assert ask("h100", error=text, **changes)[NAME].explains_error
