@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 NAME = "triton-pin-mismatch"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="warning")
 _ABSENT = "triton-not-installed"
+_TRITON = "triton"
 _DISTRIBUTIONS = ("triton", "pytorch-triton", "triton-windows")
 
 
@@ -63,19 +64,34 @@ def find(case: Case) -> Iterator[Finding]:
     if told:
         yield from told
         return
-    suspicion = suspect(case, NAME, _matches(case))
+    dated = _by_its_wording(case)
+    suspicion = suspect(case, NAME, dated or _matches(case))
     if suspicion is None:
         return
     torch = called("torch", case.machine.torch.value)
+    triton = "this triton" if dated else called("triton", case.machine.triton.value)
     yield Finding(
         rule=NAME,
         severity="warning",
-        title=f"{called('triton', case.machine.triton.value)} is not the one {torch} is made for",
+        title=f"{triton} is not the one {torch} is made for",
         because=suspicion.because,
         fixes=_fixes(case),
         affects=["torch.compile"],
         undecided=suspicion.undecided,
     )
+
+
+def _by_its_wording(case: Case) -> Answer | None:
+    """Ask a text that only some triton print whether torch is made for one of these."""
+    texts = case.signals_of(NAME)
+    if not texts or not all(NAME in one.confirmed and _TRITON in one.printed_by for one in texts):
+        return None
+    spec, wanted = texts[0].printed_by[_TRITON], pinned(_wanted(case)[0])
+    if wanted is None or wanted in SpecifierSet(spec):
+        return Answer("yes", "the text speaks of no other triton than torch's own")
+    torch, because = case.machine.torch.value, case.machine.torch.because
+    text = f"only triton{spec} prints this, and torch {torch} is made for triton {wanted}"
+    return Answer("no", text, (because,) if because else (), NAME)
 
 
 def _matches(case: Case) -> Answer:
@@ -131,7 +147,10 @@ def _fixes(case: Case) -> list[Fix]:
     if package == WINDOWS and (wanted := pinned(pin)):
         own, pin = parsed(case.machine.triton.value), of_windows(wanted)
         older = own is not None and own < wanted
-        action = "downgrade" if action == "install-matching" and not older else action
+        if _by_its_wording(case):
+            action = "upgrade"
+        elif action == "install-matching" and not older:
+            action = "downgrade"
     return [*_of_ones_own(case), pip(action, package, pin, why, verify=NAME)]
 
 

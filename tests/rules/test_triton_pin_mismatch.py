@@ -171,3 +171,31 @@ def test_a_triton_over_the_files_of_intel_s_is_taken_away_first() -> None:
     assert (found.rule, found.explains_error) == ("triton-pin-mismatch", True)
     offered = [(fix.action, fix.package) for fix in found.fixes]
     assert offered == [("uninstall", "triton"), ("reinstall", "pytorch-triton-xpu")]
+
+
+@pytest.mark.parametrize(
+    ("system", "torch", "action", "package", "spec"),
+    [
+        ("windows", "2.7.1", "upgrade", "triton-windows", "==3.3.*"),
+        ("windows", "2.8.0+cu128", "upgrade", "triton-windows", "==3.4.*"),
+        ("linux", "2.7.0", "install-matching", "triton", "==3.3.0"),
+    ],
+)
+def test_a_text_of_an_older_triton_than_torch_is_made_for(
+    system: str, torch: str, action: str, package: str, spec: str
+) -> None:
+    text = "RuntimeError: Triton only support CUDA 10.0 or higher, but got CUDA version: 12.9"
+    machine = Facts(host=Host(os=system), packages={"torch": torch})
+    first = diagnose(machine, error=text)[1][0]
+    assert (first.rule, first.explains_error) == (NAME, True)
+    fix = first.fixes[0]
+    assert (fix.action, fix.package, fix.spec) == (action, package, spec)
+
+
+@pytest.mark.parametrize("packages", [{"torch": "2.6.0"}, {}])
+def test_the_same_text_of_torchs_own_triton_is_none(packages: dict[str, str]) -> None:
+    text = "RuntimeError: Triton only support CUDA 10.0 or higher, but got CUDA version: 12.8"
+    machine = Facts(host=Host(os="linux"), packages=packages)
+    found = diagnose(machine, error=text)[1]
+    assert NAME not in {one.rule for one in found}
+    assert found[0].rule == "triton-too-old-for-package"
