@@ -12,7 +12,8 @@ The probe `triton_toolchain` runs the command that triton itself would run. With
 variable CC nor gcc or clang on PATH names a compiler, which is where triton looks.
 
 ## Fix
-Install a C compiler, or name one in CC.
+Install a C compiler, or name one in CC. What torch.compile writes for the CPU, its C++ wrapper and
+extensions need a C++ compiler (Debian's build-essential holds both).
 
 ## When to ignore
 If nothing here uses triton or `torch.compile`.
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 NAME = "no-c-compiler"
 _OF_TEXTS = of_texts(NAME, __doc__, severity="warning", undecided="what the compiler said first")
 _BY_CC = "compiler-named-by-cc"
-_OF_CXX = {"compiler-for-a-build", "inductor-cxx-compiler"}
+_OF_CXX = {"compiler-for-a-build", "inductor-cxx-compiler", "no-cxx-compiler"}
 """Texts that miss a C++ compiler: of extensions, and of what torch.compile writes for the CPU."""
 _OF_A_MODEL = "chatglm-cpu-kernel"
 """The text of a model's own code, which compiles its kernels for the CPU."""
@@ -61,7 +62,12 @@ def find(case: Case) -> Iterator[Finding]:
     who = "the code beside the model's weights" if of_model else "triton"
     why = f"{who} compiles {what} with it"
     command = "apt-get install gcc libc6-dev" if case.machine.os.value in {None, "linux"} else None
-    usual = system_package("gcc", command, why, verify=NAME)
+    usual = [system_package("gcc", command, why, verify=NAME)]
+    if command:
+        more = (
+            "gcc, g++ and make: torch.compile for the CPU and extensions need the C++ compiler too"
+        )
+        usual.append(_build_essential(more))
     yield Finding(
         rule=NAME,
         severity="warning",
@@ -71,7 +77,7 @@ def find(case: Case) -> Iterator[Finding]:
         because=suspicion.because,
         fixes=_to_build(case)
         if builds or _no_nvidia(case)
-        else (not of_model and _of_triton(case)) or [usual],
+        else (not of_model and _of_triton(case)) or usual,
         affects=needing(case, "triton_can_compile"),
         undecided=suspicion.undecided,
     )
@@ -92,9 +98,12 @@ def _of_triton(case: Case) -> list[Fix]:
 def _to_build(case: Case) -> list[Fix]:
     """Offer what compiles extensions: triton's own small compiler does not."""
     why = "it compiles extensions, and what torch.compile writes in C++"
-    usual = system_package("build-essential", "apt-get install build-essential", why, verify=NAME)
     here = [one for one in of_this_system(case, NAME) if one.package is None or one.name]
-    return here or [usual]
+    return here or [_build_essential(why)]
+
+
+def _build_essential(why: str) -> Fix:
+    return system_package("build-essential", "apt-get install build-essential", why, verify=NAME)
 
 
 RULE = rule(NAME, __doc__, find)

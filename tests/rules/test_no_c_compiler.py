@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from qdoctor.diagnosis import diagnose
 from qdoctor.model import Facts, Finding, Observation
 
@@ -121,3 +123,24 @@ def test_what_torch_compile_writes_in_cpp_asks_for_another_compiler(ask: Ask) ->
     assert ask("h100", error=text)[NAME].fixes[0].name == "a newer g++"
     header = f"{text}\nfatal error: Python.h: No such file or directory"
     assert diagnose(Facts(), error=header)[1][0].rule == "python-headers-missing"
+
+
+def test_what_compiles_cxx_too_is_named_beside_the_least(ask: Ask) -> None:
+    text = "RuntimeError: Failed to find C compiler. Please specify via CC environment variable."
+    fixes = ask("h100", error=text, host={"c_compiler": None})[NAME].fixes
+    assert [one.package for one in fixes] == ["gcc", "build-essential"]
+    assert fixes[0].command == "apt-get install gcc libc6-dev"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "InvalidCxxCompiler: No working C++ compiler found in torch._inductor.config.cpp.cxx",
+        "RuntimeError: Failed to find C++ compiler. Please specify via CXX environment variable",
+        "FileNotFoundError: [Errno 2] No such file or directory: 'g++'",
+        "/bin/sh: 1: c++: not found",
+    ],
+)
+def test_a_missing_cxx_compiler_needs_more_than_gcc(ask: Ask, text: str) -> None:
+    fixes = ask("h100", error=text, host={"c_compiler": None})[NAME].fixes
+    assert [one.package for one in fixes] == ["build-essential"]
