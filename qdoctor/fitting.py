@@ -23,7 +23,7 @@ from qdoctor.rules.torch_builds import built_elsewhere, tag_here
 from qdoctor.rules.torch_index import Place, place
 from qdoctor.rules.triton_releases import WINDOWS, of_windows, pinned
 from qdoctor.rules.wheels_here import none_here
-from qdoctor.unobtainable import row_of, unobtainable
+from qdoctor.unobtainable import no_wheel_here, row_of, unobtainable
 
 if TYPE_CHECKING:
     from packaging.version import Version
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qdoctor.model import Fix
 
 _TORCH, _TRITON = "torch", "triton"
+_PYTHON = "use-python"
 _OF_LINUX = re.compile(r"(?:sudo|apt-get) ")
 _VARIABLE = re.compile(r"\w+=")
 _EXACT = re.compile(r"==\d+\.\d+\.\d+$")
@@ -49,6 +50,28 @@ def fitted(fix: Fix, machine: Machine, matrix: Matrix) -> Fix:
     if request is None or request.verb != "install" or not request.wanted:
         return fix
     return _heeding(fix, request, Case(machine, (), matrix))
+
+
+def possible_first(fixes: list[Fix], machine: Machine, matrix: Matrix) -> list[Fix]:
+    """Fit the fixes, and move those to the end of which no release has a wheel for this machine.
+
+    With them goes another Python, which they would need: the two are one way.
+    """
+    told = Case(machine, (), matrix)
+    done = [(fitted(one, machine, matrix), one) for one in fixes]
+    nowhere = [_is_nowhere(new, old, told) for new, old in done]
+    behind = [
+        lost or (any(nowhere) and new.action == _PYTHON)
+        for lost, (new, _) in zip(nowhere, done, strict=True)
+    ]
+    order = sorted(range(len(done)), key=behind.__getitem__)
+    return [done[at][0] for at in order]
+
+
+def _is_nowhere(new: Fix, old: Fix, case: Case) -> bool:
+    request = read(old.command) if old.command and new.command is None else None
+    installs = request is not None and request.verb == "install" and bool(request.wanted)
+    return installs and request is not None and bool(no_wheel_here(request, case))
 
 
 def _heeding(fix: Fix, request: Request, case: Case) -> Fix:

@@ -12,7 +12,7 @@ import msgspec
 
 from qdoctor import diagnosis, expectation, plan_verdict, verdicts_per_gpu
 from qdoctor.commands import written_for
-from qdoctor.fitting import fitted
+from qdoctor.fitting import possible_first
 from qdoctor.fix_order import smallest_first
 from qdoctor.machine import complete
 from qdoctor.missing_facts import with_missing_facts
@@ -78,7 +78,7 @@ def _with_fitting_fixes(
     finding: Finding, machine: Machine, matrix: Matrix, interpreter: str | None
 ) -> Finding:
     """Order the fixes, and write their commands for this machine and the tool that manages it."""
-    offered = [fitted(fix, machine, matrix) for fix in smallest_first(finding.fixes)]
+    offered = possible_first(smallest_first(finding.fixes), machine, matrix)
     fixes = [written_for(fix, machine, interpreter) for fix in offered]
     return msgspec.structs.replace(finding, fixes=fixes)
 

@@ -33,6 +33,13 @@ def unobtainable(request: Request, case: Case) -> str:
     )
 
 
+def no_wheel_here(request: Request, case: Case) -> str:
+    """Say why none of the releases that are wanted has a wheel here; ``""`` where one may have."""
+    name = name_of(request.wanted[0])
+    spec = request.wanted[0].removeprefix(name)
+    return none_here(case, canonicalize_name(name), spec, any_system=request.index is not None)
+
+
 def _not_on_the_index(request: Request, row: dict[str, Any], case: Case) -> str:
     """Say why the index does not have what is meant; ``""`` where it does."""
     if "other" in row:
@@ -59,4 +66,4 @@ def _not_here(request: Request, case: Case) -> str:
     pinned_to = parsed(spec.removeprefix("=="))
     if pinned_to is not None and pinned_to.is_devrelease:
         return "from where the installed one is: it is no release"
-    return none_here(case, canonicalize_name(name), spec, any_system=request.index is not None)
+    return no_wheel_here(request, case)

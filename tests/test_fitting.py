@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from qdoctor import diagnose
 from qdoctor.fitting import fitted
 from qdoctor.machine import complete
 from qdoctor.matrix import shipped
-from qdoctor.model import Action, Facts, Fix, from_plain
+from qdoctor.model import Action, Facts, Fix, Gpu, Host, Python, from_plain
 from qdoctor.rules.remedies import pip, system_package, torch_build
 
 INDEX = "https://download.pytorch.org/whl"
@@ -314,3 +315,27 @@ def test_what_requires_another_torch_is_not_put_beside_this_one() -> None:
     newest = {"torch": "2.7.0", "xformers": "0.0.30"}
     assert command(offer("upgrade", "xformers"), newest, host=LINUX) is None
     assert command(offer("downgrade", "xformers", "<0.0.30"), newest, host=LINUX) is None
+
+
+def test_what_no_release_has_a_wheel_for_here_never_comes_first() -> None:
+    text = "ERROR: No matching distribution found for bitsandbytes==0.44.1"
+    for python, first in (("3.7", "rebuild"), ("3.12", "upgrade")):
+        facts = Facts(
+            host=Host(os="linux", machine="aarch64"),
+            python=Python(version=python),
+            packages={"torch": ""},
+        )
+        found = next(one for one in diagnose(facts, text).findings if one.explains_error)
+        assert (found.rule, found.fixes[0].action) == ("bnb-platform-unsupported", first)
+        assert {"rebuild", "upgrade"} <= {one.action for one in found.fixes}
+
+
+def test_no_wheel_is_offered_for_a_board_whose_gpu_none_has_code_for() -> None:
+    facts = Facts(
+        host=Host(os="linux", machine="aarch64"),
+        python=Python(version="3.10"),
+        gpus=[Gpu(index=0, name="Jetson TX2", sm="6.2", vendor="nvidia")],
+    )
+    found = diagnose(facts, "ERROR: No matching distribution found for bitsandbytes==0.43.1")
+    assert found.findings[0].fixes[0].action == "rebuild"
+    assert "upgrade" not in {one.action for one in found.findings[0].fixes}

@@ -1,13 +1,15 @@
 """bitsandbytes' native library holds no kernels for this GPU.
 
 ## What it finds
-A library whose SMs have neither the GPU's own, nor an older one of the same major, nor PTX for it.
+A library whose SMs have neither the GPU's own, nor an older one of the same major, nor PTX for it;
+on AMD's GPUs one without code for the GPU's very target (gfx906 ...).
 
 ## Why it hurts
 Every bitsandbytes kernel fails with `no kernel image is available` or `named symbol not found`.
 
 ## How we know
-The SMs are read from the `.nv_fatbin` section of the library, installed or released.
+The SMs are read from the `.nv_fatbin` section of the library, installed or released; the targets
+from the offload bundles of the released libraries for ROCm.
 
 ## Fix
 Install a bitsandbytes whose library for this CUDA version covers the GPU, or a torch build for
@@ -21,9 +23,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.layers import Answer, bnb_binary_has_sm, bnb_ships_here
+from qdoctor.layers import (
+    Answer,
+    bnb_accepts_torch,
+    bnb_binary_has_sm,
+    bnb_fits_libc,
+    bnb_fits_python,
+    bnb_ships_here,
+)
+from qdoctor.layers.bnb_rocm import bnb_has_gfx, target_of
 from qdoctor.layers.natives import libraries_of
 from qdoctor.model import Finding, Fix
+from qdoctor.released import called
 from qdoctor.rules.affected import needing
 from qdoctor.rules.amd import on_amd, taken_for_another
 from qdoctor.rules.bnb_releases import BNB, installed_anew, serving, settled
@@ -48,7 +59,7 @@ def find(case: Case) -> Iterator[Finding]:
     if suspicion is None or extensions_left(case) or _is_unlikely(case):
         return
     of_amd, own_build = on_amd(case), suspicion.undecided == _BUILT
-    releases = [] if of_amd else _releases(case)
+    releases = _for_amd(case) if of_amd else _releases(case)
     by_others = _elsewhere(case)
     anew = by_others if own_build else []
     why = "for its CUDA version bitsandbytes has kernels for this GPU"
@@ -56,8 +67,7 @@ def find(case: Case) -> Iterator[Finding]:
     yield Finding(
         rule=NAME,
         severity="warning",
-        title=f"bitsandbytes {case.machine.bitsandbytes.value or '?'} holds no kernels for SM "
-        f"{case.machine.sm.value or '?'}",
+        title=f"{called(BNB, case.machine.bitsandbytes.value)} holds no kernels for {_gpu(case)}",
         because=suspicion.because,
         fixes=[*anew, *releases, *([] if of_amd else builds), *([] if anew else by_others)],
         affects=needing(case, "bnb_binary_has_sm"),
@@ -65,11 +75,25 @@ def find(case: Case) -> Iterator[Finding]:
     )
 
 
+def _gpu(case: Case) -> str:
+    target = target_of(case.machine, case.matrix) if on_amd(case) else None
+    return target or f"SM {case.machine.sm.value or '?'}"
+
+
+def _for_amd(case: Case) -> list[Fix]:
+    """Offer the releases whose libraries for ROCm hold code for this GPU."""
+    why = "its libraries for ROCm hold code for this GPU"
+    guards = (bnb_accepts_torch, bnb_fits_libc, bnb_fits_python)
+    return serving(case, [bnb_has_gfx], why, verify=NAME, guards=guards)
+
+
 def _has_sm(case: Case) -> Answer:
     """Ask the layer; what a released wheel holds refutes no text of bitsandbytes' own source file.
 
     A library that was built on the machine holds what it was built for.
     """
+    if on_amd(case) and (said := case.ask(bnb_has_gfx)).value != "unknown":
+        return said
     answer = case.ask(bnb_binary_has_sm)
     own = case.said(NAME, "bnb_source") is not None
     if answer.value == "yes" and own and not libraries_of(case.machine, BNB):
@@ -86,7 +110,11 @@ def _is_unlikely(case: Case) -> bool:
 def _elsewhere(case: Case) -> list[Fix]:
     """Offer what no release does: a build for this GPU; AMD's runtime can take it for another."""
     fixes = [by_hand("rebuild", "built from source for this GPU it serves it", verify=NAME)]
-    return [*fixes, taken_for_another(case, NAME)] if on_amd(case) else fixes
+    if not on_amd(case):
+        return fixes
+    other = taken_for_another(case, NAME)  # of a known target it is known which one it can be
+    known = target_of(case.machine, case.matrix) is not None
+    return fixes if known and other.value is None else [*fixes, other]
 
 
 def _releases(case: Case) -> list[Fix]:

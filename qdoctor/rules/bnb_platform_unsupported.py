@@ -107,7 +107,12 @@ def _not_to_be_had(case: Case, texts: list[Signal]) -> Iterator[Finding]:
 
 
 def _made_for(case: Case, wanted: str) -> list[Fix]:
-    """Offer the releases that have a wheel for this very system, other than all that are asked."""
+    """Offer the releases that have a wheel for this very system, other than all that are asked.
+
+    None of them holds code for the GPU of a board (Jetson).
+    """
+    if (sm := case.machine.sm.value) is not None and is_integrated(sm, case.matrix):
+        return []
     known = case.matrix.versions(BNB)
     own = [case.machine.os.value is not None and _is_made_for(case, str(one)) for one in known]
     asked = asked_for(case, BNB, wanted)

@@ -57,3 +57,35 @@ def test_a_library_of_ones_own_holds_other_kernels_than_the_wheel(ask: Ask) -> N
     assert found.explains_error
     assert [fix.action for fix in found.fixes[:2]] == ["rebuild", "reinstall"]
     assert NAME not in ask("h100", error=text, native=WITH)
+
+
+def on_rocm(ask: Ask, gpu: dict[str, str], release: str, error: str | None = None) -> list[Finding]:
+    packages = {"torch": "2.9.1+rocm6.4", "bitsandbytes": release, "triton": None}
+    gpus = [{"index": 0, "vendor": "amd", **gpu}]
+    found = ask("a100", error, packages=packages, torch_cuda=None, gpus=gpus, native=None)
+    return list(found.values())
+
+
+def test_an_amd_gpu_whose_target_no_library_for_rocm_holds_is_named_from_facts_alone(
+    ask: Ask,
+) -> None:
+    for gpu in ({"name": "AMD Instinct MI60"}, {"name": "AMD Radeon VII (gfx906)"}):
+        first = on_rocm(ask, gpu, "0.50.2")[0]
+        assert (first.rule, first.severity, first.fixes[0].action) == (NAME, "warning", "rebuild")
+        assert "gfx906" in first.title
+
+
+def test_a_release_that_holds_the_target_is_offered(ask: Ask) -> None:
+    first = on_rocm(ask, {"arch": "gfx1030"}, "0.49.2")[0]
+    assert (first.rule, first.fixes[0].action, first.fixes[0].spec) == (NAME, "upgrade", ">=0.50.2")
+
+
+def test_an_amd_gpu_that_is_served_or_not_known_is_not_accused(ask: Ask) -> None:
+    for gpu in ({"arch": "gfx1100"}, {"name": "AMD Instinct MI300X"}, {"name": "AMD Radeon"}):
+        assert NAME not in {one.rule for one in on_rocm(ask, gpu, "0.50.2")}
+
+
+def test_a_text_about_the_target_is_explained_by_it(ask: Ask) -> None:
+    text = "the bitsandbytes wheel has no gfx906 kernels"
+    first = on_rocm(ask, {"arch": "gfx906"}, "0.49.1", text)[0]
+    assert (first.rule, first.explains_error, first.undecided) == (NAME, True, None)
