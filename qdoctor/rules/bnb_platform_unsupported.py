@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 NAME = "bnb-platform-unsupported"
 _ARM = ("aarch64", "arm64")
 _MAC, _ANY = "macos", "any"
-TO_INSTALL = ("no-bnb-to-install", "uv-no-wheel-bnb")
+_OF_PLATFORM = "uv-no-wheel-bnb"
+"""The row of signatures in which an installer itself says that it is the platform."""
+TO_INSTALL = ("no-bnb-to-install", _OF_PLATFORM)
 """The rows of signatures that say that an installer found none."""
 
 
@@ -93,7 +95,8 @@ def _not_to_be_had(case: Case, texts: list[Signal]) -> Iterator[Finding]:
     why, machine = refusal(case, BNB, wanted), case.machine
     if libc_refuses(case, BNB, wanted):
         return
-    if (why is None or not why.platform) and has_other_reason(case, BNB, wanted):
+    told = any(one.signature == _OF_PLATFORM for one in texts)
+    if (why is None or not why.platform) and not told and has_other_reason(case, BNB, wanted):
         return
     where = " ".join(filter(None, [machine.os.value, machine.arch.value])) or "this system"
     yield Finding(
