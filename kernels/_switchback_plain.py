@@ -110,7 +110,8 @@ def exact_on_cpu(made: Any) -> Tuple[Dict[str, Callable[..., Any]], List[str]]:
     ``made`` is _outcomes, which knows a full machine's errors: these say nothing, and are raised.
     """
     a, b, exact = demanding("cpu")
-    serving, notes = {}, []
+    serving = {}  # type: Dict[str, Callable[..., Any]]
+    notes = []
     for name, multiply in PRODUCTS.items():
         if serving and name == LAST_RESORT:
             continue

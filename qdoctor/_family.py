@@ -32,6 +32,7 @@ def _shows_us() -> bool:
 
 HAS_PROC = sys.platform == "linux" and _shows_us()
 _MIB = 1 << 20
+_STARTING_SECONDS = 0.2  # that a child of ours may go on without an environment while it starts
 _PSS_SECONDS = 0.3  # between two exact looks: the kernel walks all pages of the process for one
 
 
@@ -115,6 +116,7 @@ class _MarkedGroup(_Group):
         self._mark = f"{MARK}{mark}=1".encode()
         self._foreign = set(_pids())  # who ran before the child cannot belong to it
         self._strays: set[int] = set()
+        self._starting = False
         self._page_mib = os.sysconf("SC_PAGE_SIZE") / _MIB
         self._exact_at = 0.0
         self._exact = 0.0
@@ -152,13 +154,20 @@ class _MarkedGroup(_Group):
 
     def send(self, number: int) -> None:
         super().send(number)
-        for each in self._members():
-            if each.group != self.leader:
-                with contextlib.suppress(OSError):
-                    os.kill(each.pid, number)
+        reached: set[int] = set()
+        until = time.monotonic() + _STARTING_SECONDS
+        while True:
+            for each in self._members():
+                if each.group != self.leader and each.pid not in reached:
+                    reached.add(each.pid)
+                    with contextlib.suppress(OSError):
+                        os.kill(each.pid, number)
+            if not self._starting or time.monotonic() > until:
+                return
+            time.sleep(_STARTING_SECONDS / 100)
 
     def _members(self) -> list[_Process]:
-        now = set(_pids())
+        now, self._starting = set(_pids()), False
         self._foreign &= now  # a number that was given back may come to mean one of ours
         found = (_process(pid) for pid in sorted(now - self._foreign))
         return [each for each in found if each is not None and self._is_ours(each)]
@@ -175,8 +184,10 @@ class _MarkedGroup(_Group):
         if self._mark in environment.split(b"\0"):
             self._strays.add(process.pid)
             return True
-        if environment:  # none yet: it may be between two programs, so ask again
+        if environment:
             self._foreign.add(process.pid)
+        elif process.running and process.parent == os.getpid():
+            self._starting = True  # between two programs, a moment without: to be asked again
         return False
 
 

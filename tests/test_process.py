@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -14,8 +15,7 @@ import pytest
 from qdoctor import process
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 MARK = "QDOCTOR_TEST_MARK"
@@ -271,6 +271,46 @@ def test_once_collected_a_child_is_sent_no_signal(
     process.kill([child])
     assert child.poll() == ended
     assert (ended.returncode, ended.stdout, sent) == (0, b"1\n", [])
+
+
+class Starting:
+    """/proc as it is while a program is exchanged for another: for a moment without environment."""
+
+    def __init__(self, at: Path, seen: set[Path]) -> None:
+        self._at, self._seen = at, seen
+
+    def __truediv__(self, name: str) -> Starting:
+        return Starting(self._at / name, self._seen)
+
+    def __fspath__(self) -> str:
+        return str(self._at)
+
+    def read_bytes(self) -> bytes:
+        if self._at.name == "environ" and self._at not in self._seen:
+            self._seen.add(self._at)
+            return b""
+        return self._at.read_bytes()
+
+
+@linux
+def test_a_child_that_has_no_environment_yet_is_ended_too(
+    marked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert marked
+    real, made = process._popen, list[subprocess.Popen[bytes]]()
+
+    def fail(
+        argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, pass_fds: Sequence[int]
+    ) -> None:
+        made.append(real(argv, env, cwd, pass_fds))
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(process, "_popen", fail)
+    monkeypatch.setattr("qdoctor._family._PROC", Starting(Path("/proc"), set()))
+    assert python("import time; time.sleep(600)").start_error == "Too many open files"
+    assert made[0].wait(20) == -signal.SIGKILL
+    for pipe in process._pipes_of(made[0]):
+        pipe.close()
 
 
 @linux

@@ -61,12 +61,23 @@ def find(case: Case) -> Iterator[Finding]:
     found = _of_greeting(case, greetings)
     yield from found
     others = tuple(one for one in case.signals if one not in greetings)
-    if not found and not (greetings and not others):
+    telling = [one for one in others if NAME in one.rules or not _loads(case, greetings)]
+    if not found and not (greetings and not telling):
         yield from _of_others(msgspec.structs.replace(case, signals=others))
 
 
 def _greeted(signal: Signal) -> str | None:
     return next((signal.said[one] for one in _LOADED if one in signal.said), None)
+
+
+def _loads(case: Case, greetings: list[Signal]) -> bool:
+    """Say whether the last greeting names a library that is there, whatever torch was built for."""
+    version = case.machine.bitsandbytes.value
+    return bool(
+        greetings
+        and version
+        and _is_there(case, version, f"libbitsandbytes_cuda{_greeted(greetings[-1])}.")
+    )
 
 
 def _of_others(case: Case) -> Iterator[Finding]:
@@ -180,8 +191,9 @@ def _moved_to(case: Case, having: list[str], lacking: list[str]) -> list[Fix]:
     newer = [one for one in having if known.index(one) > known.index(lacking[-1])]
     if newer:
         return _newer_with(case, newer)
-    if known.index(lacking[0]) < known.index(having[0]):
-        return []
+    before = [one for one in lacking if known.index(one) < known.index(having[-1])]
+    if len(before) > 1 or known.index(lacking[0]) < known.index(having[0]):
+        return []  # of one alone (0.36.0 left out everything) few were installed
     good = [one in having and not _has_no_wheel(case, one) for one in known]
     way = nearest(runs(case.matrix.versions(BNB), good), lacking[-1])
     why = "it has this library, which later releases left out"

@@ -191,13 +191,15 @@ def _nothing_for_macs(case: Case) -> list[Finding]:
         return []
     text = f"of the libraries of bitsandbytes {version} none is for macOS"
     read = Because(text, "the libraries in the released wheels", "mined")
+    texts = case.signals_of(NAME)
     return [
         Finding(
             rule=NAME,
             severity="warning",
             title=f"bitsandbytes {version} has no library for macOS",
-            because=[read, *map(quoted, case.signals_of(NAME))],
-            fixes=[*_with_mac_library(case), *_fixes(case)],
+            because=[read, *map(quoted, texts)],
+            # What failed asked for CUDA's kernels, which the newer library has not.
+            fixes=_fixes(case) if texts else [*_with_mac_library(case), *_fixes(case)],
             affects=needing(case, "bnb_has_cuda_binary"),
         )
     ]

@@ -88,6 +88,8 @@ def _concerned(case: Case, signal: Signal, row: dict[str, Any]) -> bool:
     asked: dict[str, str] = row.get("where", {})
     if not all(_installed_is_in(case, one, spec) and one in stated for one, spec in asked.items()):
         return False
+    if row["strength"] == "mined" and any(_is_of_no_release(case, one) for one in asked):
+        return False  # the wheels of releases tell nothing of it
     there = not stated or any(stated.get(one) or one in signal.asked_by for one in names)
     return there if "beside" in row else not ("apart" in row and there)
 
@@ -134,6 +136,11 @@ def offered(case: Case, name: str, one: dict[str, Any]) -> list[Fix]:
     if spec and _installed_is_in(case, package, spec):
         return []
     return [pip(action, package, spec, why, verify=name)]
+
+
+def _is_of_no_release(case: Case, package: str) -> bool:
+    version = parsed(case.machine.package(package).value)
+    return version is not None and version.is_devrelease
 
 
 def _installed_is_in(case: Case, package: str, spec: str) -> bool:

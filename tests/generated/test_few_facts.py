@@ -20,7 +20,8 @@ STATED: dict[str, dict[str, Any]] = {
 REFUTED = {
     "system": {"no-triton-to-install"},  # the index has that very wheel for this Python
     "windows": {  # texts of Linux
-        *("ldconfig-failed", "libcuda-not-linked", "libcuda-assertion", "libcuda-stub"),
+        *("ldconfig-absent", "ldconfig-failed", "ldconfig-not-on-path", "whereis-absent"),
+        *("libcuda-assertion", "libcuda-link-missing", "libcuda-not-linked", "libcuda-stub"),
     },
     "driver": set(),
     "versions not told": {"switchback-returned-none"},  # triton is said to be there

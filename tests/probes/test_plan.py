@@ -180,7 +180,7 @@ def test_a_kernel_without_needs_runs_anywhere() -> None:
     assert step.device == 0
 
 
-ON_CPU = {"cpu_needs": ("torch",), "imports": ("torch", "triton")}
+ON_CPU: dict[str, Any] = {"cpu_needs": ("torch",), "imports": ("torch", "triton")}
 
 
 @pytest.mark.parametrize("triton", ["3.2.0", ""])

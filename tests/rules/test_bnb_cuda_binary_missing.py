@@ -148,8 +148,11 @@ def test_the_wording_tells_in_which_direction_the_release_with_the_library_lies(
     cuda: str, action: str, spec: str, ask: Ask
 ) -> None:
     text = f"CUDA SETUP: Required library version not found: libbitsandbytes_cuda{cuda}.so."
-    fix = told(ask, text).fixes[0]
-    assert (fix.action, fix.package, fix.spec) == (action, "bitsandbytes", spec)
+    fixes = told(ask, text).fixes
+    with_it = next(one for one in fixes if "it has this library" in one.why)
+    assert (with_it.action, with_it.package, with_it.spec) == (action, "bitsandbytes", spec)
+    newer = [one.spec for one in fixes[: fixes.index(with_it)]]
+    assert newer == ([">=0.50.0"] if action == "downgrade" else [])
 
 
 GREETING = "bin /x/site-packages/bitsandbytes/libbitsandbytes_cuda{}.so"
@@ -173,7 +176,15 @@ def test_a_greeting_that_names_a_library_which_the_release_lacks_foretells_the_f
         assert (found.rule, found.explains_error, found.undecided) == (NAME, True, None)
         assert (found.fixes[0].action, found.fixes[0].spec) == ("upgrade", ">=0.40.0,<0.50.0")
     older = greeted(ask, GREETING.format("116"), "0.41.1")
-    assert (older.rule, older.fixes[0].action) == (NAME, "downgrade")
+    offered = [(one.action, one.spec) for one in older.fixes if one.package == "bitsandbytes"]
+    assert older.rule == NAME
+    assert offered == [("upgrade", ">=0.45.0"), ("downgrade", ">=0.36.0.post2,<0.40.0")]
+
+
+def test_a_release_between_those_with_the_library_may_be_left_either_way(ask: Ask) -> None:
+    """0.37 to 0.38 and 0.40 to 0.42 have one for CUDA 11.0; 0.39.0 and 0.43.0 print it, too."""
+    text = "CUDA SETUP: Required library version not found: libbitsandbytes_cuda110.so."
+    assert "downgrade" not in {one.action for one in told(ask, text).fixes[:1]}
 
 
 @pytest.mark.parametrize("release", ["0.39.1", None, "0.39.1+own"])
@@ -182,6 +193,15 @@ def test_a_greeting_is_harmless_where_the_library_may_be_there(
 ) -> None:
     assert greeted(ask, GREETING.format("118"), release).rule == "harmless-warning"
     assert greeted(ask, GREETING.format("118") + "\n" + FOUND, release).rule == "harmless-warning"
+
+
+def test_a_greeting_tells_the_cuda_version_that_a_release_of_torch_leaves_open(ask: Ask) -> None:
+    """torch 2.5.1 comes for CUDA 12.4, unless another build was taken: here one for 12.1."""
+    text = f"CUDA SETUP: Detected CUDA version 121\nCUDA SETUP: Loading binary {GREETING[4:]}..."
+    packages = {"bitsandbytes": "0.41.1", "torch": "2.5.1", "triton": "3.1.0"}
+    found = ask("a100", text.format("121"), packages=packages, torch_cuda=None, native=None)
+    assert NAME not in found
+    assert next(iter(found)) == "harmless-warning"
 
 
 def test_what_fails_after_a_warning_that_was_overtaken_counts(ask: Ask) -> None:

@@ -106,3 +106,12 @@ def test_a_mac_without_bitsandbytes_is_told_what_runs_on_it_first() -> None:
     first = diagnose(Facts(host=Host(os="macos"), python=Python(version="3.13")))[1][0]
     assert (first.rule, first.severity, first.fixes[0].action) == ("no-cuda-gpu", "note", "use")
     assert "Mac" in first.title
+
+
+def test_on_a_mac_what_asked_for_cudas_kernels_gets_none_by_another_release() -> None:
+    text = "AttributeError: 'NoneType' object has no attribute 'cadam32bit_grad_fp32'"
+    host = Host(os="macos", machine="arm64")
+    facts = Facts(host=host, python=Python(version="3.10"), packages={"bitsandbytes": "0.41.1"})
+    first = diagnose(facts, text)[1][0]
+    assert first.rule == NAME
+    assert [one.action for one in first.fixes] == ["change-hardware", "upgrade"]

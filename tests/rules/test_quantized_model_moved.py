@@ -52,6 +52,7 @@ AGAIN = (
         ("0.45.3", "upgrade"),
         ("0.46.0", "upgrade"),
         ("0.46.1", "change-code"),
+        ("0.45.3.dev0", "change-code"),  # of no release: its files are not known
         (None, "change-code"),
     ],
 )

@@ -169,4 +169,4 @@ def test_what_a_notice_quotes_to_the_letter_is_no_failure_beside_it() -> None:
         "CUDA SETUP: CUDA runtime path found: /usr/local/cuda/lib64/libcudart.so.11.0\n"
         "CUDA SETUP: Loading binary /x/bitsandbytes/libbitsandbytes_cuda118.so..."
     )
-    assert set(ids(found)) == {"bnb-greeting"}
+    assert set(ids(found)) == {"bnb-greeting", "bnb-greeting-library"}
