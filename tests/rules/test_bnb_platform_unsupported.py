@@ -112,6 +112,6 @@ def test_on_a_mac_what_asked_for_cudas_kernels_gets_none_by_another_release() ->
     text = "AttributeError: 'NoneType' object has no attribute 'cadam32bit_grad_fp32'"
     host = Host(os="macos", machine="arm64")
     facts = Facts(host=host, python=Python(version="3.10"), packages={"bitsandbytes": "0.41.1"})
-    first = diagnose(facts, text)[1][0]
+    first = diagnose(facts, error=text)[1][0]
     assert first.rule == NAME
     assert [one.action for one in first.fixes] == ["change-hardware", "upgrade"]
