@@ -105,7 +105,7 @@ def test_a_requirements_file_with_everything_that_pip_reads(
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ("certifi @ file:///croot/certifi_1/work", 0, "no release of certifi"),
+        ("certifi @ file:///croot/certifi_1", 0, "no release of certifi"),
         ("git+https://github.com/huggingface/transformers@v4.40.0", 3, "transformers==4.40.0"),
         ("./flash_attn-2.7.3-cp310-cp310-linux_x86_64.whl", 1, "for another Python (cp310-cp310)"),
         ("-e .", 0, "which package it installs is not told"),

@@ -30,7 +30,7 @@ TAGS = ("cp310-cp310-linux_x86_64",)
         ("https://index.example/x.whl", "x", Told("x")),
         ("https://index.example/x.whl", None, Told(None)),
         (
-            "file:///croot/transformers_1733/work",
+            "file:///croot/transformers_1733",
             "transformers",
             Told("transformers", sources=True),
         ),

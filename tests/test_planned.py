@@ -210,7 +210,7 @@ def test_a_repository_by_another_name_is_passed_over() -> None:
 
 
 def test_much_that_is_not_judged_is_said_in_one_line() -> None:
-    plan = read(*[f"p{number} @ file:///croot/p{number}/work" for number in range(9)], "torch")
+    plan = read(*[f"p{number} @ file:///croot/p{number}" for number in range(9)], "torch")
     (said,) = [line for line in plan.assumptions if "not judged" in line]
     assert said.startswith("the matrix knows no release of p0, p1, ")
 

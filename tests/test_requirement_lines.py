@@ -146,7 +146,7 @@ def test_places_are_read_by_their_names_and_the_rest_of_the_file_all_the_same(
 ) -> None:
     path = tmp_path / "requirements.txt"
     path.write_text(
-        "certifi @ file:///croot/certifi_1745939228380/work/certifi\n"
+        "certifi @ file:///croot/certifi_1745939228380/certifi\n"
         "torch @ https://index.example/torch-2.5.1%2Bcu121-cp310-cp310-linux_x86_64.whl"
         "#sha256=00 ; os_name == 'posix'\n"
         "./wheels/peft-0.10.0-py3-none-any.whl ; os_name == 'nt'\n"
