@@ -60,12 +60,26 @@ def in_float32(a: Any, b: Any) -> Any:
 
     A product of two int8 numbers is at most 2**14, the sum of 1024 of them 2**24, and float32 holds
     every integer up to that, in whatever order they are added. The pieces are added in float64.
+    Autocast, and a lower precision that the program chose for float32 products, would cut them.
     """
-    total = a[:, :PIECE].float() @ b[:, :PIECE].float().t()
-    for at in range(PIECE, a.shape[1], PIECE):
-        piece = a[:, at : at + PIECE].float() @ b[:, at : at + PIECE].float().t()
-        total = total.double().add_(piece)
+    torch = importlib.import_module("torch")
+    if _is_cut(torch):
+        return in_float64(a, b)
+    with torch.autocast("cpu", enabled=False):
+        total = a[:, :PIECE].float() @ b[:, :PIECE].float().t()
+        for at in range(PIECE, a.shape[1], PIECE):
+            piece = a[:, at : at + PIECE].float() @ b[:, at : at + PIECE].float().t()
+            total = total.double().add_(piece)
     return total
+
+
+def _is_cut(torch: Any) -> bool:
+    """Say whether float32 products may be multiplied in fewer bits here (oneDNN's bf16, tf32)."""
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)
+    chosen = getattr(matmul, "fp32_precision", None)  # torch 2.9: also what the older call chose
+    if chosen is None:
+        return bool(torch.get_float32_matmul_precision() != "highest")
+    return chosen not in ("ieee", "none")
 
 
 def in_float64(a: Any, b: Any) -> Any:

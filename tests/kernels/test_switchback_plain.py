@@ -55,6 +55,32 @@ def test_float32_is_exact_where_sums_are_the_largest_that_int8_has(plain: Any) -
     assert plain.PIECE * 128 * 128 == 2**24
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_every_product_is_exact_under_autocast_too(plain: Any, dtype: str) -> None:
+    a, b, exact = plain.demanding("cpu")
+    with torch.autocast("cpu", getattr(torch, dtype)):
+        for multiply in plain.PRODUCTS.values():
+            assert torch.equal(multiply(a, b).double(), exact)
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_float32_that_may_be_cut_to_fewer_bits_is_not_taken(
+    plain: Any, monkeypatch: pytest.MonkeyPatch, *, legacy: bool
+) -> None:
+    a, b, exact = plain.demanding("cpu")
+    assert plain.in_float32(a, b).dtype == torch.float64  # the pieces' sum
+    monkeypatch.setattr(plain, "in_float64", lambda *_: "in float64")
+    assert torch.equal(plain.in_float32(a, b).double(), exact)
+    if legacy:  # before torch 2.9 there is no other way to ask
+        monkeypatch.setattr(torch.backends.mkldnn, "matmul", None)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert plain.in_float32(a, b) == "in float64"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert torch.equal(plain.in_float32(a, b).double(), exact)
+
+
 def test_what_is_inexact_or_absent_does_not_serve_and_says_why(
     plain: Any, made: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
