@@ -64,32 +64,30 @@ def fp8_supported(machine: Machine, matrix: Matrix) -> Answer:
 
 def torch_fp8_on_cpu(machine: Machine, matrix: Matrix) -> Answer:
     """Does this torch multiply fp8 on a CPU?"""
-    version = machine.torch
-    if not version.value:
-        return unknown(version.reason or "torch is not installed")
-    table = matrix.table("torch_fp8")
-    row = released.row_for(matrix, table["cpu"], "torch", version.value)
-    if row is None:
-        return unknown(f"whether torch {version.value} multiplies fp8 on a CPU is not known")
-    text = row["text"].format(torch=version.value)
-    because = released.cited(table, row, text)
-    return yes(text, because) if row["runs"] else no("fp8-needs-sm89", text, because)
+    return _of_release(machine, matrix, ("torch_fp8", "cpu"), "fp8-needs-sm89")
 
 
 def switchback_on_cpu(machine: Machine, matrix: Matrix) -> Answer:
     """Does qdoctor's own SwitchBackLinear run on a CPU with this torch?"""
-    version = machine.torch
+    return _of_release(machine, matrix, ("switchback_cpu", "rows"), None)
+
+
+def _of_release(
+    machine: Machine, matrix: Matrix, place: tuple[str, str], rule: str | None
+) -> Answer:
+    """Answer by the row of the installed torch: ``runs`` is true, false, or null for not known."""
+    version, (name, rows) = machine.torch, place
     if not version.value:
         return unknown(version.reason or "torch is not installed")
-    table = matrix.table("switchback_cpu")
-    row = released.row_for(matrix, table["rows"], "torch", version.value)
+    table = matrix.table(name)
+    row = released.row_for(matrix, table[rows], "torch", version.value)
     if row is None:
-        return unknown(f"whether a CPU multiplies int8 with torch {version.value} is not known")
+        return unknown(f"what torch {version.value} multiplies on a CPU is not known")
     text = row["text"].format(torch=version.value)
     if row["runs"] is None:
         return unknown(text)
     because = released.cited(table, row, text)
-    return yes(text, because) if row["runs"] else no(None, text, because)
+    return yes(text, because) if row["runs"] else no(rule, text, because)
 
 
 def _on_cpu(
