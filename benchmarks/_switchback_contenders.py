@@ -9,6 +9,7 @@ best at; it raises what its package raises, where it cannot be made: that is a r
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 COMPILE = {"dynamic": False, "mode": "default"}
 """How torch.compile is asked; the options of the benchmark write it."""
+FEW_ROWS = 16
+"""Up to so many rows torch's own int8 product refuses on GPUs, in what torch.compile makes too."""
+BY_TRITON = {"max_autotune_gemm": True, "max_autotune_gemm_backends": "TRITON"}
+"""torch.compile's options for such rows: of Triton's products alone, the fastest."""
+TUNING = {"timed": True}
+"""Whether torchao's product times its 27 ways for a shape; who only compiles leaves that out."""
 
 
 class OtherPassError(Exception):
@@ -74,7 +81,7 @@ def _torchao(*, compiled: bool) -> Callable[..., Contender]:
         quantization = importlib.import_module("torchao.quantization")
         layer = torch.nn.Sequential(copy.deepcopy(linear)).eval()
         quantization.quantize_(layer, quantization.Int8DynamicActivationInt8WeightConfig())
-        return Contender(_compiled(torch, layer) if compiled else layer, torch.bfloat16)
+        return Contender(_compiled_by_rows(torch, layer) if compiled else layer, torch.bfloat16)
 
     return make
 
@@ -83,6 +90,8 @@ def _torchao_training(*, compiled: bool) -> Callable[..., Contender]:
     def make(torch: Any, linear: Any, *, training: bool) -> Contender:
         if not training:
             raise OtherPassError("quantizes its weight in each forward: for training")
+        if linear.weight.is_cuda:
+            _tuned_briefly()
         # As a weight of its own kind it compiles best; some torch releases pass that kind over.
         for swapped in (False, True):
             layer = _torchao_mixed(torch, linear, swapped=swapped)
@@ -108,8 +117,32 @@ def _quantizes(torch: Any, layer: Any, linear: Any) -> bool:
         return not torch.equal(layer(x), linear(x))
 
 
+def _tuned_briefly() -> None:
+    """Let torchao's product time each of its 27 ways for 20 ms in place of 100, or not at all."""
+    testing = importlib.import_module("triton.testing")
+
+    def untimed(call: Callable[[], Any], **_: Any) -> list[float]:
+        call()
+        return [1.0, 1.0, 1.0]
+
+    bench = functools.partial(testing.do_bench, warmup=5, rep=20)
+    module = importlib.import_module("torchao.prototype.quantized_training.int8_mm")
+    kernel = module._scaled_int8_mm_kernel  # noqa: SLF001 - nothing public says how to time it
+    kernel._do_bench = bench if TUNING["timed"] else untimed  # noqa: SLF001
+
+
 def _compiled(torch: Any, layer: Any) -> Any:
     return torch.compile(layer, **COMPILE)
+
+
+def _compiled_by_rows(torch: Any, layer: Any) -> Callable[[Any], Any]:
+    many = _compiled(torch, layer)
+    few = torch.compile(layer, dynamic=COMPILE["dynamic"], options=BY_TRITON)
+
+    def call(x: Any) -> Any:
+        return (few if x.is_cuda and x.shape[0] <= FEW_ROWS else many)(x)
+
+    return call
 
 
 def _linear_compiled(torch: Any, linear: Any, *, training: bool) -> Contender:

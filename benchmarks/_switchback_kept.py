@@ -60,15 +60,17 @@ def keys(groups_: Iterable[Group]) -> list[Key]:
     return [(rows, *one.layer, one.passes) for one in groups_ for rows in one.rows]
 
 
-def lacking(records: Iterable[Record], cell: Key, cache: str, wanted: Sequence[str]) -> list[str]:
+def lacking(
+    records: Iterable[Record], cell: Key, cache: str, wanted: Sequence[str], *, failed: bool = False
+) -> list[str]:
     """Return whom to measure in a cell: who was not yet, or too disturbed, and the anchors.
 
-    Who failed there is not asked again. Empty where nothing is to be done.
+    Who failed there is asked again only with ``failed``. Empty where nothing is to be done.
     """
     settled: set[str] = set()
     for record in records:
         if key(record) == cell and record["cache"] == cache:
-            settled.update(record["failed"])
+            settled.update(() if failed else record["failed"])
             good = {name for name, one in record["contenders"].items() if quiet(one)}
             # a ratio to a disturbed anchor tells nothing
             if all(name in good for name in ANCHORS if name in record["contenders"]):
@@ -102,6 +104,21 @@ def read(path: Path | None, about: dict[str, str]) -> dict[str, Any]:
             f"{path} holds figures of another run ({'; '.join(other)}): name another file"
         )
     return told
+
+
+def joined(told: dict[str, Any], others: Iterable[Path]) -> int:
+    """Take over what other files hold of the same device and versions; return how many records.
+
+    Raises ``OtherRunError`` where one is of another run, or is not there. Joining twice adds once.
+    """
+    count = len(told["cells"])
+    for path in others:
+        if not path.exists():
+            raise OtherRunError(f"{path} is not there")
+        other = read(path, {name: told[name] for name in ("device", "versions")})
+        told["cells"] += [one for one in other["cells"] if one not in told["cells"]]
+        told["errors"] = told["errors"] or other["errors"]
+    return len(told["cells"]) - count
 
 
 def write(path: Path | None, told: dict[str, Any]) -> None:

@@ -14,14 +14,16 @@ float64; with outliers, 6 columns of x are 20 to 60 times as large as the others
 Cells come in order of importance, and the file of ``--json`` is written after each: within
 ``--budget`` a run measures what the file still lacks or has disturbed figures of, so several short
 runs make one table. A cell whose spread, or whose single calls outlasting those in a row, say that
-something disturbed it is timed again at once.
+something disturbed it is timed again at once. ``--failed`` asks those again who failed in a cell.
+``--join`` measures nothing: it adds what other files hold, of the same device and versions.
 torch.compile runs for each shape (``dynamic=False``), beforehand in ``--compile-workers``
 processes, inside the budget and outside of any time. What fails costs itself alone.
 
 Usage: ``python benchmarks/switchback.py [--rows 16 256 ...] [--shapes 1024x4096 ...]
 [--only linear switchback-vector ...] [--passes forward] [--cache clean|written|warm]
 [--seconds 0.1] [--budget 300] [--compile static|dynamic|off] [--format text|markdown]
-[--json FILE] [--tell]``. Needs a CUDA GPU; ``--tell`` only judges what FILE holds;
+[--failed] [--start 40] [--json FILE] [--join OTHER ...] [--tell]``. Needs a CUDA GPU, except
+``--join`` and ``--tell``, which only judges what FILE holds;
 ``--device cpu`` tries the script out, its figures mean nothing. Exit status: 0; 3 where a contender
 took the GPU with it (run it again: the file knows, and goes on without it).
 """
@@ -49,6 +51,7 @@ from benchmarks._switchback_contenders import (
     COMPILE,
     CONTENDERS,
     DEFAULT,
+    TUNING,
     Contender,
     OtherPassError,
     versions,
@@ -67,6 +70,7 @@ from benchmarks._switchback_kept import (
     Group,
     OtherRunError,
     groups,
+    joined,
     keys,
     lacking,
     read,
@@ -75,6 +79,7 @@ from benchmarks._switchback_kept import (
 from benchmarks._switchback_timed import (
     CACHES,
     CHECKED_ROWS,
+    START_SECONDS,
     Clock,
     GpuLostError,
     measured,
@@ -99,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure every cell within the budget, print a line each, then what it comes to."""
     options = _options(arguments)
     end = time.monotonic() + options.budget
-    if options.tell:
+    if options.tell or options.join:
         return _told(options)
     if options.compile != "off" and options.compile_workers:  # read when torch is imported
         os.environ.update({name: os.environ.get(name, word) for name, word in ENVIRON.items()})
@@ -119,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"benchmarks/switchback.py: {error}", file=sys.stderr)
         return 2
     clock = Clock(torch, options.device, options.cache)
+    clock.start_seconds = options.start
     status = _run(clock, options, told, peak, end)
     _tell(told, options)
     return status
@@ -143,11 +149,16 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-errors", action="store_true", help="leave outlier columns out")
     parser.add_argument("--format", choices=("text", "markdown"), default="text")
     parser.add_argument("--json", type=Path, help="figures of this and of earlier runs")
+    parser.add_argument("--failed", action="store_true", help="ask again who failed in a cell")
+    parser.add_argument(
+        "--start", type=float, default=START_SECONDS, help="seconds to compile and run thrice in"
+    )
+    parser.add_argument("--join", type=Path, nargs="+", help="files whose figures FILE takes over")
     parser.add_argument("--tell", action="store_true", help="measure nothing: judge the file")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     options = parser.parse_args(arguments)
-    if options.tell and (options.json is None or not options.json.exists()):
-        parser.error("--tell judges the file of --json FILE: name one that is there")
+    if (options.tell or options.join) and (options.json is None or not options.json.exists()):
+        parser.error("--tell and --join are about the file of --json FILE: name one that is there")
     options.words = _choosing(sys.argv[1:] if arguments is None else arguments)
     options.shapes = [_shape(shape) for shape in options.shapes]
     return options
@@ -226,9 +237,10 @@ def _run(clock: Clock, options: Any, told: dict[str, Any], peak: Any, end: float
 def _left(told: dict[str, Any], group: Group, options: Any) -> dict[int, list[str]]:
     """Return for each number of rows whom to measure."""
     wanted = _chosen(options, group.passes)
+    cells = {rows: (rows, *group.layer, group.passes) for rows in group.rows}
     found = {
-        rows: lacking(told["cells"], (rows, *group.layer, group.passes), options.cache, wanted)
-        for rows in group.rows
+        rows: lacking(told["cells"], cell, options.cache, wanted, failed=options.failed)
+        for rows, cell in cells.items()
     }
     return {rows: names for rows, names in found.items() if names}
 
@@ -294,6 +306,7 @@ def contenders(
 def _only_compile(torch: Any, options: Any, end: float) -> int:
     """Compile a worker's share of the cells, and time nothing."""
     clock = Clock(torch, options.device, "warm")
+    TUNING["timed"] = False
 
     def compile_one(item: tuple[Group, int]) -> None:
         group, rows = item
@@ -336,9 +349,12 @@ def _all_errors(clock: Clock, options: Any, end: float) -> list[dict[str, Any]]:
 
 
 def _told(options: Any) -> int:
-    """Judge what a file holds, whatever it was measured on."""
+    """Judge what a file holds, whatever it was measured on; first let it take over others."""
     try:
         told = read(options.json, {})
+        if options.join:
+            print(f"{joined(told, options.join)} records joined")
+            write(options.json, told)
     except OtherRunError as error:
         print(f"benchmarks/switchback.py: {error}", file=sys.stderr)
         return 2

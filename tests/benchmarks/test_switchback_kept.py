@@ -80,6 +80,9 @@ def test_who_is_missing_is_measured_beside_the_anchors(kept: Any) -> None:
 def test_who_failed_is_not_asked_again(kept: Any) -> None:
     records = [record("linear", "switchback-vector", failed="torchao-compiled")]
     assert kept.lacking(records, CELL, "clean", WANTED) == []
+    assert kept.lacking(records, CELL, "clean", WANTED, failed=True) == list(WANTED)
+    records.append(record(*WANTED))
+    assert kept.lacking(records, CELL, "clean", WANTED, failed=True) == []
 
 
 def test_who_was_disturbed_is_measured_again(kept: Any) -> None:
@@ -113,6 +116,22 @@ def test_a_file_is_read_back_and_another_devices_is_refused(kept: Any, tmp_path:
     assert [one.name for one in tmp_path.iterdir()] == ["table.json"]
     with pytest.raises(kept.OtherRunError, match="device: a, not b"):
         kept.read(path, {**about, "device": "b"})
+
+
+def test_figures_of_another_file_are_taken_over_once(kept: Any, tmp_path: Path) -> None:
+    about = {"device": "a", "versions": "torch 1"}
+    told = {**about, "cells": [record("linear")], "errors": []}
+    path = tmp_path / "more.json"
+    other = {**about, "cells": [record("linear"), record(*WANTED)], "errors": ["e"], "log": "..."}
+    kept.write(path, other)
+    assert kept.joined(told, [path]) == 1
+    assert kept.joined(told, [path]) == 0
+    assert told == {**about, "cells": [record("linear"), record(*WANTED)], "errors": ["e"]}
+    kept.write(path, {**other, "versions": "torch 2"})
+    with pytest.raises(kept.OtherRunError, match="versions: torch 2, not torch 1"):
+        kept.joined(told, [path])
+    with pytest.raises(kept.OtherRunError, match="is not there"):
+        kept.joined(told, [tmp_path / "none.json"])
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"cells": [{}]}', '{"device": "a", "cells": [1]}'])
@@ -152,6 +171,17 @@ def test_runs_one_after_the_other_make_one_table(checkout: Path, tmp_path: Path)
     assert told.returncode == 0, told.stderr
     assert "switchback-vector: relative error <= 0.015 on Gaussian data: 1 of 1" in told.stdout
     assert len(json.loads(file.read_text(encoding="utf-8"))["cells"]) == 2
+    other = tmp_path / "other.json"
+    other.write_text(
+        json.dumps({**json.loads(file.read_text("utf-8")), "cells": [{**cell, "rows": 4}]})
+    )
+    joined = run(checkout, "--json", str(file), "--join", str(other))
+    assert joined.returncode == 0, joined.stderr
+    assert joined.stdout.startswith("1 records joined\n")
+    assert [one["rows"] for one in json.loads(file.read_text("utf-8"))["cells"]] == [2, 2, 4]
+    missing = run(checkout, "--json", str(file), "--join", str(tmp_path / "none.json"))
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "none.json is not there" in missing.stderr
 
 
 def test_a_worker_compiles_only_what_the_file_lacks(
@@ -160,6 +190,7 @@ def test_a_worker_compiles_only_what_the_file_lacks(
     torch = pytest.importorskip("torch")
     switchback = importlib.import_module("benchmarks.switchback")
     monkeypatch.setattr(switchback, "versions", lambda: "torch 1")
+    monkeypatch.setattr(switchback, "TUNING", {"timed": "yes"})
     path, asked = tmp_path / "table.json", []
 
     def compile_all(items: Any, *_: Any) -> int:
@@ -174,6 +205,7 @@ def test_a_worker_compiles_only_what_the_file_lacks(
     words += ["--passes", "forward", "--only", *WANTED, "--json", str(path)]
     options = switchback._options([*words, "--only-compile", "0/1"])
     assert switchback._only_compile(torch, options, 0.0) == 0
+    assert switchback.TUNING == {"timed": False}
     assert [(group.layer, rows) for group, rows in asked] == [
         ((64, 96), 4), ((64, 96), 1), ((96, 64), 16), ((96, 64), 4), ((96, 64), 1)
     ]  # fmt: skip
