@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def benchmark(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def openclip(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(checkout))
     return importlib.import_module("benchmarks.openclip")
 
 
 @pytest.fixture
-def measured(benchmark: Any) -> Any:
-    assert benchmark
+def measured(openclip: Any) -> Any:
+    assert openclip
     return importlib.import_module("benchmarks._openclip_measured")
 
 
@@ -98,21 +98,21 @@ def test_centred_features_are_judged_without_what_all_have_in_common(measured: A
     assert told["text_centred"] == pytest.approx(1.0)
 
 
-def test_figures_of_another_device_are_not_added_to(benchmark: Any, tmp_path: Path) -> None:
+def test_figures_of_another_device_are_not_added_to(openclip: Any, tmp_path: Path) -> None:
     path = tmp_path / "kept.json"
-    assert benchmark.kept(path, {"gpu": "a"}) == {"device": {"gpu": "a"}, "models": []}
+    assert openclip.kept(path, {"gpu": "a"}) == {"device": {"gpu": "a"}, "models": []}
     path.write_text('{"device": {"gpu": "a"}, "models": [1]}', encoding="utf-8")
-    assert benchmark.kept(path, {"gpu": "a"})["models"] == [1]
+    assert openclip.kept(path, {"gpu": "a"})["models"] == [1]
     with pytest.raises(SystemExit, match="name another file"):
-        benchmark.kept(path, {"gpu": "b"})
+        openclip.kept(path, {"gpu": "b"})
 
 
 def test_who_could_not_be_measured_is_named(
-    benchmark: Any, capsys: pytest.CaptureFixture[str]
+    openclip: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rate = {"median": 20.0, "p10": 19.0, "p90": 21.0}
     rates = {"half": rate, "int8": {**rate, "median": 30.0}}
-    benchmark.show_speed("64 as a graph", rates, ["half", "int8", "bnb"])
+    openclip.show_speed("64 as a graph", rates, ["half", "int8", "bnb"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "  images a second, 64 as a graph"
     assert lines[2].split() == ["int8", "30", "[19", "21]", "x1.50"]
