@@ -53,6 +53,9 @@ def replaced(kind: backends.Kind, linear: Any) -> Any:
 
 
 each_backend = pytest.mark.parametrize("name", PROMISES)
+# bitsandbytes 0.50.2 warns on GPUs that its fast 4-bit product needs in_features in blocks of 64;
+# what it does then is what these tests ask about.
+unaligned = pytest.mark.filterwarnings("ignore:inner dimension .* is not aligned:UserWarning")
 
 
 @pytest.fixture
@@ -61,6 +64,7 @@ def kind(name: str, device: Any, taking: Callable[..., backends.Kind]) -> backen
 
 
 @each_backend
+@unaligned
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("depth", "columns"), [(128, 96), (1000, 131), (77, 65)])
 def test_output_and_gradient_are_those_of_the_layer(  # noqa: PLR0913, PLR0917 - one case
@@ -88,6 +92,7 @@ def test_output_and_gradient_are_those_of_the_layer(  # noqa: PLR0913, PLR0917 -
 
 
 @each_backend
+@unaligned
 @pytest.mark.parametrize("grad", [False, True], ids=["inference", "gradient"])
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (2, 0), (2, 3), (2, 2, 3)], ids=str)
 def test_any_number_of_axes(  # noqa: PLR0913 - one case
@@ -389,12 +394,3 @@ def test_a_wrong_name_is_met_with_a_near_one() -> None:
 def test_importing_the_package_imports_no_torch() -> None:
     code = "import sys, qdoctor.backends; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_a_torch_that_lacks_something_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "qdoctor.backends.torch_fp8", raising=False)
-    monkeypatch.delattr(torch, "compiler")
-    with pytest.raises(
-        backends.BackendUnavailable, match=r"lacks what it needs .*install -U torch"
-    ):
-        backends.named("torch-fp8")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -144,3 +145,10 @@ def test_sums_of_one_sign_are_kept(device: Any, relative: Callable[[Any, Any], f
         x = torch.rand(64, 16384, device=device)
         layer = named("torch-fp8").replaced(linear)
         assert relative(layer(x), linear(x)) <= 0.01
+
+
+def test_a_torch_that_lacks_something_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "qdoctor.backends.torch_fp8", raising=False)
+    monkeypatch.delattr(torch, "compiler")
+    with pytest.raises(BackendUnavailable, match=r"lacks what it needs .*install -U torch"):
+        named("torch-fp8")
