@@ -99,8 +99,10 @@ class Selection(Noun, frozen=True, omit_defaults=False):
     """The backend to use, and why each other one loses (``qdoctor/selection/1``).
 
     ``measured`` is False where it rests on the probes' pass or fail and the matrix alone; then
-    ``seconds`` is 0. ``notes`` say what was left unmeasured, and under which conditions. ``key``
-    holds everything that could change the answer, where the selection is kept.
+    ``seconds`` is 0, else the wall time of measuring. Of it ``starting_seconds`` went by before
+    every package was imported; the budget bounds the rest. ``notes`` say what was left
+    unmeasured, and under which conditions. ``key`` holds everything that could change the answer,
+    where the selection is kept.
     """
 
     asked: Asked
@@ -110,6 +112,7 @@ class Selection(Noun, frozen=True, omit_defaults=False):
     device: SelectedFor = SelectedFor()
     measured: bool = False
     seconds: float = 0.0
+    starting_seconds: float = 0.0
     notes: list[str] = []
     tool_version: str = ""
     matrix_version: str = ""

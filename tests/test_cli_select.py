@@ -228,6 +228,15 @@ def test_the_text_tells_the_answer_the_figures_and_every_loss() -> None:
     assert max(map(len, lines)) <= 100
 
 
+def test_the_text_tells_measuring_apart_from_starting() -> None:
+    report = decided()
+    assert report.selection
+    slow = msgspec.structs.replace(report.selection, seconds=21.6, starting_seconds=11.8)
+    report = msgspec.structs.replace(report, selection=slow)
+    text = " ".join(render(report, "text", view="select", width=100).split())
+    assert "in turn, in 10 s; starting and importing took 12 s more rows x" in text
+
+
 def test_a_selection_survives_its_json() -> None:
     report = decided()
     assert from_json(to_json(report), Report, "test") == report

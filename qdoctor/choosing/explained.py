@@ -40,7 +40,9 @@ def _asked(selection: dict[str, Any]) -> str:
 def _basis(selection: dict[str, Any]) -> list[str]:
     notes = [f"note: {note}" for note in selection.get("notes", ())]
     if selection["measured"]:
-        return [f"measured in {selection['seconds']:.1f} s", *notes]
+        starting = selection.get("starting_seconds", 0.0)
+        more = f"; starting and importing took {starting:.1f} s more" if starting else ""
+        return [f"measured in {selection['seconds'] - starting:.1f} s{more}", *notes]
     return ["not measured: the probes' pass or fail and the matrix decided", *notes]
 
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 HALF = "half"
 WIDEST = 0.1
-"""A wider spread says that the machine was disturbed, though no core may have been taken: a slower
-clock, another machine's share, a full memory bus. What it leaves open is then no advantage."""
+"""A wider spread may come of a disturbed machine though no core was taken (a slower clock, another
+machine's share, a full memory bus), or be that of calls so short that launching them varies. What
+it leaves open is then no advantage."""
 
 
 class Measured(Noun, frozen=True):
@@ -30,7 +31,8 @@ class Measured(Noun, frozen=True):
 
     ``timed`` holds for each backend one entry a shape, in the order of ``shapes``; ``failed`` why
     a backend gave none at all, or broke down. ``counts`` weigh the shapes (None: alike).
-    ``notes`` say what was left out and under which conditions; ``seconds`` is the wall time of all.
+    ``notes`` say what was left out and under which conditions; ``seconds`` is the wall time of all,
+    ``starting_seconds`` what of it went by before every package was imported.
     """
 
     shapes: list[Shape]
@@ -39,6 +41,7 @@ class Measured(Noun, frozen=True):
     counts: list[int] | None = None
     device: SelectedFor = SelectedFor()
     seconds: float = 0.0
+    starting_seconds: float = 0.0
     notes: list[str] = []
 
 
@@ -75,7 +78,7 @@ class Figures(msgspec.Struct, frozen=True):
 
     @property
     def unsteady(self) -> bool:
-        """Whether something else ran meanwhile, as the cores or the times themselves tell."""
+        """Whether its times are uncertain: other programs had the cores, or they spread wide."""
         return self.disturbed or self.spread > WIDEST
 
     @property
@@ -142,6 +145,7 @@ def measured_in(selection: Selection) -> Measured:
         counts=selection.asked.counts,
         device=selection.device,
         seconds=selection.seconds,
+        starting_seconds=selection.starting_seconds,
         notes=list(selection.notes),
     )
 

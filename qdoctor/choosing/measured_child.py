@@ -26,6 +26,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any, Dict, List, Optional  # noqa: E402
 
 NOW_BYTES = 512
+STARTED = time.monotonic()
 
 
 class Now:
@@ -54,7 +55,8 @@ class Answer:
         self._path, self._shapes = control / "measured.json", shapes
         self.found: Dict[str, Any] = {
             "cells": [], "failed": {}, "broken": None, "culprit": None, "device": None,
-            "shapes_done": 0, "elapsed": 0.0, "done": False, "preparing": {}, "cramped": False,
+            "shapes_done": 0, "elapsed": 0.0, "starting": None, "done": False, "preparing": {},
+            "cramped": False,
         }  # fmt: skip
         self._begun: Optional[float] = None
         self._of_shape: List[Dict[str, Any]] = []
@@ -62,6 +64,8 @@ class Answer:
     def begin(self) -> None:
         """Let the time count from here."""
         self._begun = time.monotonic()
+        self.found["starting"] = self._begun - STARTED
+        self.keep()
 
     def cell(self, at: int, backend: str, **figures: Any) -> None:
         """Add the figures of a backend at the shape number ``at``; they count once it is done."""

@@ -40,8 +40,8 @@ _DISTURBED = (
     "when they are done (--refresh)"
 )
 _UNSTEADY = (
-    "the times of {names} spread by up to {most:.0f} %, so something else ran while they were "
-    "taken, and they are uncertain: measure again when it is done (--refresh)"
+    "the times of {names} spread by up to {most:.0f} %, so they are uncertain: something else may "
+    "have run meanwhile (then measure again, --refresh), or calls this short vary by themselves"
 )
 _MOST_LOST = 6
 """So many candidates may take their process with them; then what is left is not measured."""
@@ -72,6 +72,7 @@ class _Answer(msgspec.Struct, frozen=True):
     device: SelectedFor | None = None
     shapes_done: int = 0
     elapsed: float = 0.0
+    starting: float | None = None
     done: bool = False
     cramped: bool = False
 
@@ -88,9 +89,11 @@ class _Work:
         self.device = SelectedFor()
         self.first = 0
         self.seconds = wish.seconds
+        self.starting = 0.0
         self.cramped = False
 
-    def take(self, answer: _Answer) -> None:
+    def take(self, answer: _Answer, lasted: float) -> None:
+        """Take over what a child found that lasted so many seconds."""
         for cell in answer.cells:
             self.cells[cell.backend, cell.at] = _tidy(cell.timed)
         for name, why in answer.failed.items():
@@ -98,6 +101,7 @@ class _Work:
         self.device = answer.device or self.device
         self.first = max(self.first, answer.shapes_done)
         self.seconds -= answer.elapsed
+        self.starting += lasted if answer.starting is None else min(answer.starting, lasted)
         self.cramped |= answer.cramped
 
     def lose(self, name: str, why: str) -> None:
@@ -143,6 +147,7 @@ def _one_child(work: _Work, python: str, environ: Mapping[str, str]) -> bool:
     with tempfile.TemporaryDirectory(prefix="qdoctor-", ignore_cleanup_errors=True) as folder:
         control = Path(folder)
         _prepare(control, work)
+        began = time.monotonic()
         started = process.start(
             [python, "-B", str(_CHILD), folder],
             process.Bounds(float("inf"), _MEMORY_MIB, control, FOLDER_MIB),
@@ -154,7 +159,7 @@ def _one_child(work: _Work, python: str, environ: Mapping[str, str]) -> bool:
         ended, stalled = _watched(started, control)
         answer = _read(control / "measured.json")
         backend, doing = _now(control)
-    work.take(answer)
+    work.take(answer, time.monotonic() - began)
     if answer.done and answer.broken is None:
         return False
     why = answer.broken or stalled or _how(ended, backend, doing)
@@ -261,6 +266,7 @@ def _measured(work: _Work, seconds: float) -> Measured:
         counts=wish.counts,
         device=work.device,
         seconds=round(seconds, 3),
+        starting_seconds=round(work.starting, 3),
     )
     return msgspec.structs.replace(made, notes=_notes(work, made))
 

@@ -81,12 +81,14 @@ def _measured(selections: Sequence[Selection]) -> Measured | None:
     if any(HALF not in one.timed for one in every):
         return None
     first = every[0]
+    longest = max(every, key=lambda one: one.seconds)
     shared = [name for name in first.timed if all(name in one.timed for one in every)]
     return msgspec.structs.replace(
         first,
         timed={name: _worst(name, every) for name in shared},
         failed={name: why for one in every for name, why in one.failed.items()},
-        seconds=max(one.seconds for one in every),
+        seconds=longest.seconds,
+        starting_seconds=longest.starting_seconds,
         notes=list(dict.fromkeys(note for one in every for note in one.notes)),
     )
 

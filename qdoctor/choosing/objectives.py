@@ -61,6 +61,7 @@ def decide(
         device=measured.device,
         measured=True,
         seconds=measured.seconds,
+        starting_seconds=measured.starting_seconds,
         notes=list(measured.notes),
         matrix_version=matrix.version,
     )

@@ -29,12 +29,11 @@ def too_slow(own: Figures, asked: Asked) -> str:
 
 
 def in_doubt(own: Figures, half: Figures) -> str:
-    """Say that what else ran made the times of a backend or of half too uncertain."""
-    known = own.disturbed or half.disturbed
-    what = "other programs had the cores" if known else "something else ran meanwhile"
+    """Say that the times of a backend or of half are too uncertain."""
+    had = "other programs had the cores, and " if own.disturbed or half.disturbed else ""
     return (
         f"whether it is better than half is in doubt: it ran at {own.speedup:.2g} times the speed, "
-        f"but {what}, and the times spread by {100 * own.spread:.0f} and {100 * half.spread:.0f} %"
+        f"but {had}the times spread by {100 * own.spread:.0f} and {100 * half.spread:.0f} %"
     )
 
 

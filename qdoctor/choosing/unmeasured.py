@@ -55,6 +55,7 @@ def decide(
         ],
         notes=list(measured.notes) if measured else [],
         seconds=measured.seconds if measured else 0.0,
+        starting_seconds=measured.starting_seconds if measured else 0.0,
         matrix_version=matrix.version,
     )
 

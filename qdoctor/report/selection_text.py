@@ -79,9 +79,11 @@ def _conditions(chosen: Selection) -> list[str]:
     ) or [0]
     often = f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} times"
     where = chosen.device.name or "this device"
+    starting = chosen.starting_seconds
+    more = f"; starting and importing took {starting:.0f} s more" if starting else ""
     shapes = ", ".join(_shape(one) for one in cells)
     return [
-        f"{what}, on {where}, each {often} in turn, in {chosen.seconds:.0f} s with all imports",
+        f"{what}, on {where}, each {often} in turn, in {chosen.seconds - starting:.0f} s{more}",
         f"rows x in_features x out_features: {shapes}",
     ]
 

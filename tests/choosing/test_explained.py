@@ -49,6 +49,11 @@ def test_the_choice_its_ground_and_every_loser() -> None:
     ]
 
 
+def test_what_was_not_measuring_is_told_apart() -> None:
+    lines = explained(selection(seconds=21.6, starting_seconds=11.8)).splitlines()
+    assert lines[2] == "measured in 9.8 s; starting and importing took 11.8 s more"
+
+
 def test_nothing_measured_is_said() -> None:
     lines = explained(selection(measured=False, selected=None, notes=[])).splitlines()
     assert lines[0] == "selected: none: it is the smallest"

@@ -129,6 +129,7 @@ def test_the_shipped_backends_are_measured(tmp_path: Path) -> None:
     assert (found.device.name, found.failed, undisturbed(found)) == ("the CPU", {}, [])
     assert {one.repetitions >= 7 for one in found.timed["half"]} == {True}
     assert list(tmp_path.iterdir()) == []
+    assert 0 < found.starting_seconds < found.seconds
     assert said == ["measuring half, qdoctor-switchback at 2 shapes on cpu"]
 
 
@@ -204,6 +205,29 @@ def test_without_half_nothing_else_is_measured(fake: type[Fake]) -> None:
     assert figures(found, "half") is figures(found, "qdoctor-switchback") is None
 
 
+def test_what_starting_and_importing_took_is_told_apart(fake: type[Fake]) -> None:
+    package = fake.folder / "backends" / "precision.py"
+    package.write_text("import time\ntime.sleep(1.5)\n" + package.read_text())
+    found = fake.measure(seconds=4.0, bnb_int8="delay")
+    assert found.starting_seconds >= 1.5
+    assert found.seconds - found.starting_seconds >= 2.0
+    assert found.failed == {}
+
+
+def test_every_process_that_is_started_counts(fake: type[Fake]) -> None:
+    package = fake.folder / "backends" / "precision.py"
+    package.write_text("import time\ntime.sleep(1.5)\n" + package.read_text())
+    found = fake.measure(bnb_int8="leave")
+    assert 3.0 <= found.starting_seconds < found.seconds
+
+
+def test_what_ends_before_all_is_imported_was_but_started(fake: type[Fake]) -> None:
+    (fake.folder / "backends" / "precision.py").write_text("import os\nos._exit(7)\n")
+    found = fake.measure(bnb_int8="narrow")
+    assert "exit status 7" in found.failed["half"]
+    assert found.seconds - 1.0 < found.starting_seconds <= found.seconds
+
+
 def test_when_the_time_is_over_the_rest_is_named(fake: type[Fake]) -> None:
     found = fake.measure(seconds=0.001)
     assert found.timed["half"][0].milliseconds is not None
@@ -252,7 +276,9 @@ def test_that_times_spread_too_wide_is_said_though_no_core_was_taken() -> None:
     assert measuring._unsteady(measured(times)) == []
     found = measured(times, spreads={"torch-fp8": 1.56, "bnb-int8": 0.09})
     (note,) = measuring._unsteady(found)
-    assert note.startswith("the times of torch-fp8 spread by up to 156 %, so something else ran")
+    assert note.startswith(
+        "the times of torch-fp8 spread by up to 156 %, so they are uncertain: something else may"
+    )
     wide = measured(times, spreads={"torch-fp8": 1.56}, disturbed=["half"])
     assert measuring._unsteady(wide) == [measuring._DISTURBED]
 

@@ -78,6 +78,19 @@ def test_the_slowest_device_speaks_for_a_candidate() -> None:
     assert any("judged where it does worst" in note for note in found.notes)
 
 
+def test_it_took_as_long_as_on_the_slowest_device() -> None:
+    spent = {"a": (9.0, 8.0), "b": (21.6, 11.8)}
+    found = merged(
+        *(
+            msgspec.structs.replace(
+                device(name, {"half": 1.0}), seconds=seconds, starting_seconds=starting
+            )
+            for name, (seconds, starting) in spent.items()
+        )
+    )
+    assert (found.seconds, found.starting_seconds) == spent["b"]
+
+
 def test_what_one_device_cannot_use_nobody_uses_and_it_is_named() -> None:
     found = merged(
         device("a", {"half": 1.0, "bnb-int8": 0.5}),
