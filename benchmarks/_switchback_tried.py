@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROCESSORS = 132
-"""Of an H100 SXM: what leads and groups are dealt out for; other numbers are as right."""
+"""Of an H100 SXM: what leads and groups are dealt out for, and splits; others are as right."""
 CUTS = (
     (1, 32, 14, True, 1, True), (1, 64, 10, True, 1, True), (1, 32, 10, False, 1, True),
     (1, 64, 8, False, 2, True), (1, 96, 7, False, 2, True), (1, 128, 6, False, 2, True),
@@ -23,6 +23,19 @@ CUTS = (
     (2, 160, 4, True, 2, True), (2, 192, 4, True, 2, True), (1, 96, 10, True, 2, True),
     (1, 96, 7, False, 1, True), (1, 128, 8, True, 2, True), (1, 256, 4, False, 2, True),
 )  # fmt: skip
+SPLIT_CUTS = tuple(
+    (*cut, split)
+    for cut, splits in (
+        ((1, 32, 14, True, 1, True), (2, 3, 4)), ((1, 64, 14, True, 1, True), (2, 3, 4, 5, 7)),
+        ((1, 96, 11, True, 1, True), (2, 3, 4)), ((1, 128, 9, True, 1, True), (2, 3, 4)),
+        ((1, 160, 8, True, 1, True), (2, 3, 4)), ((1, 64, 9, False, 1, True), (2, 3, 4)),
+        ((1, 96, 8, False, 1, True), (2, 3, 4)), ((1, 128, 7, False, 1, True), (2, 4, 5)),
+        ((1, 160, 6, False, 1, True), (2, 4, 8)), ((1, 192, 5, False, 1, True), (2,)),
+        ((2, 128, 4, False, 1, True), (2, 4)),
+    )
+    for split in splits
+)  # fmt: skip
+"""Cuts whose depth is split: for shapes that have fewer tiles than there are multiprocessors."""
 TILES = (
     (16, 16, 256, 2, 5), (16, 16, 512, 4, 4), (16, 16, 1024, 4, 3), (16, 16, 1024, 4, 4),
     (16, 32, 256, 4, 4), (16, 32, 512, 4, 3), (16, 64, 256, 4, 4), (16, 64, 256, 8, 4),
@@ -136,6 +149,15 @@ def many_ways(shape: Shape) -> list[tuple[Any, ...]]:
     return found
 
 
+def serves(cut: tuple[Any, ...], shape: Shape) -> bool:
+    """Say whether a cut is tried for a shape: half of a tile may be empty, and no cluster waits."""
+    from qdoctor.nn.products import kernel
+
+    made = kernel("_switchback_hopper").Cut(*cut)
+    few = made.split == 1 or made.blocks(shape[0], shape[2], PROCESSORS) <= PROCESSORS
+    return bool(made.m <= max(64, 2 * shape[0]) and few)
+
+
 def _launches(torch: Any, shape: Shape, arch: str) -> list[tuple[Callable[..., None], Any]]:
     from qdoctor.nn.products import kernel
 
@@ -154,13 +176,14 @@ def _launches(torch: Any, shape: Shape, arch: str) -> list[tuple[Callable[..., N
 
         found.append((by_triton, tuple(one)))
     stream = torch.cuda.current_stream().cuda_stream
-    for cut in map(hopper.Cut._make, CUTS):
-        if cut.m > max(64, 2 * rows):
+    for one in (*CUTS, *SPLIT_CUTS):
+        if not serves(one, shape):
             continue
+        cut = hopper.Cut(*one)
         try:
             made = hopper.proven(cut, "bfloat16", "bfloat16", 0, arch)
         except hopper.NotHereError as error:
             print(cut, error)
             continue
-        found.append((lambda *given, made=made: made(*given, stream), tuple(cut)))
+        found.append((lambda *given, made=made: made(*given, stream), one))
     return found

@@ -31,7 +31,14 @@ _ROOT = str(Path(__file__).resolve().parent.parent)
 if sys.path[0] != _ROOT:  # in place of this folder, whose inspect.py is not the library's
     sys.path[:1] = [_ROOT]
 
-from benchmarks._switchback_tried import CUTS, FEW_ROWS, MANY_ROWS, Shape, contenders
+from benchmarks._switchback_tried import (
+    CUTS,
+    FEW_ROWS,
+    MANY_ROWS,
+    SPLIT_CUTS,
+    Shape,
+    contenders,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,7 +230,7 @@ def _point(shape: Shape, measured: Measured) -> dict[str, Any]:
     found, spread = measured
     two = [one for one in found if one != "linear" and one[0] not in (FEW_ROWS, MANY_ROWS)]
     best = min(two, key=found.__getitem__)
-    cut, tiles = (best, None) if best in CUTS else (None, best)
+    cut, tiles = (best, None) if best in {*CUTS, *SPLIT_CUTS} else (None, best)
     us, half = round(found[best], 1), round(found["linear"], 1)
     made = {"shape": shape, "cut": cut, "tiles": tiles, "us": us, "half_us": half}
     for kind, sign in ((FEW_ROWS, 1), (MANY_ROWS, -1)):

@@ -3,6 +3,7 @@
 
 constexpr int ROWS = 64 * MT, BM = PINGPONG ? ROWS : 2 * ROWS, BK = 128;
 constexpr int A_BYTES = BM * BK, STAGE_BYTES = (BM + BN) * BK;
+constexpr int BLOCKS = CLUSTER * SPLIT;  // of a cluster
 constexpr int OUT_BYTES = OUT == 3 ? 4 : 2;
 constexpr int PANEL = OUT == 3 || BN % 64 ? 32 : 64;  // columns of C that are written at a time
 constexpr int PITCH = PANEL * OUT_BYTES, PANEL_BYTES = 16 * PITCH;  // a warp's 16 rows
@@ -32,15 +33,19 @@ __device__ __forceinline__ void copy_in(u32 to, const TensorMap* map, int x, int
                  :: "r"(to), "l"(map), "r"(x), "r"(y), "r"(barrier) : "memory");
 }
 
-// The tiles in an order in which neighbours in time share rows of B: GROUP rows of tiles at a time.
+// The tiles, and this block's part of their depth, in an order in which neighbours in time share rows of B: GROUP rows of tiles at a time.
 struct Tiles {
-  int rows, columns, steps, rank;
+  int rows, columns, first, steps, rank;
 
-  __device__ Tiles(int M, int N, int K) : rank(0) {
+  __device__ Tiles(int M, int N, int K) : first(0), rank(0) {
     if (CLUSTER > 1) asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     rows = (M + BM - 1) / BM, columns = (N + BN - 1) / BN, steps = (K + BK - 1) / BK;
     if (SHARE_B) rows = (rows + CLUSTER - 1) / CLUSTER;
     else columns = (columns + CLUSTER - 1) / CLUSTER;
+    if (SPLIT > 1) {
+      const int part = blockIdx.x % SPLIT;
+      first = steps * part / SPLIT, steps = steps * (part + 1) / SPLIT - first;
+    }
   }
   // The first row after those of the GROUP that a tile belongs to.
   __device__ int group_end(int number) const {

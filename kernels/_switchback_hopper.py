@@ -57,7 +57,8 @@ class Cut(NamedTuple):
 
     m64: 64-row pieces that a warp group multiplies; n: columns of a tile; stages: tiles in flight;
     pingpong: each group has a tile of its own; cluster: blocks that share an operand, which is B
-    if share_b.
+    if share_b. split: blocks of a cluster that share the depth of one tile and add up their sums,
+    with cluster 1; one group multiplies then, if pingpong.
     """
 
     m64: int
@@ -66,6 +67,7 @@ class Cut(NamedTuple):
     pingpong: bool
     cluster: int
     share_b: bool
+    split: int = 1
 
     @property
     def m(self) -> int:
@@ -77,7 +79,12 @@ class Cut(NamedTuple):
         return 32 if size == SIZES["float32"] or self.n % 64 else 64
 
     def panels(self, size: int) -> int:
-        """How many panels a warp has: more let it write on while others are copied out."""
+        """How many panels a warp has: more let it write on while others are copied out.
+
+        None where results are written without, where the depth is split.
+        """
+        if self.split > 1:
+            return 0
         fitting = [count for count in (4, 3, 2) if self.shared(size, count) <= MOST_SHARED]
         return fitting[0] if fitting else 1
 
@@ -87,8 +94,13 @@ class Cut(NamedTuple):
         return stages + 8 * panels * ROWS_OF_PANEL * self.panel(size) * size + 2 * self.n * 8
 
     def blocks(self, rows: int, columns: int, processors: int) -> int:
-        """How many blocks to launch: whole clusters, at most one block a multiprocessor."""
+        """How many blocks to launch: whole clusters, at most one block a multiprocessor.
+
+        Of a split depth all there are: a cluster has one tile.
+        """
         high, wide = -(-rows // self.m), -(-columns // self.n)
+        if self.split > 1:
+            return self.split * high * wide
         if self.share_b:
             high = -(-high // self.cluster)
         else:
@@ -187,8 +199,9 @@ class Kernel:
         parameters[1] = maps.get((1, at_b, columns, depth)) or self._map(1, at_b, columns, depth)
         parameters[2] = maps.get((2, at_c, rows, columns)) or self._map(2, at_c, rows, columns)
         plan.scale_a.value, plan.scale_b.value, plan.step_b.value = scales
-        plan.bias.value = bias
-        parameters[10] = given
+        plan.bias.value, plan.c.value = bias, at_c
+        if given is not None:
+            parameters[10] = given
         plan.launch.stream = stream
         status = self._driver.launch(plan.at, self._function, parameters, None)
         if status:
@@ -218,13 +231,13 @@ class Kernel:
         cut, own = self._cut, self._own
         blocks = cut.blocks(rows, columns, self._processors)
         launch = loaded.early(blocks, THREADS, self._shared)
-        values = (ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p())
+        values, c = (ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()), ctypes.c_void_p()
         sizes = tuple(ctypes.c_int(size) for size in (rows, columns, depth))
         step_b = ctypes.c_int()
         parameters = (ctypes.c_void_p * 11)(
-            None, None, None, *(ctypes.addressof(one) for one in (*values, *sizes, step_b))
+            None, None, None, *(ctypes.addressof(one) for one in (*values, *sizes, step_b, c))
         )
-        plan = _Plan(launch, ctypes.byref(launch), parameters, *values, step_b)
+        plan = _Plan(launch, ctypes.byref(launch), parameters, *values, step_b, c)
         own.plans[rows, depth, columns] = plan
         own.kept.append(sizes)
         return plan
@@ -261,6 +274,7 @@ class _Plan(NamedTuple):
     scale_b: Any
     bias: Any
     step_b: Any
+    c: Any
 
 
 class _Own(threading.local):
@@ -294,7 +308,8 @@ def definitions(cut: Cut, out: str, bias: Optional[str]) -> List[str]:
     """Give NVRTC's options for a cut, a dtype of result and one of bias (as the source numbers)."""
     names = {
         "MT": cut.m64, "BN": cut.n, "STAGES": cut.stages, "PINGPONG": int(cut.pingpong),
-        "CLUSTER": cut.cluster, "SHARE_B": int(cut.share_b), "GROUP": GROUP,
+        "CLUSTER": cut.cluster, "SHARE_B": int(cut.share_b), "SPLIT": cut.split,
+        "GROUP": GROUP,
         "PANELS": cut.panels(SIZES[out]), "OUT": KINDS[out], "BIAS": KINDS[bias] if bias else 0,
         "FUSED": 0,
     }  # fmt: skip

@@ -11,6 +11,26 @@ __device__ __forceinline__ void wait(u32 barrier, u32 parity) {
   } while (!done);
 }
 
+__device__ __forceinline__ u32 in_block(u32 at, int block) {
+  u32 there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(at), "r"(block));
+  return there;
+}
+
+// All blocks of a cluster of SPLIT. TELL: what each wrote before, all see after; else they only have come
+// there, and the loads before it are not waited for.
+template <bool TELL>
+__device__ __forceinline__ void all_together() {
+  if (SPLIT == 1) {
+    __syncthreads();
+    return;
+  }
+  __syncwarp();
+  if (TELL) asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+  else asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
 // A tile of 128-byte rows, swizzled by 128 bytes; 8 rows are 1024 bytes.
 __device__ __forceinline__ u64 descriptor(u32 at) {
   return (u64)((at & 0x3FFFF) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;

@@ -1,7 +1,8 @@
 """How SwitchBack's product is cut on a GPU: matrix/tables/switchback_tiles.json, and safe defaults.
 
-``cuts`` there say what a wave of tiles of Hopper's own product takes; ``points`` say what was the
-fastest for fewer rows, and where one launch does it all. Nothing is tried out here.
+``cuts`` there say what a wave of tiles of Hopper's own product takes, none of them with a split
+depth; ``points`` say what was the fastest for fewer rows, and where one launch does it all. Nothing
+is tried out here.
 Python 3.8 syntax, standard library only.
 """
 

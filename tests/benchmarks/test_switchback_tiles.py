@@ -38,9 +38,10 @@ def test_every_choice_of_the_table_is_a_candidate(tiles: Any, tried: Any) -> Non
         many = {one for one in choices if one[0] == tiles.MANY_ROWS}
         assert few
         assert many
-        assert choices - few - many <= {*tried.CUTS, *tried.TILES}
+        assert choices - few - many <= {*tried.CUTS, *tried.SPLIT_CUTS, *tried.TILES}
         for shape, one in tiles.chosen(table, row["sm"]).items():
             assert one not in many or one[1:] in tried.many_ways(shape)
+            assert one not in tried.SPLIT_CUTS or tried.serves(one, shape)
     assert tiles.chosen(table, "1.0") == {}
 
 
@@ -97,9 +98,24 @@ def test_what_cannot_be_asked_is_one_clear_error(
 
 
 def test_the_best_of_a_shape_becomes_its_point(tiles: Any) -> None:
-    cut = tiles.CUTS[0]
-    made = tiles._point(SHAPE, tiles.Measured({"linear": 9.04, cut: 7.96, OTHER: 8.0}, {}))
-    assert made == {"shape": SHAPE, "cut": cut, "tiles": None, "us": 8.0, "half_us": 9.0}
+    for cut in (tiles.CUTS[0], tiles.SPLIT_CUTS[0]):
+        made = tiles._point(SHAPE, tiles.Measured({"linear": 9.04, cut: 7.96, OTHER: 8.0}, {}))
+        assert made == {"shape": SHAPE, "cut": cut, "tiles": None, "us": 8.0, "half_us": 9.0}
+
+
+@pytest.mark.parametrize(
+    ("cut", "shape", "served"),
+    [
+        ((1, 128, 6, False, 2, True), (32, 4096, 4096), False),  # most of each tile would be empty
+        ((1, 128, 6, False, 2, True), (4096, 4096, 4096), True),
+        ((1, 64, 9, False, 1, True, 3), (256, 5120, 1280), True),  # 120 blocks
+        ((1, 64, 9, False, 1, True, 4), (256, 5120, 1280), False),
+    ],
+)
+def test_cuts_are_tried_where_tiles_are_full_and_clusters_run_at_once(
+    tried: Any, cut: Any, shape: Any, *, served: bool
+) -> None:
+    assert tried.serves(cut, shape) is served
 
 
 def test_one_launch_is_taken_unless_two_are_faster_beyond_the_spread(tiles: Any) -> None:

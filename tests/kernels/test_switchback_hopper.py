@@ -17,16 +17,22 @@ from tests.kernels.own_sources import BLOCK_BYTES, tensor
 Load = Callable[[str], Any]
 PROCESSORS = 132
 WIDE = (1, 256, 4, False, 1, True)
+SPLIT = [
+    (1, 64, 9, False, 1, True, 3),
+    (1, 160, 8, True, 1, True, 4),
+    (2, 128, 4, False, 1, True, 8),
+]
+"""Cuts that share the depth among blocks, whatever the table names."""
 
 
 @pytest.fixture
 def cuts(load: Load, hopper: Any) -> list[Any]:
-    """Every cut that the table names."""
+    """Every cut that the table names, and those of SPLIT."""
     rows = load("_switchback_tiles").table().values()
     named = {
         tuple(one["cut"]) for row in rows for one in row["cuts"] + row["points"] if one["cut"]
     }  # fmt: skip
-    return [hopper.Cut(*one) for one in sorted(named)]
+    return [hopper.Cut(*one) for one in sorted({*named, *SPLIT})]
 
 
 def test_every_cut_of_the_table_fits(hopper: Any, cuts: list[Any]) -> None:
@@ -34,8 +40,13 @@ def test_every_cut_of_the_table_fits(hopper: Any, cuts: list[Any]) -> None:
     for cut in cuts:
         for size in hopper.SIZES.values():
             assert cut.shared(size, cut.panels(size)) <= BLOCK_BYTES
-        # One is waited for each time: no loss for 256 columns, whose results leave less often.
-        assert cut.panels(hopper.SIZES["bfloat16"]) >= (1 if cut.n == 256 else 2)
+        if cut.split == 1:
+            # One is waited for each time: no loss for 256 columns, whose results leave less often.
+            assert cut.panels(hopper.SIZES["bfloat16"]) >= (1 if cut.n == 256 else 2)
+        else:  # rows of sums, 8 apart in the banks, lie where the stages were
+            assert cut.cluster == 1
+            assert cut.split <= 8  # blocks of a cluster that every SM 9.0 takes
+            assert cut.m * (cut.n + 8) * 4 <= cut.stages * (cut.m + cut.n) * hopper.DEPTH
         assert cut.n in range(8, 257, 8)  # what wgmma takes; int8 from 24 on in 16s
         assert cut.n % 32 == 0  # panels
         assert cut.m64 * cut.n <= 2 * 192  # int32 sums of a thread: more registers there are not
@@ -51,6 +62,8 @@ def test_every_cut_of_the_table_fits(hopper: Any, cuts: list[Any]) -> None:
         ((1, 256, 4, False, 2, True), 128, 512, 4),  # the second row of tiles is empty
         ((2, 128, 6, True, 2, False), 128, 384, 4),
         ((2, 128, 6, True, 2, False), 128 * 50, 256 * 2, 132 // 2 * 2),
+        ((1, 64, 9, False, 1, True, 3), 256, 1280, 2 * 20 * 3),
+        ((1, 64, 9, True, 1, True, 3), 256, 1280, 4 * 20 * 3),  # a cluster for each tile
     ],
 )
 def test_whole_clusters_are_launched_and_none_without_work(
@@ -123,6 +136,15 @@ def test_what_is_launched_and_that_nothing_is_described_twice(hopper: Any, cuda:
     assert launches == [(12, 384, stream, pointers) for stream in (77, 78, 78)]
 
 
+def test_a_split_depth_is_launched_with_the_address_of_the_result(hopper: Any, cuda: Any) -> None:
+    kernel = made(hopper, cuda, (1, 64, 9, False, 1, True, 3), "bfloat16")
+    kernel(*operands(0x6000, 300, 1040, 520), 77)
+    kernel(*operands(0x7000, 300, 1040, 520), 77)
+    assert [one[5:] for one in cuda.maps[:2]] == [(128, 128, 3), (128, 64, 3)]
+    assert [one.grid for one, _ in cuda.launches] == [3 * 9 * 3] * 2
+    assert [values[9] for _, values in cuda.launches] == [0x6000, 0x7000]
+
+
 def test_narrow_panels_have_the_narrow_swizzle(hopper: Any, cuda: Any) -> None:
     kernel = made(hopper, cuda, (2, 160, 5, True, 2, False), "float16")
     kernel(*operands(0x6000, 300, 1040, 520), 0)
@@ -193,6 +215,36 @@ def test_on_a_real_gpu_every_cut_is_exact(
             kernel = hopper.proven(cut, out, bias, torch.cuda.current_device(), known_gpu["arch"])
             for shape in ((1, 16, 8), (300, 1040, 520), (2500, 640, 2056)):
                 _compare(torch, kernel, shape, getattr(torch, out), bias)
+
+
+@pytest.mark.gpu
+def test_on_a_real_gpu_a_split_depth_changes_no_bit(known_gpu: dict[str, Any], hopper: Any) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(2)
+    at = {"device": "cuda"}
+    index, arch = torch.cuda.current_device(), known_gpu["arch"]
+    stream = torch.cuda.current_stream().cuda_stream
+    for out, bias in (("bfloat16", "bfloat16"), ("float16", None), ("float32", "float32")):
+        cuts = [(1, 64, 8, False, 2, True), *SPLIT]
+        kernels = [hopper.Kernel(hopper.Cut(*cut), out, bias, index, arch) for cut in cuts]
+        for rows, depth, columns in (
+            (1, 5120, 1280),
+            (37, 16, 8),
+            (255, 5120, 1280),
+            (300, 272, 520),
+        ):
+            a = torch.randint(-127, 128, (rows, depth), dtype=torch.int8, **at)
+            b = torch.randint(-127, 128, (columns, depth), dtype=torch.int8, **at)
+            left, right = torch.rand(rows, **at) / depth, torch.rand(columns, **at)
+            plus = torch.randn(columns, **at).to(getattr(torch, bias)) if bias else None
+            found = []
+            for kernel in kernels:
+                # What lies behind the result stays what it is.
+                room = torch.full((rows * columns + 64,), 7.0, dtype=getattr(torch, out), **at)
+                kernel(a, left, b, right, plus, room[:-64].view(rows, columns), stream)
+                found.append(room)
+            assert (found[0][-64:] == 7.0).all()
+            assert all(torch.equal(one, found[0]) for one in found[1:])
 
 
 def _compare(torch: Any, kernel: Any, shape: tuple[int, int, int], out: Any, bias: Any) -> None:

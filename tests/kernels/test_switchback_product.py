@@ -93,7 +93,7 @@ def run(product: Any, one: Any) -> None:
 def test_hoppers_own_is_compiled_once_for_all_shapes(product: Any, parts: Parts) -> None:
     run(product, kind(product))
     run(product, kind(product, rows=2048))
-    assert parts.calls == [("compiled", CUT, "bfloat16", "float32"), "hopper", "hopper"]
+    assert parts.calls == [("compiled", (*CUT, 1), "bfloat16", "float32"), "hopper", "hopper"]
     assert set(product._known) == {kind(product), kind(product, rows=2048)}
     assert not product.why_not(0)
     assert product.has_own(0)
@@ -105,7 +105,7 @@ def test_threads_that_multiply_at_once_prove_it_once(
 ) -> None:
     parts.seconds = 0.02
     at_once(lambda: run(product, kind(product)))
-    assert parts.calls == [("compiled", CUT, "bfloat16", "float32"), *["hopper"] * 8]
+    assert parts.calls == [("compiled", (*CUT, 1), "bfloat16", "float32"), *["hopper"] * 8]
 
 
 @pytest.mark.parametrize(
