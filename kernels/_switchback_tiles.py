@@ -16,6 +16,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 STEP = 128
 """Depth of a tile of Hopper's own product."""
+SPLIT = 6
+"""Where a cut says how many blocks share the depth of a tile."""
 SAME = 0.05
 """Shapes so near to one another (in logarithms) take the same."""
 Shape = Tuple[int, int, int]
@@ -51,7 +53,8 @@ def choose(sm: str, shape: Shape, processors: int) -> Choice:
         return NOTHING_KNOWN
     near = min(known["points"], key=lambda point: _distance(point["shape"], shape))
     cut, tiles = near["cut"], near["tiles"]
-    if shape[0] > known["rows_of_points"] and _distance(near["shape"], shape) > SAME:
+    far = shape[0] > known["rows_of_points"] and _distance(near["shape"], shape) > SAME
+    if far or _waits(cut, shape, processors):
         cut = min(known["cuts"], key=lambda one: _time(one, shape, processors))["cut"]
         tiles = None
     one, fused = near.get("few"), _fused(known["points"], shape)
@@ -85,17 +88,30 @@ def _distance(point: List[int], shape: Shape) -> float:
     return rows + columns + depth / 2
 
 
+def _waits(cut: Optional[List[Any]], shape: Shape, processors: int) -> bool:
+    """Say whether some of the clusters that share a tile's depth would wait for others to end."""
+    if cut is None or len(cut) <= SPLIT:
+        return False
+    high, wide = _counts(cut, shape)
+    return bool(high * wide * cut[SPLIT] > processors)
+
+
+def _counts(cut: List[Any], shape: Shape) -> Tuple[int, int]:
+    """Count the tiles, one above the other and one beside the other."""
+    m64, n, _, pingpong = cut[:4]
+    return -(-shape[0] // (64 * m64 * (1 if pingpong else 2))), -(-shape[2] // n)
+
+
 def _time(one: Dict[str, Any], shape: Shape, processors: int) -> float:
     """Estimate microseconds: waves of tiles, each with a step for every 128 of depth."""
-    rows, depth, columns = shape
-    m64, n, _, pingpong, cluster, share_b = one["cut"]
-    high, wide = -(-rows // (64 * m64 * (1 if pingpong else 2))), -(-columns // n)
+    cluster, share_b = one["cut"][4:]
+    high, wide = _counts(one["cut"], shape)
     if share_b:
         high = -(-high // cluster)
     else:
         wide = -(-wide // cluster)
     waves = -(-high * wide // (processors // cluster))
-    return float(waves * (one["tile_us"] + -(-depth // STEP) * one["step_us"]))
+    return float(waves * (one["tile_us"] + -(-shape[1] // STEP) * one["step_us"]))
 
 
 @functools.lru_cache(maxsize=None)

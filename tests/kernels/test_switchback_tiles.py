@@ -59,6 +59,17 @@ def test_the_nearest_point_decides_for_few_rows_and_the_waves_for_many(
     assert (choice.arch, choice.overlap) == ("sm_90a", True)
 
 
+def test_a_split_depth_is_taken_where_all_clusters_run_at_once(
+    tiles: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = [1, 64, 9, False, 1, True, 3]
+    point = {"shape": [256, 5120, 1280], "cut": split, "tiles": None}
+    monkeypatch.setattr(tiles, "table", lambda: {"9.0": {**KNOWN, "points": [point]}})
+    assert tiles.choose("9.0", (256, 5120, 1280), 132).cut == tuple(split)  # 120 blocks
+    for shape, processors in (((256, 5120, 1280), 114), ((256, 5120, 1536), 132)):
+        assert tiles.choose("9.0", shape, processors).cut == (1, 128, 6, False, 1, True)
+
+
 def test_where_one_launch_does_it_all_the_table_says_how(tiles: Any) -> None:
     assert tiles.choose("9.0", (8, 4096, 4096), 132).few == (16, 6)
     assert tiles.choose("9.0", (200, 1024, 2048), 132).few is None
