@@ -2,7 +2,7 @@
 // _switchback_cut.cu and _switchback_chunks.cu, which says how, and what is set.
 
 constexpr int COUNTER = 8;  // words from one counter to the next: 32 bytes, a sector
-constexpr int WARPS = 12, BATCH = 3, LANDED = UNITS * 512;
+constexpr int WARPS = 12, QUANTIZING = 3, BATCH = 3, LANDED = UNITS * 512;
 constexpr int TILES = 64;  // of rows
 
 struct Given {
@@ -128,9 +128,12 @@ struct Rows {
   __device__ __forceinline__ bool extra(int warp, int i) const { return i < EXTRA && warp >= 4; }
 
   // All warps: the first chunk of rows first + warp + i * WARPS, of which there are at most BATCH a
-  // warp. The second chunk of EXTRA of them is under way while the first is announced.
-  template <class Meanwhile>
-  __device__ __forceinline__ void begin(int warp, int lane, const Meanwhile& meanwhile) const {
+  // warp. The second chunk of EXTRA of them is under way while the first is announced. When the first
+  // row has come, fetch() asks for those of later chunks: before, the first chunk would come later
+  // for it; once that is done, nothing would be read meanwhile.
+  template <class Meanwhile, class Fetch>
+  __device__ __forceinline__ void begin(int warp, int lane, const Meanwhile& meanwhile,
+                                        const Fetch& fetch) const {
     u32 held[BATCH][UNITS][4];
     float most[BATCH];
 #pragma unroll
@@ -141,6 +144,7 @@ struct Rows {
     for (int i = 0; i < BATCH; i++) {
       const int row = first + warp + i * WARPS;
       most[i] = largest(held[i], 0.f);
+      if (i == 0) fetch();
       if (row >= end) continue;
       write(row, 0, most[i], lane, held[i]);
       if (extra(warp, i)) load(row, 1, lane, held[i]);
@@ -169,37 +173,46 @@ struct Rows {
     const int done = chunk == 1 ? EXTRA : 0;
     return first + (number < 4 * done ? number / 4 * WARPS + number % 4 : 8 * done + number);
   }
-  // What a warp reads, in order: its rows of one chunk after the other.
-  struct Next {
-    int chunk, number;
+  // What one of so many warps reads, in order: its rows of one chunk after the other. They land in
+  // its SLOTS places in turn (to bring more near was slower).
+  struct Landing {
+    int warp, warps;
+    u32 room, loaded;
+    int chunk, number, asked;
+
+    __device__ u32 slot(int turn) const { return room + turn % SLOTS * LANDED; }
+    __device__ u32 barrier(int turn) const { return loaded + turn % SLOTS * 8; }
   };
-  __device__ __forceinline__ void skip(Next& next, int warp) const {  // chunks that have no more
-    while (next.chunk < CHUNKS && next.number >= left(next.chunk)) next.chunk++, next.number = warp;
+  __device__ __forceinline__ Landing landing(int warp, int warps, u32 room) const {
+    Landing at = {warp, warps, room + warp * (SLOTS * LANDED), ring.loaded(warp * SLOTS), 1, warp, 0};
+    skip(at);
+    return at;
   }
-  __device__ __forceinline__ void fetch(Next& next, u32 slot, u32 loaded, int warp, int warps,
-                                        int lane) const {
-    if (next.chunk == CHUNKS) return;
+  __device__ __forceinline__ void skip(Landing& at) const {  // chunks that have no more
+    while (at.chunk < CHUNKS && at.number >= left(at.chunk)) at.chunk++, at.number = at.warp;
+  }
+  __device__ __forceinline__ void fetch(Landing& at, int lane) const {
+    if (at.chunk == CHUNKS) return;
+    const u32 barrier = at.barrier(at.asked);
     if (lane == 0) {
       asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
-                   :: "r"(loaded), "n"(LANDED) : "memory");
+                   :: "r"(barrier), "n"(LANDED) : "memory");
       asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
                    " [%0], [%1], %2, [%3];"
-                   :: "r"(slot), "l"(place(row_of(next.chunk, next.number), next.chunk)),
-                      "n"(LANDED), "r"(loaded) : "memory");
+                   :: "r"(at.slot(at.asked)), "l"(place(row_of(at.chunk, at.number), at.chunk)),
+                      "n"(LANDED), "r"(barrier) : "memory");
     }
-    next.number += warps;
-    skip(next, warp);
+    at.asked++, at.number += at.warps;
+    skip(at);
   }
-  // The later chunks, by so many warps. SLOTS rows of each are on their way to shared memory (to bring
-  // more near the cache was slower). The threads of these warps meet before a chunk is announced, the
-  // first time with those that multiply, who have done EXTRA.
-  __device__ __forceinline__ void rest(u32 room, int warp, int warps, int lane) const {
-    room += warp * (SLOTS * LANDED);
-    const u32 loaded = ring.loaded(warp * SLOTS);
-    Next next = {1, warp};
-    skip(next, warp);
+  __device__ __forceinline__ void fetch_first(Landing& at, int lane) const {
 #pragma unroll 1
-    for (int i = 0; i < SLOTS; i++) fetch(next, room + i * LANDED, loaded + i * 8, warp, warps, lane);
+    for (int i = 0; i < SLOTS; i++) fetch(at, lane);
+  }
+  // The later chunks, after fetch_first(). The threads of these warps meet before a chunk is
+  // announced, the first time with those that multiply, who have done EXTRA.
+  __device__ __forceinline__ void rest(Landing& at, int lane) const {
+    const int warp = at.warp, warps = at.warps;
     int turn = 0;
 #pragma unroll 1
     for (int chunk = 1; chunk < CHUNKS; chunk++) {
@@ -211,8 +224,8 @@ struct Rows {
                      : "memory");
 #pragma unroll 1
       for (int n = 0, number = warp; number < all; n++, number += warps, turn++) {
-        const u32 slot = room + turn % SLOTS * LANDED, barrier = loaded + turn % SLOTS * 8;
-        wait(barrier, turn / SLOTS & 1);
+        const u32 slot = at.slot(turn);
+        wait(at.barrier(turn), turn / SLOTS & 1);
         u32 held[UNITS][4];
 #pragma unroll
         for (int j = 0; j < UNITS; j++)
@@ -220,11 +233,11 @@ struct Rows {
                        : "=r"(held[j][0]), "=r"(held[j][1]), "=r"(held[j][2]), "=r"(held[j][3])
                        : "r"(slot + j * 512 + lane * 16) : "memory");
         const float most = largest(held, __shfl_sync(~0u, before, n));
-        fetch(next, slot, barrier, warp, warps, lane);  // all lanes have read what was there
+        fetch(at, lane);  // all lanes have read what was there
         write(row_of(chunk, number), chunk, most, lane, held);
       }
       asm volatile("fence.proxy.async.global;" ::: "memory");
-      const int threads = (warps == 3 && chunk == 1 && EXTRA ? 11 : warps) * 32;
+      const int threads = (warps == QUANTIZING && chunk == 1 && EXTRA ? 11 : warps) * 32;
       asm volatile("bar.sync 2, %0;" :: "r"(threads) : "memory");
       if (warp + lane == 0) announce(chunk);
     }

@@ -207,14 +207,18 @@ product(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorM
   __syncthreads();
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-  rows.begin(warp, lane, [&] { if (threadIdx.x == 0 && walks) producer.early(); });
+  const bool quantizes = !walks || warp > 0 && warp <= QUANTIZING;
+  Rows::Landing at = walks ? rows.landing(warp - 1, QUANTIZING, ring.panels(0))
+                           : rows.landing(warp, WARPS, ring.a(0));
+  rows.begin(warp, lane, [&] { if (threadIdx.x == 0 && walks) producer.early(); },
+             [&] { if (quantizes) rows.fetch_first(at, lane); });
   if (!walks) {
-    rows.rest(ring.a(0), warp, WARPS, lane);
+    rows.rest(at, lane);
   } else if (threadIdx.x < 128) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(FEW));
     if (threadIdx.x == 0) producer.work(walkers);
     if (warp > 0) {
-      rows.rest(ring.panels(0), warp - 1, 3, lane);
+      rows.rest(at, lane);
       asm volatile("bar.arrive 3, 352;" ::: "memory");
     }
   } else {

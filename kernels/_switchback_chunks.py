@@ -50,11 +50,12 @@ loaded: Any = _beside("_loaded")
 class Way(NamedTuple):
     """How it is cut and fed.
 
-    n: columns of a tile, whose rows are 256; stages: tiles in flight; chunks: of the depth; slots:
-    rows that land for each warp that quantizes beside the product; extra: rows of which a
-    multiplying warp does the second chunk before it multiplies.
+    m64: of 64 rows how many each of the two groups multiplies; n: columns of a tile; stages: tiles
+    in flight; chunks: of the depth; slots: rows that land for each warp that quantizes beside the
+    product; extra: rows of which a multiplying warp does the second chunk before it multiplies.
     """
 
+    m64: int
     n: int
     stages: int
     chunks: int
@@ -64,7 +65,7 @@ class Way(NamedTuple):
     @property
     def cut(self) -> Any:
         """The product's cut: both groups share a tile, two blocks share B."""
-        return hopper.Cut(2, self.n, self.stages, False, 2, True)  # noqa: FBT003 - its fields
+        return hopper.Cut(self.m64, self.n, self.stages, False, 2, True)  # noqa: FBT003 - its fields
 
     def units(self, depth: int) -> int:
         """How many UNITs a chunk has."""

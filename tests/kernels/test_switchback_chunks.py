@@ -15,8 +15,11 @@ import pytest
 from tests.kernels.own_sources import BLOCK_BYTES, tensor
 
 Load = Callable[[str], Any]
-WAYS = [((128, 4, 4, 4, 1), 4096), ((160, 4, 2, 1, 0), 5120), ((128, 4, 2, 2, 2), 2048)]
-"""Beside those of the table: other numbers of chunks, of rows that land, of rows done before."""
+WAYS = [
+    ((2, 128, 4, 4, 4, 1), 4096), ((2, 160, 4, 2, 1, 0), 5120), ((2, 128, 4, 2, 2, 2), 2048),
+    ((1, 256, 4, 2, 2, 1), 4096),
+]  # fmt: skip
+"""Beside the table's: other tiles, numbers of chunks, of rows that land, of rows done before."""
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ def test_every_way_leaves_room_for_rows_where_the_panels_will_be(load: Load, chu
         assert chunks.shared(way, count) <= BLOCK_BYTES
         rows = 3 * way.slots * depth // way.chunks * chunks.SIZE
         assert rows <= 8 * count * 16 * way.cut.panel(chunks.SIZE) * chunks.SIZE
-        assert way.cut.m == 256
+        assert way.cut.m == 128 * way.m64
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_every_way_leaves_room_for_rows_where_the_panels_will_be(load: Load, chu
 def test_what_it_takes(  # noqa: PLR0913 - one case a line
     chunks: Any, shape: Any, processors: int, dtype: str, bias: str | None, *, taken: bool
 ) -> None:
-    way = chunks.Way(160, 4, 4, 2, 1)
+    way = chunks.Way(2, 160, 4, 4, 2, 1)
     assert chunks.takes(way, shape, processors, dtype, bias) is taken
 
 
@@ -88,7 +91,7 @@ def test_every_way_compiles(load: Load, chunks: Any, nvrtc: Any) -> None:
 
 
 def test_a_source_is_told_each_thing_once(chunks: Any) -> None:
-    words = chunks.definitions(chunks.Way(160, 4, 4, 2, 1), "float16", None, 5120)
+    words = chunks.definitions(chunks.Way(2, 160, 4, 4, 2, 1), "float16", None, 5120)
     told = dict(word[2:].split("=") for word in words if word.startswith("-D"))
     assert len(told) == len(words) - 1
     assert [told[name] for name in ("CHUNKS", "UNITS", "SLOTS", "EXTRA", "FUSED", "IN")] == [
@@ -120,7 +123,7 @@ def torch(monkeypatch: pytest.MonkeyPatch) -> Torch:
 def kernel(chunks: Any, cuda: Any, torch: Torch) -> Any:
     """One whose driver notes what it is given."""
     del torch
-    made, way = chunks.Kernel.__new__(chunks.Kernel), chunks.Way(160, 4, 4, 2, 1)
+    made, way = chunks.Kernel.__new__(chunks.Kernel), chunks.Way(2, 160, 4, 4, 2, 1)
     vars(made).update(
         _driver=chunks.hopper.loaded.Driver(0, cuda), _way=way, _depth=5120, _cut=way.cut,
         _processors=133, _function=None, _size=2, _type=9, _own=chunks.hopper._Own(), _shared=7,
@@ -177,7 +180,7 @@ def test_on_a_real_gpu_every_way_is_exact(
 def test_on_a_real_gpu_it_is_as_near_as_two_launches(known_gpu: dict[str, Any], load: Load) -> None:
     torch = pytest.importorskip("torch")
     chunks, linear = load("_switchback_chunks"), load("_switchback_linear")
-    way, depth = chunks.Way(160, 4, 4, 2, 1), 5120
+    way, depth = chunks.Way(2, 160, 4, 4, 2, 1), 5120
     one = chunks.proven(way, "bfloat16", "bfloat16", depth, 0, known_gpu["arch"])
     torch.manual_seed(1)
     w = torch.randint(-127, 128, (1280, depth), device="cuda").to(torch.int8)
@@ -200,7 +203,7 @@ def test_on_a_real_gpu_streams_do_not_meet_and_a_graph_replays_it(
 ) -> None:
     torch = pytest.importorskip("torch")
     chunks = load("_switchback_chunks")
-    one = chunks.proven(chunks.Way(128, 4, 2, 2, 0), "float16", None, 4096, 0, known_gpu["arch"])
+    one = chunks.proven(chunks.Way(1, 256, 4, 2, 2, 0), "float16", None, 4096, 0, known_gpu["arch"])
     x = torch.randn(2000, 4096, device="cuda").half()
     w = torch.randint(-127, 128, (1024, 4096), device="cuda").to(torch.int8)
     scale = torch.ones(1, device="cuda") / 999

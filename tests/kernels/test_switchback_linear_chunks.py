@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.kernels.beside_linear import Load
 
 torch = pytest.importorskip("torch")
-CHUNKS = (128, 4, 2, 2, 0)
+CHUNKS = (2, 128, 4, 2, 2, 0)
 
 
 @pytest.fixture
