@@ -156,8 +156,8 @@ def serves(cut: tuple[Any, ...], shape: Shape) -> bool:
     from qdoctor.nn.products import kernel
 
     made = kernel("_switchback_hopper").Cut(*cut)
-    few = made.split == 1 or made.blocks(shape[0], shape[2], PROCESSORS) <= PROCESSORS
-    return bool(made.m <= max(64, 2 * shape[0]) and few)
+    waits = kernel("_switchback_tiles")._waits(cut, shape, PROCESSORS)  # noqa: SLF001 - its rule
+    return bool(made.m <= max(64, 2 * shape[0]) and not waits)
 
 
 def _launches(torch: Any, shape: Shape, arch: str) -> list[tuple[Callable[..., None], Any]]:

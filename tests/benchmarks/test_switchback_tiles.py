@@ -108,8 +108,9 @@ def test_the_best_of_a_shape_becomes_its_point(tiles: Any) -> None:
     [
         ((1, 128, 6, False, 2, True), (32, 4096, 4096), False),  # most of each tile would be empty
         ((1, 128, 6, False, 2, True), (4096, 4096, 4096), True),
-        ((1, 64, 9, False, 1, True, 3), (256, 5120, 1280), True),  # 120 blocks
-        ((1, 64, 9, False, 1, True, 4), (256, 5120, 1280), False),
+        ((1, 64, 9, False, 1, True, 2), (384, 5120, 1280), True),  # 120 blocks in pairs
+        ((1, 64, 9, False, 1, True, 3), (256, 5120, 1280), False),  # 120 by three
+        ((1, 64, 9, False, 1, True, 3), (256, 4096, 1024), True),
     ],
 )
 def test_cuts_are_tried_where_tiles_are_full_and_clusters_run_at_once(

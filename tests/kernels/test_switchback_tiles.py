@@ -62,12 +62,20 @@ def test_the_nearest_point_decides_for_few_rows_and_the_waves_for_many(
 def test_a_split_depth_is_taken_where_all_clusters_run_at_once(
     tiles: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split = [1, 64, 9, False, 1, True, 3]
-    point = {"shape": [256, 5120, 1280], "cut": split, "tiles": None}
-    monkeypatch.setattr(tiles, "table", lambda: {"9.0": {**KNOWN, "points": [point]}})
-    assert tiles.choose("9.0", (256, 5120, 1280), 132).cut == tuple(split)  # 120 blocks
-    for shape, processors in (((256, 5120, 1280), 114), ((256, 5120, 1536), 132)):
-        assert tiles.choose("9.0", shape, processors).cut == (1, 128, 6, False, 1, True)
+    splits = ([1, 64, 9, False, 1, True, 3], [1, 64, 9, False, 1, True, 2])
+    whole = [1, 64, 10, True, 1, True]
+    points = [
+        {"shape": [rows, 5120, 1280], "cut": cut, "tiles": None}
+        for rows, cut in ((128, splits[0]), (256, splits[1]), (512, whole))
+    ]
+    monkeypatch.setattr(
+        tiles, "table", lambda: {"9.0": {**KNOWN, "rows_of_points": 512, "points": points}}
+    )
+    for rows, processors, cut in (
+        (128, 132, splits[0]), (128, 70, splits[1]), (256, 132, splits[1]), (256, 78, whole),
+        (130, 132, splits[1]), (384, 132, whole),
+    ):  # fmt: skip
+        assert tiles.choose("9.0", (rows, 5120, 1280), processors).cut == tuple(cut)
 
 
 def test_where_one_launch_does_it_all_the_table_says_how(tiles: Any) -> None:
