@@ -37,7 +37,8 @@ SILENT_SECONDS = 20.0
 FIND_SECONDS = 300.0
 """For the probes and for waiting behind other processes; three measuring budgets on top."""
 FAREWELL_SECONDS = 5.0
-"""How long a rank stays after an error, which may well end it, until all others have heard it."""
+"""How long the first rank, and after an error, which may well end it, every rank stays until all
+others have heard the outcome."""
 
 
 class NoAgreement(RuntimeError):  # noqa: N818 - it names what happened
@@ -77,8 +78,8 @@ def agreed(  # noqa: PLR0913 - the last two are what a test may hold still
         try:
             outcome = _proposed(board, mine, answer or find, environ, min(timeout, JOIN_SECONDS))
             settled = board.settle("outcome", outcome)
-            if "error" in settled:
-                board.see_off(FAREWELL_SECONDS, settled.get("silent"))
+            stays = "error" in settled or rank == 0  # the first rank may host the store
+            board.see_off(FAREWELL_SECONDS if stays else 0.0, settled.get("silent"))
         finally:
             board.close()
     except Silence as error:

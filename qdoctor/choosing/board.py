@@ -104,9 +104,9 @@ class Board:
         return found
 
     def see_off(self, seconds: float, silent: int | None) -> None:
-        """Stay until all ranks but ``silent`` have come this far, at most ``seconds``.
+        """Say that this rank has heard, and stay until all but ``silent`` have; or ``seconds``.
 
-        The first rank often hosts the store: where it ends, the others would not hear why.
+        The first rank often hosts the store: where it ends, the others would not hear the outcome.
         """
         until = time.monotonic() + seconds
         try:

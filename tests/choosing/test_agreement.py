@@ -109,6 +109,13 @@ def test_a_rank_that_fails_and_ends_takes_no_store_away_from_the_others(tmp_path
     assert len({one["text"] for one in told if one}) == 1
 
 
+def test_a_rank_that_has_its_answer_and_ends_takes_no_store_away_from_the_others(
+    tmp_path: Path,
+) -> None:
+    told = agree(tmp_path, kinds=["a"] * SIZE, hosted=True)
+    assert [one and one.get("selected", one) for one in told] == ["bnb-int8"] * SIZE
+
+
 def test_nobody_waits_for_a_rank_that_is_known_to_be_silent(tmp_path: Path) -> None:
     told = agree(tmp_path, kinds=["a"] * SIZE, dies=0, farewell=150.0)
     assert told[0] is None
