@@ -9,7 +9,9 @@ import msgspec
 from qdoctor import exit_code
 from qdoctor.choosing.measured import HALF
 from qdoctor.choosing.request import in_question
-from qdoctor.choosing.required import taken
+from qdoctor.choosing.required import ADAPTERS, taken
+from qdoctor.choosing.unmeasured import untrained
+from qdoctor.matrix import shipped
 
 if TYPE_CHECKING:
     from qdoctor.model import Selection
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 def required(selection: Selection, name: str) -> Selection:
     """Take the required backend where it works, though another would be chosen; else none."""
+    if why := untrained(selection.asked, name, shipped()):
+        reason = f"{name} is required for training, but {why}; {ADAPTERS}"
+        return msgspec.structs.replace(selection, selected=None, reason=reason)
     own = next(one for one in selection.candidates if one.backend == name)
     if own.usable != "yes":
         doubt = "is not known to work" if own.usable == "unknown" else "cannot be used"
@@ -38,6 +43,8 @@ def ending(selection: Selection, require: str | None) -> int:
         if in_question(one.backend, selection.asked.allow, selection.asked.deny)
     }
     if require is not None and judged[require] == "no":
+        return exit_code.FINDINGS
+    if require is not None and untrained(selection.asked, require, shipped()):
         return exit_code.FINDINGS
     if selection.selected is not None:
         return exit_code.NOTHING_FOUND

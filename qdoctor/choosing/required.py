@@ -11,20 +11,26 @@ import msgspec
 from qdoctor.backends import BackendUnavailable
 from qdoctor.choosing.cache_reading import Kept
 from qdoctor.choosing.explained import printable
+from qdoctor.choosing.unmeasured import untrained
+from qdoctor.matrix import shipped
 from qdoctor.model import Selection
 
 if TYPE_CHECKING:
     from qdoctor.model import Candidate, Finding
 
 _MOST = 3  # fixes that are named
+ADAPTERS = "to train adapters beside it, ask without training"
 
 
 def required(selection: dict[str, Any], name: str) -> Kept:
     """Return the answer with ``name`` selected. Raises ``BackendUnavailable`` where it fails here.
 
-    It is taken though it may be slower or less exact than another: ``lost`` still says so.
+    It raises, too, where that cannot do the training that was asked for. It is taken though it may
+    be slower or less exact than another: ``lost`` still says so.
     """
     whole = msgspec.convert(selection, Selection)
+    if why := untrained(whole.asked, name, shipped()):
+        raise BackendUnavailable(f"{name} is required for training, but {why}. Fix: {ADAPTERS}")
     own = next((one for one in whole.candidates if one.backend == name), None)
     if own is None or own.usable != "yes":
         reason = own.reason if own else "this selection does not know it"

@@ -86,10 +86,15 @@ def refused(asked: Asked, one: Verdict, matrix: Matrix) -> str:
         return f"it cannot be used here: {one.reason}"
     if one.usable == "unknown":
         return f"whether it can be used here is not known: {one.reason}"
-    row: Mapping[str, Any] = matrix.table("backends")["rows"].get(one.backend, {})
-    if asked.training and not row.get("trainable", False):
-        return "it cannot train its weights: they are kept quantized and get no gradient"
-    return ""
+    return untrained(asked, one.backend, matrix)
+
+
+def untrained(asked: Asked, name: str, matrix: Matrix) -> str:
+    """Say that a backend cannot do the training that is asked for; ``""`` if it can."""
+    row: Mapping[str, Any] = matrix.table("backends")["rows"].get(name, {})
+    if not asked.training or row.get("trainable", False):
+        return ""
+    return "it cannot train its weights: they are kept quantized and get no gradient"
 
 
 def _preferred(asked: Asked, left: Sequence[Verdict], matrix: Matrix) -> str | None:

@@ -23,6 +23,7 @@ def selection(selected: str | None, asked: Asked | None = None, **usable: YesNo)
 
 WITHOUT_HALF = Asked(deny=["half"])
 NF4_ALONE = Asked(allow=["bnb-nf4"], deny=["half"])
+TRAINING = Asked(training=True)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,9 @@ NF4_ALONE = Asked(allow=["bnb-nf4"], deny=["half"])
         (selection("half", half="yes", bnb_nf4="yes"), "bnb-nf4", 0),
         (selection("half", half="yes", bnb_nf4="no"), "bnb-nf4", 1),
         (selection("half", half="yes", bnb_nf4="unknown"), "bnb-nf4", 3),
+        (selection("half", TRAINING, half="yes", bnb_nf4="yes"), "bnb-nf4", 1),
+        (selection("half", TRAINING, half="yes", bnb_nf4="unknown"), "bnb-nf4", 1),
+        (selection("half", TRAINING, half="yes", bnb_int8="yes"), "bnb-int8", 0),
         # half was taken away by who asks, so an answer is demanded of the others
         (selection(None, WITHOUT_HALF, half="yes", bnb_nf4="no"), None, 1),
         (selection(None, WITHOUT_HALF, half="yes", bnb_nf4="yes"), None, 1),  # too inexact, say
@@ -56,6 +60,8 @@ def test_what_is_required_is_taken_with_what_would_be_chosen_beside_it() -> None
         taken.reason
         == "bnb-nf4 is required, and works here; by itself half would be selected: it lost"
     )
+    frozen = required(selection("half", TRAINING, half="yes", bnb_nf4="yes"), "bnb-nf4")
+    assert (frozen.selected, "but it cannot train its weights" in frozen.reason) == (None, True)
     broken = required(selection("half", half="yes", bnb_nf4="no"), "bnb-nf4")
     assert (broken.selected, "cannot be used here: why no" in broken.reason) == (None, True)
     unknown = required(selection("half", half="yes", bnb_nf4="unknown"), "bnb-nf4")

@@ -81,9 +81,12 @@ def test_a_required_backend_is_taken_or_raises(chooser: Chooser) -> None:
     assert "Fix: " in str(error.value)
     assert "\n" not in str(error.value)
     assert qdoctor.select_backend().name == "bnb-int8"
+    with pytest.raises(BackendUnavailable, match="bnb-nf4 is required for training, but it cann"):
+        qdoctor.select_backend(require="bnb-nf4", training=True)
+    assert qdoctor.select_backend(require="bnb-int8", training=True).name == "bnb-int8"
     with pytest.raises(BadInput, match="no backend is called 'nf4'; did you mean bnb-nf4"):
         backend.required("nf4")
-    assert len(chooser.asked) == 1
+    assert len(chooser.asked) == 2
 
 
 def test_no_backend_at_all_is_an_answer(chooser: Chooser) -> None:
