@@ -115,7 +115,12 @@ class Trained(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> tuple[Any, ...]:
         """Return the gradients of x (through int8), weight and bias (in the gradient's dtype)."""
-        return (_trained_once if torch.is_grad_enabled() else _trained_gradients)(ctx, grad)
+        if not torch.is_grad_enabled():
+            return _trained_gradients(ctx, grad)
+        if ctx.needs_input_grad[1] and not grad.requires_grad:
+            grad = grad.detach().requires_grad_()  # the gradients depend on the weight all the same
+        made: tuple[Any, ...] = _trained_once(ctx, grad)
+        return made
 
 
 def _trained_gradients(ctx: Any, grad: Any) -> tuple[Any, ...]:

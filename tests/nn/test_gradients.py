@@ -99,6 +99,16 @@ def test_gradients_have_no_gradients_of_their_own(device: Any, kind: str) -> Non
 
 
 @each_kind
+def test_gradients_of_a_sum_have_none_either_and_are_no_constants(device: Any, kind: str) -> None:
+    """A penalty on them would leave the weight out, without a word."""
+    layer = KINDS[kind](32, 24, device=device)
+    x = torch.randn(5, 32, device=device, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        (gradient.square().sum() + layer(x).sum()).backward()
+
+
+@each_kind
 def test_a_weight_changed_after_the_forward_pass_does_not_change_its_gradients(
     device: Any, kind: str
 ) -> None:
