@@ -85,4 +85,6 @@ class Switchback(Kind):
 
 def _parameter(tensor: Any, *, copy: bool) -> Any:
     value = tensor.detach()
-    return torch.nn.Parameter(value.clone() if copy else value, tensor.requires_grad)
+    if copy or value.is_inference():  # one of inference mode takes no gradient elsewhere
+        value = value.clone()
+    return torch.nn.Parameter(value, tensor.requires_grad)

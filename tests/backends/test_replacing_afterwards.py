@@ -73,6 +73,16 @@ def test_what_is_made_in_inference_mode_serves_elsewhere(
     assert float(x.grad.abs().sum()) > 0.0
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_weights_made_in_inference_mode_are_quantized_outside(training: bool) -> None:  # noqa: FBT001
+    with torch.inference_mode():
+        model = torch.nn.Sequential(torch.nn.Linear(64, 64))
+    quantize_(model, "qdoctor-switchback", training=training)
+    x = torch.randn(2, 64, requires_grad=True)
+    model(x).sum().backward()
+    assert float(x.grad.abs().sum()) > 0.0
+
+
 def test_what_was_noted_on_a_layer_stays_but_for_tensors() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(64, 64))
     model[0].tag, model[0].cached = "first", model[0].weight.detach()
