@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch  # noqa: TID253 - runs in the user's process, on demand
@@ -16,6 +15,7 @@ from qdoctor.backends.layers_of import places
 from qdoctor.backends.left_alone import LeftAlone
 from qdoctor.backends.names import idle, listed, near
 from qdoctor.backends.unreached import WHOLE, unreached
+from qdoctor.choosing.notice import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -152,7 +152,7 @@ def _check_names(
         text = f"quantize_: skip={pattern!r} names no module of this model" + _hint(
             pattern, modules
         )
-        warnings.warn(text, stacklevel=3)
+        warn(text, UserWarning)
 
 
 def _hint(pattern: str, names: Sequence[str]) -> str:

@@ -40,8 +40,10 @@ def test_an_include_that_means_nothing_names_what_is_near() -> None:
 
 
 def test_a_skip_that_means_nothing_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match=r"skip='lm_haed' names no module of this model"):
+    said = r"skip='lm_haed' names no module of this model"
+    with pytest.warns(UserWarning, match=said) as warned:
         quantize_(Model(), "half", skip=["lm_haed"])
+    assert warned[0].filename == __file__
 
 
 @pytest.mark.parametrize("nothing", [[], (), iter(())])
