@@ -25,8 +25,9 @@ _NAMES = (
 def install() -> None:
     """Make ``bitsandbytes.nn.triton_based_modules`` resolve to qdoctor's layers in this process.
 
-    That module's import works from then on, whether bitsandbytes is installed or not, and if it is,
-    ``bitsandbytes.nn`` gains the same names. To call once, before the code that needs it; a second
+    ``from bitsandbytes.nn.triton_based_modules import NAME`` works from then on, whether
+    bitsandbytes is installed or not. If it is, ``bitsandbytes.nn`` gains the same names; if not,
+    ``import bitsandbytes`` fails as before. To call once, before the code that needs it; a second
     call does nothing new. Warns when an installed bitsandbytes cannot be imported.
     """
     module = _module()
