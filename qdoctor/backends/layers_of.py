@@ -94,7 +94,7 @@ def _overlapping(owned: list[tuple[str, Any]]) -> Iterator[tuple[Any, Any]]:
         (
             (str(data.device), data.data_ptr(), data.data_ptr() + _extent(data), index)
             for index, data in enumerate(tensor.data for _, tensor in owned)
-            if type(data) is torch.Tensor and not data.is_meta and data.numel()
+            if type(data) is torch.Tensor and _has_address(data)
         ),
     )
     last: tuple[str, int, int, int] | None = None
@@ -105,9 +105,12 @@ def _overlapping(owned: list[tuple[str, Any]]) -> Iterator[tuple[Any, Any]]:
             last = span
 
 
+def _has_address(data: Any) -> bool:
+    dense = data.layout == torch.strided and not data.is_nested
+    return dense and not data.is_meta and data.numel() > 0
+
+
 def _extent(tensor: Any) -> int:
-    if tensor.layout != torch.strided:
-        return 0
     reach = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
     return int(reach + 1) * int(tensor.element_size())
 

@@ -155,6 +155,8 @@ def _not_its_own_weight(_place: Place, layer: Any) -> str:
     for one in (weight, weight.data):
         if type(one) not in {torch.Tensor, torch.nn.Parameter}:
             return f"its weight is a {type(one).__module__}.{type(one).__qualname__} already"
+    if weight.layout != torch.strided:
+        return f"its weight is laid out as {weight.layout}"
     return _of_other_sizes(layer)
 
 

@@ -33,6 +33,8 @@ def test_what_is_alone_in_its_memory_is_not_shared() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
     model.register_buffer("none", None)
     model.register_buffer("empty", torch.empty(0))
+    model.register_buffer("graph", torch.eye(4).to_sparse())  # has no address
+    model.register_buffer("ragged", torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
     assert shared(model) == {}
 
 

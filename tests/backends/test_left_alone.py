@@ -61,6 +61,12 @@ def test_a_weight_that_someone_else_holds() -> None:
     assert "FSDP" in why(layer)
 
 
+def test_a_weight_that_is_not_dense() -> None:
+    layer = linear()
+    layer.weight = torch.nn.Parameter(layer.weight.detach().to_sparse())
+    assert why(layer) == "its weight is laid out as torch.sparse_coo"
+
+
 def test_a_weight_that_is_a_tensor_subclass() -> None:
     class Quantized(torch.Tensor):
         pass
