@@ -34,6 +34,12 @@ def test_what_is_alone_in_its_memory_is_not_shared() -> None:
     model.register_buffer("none", None)
     model.register_buffer("empty", torch.empty(0))
     model.register_buffer("graph", torch.eye(4).to_sparse())  # has no address
+    assert shared(model) == {}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_nested_tensor_shares_no_memory() -> None:
+    model = torch.nn.Linear(4, 4)
     model.register_buffer("ragged", torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
     assert shared(model) == {}
 
