@@ -4,9 +4,10 @@ They are bitsandbytes' own classes to whoever asks by isinstance (PEFT, transfor
 was seen to fail in 0.50.2: ``Linear8bitLt`` takes neither one nor four dimensions; a model's
 ``.to()`` leaves behind what the layer keeps beside its weight (and up to 0.46 quantizes the int8
 weight once more); after a forward it loads no state; a weight that is trained answers in eval mode
-as before the optimizer's last step, or raises NotImplementedError (CPUs); on CPUs its int8 product
-is one of floats, which autocast turns into float16, where the sums overflow; floating weights that
-are loaded into the int8 one are cut to integers, and ``assign=True`` raises.
+as before the optimizer's last step, or raises NotImplementedError (CPUs), and in training as before
+all steps where ``zero_grad()`` is called after the forward pass; on CPUs its int8 product is one of
+floats, which autocast turns into float16, where the sums overflow; floating weights that are loaded
+into the int8 one are cut to integers, and ``assign=True`` raises.
 ``Linear4bit`` on CPUs with AVX512-BF16 repacks its weight at a first forward: then an empty batch
 kills the process (SIGFPE), gradients raise, sizes that are no multiple of 32 are refused, and what
 ``state_dict`` saves is wrong by 0.24 (nf4, scales not nested: they stay transposed). So it is kept
@@ -66,6 +67,9 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
         if not x.numel() or x.is_meta:
             return _empty(x, self.out_features)
         rows = x.reshape(-1, x.shape[-1])
+        if self.state.has_fp16_weights:  # quantize the weight as it is now
+            for name in vars(self.state).keys() & {"CB", "SCB", "CxB"}:  # the last of old releases
+                setattr(self.state, name, None)
         asked = self.state.has_fp16_weights and not self.training
         with outside_autocast(x):
             y = self._answered_in_training(rows) if asked else super().forward(rows)
@@ -74,7 +78,7 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
     def _answered_in_training(self, rows: Any) -> Any:
         """Apply a weight that is trained as it is now, the way that training would."""
         state = self.state
-        state.is_training, state.CB, state.SCB = True, None, None
+        state.is_training = True
         bias = None if self.bias is None else self.bias.to(rows.dtype)
         return bitsandbytes.matmul(rows, self.weight, bias=bias, state=state)
 

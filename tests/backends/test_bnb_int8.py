@@ -51,6 +51,20 @@ def test_outliers_do_not_spoil_the_rest(
         assert relative(layer(x), rest) > 0.03
 
 
+def test_a_weight_that_trains_is_quantized_anew_while_it_holds_a_gradient(
+    device: Any, gaussian: Callable[..., Any], relative: Callable[[Any, Any], float]
+) -> None:
+    """Most programs call zero_grad() between the forward and the backward pass."""
+    layer = named("bnb-int8").replaced(gaussian(64, 48, device), training=True).train()
+    x = torch.randn(5, 64, device=device)
+    before = layer(x) - layer.bias
+    before.sum().backward()
+    with torch.no_grad():
+        layer.weight.mul_(-2.0)
+    assert layer.weight.grad is not None
+    assert relative(layer(x) - layer.bias, -2.0 * before) <= 0.02
+
+
 def test_a_used_model_moves_as_a_whole(device: Any, gaussian: Callable[..., Any]) -> None:
     layer = named("bnb-int8").replaced(gaussian(64, 48, device))
     model = torch.nn.Sequential(layer)
