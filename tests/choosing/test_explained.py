@@ -13,6 +13,8 @@ from qdoctor.choosing.bounds import AIMS
 from qdoctor.choosing.explained import explained, printable
 from qdoctor.choosing.required import refusal, required
 
+FOR_INFERENCE = {"objective": "memory"}
+
 
 def selection(**more: Any) -> dict[str, Any]:  # noqa: ANN401
     return {
@@ -68,13 +70,16 @@ def test_no_text_reaches_a_terminal_with_its_escapes() -> None:
 
 
 def test_a_required_backend_that_works_is_taken_and_what_speaks_against_it_said() -> None:
-    kept = required(selection(), "half")
+    kept = required(selection(asked=FOR_INFERENCE), "half")
     found = json.loads(kept.body)
     assert kept.selected == found["selected"] == "half"
     assert found["reason"] == (
         "half is required, and works here; by itself bnb-nf4 would be selected: it is larger"
     )
-    assert "would be" not in json.loads(required(selection(), "bnb-nf4").body)["reason"]
+    assert (
+        "would be"
+        not in json.loads(required(selection(asked=FOR_INFERENCE), "bnb-nf4").body)["reason"]
+    )
 
 
 def test_one_that_does_not_work_is_one_line_with_the_fixes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +101,7 @@ def test_one_that_does_not_work_is_one_line_with_the_fixes(monkeypatch: pytest.M
 
     monkeypatch.setattr("qdoctor.api.check", lambda **_: Report)
     with pytest.raises(BackendUnavailable) as error:
-        required(selection(), "torch-fp8")
+        required(selection(asked=FOR_INFERENCE), "torch-fp8")
     assert str(error.value) == (
         "torch-fp8 is required, but cannot be used on Tesla T4: SM 8.9 is needed. Fix: "
         "`python -m pip install x` (it brings the kernels); or use bnb-int8: it runs on the CPU"
@@ -129,6 +134,6 @@ def test_where_no_check_can_be_made_the_reason_is_said_all_the_same(
 
     monkeypatch.setattr("qdoctor.api.check", check)
     with pytest.raises(BackendUnavailable, match=r"SM 8\.9 is needed\. Fix: `qdoctor check --need"):
-        required(selection(), "torch-fp8")
+        required(selection(asked=FOR_INFERENCE), "torch-fp8")
     with pytest.raises(BackendUnavailable, match="does not know it"):
-        required(selection(), "bnb-int8")
+        required(selection(asked=FOR_INFERENCE), "bnb-int8")
