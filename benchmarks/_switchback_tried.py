@@ -23,19 +23,16 @@ CUTS = (
     (2, 160, 4, True, 2, True), (2, 192, 4, True, 2, True), (1, 96, 10, True, 2, True),
     (1, 96, 7, False, 1, True), (1, 128, 8, True, 2, True), (1, 256, 4, False, 2, True),
 )  # fmt: skip
-SPLIT_CUTS = tuple(
-    (*cut, split)
-    for cut, splits in (
-        ((1, 32, 14, True, 1, True), (2, 3, 4)), ((1, 64, 14, True, 1, True), (2, 3, 4, 5, 7, 8)),
-        ((1, 96, 11, True, 1, True), (2, 3, 4, 7, 8)),
-        ((1, 128, 9, True, 1, True), (2, 3, 4, 5, 8)),
-        ((1, 160, 8, True, 1, True), (2, 3, 4, 8)), ((1, 192, 6, True, 1, True), (2, 3, 4)),
-        ((1, 64, 9, False, 1, True), (2, 3, 4, 5, 8)), ((1, 96, 8, False, 1, True), (2, 3, 4)),
-        ((1, 128, 7, False, 1, True), (2, 3, 4, 5, 8)), ((1, 160, 6, False, 1, True), (2, 4, 8)),
-        ((1, 192, 5, False, 1, True), (2,)), ((1, 256, 4, False, 1, True), (2,)),
-        ((2, 64, 5, False, 1, True), (2, 3, 4)), ((2, 128, 4, False, 1, True), (2, 4)),
-    )
-    for split in splits
+SPLIT_CUTS = (
+    (1, 32, 12, True, 1, True, 2), (1, 32, 12, True, 1, True, 3), (1, 64, 7, False, 1, True, 3),
+    (1, 64, 7, False, 1, True, 4), (1, 64, 7, False, 1, True, 5), (1, 64, 8, False, 1, True, 2),
+    (1, 64, 12, True, 1, True, 2), (1, 64, 12, True, 1, True, 3), (1, 64, 12, True, 1, True, 4),
+    (1, 64, 12, True, 1, True, 5), (1, 96, 5, False, 1, True, 5), (1, 96, 6, False, 1, True, 2),
+    (1, 96, 6, False, 1, True, 3), (1, 96, 6, False, 1, True, 4), (1, 96, 9, True, 1, True, 2),
+    (1, 96, 9, True, 1, True, 3), (1, 96, 9, True, 1, True, 4), (1, 96, 9, True, 1, True, 5),
+    (1, 128, 4, False, 1, True, 5), (1, 128, 5, False, 1, True, 2), (1, 128, 5, False, 1, True, 3),
+    (1, 128, 5, False, 1, True, 4), (1, 128, 7, True, 1, True, 3), (1, 128, 7, True, 1, True, 5),
+    (1, 128, 8, True, 1, True, 2), (2, 64, 3, False, 1, True, 5), (2, 64, 4, False, 1, True, 4),
 )  # fmt: skip
 """Cuts whose depth is split: for shapes that have fewer tiles than there are multiprocessors."""
 TILES = (

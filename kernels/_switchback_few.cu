@@ -30,6 +30,20 @@ struct Room {
   __device__ u32 full(int step) const { return scale(TOKENS) + step * 8; }
 };
 
+// All blocks of the cluster. TELL: what each wrote before, all see after; else they only have come
+// there, and the loads before it are not waited for.
+template <bool TELL>
+__device__ __forceinline__ void all_together() {
+  if (SPLIT == 1) {
+    __syncthreads();
+    return;
+  }
+  __syncwarp();
+  if (TELL) asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+  else asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
 // This block's part of a warp's rows: all of it is on its way before any is looked at.
 __device__ __forceinline__ void read_x(u32 (&v)[OWN][UNITS][4], const char* x, long long pitch, int first,
                                        int warp, int lane, int M, int K) {

@@ -5,7 +5,8 @@
 // (wgmma, exact int32 sums), rescale, and hand their part of C to the copy engine, each warp by
 // itself. PINGPONG: each multiplying group has a tile of its own, so that one multiplies while the
 // other writes; else they share a tile. CLUSTER of 2 blocks: one operand is read once and sent to
-// both. SPLIT: the blocks of a cluster share the depth of one tile, and then add up their sums.
+// both. SPLIT: the blocks of a cluster share the depth of one tile (only the first group multiplies
+// then, if PINGPONG), and send their sums to the block that adds them up, for each warp another.
 //
 // Compiled at run time by NVRTC, without headers. Its command line sets MT (64-row pieces a group),
 // BN, STAGES, PANELS (of C that a warp writes and has under way), PINGPONG, CLUSTER, SHARE_B (1: B is
@@ -16,9 +17,11 @@
 // _switchback_pieces.cu and _switchback_cut.cu before this. What the instructions mean: PTX ISA,
 // wgmma.mma_async, cp.async.bulk.tensor, mbarrier, stmatrix, griddepcontrol.
 
-constexpr int SUMS_PITCH = BN + 8;  // ints: other banks for the next rows
+// Where the depth is split, each multiplying warp's sums are added up in one block of the cluster.
+constexpr int WARP_BYTES = MT * 16 * BN * 4;
 
-// Shared memory: the stages, panels of each warp, scales and bias of each group's columns, barriers.
+// Shared memory: the stages, panels of each warp, scales and bias of each group's columns, barriers;
+// with SPLIT a barrier for each warp, and what the other blocks' warps have summed up.
 struct Ring {
   u32 base;
 
@@ -28,14 +31,18 @@ struct Ring {
   __device__ u32 columns(int group) const { return panels(8) + group * BN * 8; }
   __device__ u32 full(int stage) const { return columns(2) + 8 * stage; }
   __device__ u32 empty(int stage) const { return full(STAGES + stage); }
-  // Where the stages were, once they have all been read.
-  __device__ u32 sums(int row) const { return base + row * SUMS_PITCH * 4; }
+  __device__ u32 added(int warp) const { return empty(STAGES) + 8 * warp; }
+  __device__ u32 sums(int warp, int part) const {
+    return added(8) + (warp / SPLIT * (SPLIT - 1) + part) * WARP_BYTES;
+  }
   __device__ u32 end() const { return empty(STAGES); }
   __device__ void start() const {
     for (int s = 0; s < STAGES; s++) {
       asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" :: "r"(full(s)));
       asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(empty(s)), "n"(RELEASES));
     }
+    for (int warp = 0; warp < 8 && SPLIT > 1; warp++)
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" :: "r"(added(warp)));
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   }
@@ -136,40 +143,54 @@ __device__ __forceinline__ void scales_of(const float* scale_a, int top, int lan
   }
 }
 
-// Adds a tile's products to d, from its row `own` on; the last of them are under way in the end.
-__device__ __forceinline__ void add_up(const Ring& ring, int steps, int own, int lane, int& turn,
-                                       int (&d)[MT][BN / 2]) {
-  for (int k = 0; k < steps; k++, turn++) {
-    int s = turn % STAGES;
-    wait(ring.full(s), turn / STAGES & 1);
-    u64 a = descriptor(ring.a(s) + own * BK), b = descriptor(ring.b(s));
-    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+// Sends a warp's sums to the block of the cluster that adds them up; there it adds what has come, and
+// says so.
+__device__ __forceinline__ bool gathered(const Ring& ring, int warp, int lane, int (&d)[MT][BN / 2]) {
+  const int rank = blockIdx.x % SPLIT, adder = warp % SPLIT;
+  if (rank != adder) {
+    const u32 to = in_block(ring.sums(warp, rank - (rank > adder)) + lane * 16, adder);
+    const u32 barrier = in_block(ring.added(warp), adder);
 #pragma unroll
-    for (int part = 0; part < 4; part++)  // 32 deep, 2 units of 16 bytes
+    for (int m = 0; m < MT; m++)
 #pragma unroll
-      for (int m = 0; m < MT; m++)
-        multiply(d[m], a + m * (64 * BK / 16) + part * 2, b + part * 2, k | part);
-    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-    if (k > 0) {
-      asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
-      ring.release((turn - 1) % STAGES, lane);
-    }
+      for (int i = 0; i < BN / 2; i += 4)
+        asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.u32 [%0], {%1, %2, %3, %4}, [%5];"
+                     :: "r"(to + (m * BN / 2 + i) * 128), "r"(d[m][i]), "r"(d[m][i + 1]),
+                        "r"(d[m][i + 2]), "r"(d[m][i + 3]), "r"(barrier) : "memory");
+    return false;
   }
+  if (lane == 0)
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
+                 :: "r"(ring.added(warp)), "n"((SPLIT - 1) * WARP_BYTES) : "memory");
+  wait_for_cluster(ring.added(warp));
+#pragma unroll
+  for (int part = 0; part < SPLIT - 1; part++)
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+      for (int i = 0; i < BN / 2; i += 4) {
+        int v[4];
+        asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+                     : "r"(ring.sums(warp, part) + lane * 16 + (m * BN / 2 + i) * 128));
+#pragma unroll
+        for (int j = 0; j < 4; j++) d[m][i + j] += v[j];
+      }
+  return true;
 }
 
-#if SPLIT == 1
 __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* map_c,
                         const float* scale_a, const float* scale_b, int step_b, const void* bias,
                         int M, int N) {
   const int group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
   const int warp = thread / 32, lane = thread % 32, own = PINGPONG ? 0 : group * ROWS;
   const u32 panels = ring.panels(group * 4 + warp), columns = ring.columns(group);
-  const int count = tiles.rows * tiles.columns, stride = gridDim.x / CLUSTER;
+  const int count = tiles.rows * tiles.columns, stride = gridDim.x / BLOCKS;
   // 0, though the first multiplication of a tile does not read them: numbers from nowhere make the
   // compilers of CUDA 12 wait for each multiplication before the next (ptxas says so, C7515).
   int d[MT][BN / 2] = {}, turn = 0, mine = 0, panel = 0;
   if (PINGPONG && group == 1) hand_over(0);
-  for (int tile = blockIdx.x / CLUSTER; tile < count; tile += stride, mine ^= 1) {
+  for (int tile = blockIdx.x / BLOCKS; tile < count; tile += stride, mine ^= 1) {
     if (PINGPONG && mine != group) {
       turn += tiles.steps;
       continue;
@@ -190,12 +211,28 @@ __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* m
       wait(ring.full(turn % STAGES), turn / STAGES & 1);
       scales_of(scale_a, top, lane, M, above, below);
     }
-    add_up(ring, tiles.steps, own, lane, turn, d);
+    for (int k = 0; k < tiles.steps; k++, turn++) {
+      int s = turn % STAGES;
+      wait(ring.full(s), turn / STAGES & 1);
+      u64 a = descriptor(ring.a(s) + own * BK), b = descriptor(ring.b(s));
+      asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+      for (int part = 0; part < 4; part++)  // 32 deep, 2 units of 16 bytes
+#pragma unroll
+        for (int m = 0; m < MT; m++)
+          multiply(d[m], a + m * (64 * BK / 16) + part * 2, b + part * 2, k | part);
+      asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+      if (k > 0) {
+        asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+        ring.release((turn - 1) % STAGES, lane);
+      }
+    }
     if (PINGPONG && tile + stride < count) hand_over(1 - group);
     if (!PINGPONG) early.put(columns, thread);
     asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-    ring.release((turn - 1) % STAGES, lane);
+    if (SPLIT == 1) ring.release((turn - 1) % STAGES, lane);
     if (!PINGPONG) together(group);
+    if (SPLIT > 1 && !gathered(ring, PINGPONG ? warp : group * 4 + warp, lane, d)) break;
 
 #pragma unroll
     for (int m = 0; m < MT; m++) {
@@ -221,100 +258,12 @@ __device__ void consume(const Ring& ring, const Tiles& tiles, const TensorMap* m
   if (lane == 0) asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
-#else
-// A block's share of a tile: four columns at a time, added up over the cluster, rescaled, written.
-struct Share {
-  static constexpr int TIMES = (BM * BN / 4 + SPLIT * 256 - 1) / (SPLIT * 256);
-  static_assert(BM * SUMS_PITCH * 4 <= STAGES * STAGE_BYTES, "sums find room where stages were");
-  int first, end;  // of this thread: each next one is 256 further
-  float scale[TIMES];
-
-  __device__ Share(const float* scale_a, int thread, int top, int M) {
-    const int all = min(BM, M - top) * (BN / 4), share = (all + SPLIT - 1) / SPLIT;
-    const int part = blockIdx.x % SPLIT;
-    first = part * share + thread, end = min(all, (part + 1) * share);
-#pragma unroll
-    for (int i = 0; i < TIMES; i++)  // early: they may have to come from far away
-      scale[i] = first + 256 * i < end ? scale_a[top + (first + 256 * i) / (BN / 4)] : 0.f;
-  }
-  __device__ __forceinline__ void write(const Ring& ring, char* c, u32 columns, int top, int left,
-                                        int N) const {
-    int v[TIMES][SPLIT][4];
-#pragma unroll
-    for (int i = 0; i < TIMES; i++) {  // all are on their way before any is looked at
-      const int at = min(first + 256 * i, BM * BN / 4 - 1);
-      const u32 own = ring.sums(at / (BN / 4)) + at % (BN / 4) * 16;
-#pragma unroll
-      for (int part = 0; part < SPLIT; part++)
-        asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(v[i][part][0]), "=r"(v[i][part][1]), "=r"(v[i][part][2]),
-                       "=r"(v[i][part][3])
-                     : "r"(in_block(own, part)));
-    }
-#pragma unroll
-    for (int i = 0; i < TIMES; i++) {
-      const int at = first + 256 * i, row = at / (BN / 4), column = at % (BN / 4) * 4;
-      if (at >= end || left + column >= N) continue;
-      float of[4], bias[4], y[4];
-#pragma unroll
-      for (int j = 0; j < 4; j += 2)
-        asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-                     : "=f"(of[j]), "=f"(bias[j]), "=f"(of[j + 1]), "=f"(bias[j + 1])
-                     : "r"(columns + (column + j) * 8));
-#pragma unroll
-      for (int j = 0; j < 4; j++) {
-        int sum = 0;
-#pragma unroll
-        for (int part = 0; part < SPLIT; part++) sum += v[i][part][j];
-        y[j] = (float)sum * scale[i] * of[j] + bias[j];
-      }
-      char* to = c + ((long long)(top + row) * N + left + column) * OUT_BYTES;
-      if (OUT == 3) *(float4*)to = make_float4(y[0], y[1], y[2], y[3]);
-      else *(uint2*)to = make_uint2(rounded(y[0], y[1]), rounded(y[2], y[3]));
-    }
-  }
-};
-
-// A cluster has one tile, each block a part of its depth. PINGPONG: the first group multiplies alone.
-__device__ void consume(const Ring& ring, const Tiles& tiles, char* c, const float* scale_a,
-                        const float* scale_b, int step_b, const void* bias, int M, int N) {
-  const int group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128, lane = thread % 32;
-  const int own = PINGPONG ? 0 : group * ROWS;
-  int top, left, turn = 0;
-  tiles.place(blockIdx.x / BLOCKS, top, left);
-  const Share share(scale_a, threadIdx.x - 128, top, M);
-  Columns early;
-  early.read(scale_b, step_b, bias, left, N, thread);
-  int d[MT][BN / 2] = {};  // a block may have no part of the depth
-  if (!PINGPONG || group == 0) add_up(ring, tiles.steps, own, lane, turn, d);
-  early.put(ring.columns(group), thread);
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-  asm volatile("bar.sync 3, 256;" ::: "memory");  // all that was in the stages has been read
-  if (!PINGPONG || group == 0) {
-#pragma unroll
-    for (int m = 0; m < MT; m++)
-#pragma unroll
-      for (int i = 0; i < BN / 2; i += 2) {
-        const int row = own + m * 64 + thread / 32 * 16 + i / 2 % 2 * 8 + lane / 4;
-        asm volatile("st.shared.v2.u32 [%0], {%1, %2};"
-                     :: "r"(ring.sums(row) + (i / 4 * 8 + lane % 4 * 2) * 4), "r"(d[m][i]),
-                        "r"(d[m][i + 1]) : "memory");
-      }
-  }
-  all_together<true>();
-  share.write(ring, c, ring.columns(group), top, left, N);
-  all_together<false>();  // nobody leaves before the others have read its sums
-}
-#endif
-
 extern "C" __global__ void __launch_bounds__(384, 1) __cluster_dims__(BLOCKS, 1, 1)
 product(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorMap map_b,
         const __grid_constant__ TensorMap map_c, const float* scale_a, const float* scale_b,
         const void* bias, int M, int N, int K, int step_b
 #if FUSED
         , const __grid_constant__ Given given
-#elif SPLIT > 1
-        , char* c
 #endif
         ) {
   extern __shared__ __align__(1024) char shared[];
@@ -329,11 +278,11 @@ product(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorM
     source.start();
     ring.start();
     asm volatile("prefetch.tensormap [%0];" :: "l"(&map_a) : "memory");
-    if (SPLIT == 1) asm volatile("prefetch.tensormap [%0];" :: "l"(&map_c) : "memory");
+    asm volatile("prefetch.tensormap [%0];" :: "l"(&map_c) : "memory");
     foresee(tiles, &map_b);
   }
   __syncthreads();
-  if (CLUSTER > 1) {  // the other block's barriers are there too
+  if (BLOCKS > 1) {  // the other blocks' barriers are there too
     asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
   }
@@ -346,17 +295,9 @@ product(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorM
     if (threadIdx.x >= 32 && threadIdx.x < 32 + 32 * SCALERS)
       source.work(threadIdx.x / 32 - 1, threadIdx.x % 32);
 #endif
-    if (SPLIT > 1) {  // as consume() does
-      all_together<true>();
-      all_together<false>();
-    }
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" :: "n"(MANY));
-#if SPLIT == 1
     consume(ring, tiles, &map_c, scale_a, scale_b, step_b, bias, M, N);
-#else
-    consume(ring, tiles, c, scale_a, scale_b, step_b, bias, M, N);
-#endif
     if (threadIdx.x == 128) source.note(7);
   }
 }

@@ -79,19 +79,20 @@ class Cut(NamedTuple):
         return 32 if size == SIZES["float32"] or self.n % 64 else 64
 
     def panels(self, size: int) -> int:
-        """How many panels a warp has: more let it write on while others are copied out.
-
-        None where results are written without, where the depth is split.
-        """
-        if self.split > 1:
-            return 0
+        """How many panels a warp has: more let it write on while others are copied out."""
         fitting = [count for count in (4, 3, 2) if self.shared(size, count) <= MOST_SHARED]
         return fitting[0] if fitting else 1
 
     def shared(self, size: int, panels: int) -> int:
-        """Bytes of shared memory: stages and their barriers, panels of 16 rows, scales and bias."""
+        """Bytes of shared memory: stages and their barriers, panels of 16 rows, scales and bias.
+
+        Where the depth is split, a barrier for each warp, and the sums that other blocks send.
+        """
         stages = self.stages * ((self.m + self.n) * DEPTH + 16)
-        return stages + 8 * panels * ROWS_OF_PANEL * self.panel(size) * size + 2 * self.n * 8
+        own = stages + 8 * panels * ROWS_OF_PANEL * self.panel(size) * size + 2 * self.n * 8
+        adders = -(-(4 if self.pingpong else 8) // self.split)
+        sums = adders * (self.split - 1) * self.m64 * ROWS_OF_PANEL * self.n * 4
+        return own + (8 * 8 + sums if self.split > 1 else 0)
 
     def blocks(self, rows: int, columns: int, processors: int) -> int:
         """How many blocks to launch: whole clusters, at most one block a multiprocessor.
@@ -199,9 +200,8 @@ class Kernel:
         parameters[1] = maps.get((1, at_b, columns, depth)) or self._map(1, at_b, columns, depth)
         parameters[2] = maps.get((2, at_c, rows, columns)) or self._map(2, at_c, rows, columns)
         plan.scale_a.value, plan.scale_b.value, plan.step_b.value = scales
-        plan.bias.value, plan.c.value = bias, at_c
-        if given is not None:
-            parameters[10] = given
+        plan.bias.value = bias
+        parameters[10] = given
         plan.launch.stream = stream
         status = self._driver.launch(plan.at, self._function, parameters, None)
         if status:
@@ -231,13 +231,13 @@ class Kernel:
         cut, own = self._cut, self._own
         blocks = cut.blocks(rows, columns, self._processors)
         launch = loaded.early(blocks, THREADS, self._shared)
-        values, c = (ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()), ctypes.c_void_p()
+        values = (ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p())
         sizes = tuple(ctypes.c_int(size) for size in (rows, columns, depth))
         step_b = ctypes.c_int()
         parameters = (ctypes.c_void_p * 11)(
-            None, None, None, *(ctypes.addressof(one) for one in (*values, *sizes, step_b, c))
+            None, None, None, *(ctypes.addressof(one) for one in (*values, *sizes, step_b))
         )
-        plan = _Plan(launch, ctypes.byref(launch), parameters, *values, step_b, c)
+        plan = _Plan(launch, ctypes.byref(launch), parameters, *values, step_b)
         own.plans[rows, depth, columns] = plan
         own.kept.append(sizes)
         return plan
@@ -274,7 +274,6 @@ class _Plan(NamedTuple):
     scale_b: Any
     bias: Any
     step_b: Any
-    c: Any
 
 
 class _Own(threading.local):

@@ -17,18 +17,13 @@ __device__ __forceinline__ u32 in_block(u32 at, int block) {
   return there;
 }
 
-// All blocks of a cluster of SPLIT. TELL: what each wrote before, all see after; else they only have come
-// there, and the loads before it are not waited for.
-template <bool TELL>
-__device__ __forceinline__ void all_together() {
-  if (SPLIT == 1) {
-    __syncthreads();
-    return;
-  }
-  __syncwarp();
-  if (TELL) asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-  else asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+// For what other blocks of the cluster have written.
+__device__ __forceinline__ void wait_for_cluster(u32 barrier) {
+  u32 done;
+  do {
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0;"
+                 " selp.u32 %0, 1, 0, p;}" : "=r"(done) : "r"(barrier) : "memory");
+  } while (!done);
 }
 
 // A tile of 128-byte rows, swizzled by 128 bytes; 8 rows are 1024 bytes.

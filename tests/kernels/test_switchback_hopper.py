@@ -18,9 +18,9 @@ Load = Callable[[str], Any]
 PROCESSORS = 132
 WIDE = (1, 256, 4, False, 1, True)
 SPLIT = [
-    (1, 64, 9, False, 1, True, 3),
-    (1, 160, 8, True, 1, True, 4),
-    (2, 128, 4, False, 1, True, 8),
+    (1, 64, 8, False, 1, True, 2),
+    (1, 64, 12, True, 1, True, 5),
+    (1, 128, 5, False, 1, True, 4),
 ]
 """Cuts that share the depth among blocks, whatever the table names."""
 
@@ -43,10 +43,9 @@ def test_every_cut_of_the_table_fits(hopper: Any, cuts: list[Any]) -> None:
         if cut.split == 1:
             # One is waited for each time: no loss for 256 columns, whose results leave less often.
             assert cut.panels(hopper.SIZES["bfloat16"]) >= (1 if cut.n == 256 else 2)
-        else:  # rows of sums, 8 apart in the banks, lie where the stages were
+        else:
             assert cut.cluster == 1
             assert cut.split <= 8  # blocks of a cluster that every SM 9.0 takes
-            assert cut.m * (cut.n + 8) * 4 <= cut.stages * (cut.m + cut.n) * hopper.DEPTH
         assert cut.n in range(8, 257, 8)  # what wgmma takes; int8 from 24 on in 16s
         assert cut.n % 32 == 0  # panels
         assert cut.m64 * cut.n <= 2 * 192  # int32 sums of a thread: more registers there are not
@@ -136,13 +135,12 @@ def test_what_is_launched_and_that_nothing_is_described_twice(hopper: Any, cuda:
     assert launches == [(12, 384, stream, pointers) for stream in (77, 78, 78)]
 
 
-def test_a_split_depth_is_launched_with_the_address_of_the_result(hopper: Any, cuda: Any) -> None:
-    kernel = made(hopper, cuda, (1, 64, 9, False, 1, True, 3), "bfloat16")
-    kernel(*operands(0x6000, 300, 1040, 520), 77)
-    kernel(*operands(0x7000, 300, 1040, 520), 77)
-    assert [one[5:] for one in cuda.maps[:2]] == [(128, 128, 3), (128, 64, 3)]
-    assert [one.grid for one, _ in cuda.launches] == [3 * 9 * 3] * 2
-    assert [values[9] for _, values in cuda.launches] == [0x6000, 0x7000]
+def test_where_the_depth_is_split_there_is_room_for_the_others_sums(hopper: Any) -> None:
+    # Of 8 warps, or of 4, with 16 rows each a block adds up 3, or 2, at most, with 2 others' sums.
+    for pingpong, warps in ((False, 3), (True, 2)):
+        cut = (1, 64, 8, pingpong, 1, True)
+        more = hopper.Cut(*cut, 3).shared(2, 1) - hopper.Cut(*cut).shared(2, 1)
+        assert more == 8 * 8 + warps * 2 * 16 * 64 * 4
 
 
 def test_narrow_panels_have_the_narrow_swizzle(hopper: Any, cuda: Any) -> None:
