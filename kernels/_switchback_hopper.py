@@ -320,16 +320,18 @@ def multiply(columns: int) -> str:
     count = columns // 2  # registers of a thread
     registers = ", ".join("%{}".format(number) for number in range(count))
     operands = ", ".join('"+r"(d[{}])'.format(number) for number in range(count))
-    return MULTIPLY % {
+    return TYPES + MULTIPLY % {
         "count": count, "columns": columns, "registers": registers, "operands": operands,
         "a": count, "b": count + 1, "keep": count + 2,
     }  # fmt: skip
 
 
-MULTIPLY = """
+TYPES = """
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef unsigned short u16;
+"""
+MULTIPLY = """
 __device__ __forceinline__ void multiply(int (&d)[%(count)d], u64 a, u64 b, int keep) {
   asm volatile("{.reg .pred p; setp.ne.b32 p, %%%(keep)d, 0; wgmma.mma_async.sync.aligned"
                ".m64n%(columns)dk32.s32.s8.s8 {%(registers)s}, %%%(a)d, %%%(b)d, p;}"

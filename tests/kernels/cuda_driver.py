@@ -24,6 +24,8 @@ class CudaDriver:
         """Which parameter is a structure, and of what type."""
         self.structures: list[Any] = []
         """Of each launch, a copy of it."""
+        self.held = 1 << 20
+        """Clusters that the GPU holds at once."""
         self.status = 0
         self.started = False
         self.contexts: dict[int, int | None] = {}
@@ -72,6 +74,11 @@ class CudaDriver:
 
     def cuFuncSetAttribute(self, _function: Any, attribute: int, value: int) -> int:  # noqa: N802
         assert (attribute, value > 0) == (8, True)
+        return self._refusal()
+
+    def cuOccupancyMaxActiveClusters(self, count: Any, _function: Any, launch: Any) -> int:  # noqa: N802
+        assert launch._obj.count == 0  # the cluster's size is the kernel's own
+        count._obj.value = self.held
         return self._refusal()
 
     def cuTensorMapEncodeTiled(  # noqa: N802

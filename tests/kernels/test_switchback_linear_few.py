@@ -32,7 +32,7 @@ def test_few_rows_take_one_launch_compiled_once(parts: Parts) -> None:
     c = parts.run(x, bias=bias)
     assert (c.shape, parts.made) == ((1, 1024), [((1, 1024), torch.bfloat16, FIRST)])
     assert parts.calls == [
-        ("compiled", (8, 8, 4), "bfloat16", "float32", 0, "sm_90a"),
+        ("compiled", (8, 8, 512, 1), "bfloat16", "float32", 0, "sm_90a"),
         (
             "few", (1, 4096, 1024), (0x1000, 0x2000, FIRST), 4096, STEPS, (0x3000, 1), 0x4000, 50
         ),
