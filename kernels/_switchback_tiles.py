@@ -12,7 +12,7 @@ import functools
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 STEP = 128
 """Depth of a tile of Hopper's own product."""
@@ -21,6 +21,8 @@ SPLIT = 6
 PAIR = 2
 SAME = 0.05
 """Shapes so near to one another (in logarithms) take the same."""
+LIKE = math.log(2)
+"""A shape of few rows takes what one so near has, where what the nearest has does not suit it."""
 Shape = Tuple[int, int, int]
 """Rows, depth, columns."""
 
@@ -52,44 +54,104 @@ def choose(sm: str, shape: Shape, processors: int) -> Choice:
     known = table().get(sm)
     if known is None:
         return NOTHING_KNOWN
-    points = [one for one in known["points"] if not _waits(one["cut"], shape, processors)]
-    near = min(points, key=lambda point: _distance(point["shape"], shape))
-    cut, tiles = near["cut"], near["tiles"]
-    if shape[0] > known["rows_of_points"] and _distance(near["shape"], shape) > SAME:
-        cut = min(known["cuts"], key=lambda one: _time(one, shape, processors))["cut"]
-        tiles = None
-    one, fused = near.get("few"), _fused(known["points"], shape)
-    few = (one["tokens"], one["split"]) if one else None
-    way = (tuple(fused["way"][0]), *fused["way"][1:]) if fused else None
-    cut, tiles = cut and tuple(cut), tiles and tuple(tiles)
-    chunks = near.get("chunks") if _distance(near["shape"], shape) <= SAME else None
-    chunks = tuple(chunks["way"]) if chunks else None
-    return Choice(cut, known["arch"], tiles, bool(known["overlap"]), few, way, chunks)
+    near = _near(known, shape, processors)
+    if near is None:
+        near = {"cut": _least(known, shape, processors), "tiles": None}
+    cut, tiles = near["cut"] and tuple(near["cut"]), near["tiles"] and tuple(near["tiles"])
+    few = (near["few"]["tokens"], near["few"]["split"]) if "few" in near else None
+    chunks, fused = _chunks(known, shape, processors), _fused(known, shape, processors)
+    return Choice(cut, known["arch"], tiles, bool(known["overlap"]), few, fused, chunks)
 
 
-def _fused(points: List[Dict[str, Any]], shape: Shape) -> Optional[Dict[str, Any]]:
+def _near(known: Dict[str, Any], shape: Shape, processors: int) -> Optional[Dict[str, Any]]:
+    """Return the point whose cut or tiles a shape takes: the nearest one that suits it.
+
+    For many rows it must be nearly the same shape. For few it may be any, but where its cut does
+    not suit, another must be like it.
+    """
+    many = shape[0] > known["rows_of_points"]
+    points: List[Dict[str, Any]] = sorted(
+        known["points"], key=lambda point: _distance(point["shape"], shape)
+    )
+    reach = SAME if many else math.inf
+    for point in points:
+        if _distance(point["shape"], shape) > reach:
+            break
+        if _suits(point, shape, processors):
+            return point
+        reach = min(reach, LIKE)
+    return None
+
+
+def _suits(point: Dict[str, Any], shape: Shape, processors: int) -> bool:
+    """Say whether a point's cut needs no more waves of tiles for a shape than for its own.
+
+    A few rows more can make twice the waves. Where blocks share the depth, none may wait.
+    """
+    cut = point["cut"]
+    if cut is None or len(cut) > SPLIT:
+        return not _waits(cut, shape, processors)
+    return _waves(cut, shape, processors) <= _waves(cut, point["shape"], processors)
+
+
+def _least(known: Dict[str, Any], shape: Shape, processors: int) -> List[Any]:
+    """Return the cut whose waves are estimated to be the shortest."""
+    cut: List[Any] = min(known["cuts"], key=lambda one: _time(one, shape, processors))["cut"]
+    return cut
+
+
+def _chunks(known: Dict[str, Any], shape: Shape, processors: int) -> Optional[Tuple[int, ...]]:
+    """Say how one launch takes nearly as many rows as a point's: while one wave has all tiles."""
+    ways = [
+        point for point in known["points"]
+        if "chunks" in point and _distance(point["shape"], shape) <= SAME
+    ]  # fmt: skip
+    for point in sorted(ways, key=lambda point: _distance(point["shape"], shape)):
+        way = tuple(point["chunks"]["way"])
+        # As _switchback_chunks.Way has it: both groups share a tile, two blocks share B.
+        if _waves((*way[:3], False, 2, True), shape, processors) == 1:
+            return way
+    return None
+
+
+def _fused(known: Dict[str, Any], shape: Shape, processors: int) -> Optional[Tuple[Any, ...]]:
     """Say how one launch takes many rows of such a layer: as at the nearest of its points.
 
     Its rows begin with the least for which it was faster: what it costs, the rows that must be
-    there before the first product, weighs less the more there are.
+    there before the first product, weighs less the more there are. Where its tiles fill their last
+    wave worse than another cut's, that must not cost more than it gains.
     """
     rows, layer = shape[0], list(shape[1:])
-    of_layer = [point for point in points if point["shape"][1:] == layer]
+    of_layer = [point for point in known["points"] if point["shape"][1:] == layer]
     least = min((point["shape"][0] for point in of_layer if "fused" in point), default=math.inf)
     if rows < least * (1 - SAME):
         return None
     near = min(of_layer, key=lambda point: _distance(point["shape"], shape))
-    found: Optional[Dict[str, Any]] = near.get("fused")
-    return found
+    if "fused" not in near:
+        return None
+    found = near["fused"]
+    way = (tuple(found["way"][0]), *found["way"][1:])
+    gain = (found["beside_us"] - found["us"]) * rows / near["shape"][0]
+    more = _excess(known, way[0], shape, processors)
+    more -= _excess(known, way[0], near["shape"], processors)
+    return way if more <= gain else None
 
 
-def _distance(point: List[int], shape: Shape) -> float:
+def _excess(
+    known: Dict[str, Any], cut: Tuple[Any, ...], shape: Sequence[int], processors: int
+) -> float:
+    """Estimate how much longer than the best cut's a cut's waves are; 0 if nothing is known."""
+    times = {tuple(one["cut"]): _time(one, shape, processors) for one in known["cuts"]}
+    return float(times[cut] - min(times.values())) if cut in times else 0.0
+
+
+def _distance(point: Sequence[int], shape: Shape) -> float:
     """How far apart two shapes are: in rows and columns more than in depth."""
     rows, depth, columns = (abs(math.log(a / b)) for a, b in zip(point, shape))  # noqa: B905
     return rows + columns + depth / 2
 
 
-def _waits(cut: Optional[List[Any]], shape: Shape, processors: int) -> bool:
+def _waits(cut: Optional[Sequence[int]], shape: Shape, processors: int) -> bool:
     """Say whether some of the clusters that share a tile's depth would wait for others to end.
 
     Those of more than two blocks leave multiprocessors idle: of 132 on an H100 (2026-11-23) 30
@@ -103,22 +165,27 @@ def _waits(cut: Optional[List[Any]], shape: Shape, processors: int) -> bool:
     return bool(high * wide * cut[SPLIT] > most)
 
 
-def _counts(cut: List[Any], shape: Shape) -> Tuple[int, int]:
+def _counts(cut: Sequence[Any], shape: Sequence[int]) -> Tuple[int, int]:
     """Count the tiles, one above the other and one beside the other."""
     m64, n, _, pingpong = cut[:4]
     return -(-shape[0] // (64 * m64 * (1 if pingpong else 2))), -(-shape[2] // n)
 
 
-def _time(one: Dict[str, Any], shape: Shape, processors: int) -> float:
-    """Estimate microseconds: waves of tiles, each with a step for every 128 of depth."""
-    cluster, share_b = one["cut"][4:]
-    high, wide = _counts(one["cut"], shape)
+def _waves(cut: Sequence[Any], shape: Sequence[int], processors: int) -> int:
+    """Count the tiles one after the other that a multiprocessor multiplies, at most."""
+    cluster, share_b = cut[4:]
+    high, wide = _counts(cut, shape)
     if share_b:
         high = -(-high // cluster)
     else:
         wide = -(-wide // cluster)
-    waves = -(-high * wide // (processors // cluster))
-    return float(waves * (one["tile_us"] + -(-shape[1] // STEP) * one["step_us"]))
+    return int(-(-high * wide // (processors // cluster)))
+
+
+def _time(one: Dict[str, Any], shape: Sequence[int], processors: int) -> float:
+    """Estimate microseconds: waves of tiles, each with a step for every 128 of depth."""
+    waves, steps = _waves(one["cut"], shape, processors), -(-shape[1] // STEP)
+    return float(waves * (one["tile_us"] + steps * one["step_us"]))
 
 
 @functools.lru_cache(maxsize=None)

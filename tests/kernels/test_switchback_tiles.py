@@ -26,7 +26,8 @@ KNOWN = {
         {"shape": [256, 4096, 4096], "cut": None, "tiles": [64, 64, 128, 4, 6]},
         {"shape": [256, 4096, 16384], "cut": [2, 64, 8, True, 1, True], "tiles": None},
         {"shape": [16384, 1024, 4096], "cut": [2, 192, 4, True, 2, True], "tiles": None,
-         "fused": {"way": [[2, 192, 4, True, 2, True], 3, 3, 1536, 1, 0], "us": 1.0}},
+         "fused": {"way": [[2, 192, 4, True, 2, True], 3, 3, 1536, 1, 0], "us": 90.0,
+                   "beside_us": 100.0}},
     ],
 }  # fmt: skip
 
@@ -78,6 +79,30 @@ def test_a_split_depth_is_taken_where_all_clusters_run_at_once(
         assert tiles.choose("9.0", (rows, 5120, 1280), processors).cut == tuple(cut)
 
 
+def test_a_cut_is_taken_by_near_shapes_while_it_needs_no_more_waves(
+    tiles: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared_b, shared_a = [1, 256, 4, False, 2, True], [1, 256, 4, False, 2, False]
+    narrow, high = [1, 32, 14, True, 1, True], [1, 32, 10, False, 1, True]
+    points = [
+        {"shape": [64, 1024, 4096], "cut": narrow, "tiles": None},
+        {"shape": [128, 1024, 4096], "cut": high, "tiles": None},
+        {"shape": [4096, 4096, 1024], "cut": shared_b, "tiles": None},
+    ]
+    cuts = [{"cut": cut, "tile_us": 3.0, "step_us": 0.6} for cut in (shared_b, shared_a)]
+    known = {**KNOWN, "points": points, "cuts": cuts}
+    monkeypatch.setattr(tiles, "table", lambda: {"9.0": known})
+    for shape, cut in (
+        ((3968, 4096, 1024), shared_b), ((4096, 4096, 1024), shared_b),
+        # 33 tiles, one above the other, in pairs are 17: 68 pairs, of which 66 run at once
+        ((4112, 4096, 1024), shared_a), ((4224, 4096, 1024), shared_a),
+        ((64, 1024, 4096), narrow), ((65, 1024, 4096), high), ((128, 1024, 4096), high),
+        # no other point is like it: waves decide
+        ((129, 1024, 4096), shared_b),
+    ):  # fmt: skip
+        assert tiles.choose("9.0", shape, 132).cut == tuple(cut), shape
+
+
 def test_where_one_launch_does_it_all_the_table_says_how(tiles: Any) -> None:
     assert tiles.choose("9.0", (8, 4096, 4096), 132).few == (16, 6)
     assert tiles.choose("9.0", (200, 1024, 2048), 132).few is None
@@ -93,11 +118,36 @@ def test_one_launch_is_taken_from_the_fewest_rows_that_gained(tiles: Any) -> Non
     assert tiles.NOTHING_KNOWN.fused is None
 
 
+def test_one_launch_is_not_taken_where_its_last_wave_costs_more_than_it_gains(
+    tiles: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, small = [2, 192, 4, True, 2, True], [1, 64, 8, False, 1, True]
+    cuts = [
+        {"cut": many, "tile_us": 1.3, "step_us": 0.5},
+        {"cut": small, "tile_us": 1.2, "step_us": 0.15},
+    ]
+    fused = {"way": [many, 3, 3, 1536, 1, 0], "us": 58.0, "beside_us": 60.0}
+    point = {"shape": [8192, 4096, 768], "cut": many, "tiles": None, "fused": fused}
+    known = {**KNOWN, "points": [point], "cuts": cuts}
+    monkeypatch.setattr(tiles, "table", lambda: {"9.0": known})
+    for rows, waves in ((8192, 2), (8448, 2), (9000, 3), (16384, 4)):
+        assert tiles._waves(many, (rows, 4096, 768), 132) == waves
+        choice = tiles.choose("9.0", (rows, 4096, 768), 132)
+        # of 9000 rows its third wave is short: 52 us, in small tiles 42
+        assert (choice.fused is None) is (rows == 9000)
+        assert choice.cut == tuple(small if rows == 9000 else many)
+
+
 def test_chunks_are_taken_by_shapes_that_are_nearly_the_points(load: Load) -> None:
     tiles = load("_switchback_tiles")
-    for rows in (4096, 3968, 4224):
+    for rows in (4096, 3968):
         assert tiles.choose("9.0", (rows, 5120, 1280), 132).chunks
-    for shape in ((3000, 5120, 1280), (8192, 5120, 1280), (4096, 5120, 1536), (4096, 4608, 1280)):
+    # 4097 rows have more tiles than one wave
+    for rows, depth, columns in (
+        (4097, 5120, 1280), (3000, 5120, 1280), (8192, 5120, 1280), (4096, 5120, 1536),
+        (4096, 4608, 1280),
+    ):  # fmt: skip
+        shape = rows, depth, columns
         assert tiles.choose("9.0", shape, 132).chunks is None
     assert tiles.NOTHING_KNOWN.chunks is None
 
