@@ -22,6 +22,11 @@ CUTS = (
     (2, 128, 4, False, 2, False), (2, 96, 6, True, 2, True), (2, 128, 5, True, 2, True),
     (2, 160, 4, True, 2, True), (2, 192, 4, True, 2, True), (1, 96, 10, True, 2, True),
     (1, 96, 7, False, 1, True), (1, 128, 8, True, 2, True), (1, 256, 4, False, 2, True),
+    (1, 128, 6, False, 2, False), (1, 128, 8, True, 2, False), (1, 192, 4, False, 1, True),
+    (1, 192, 4, False, 2, False), (1, 192, 6, True, 2, True), (1, 256, 4, False, 2, False),
+    (2, 96, 4, False, 2, True), (2, 96, 6, True, 2, False), (2, 128, 5, True, 2, False),
+    (2, 160, 4, False, 2, False), (2, 160, 4, False, 2, True), (2, 160, 4, True, 2, False),
+    (2, 192, 3, False, 2, True), (2, 96, 4, False, 1, True),
 )  # fmt: skip
 SPLIT_CUTS = (
     (1, 32, 12, True, 1, True, 2), (1, 32, 12, True, 1, True, 3), (1, 64, 7, False, 1, True, 3),

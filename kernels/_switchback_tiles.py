@@ -115,20 +115,22 @@ def _chunks(known: Dict[str, Any], shape: Shape, processors: int) -> Optional[Tu
 
 
 def _fused(known: Dict[str, Any], shape: Shape, processors: int) -> Optional[Tuple[Any, ...]]:
-    """Say how one launch takes many rows of such a layer: as at the nearest of its points.
+    """Say how one launch takes many rows of such a layer: as at the nearest point that has one.
 
     Its rows begin with the least for which it was faster: what it costs, the rows that must be
-    there before the first product, weighs less the more there are. Where its tiles fill their last
-    wave worse than another cut's, that must not cost more than it gains.
+    there before the first product, weighs less the more there are. It is not taken where nearly
+    such a shape has none, nor where its tiles fill their last wave worse than another cut's, and
+    that costs more than it gains.
     """
     rows, layer = shape[0], list(shape[1:])
     of_layer = [point for point in known["points"] if point["shape"][1:] == layer]
     least = min((point["shape"][0] for point in of_layer if "fused" in point), default=math.inf)
     if rows < least * (1 - SAME):
         return None
-    near = min(of_layer, key=lambda point: _distance(point["shape"], shape))
-    if "fused" not in near:
+    of_layer.sort(key=lambda point: _distance(point["shape"], shape))
+    if "fused" not in of_layer[0] and _distance(of_layer[0]["shape"], shape) <= SAME:
         return None
+    near = next(point for point in of_layer if "fused" in point)
     found = near["fused"]
     way = (tuple(found["way"][0]), *found["way"][1:])
     gain = (found["beside_us"] - found["us"]) * rows / near["shape"][0]

@@ -41,8 +41,8 @@ def test_every_cut_of_the_table_fits(hopper: Any, cuts: list[Any]) -> None:
         for size in hopper.SIZES.values():
             assert cut.shared(size, cut.panels(size)) <= BLOCK_BYTES
         if cut.split == 1:
-            # One is waited for each time: no loss for 256 columns, whose results leave less often.
-            assert cut.panels(hopper.SIZES["bfloat16"]) >= (1 if cut.n == 256 else 2)
+            # One is waited for each time: no loss for many columns, whose results leave less often.
+            assert cut.panels(hopper.SIZES["bfloat16"]) >= (1 if cut.n >= 192 else 2)
         else:
             assert cut.cluster == 1
             assert cut.split <= 8  # blocks of a cluster that every SM 9.0 takes
