@@ -15,7 +15,7 @@ from qdoctor.backends.layers_of import places
 from qdoctor.backends.left_alone import LeftAlone
 from qdoctor.backends.names import idle, listed, near
 from qdoctor.backends.unreached import WHOLE, unreached
-from qdoctor.choosing.notice import warn
+from qdoctor.caller import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
