@@ -50,9 +50,9 @@ loaded: Any = _beside("_loaded")
 class Way(NamedTuple):
     """How it is cut and fed.
 
-    m64: of 64 rows how many each of the two groups multiplies; n: columns of a tile; stages: tiles
-    in flight; chunks: of the depth; slots: rows that land for each warp that quantizes beside the
-    product; extra: rows of which a multiplying warp does the second chunk before it multiplies.
+    m64: pieces of 64 rows that each of the two groups multiplies; n: columns of a tile; stages:
+    tiles in flight; chunks: of the depth; slots: rows that land for each warp that quantizes beside
+    the product; extra: rows of which a multiplying warp does the second chunk before it multiplies.
     """
 
     m64: int
