@@ -153,12 +153,21 @@ def many_ways(shape: Shape) -> list[tuple[Any, ...]]:
     return found
 
 
+def known_of_hopper() -> dict[str, Any]:
+    """Return what the table knows of SM 9.0: what of it is not measured here goes into new rows."""
+    from qdoctor.nn.products import kernel
+
+    known: dict[str, Any] = kernel("_switchback_tiles").table()["9.0"]
+    return known
+
+
 def serves(cut: tuple[Any, ...], shape: Shape) -> bool:
     """Say whether a cut is tried for a shape: half of a tile may be empty, and no cluster waits."""
     from qdoctor.nn.products import kernel
 
     made = kernel("_switchback_hopper").Cut(*cut)
-    waits = kernel("_switchback_tiles")._waits(cut, shape, PROCESSORS)  # noqa: SLF001 - its rule
+    tiles = kernel("_switchback_tiles")
+    waits = tiles._waits(known_of_hopper(), cut, shape, PROCESSORS)  # noqa: SLF001 - its rule
     return bool(made.m <= max(64, 2 * shape[0]) and not waits)
 
 

@@ -38,6 +38,7 @@ from benchmarks._switchback_tried import (
     SPLIT_CUTS,
     Shape,
     contenders,
+    known_of_hopper,
 )
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def row(measured: dict[Shape, Measured], processors: int) -> dict[str, Any]:
         rest = [cut for cut in known if cut not in chosen]
         chosen.append(min(rest, key=lambda cut: _lost(many, [*chosen, cut], known, processors)))
     return {
-        "overlap": True, "rows_of_points": FEW,
+        "overlap": True, "clustered": known_of_hopper()["clustered"], "rows_of_points": FEW,
         "cuts": [
             {"cut": cut, "tile_us": round(known[cut][0], 3), "step_us": round(known[cut][1], 4)}
             for cut in chosen

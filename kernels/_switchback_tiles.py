@@ -77,20 +77,20 @@ def _near(known: Dict[str, Any], shape: Shape, processors: int) -> Optional[Dict
     for point in points:
         if _distance(point["shape"], shape) > reach:
             break
-        if _suits(point, shape, processors):
+        if _suits(known, point, shape, processors):
             return point
         reach = min(reach, LIKE)
     return None
 
 
-def _suits(point: Dict[str, Any], shape: Shape, processors: int) -> bool:
+def _suits(known: Dict[str, Any], point: Dict[str, Any], shape: Shape, processors: int) -> bool:
     """Say whether a point's cut needs no more waves of tiles for a shape than for its own.
 
     A few rows more can make twice the waves. Where blocks share the depth, none may wait.
     """
     cut = point["cut"]
     if cut is None or len(cut) > SPLIT:
-        return not _waits(cut, shape, processors)
+        return not _waits(known, cut, shape, processors)
     return _waves(cut, shape, processors) <= _waves(cut, point["shape"], processors)
 
 
@@ -153,17 +153,18 @@ def _distance(point: Sequence[int], shape: Shape) -> float:
     return rows + columns + depth / 2
 
 
-def _waits(cut: Optional[Sequence[int]], shape: Shape, processors: int) -> bool:
+def _waits(
+    known: Dict[str, Any], cut: Optional[Sequence[int]], shape: Shape, processors: int
+) -> bool:
     """Say whether some of the clusters that share a tile's depth would wait for others to end.
 
-    Those of more than two blocks leave multiprocessors idle: of 132 on an H100 (2026-11-23) 30
-    clusters of 4, 20 of 5 and 14 of 8 ran at once, 40 of 3, 32 of 4, 24 of 5 and 16 of 7 or 8 did
-    not, which took up to twice as long.
+    Those of more than two blocks leave multiprocessors idle: a part of a GPU holds whole ones.
     """
     if cut is None or len(cut) <= SPLIT:
         return False
     high, wide = _counts(cut, shape)
-    most = processors if cut[SPLIT] == PAIR else processors * 5 // 6
+    part, whole = (1, 1) if cut[SPLIT] == PAIR else known["clustered"]
+    most = processors * part // whole
     return bool(high * wide * cut[SPLIT] > most)
 
 

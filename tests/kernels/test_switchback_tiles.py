@@ -18,7 +18,7 @@ Load = Callable[[str], Any]
 WIDE = {"cut": [1, 256, 4, False, 1, True], "tile_us": 2.0, "step_us": 1.0}
 SMALL = {"cut": [1, 128, 6, False, 1, True], "tile_us": 2.0, "step_us": 0.6}
 KNOWN = {
-    "arch": "sm_90a", "overlap": True, "rows_of_points": 256,
+    "arch": "sm_90a", "overlap": True, "clustered": [5, 6], "rows_of_points": 256,
     "cuts": [WIDE, SMALL],
     "points": [
         {"shape": [16, 4096, 4096], "cut": None, "tiles": [16, 16, 512, 4, 4],
@@ -77,6 +77,9 @@ def test_a_split_depth_is_taken_where_all_clusters_run_at_once(
         (130, 132, splits[1]), (384, 132, whole),
     ):  # fmt: skip
         assert tiles.choose("9.0", (rows, 5120, 1280), processors).cut == tuple(cut)
+    wider = {**KNOWN, "clustered": [1, 1], "rows_of_points": 512, "points": points}
+    monkeypatch.setattr(tiles, "table", lambda: {"9.0": wider})
+    assert tiles.choose("9.0", (128, 5120, 1280), 70).cut == tuple(splits[0])
 
 
 def test_a_cut_is_taken_by_near_shapes_while_it_needs_no_more_waves(
