@@ -39,7 +39,6 @@ class Lock:
         self.path = path
         self._silent = silent
         self._own = identity()
-        self._is_mine = False
         self._seen: tuple[str, int] | None = None
         self._since = 0.0
 
@@ -57,7 +56,6 @@ class Lock:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
             raise
-        self._is_mine = True
         return True
 
     def owner_is_dead(self) -> bool:
@@ -75,17 +73,26 @@ class Lock:
             return is_dead_here(text)
         return time.monotonic() - self._since > self._silent
 
-    def break_up(self) -> None:
-        """Take a dead owner's file away; a live one that came in between is put back."""
+    def break_up(self) -> bool:
+        """Take a dead owner's file away; a live one that came in between is put back.
+
+        False where it cannot be taken away, as in a folder that has become read-only.
+        """
         aside = f"{self.path}.{os.getpid()}.{os.urandom(4).hex()}"
-        with contextlib.suppress(OSError):
+        try:
             os.rename(self.path, aside)
+        except FileNotFoundError:  # another one took it away first
+            return True
+        except OSError:
+            return False
+        with contextlib.suppress(OSError):
             with open(aside, "rb") as file:
                 text = file.read(_TEXT_BYTES).decode("utf-8", "replace")
             if self._seen is not None and text != self._seen[0]:
                 os.link(aside, self.path)
         with contextlib.suppress(OSError):
             os.unlink(aside)
+        return True
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -109,7 +116,6 @@ class Lock:
 
     def release(self) -> None:
         """Remove the file if it still is this owner's."""
-        self._is_mine = False
         with contextlib.suppress(OSError):
             with open(self.path, "rb") as file:
                 mine = file.read(_TEXT_BYTES).decode("utf-8", "replace") == self._own
@@ -139,8 +145,8 @@ def turn(path: str, is_answered: Callable[[], bool], seconds: float) -> Lock | N
 def wait_or_take(lock: Lock, is_answered: Callable[[], bool], seconds: float) -> bool | None:
     """Wait until the answer is there (False) or it is this process's turn to find it (True).
 
-    None: after so many seconds the owner still works. Raises ``OSError`` where no lock file can be
-    made.
+    None: after so many seconds the owner still works, or it is dead and its file cannot be taken
+    away. Raises ``OSError`` where no lock file can be made.
     """
     until = time.monotonic() + seconds
     pause, longest = _POLL_SECONDS
@@ -150,8 +156,9 @@ def wait_or_take(lock: Lock, is_answered: Callable[[], bool], seconds: float) ->
         if is_answered():
             return False
         if lock.owner_is_dead():
-            lock.break_up()
-            continue
+            if lock.break_up():
+                continue
+            return None
         if time.monotonic() > until:
             return None
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all ask at once

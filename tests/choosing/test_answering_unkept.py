@@ -79,6 +79,23 @@ def test_what_was_kept_before_the_home_became_read_only_is_read(rig: Rig) -> Non
     assert rig.worked() == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts")
+def test_a_dead_owners_lock_that_nobody_can_remove_holds_nobody_up(rig: Rig) -> None:
+    """It was killed, and its image is mounted read-only since."""
+    home = home_of(rig)
+    killed = rig.start(dies=True)
+    killed.communicate(timeout=60)
+    assert list(home.glob(".cache/qdoctor/selections/.*.lock"))
+    rig.within = mounted_read_only(home)
+    asker = rig.start(selects="bnb-nf4")
+    try:
+        told = rig.told(asker, within=30)[0]
+    finally:
+        asker.kill()
+    assert told[-1]["name"] == "bnb-nf4"
+    assert "Read-only file system" in told[-1]["said"][0]
+
+
 def test_a_folder_full_of_somebody_elses_files_is_not_written_to(rig: Rig, tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("years of work")
