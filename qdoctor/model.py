@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from qdoctor.noun import BadInput as BadInput
 from qdoctor.noun import Noun as Noun
 from qdoctor.noun import YesNo as YesNo
+from qdoctor.noun import encoded as encoded
 from qdoctor.noun import from_json as from_json
 from qdoctor.noun import from_plain as from_plain
 from qdoctor.noun import to_json as to_json

@@ -42,15 +42,19 @@ def from_plain(value: Any, kind: type[AnyNoun], origin: str) -> AnyNoun:  # noqa
 
 
 def to_json(noun: Noun, *, indent: int = 2) -> str:
-    """Write one noun as JSON text with sorted-as-declared keys; unknown values are left out.
+    """Write one noun as JSON text with sorted-as-declared keys; unknown values are left out."""
+    return msgspec.json.format(encoded(noun), indent=indent).decode()
 
-    Bytes of paths that are no UTF-8 are replaced: JSON cannot hold them.
+
+def encoded(noun: Noun) -> bytes:
+    """Write one noun as JSON in one line.
+
+    Bytes of paths and variables that are no UTF-8 are replaced: JSON cannot hold them.
     """
     try:
-        data = msgspec.json.encode(noun)
+        return msgspec.json.encode(noun)
     except UnicodeEncodeError:
-        data = msgspec.json.encode(_writable(msgspec.to_builtins(noun)))
-    return msgspec.json.format(data, indent=indent).decode()
+        return msgspec.json.encode(_writable(msgspec.to_builtins(noun)))
 
 
 def _writable(value: Any) -> Any:  # noqa: ANN401

@@ -15,7 +15,7 @@ from qdoctor.answered import gave_no_answer
 from qdoctor.choosing import cache_reading, cache_writing
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.cache_reading import Kept
-from qdoctor.model import BadInput, Report
+from qdoctor.model import BadInput, Report, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Examined:
         """Keep what was told, if all probes told anything; that it cannot be kept is no error."""
         if self.told is None or self.is_doubtful():
             return
-        body = msgspec.json.encode(self.told)
+        body = encoded(self.told)
         if len(body) > _LARGEST:
             return
         try:

@@ -23,7 +23,7 @@ from qdoctor.choosing.installed import stamp
 from qdoctor.choosing.lock import NoTurnError, turn
 from qdoctor.choosing.measured import WIDEST
 from qdoctor.choosing.notice import say_once
-from qdoctor.model import BadInput, Candidate, Selection
+from qdoctor.model import BadInput, Candidate, Selection, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -192,7 +192,7 @@ def _last_resort(request: Request, key: Key, error: Exception) -> Selection:
 def _kept(selection: Selection, request: Request, key: Key, *, doubtful: bool) -> Kept:
     """Put the key into a selection, and say how long it is to be believed."""
     whole = msgspec.structs.replace(selection, key={**key.portable, "lines": key.text.splitlines()})
-    body = msgspec.json.encode(whole)
+    body = encoded(whole)
     if request.measure == "never":
         return Kept(whole.selected, body)
     now = time.time()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests.choosing.asking import posix_only
 
@@ -26,6 +30,16 @@ def test_a_process_that_dies_at_work_holds_nobody_up(rig: Rig) -> None:
     assert rig.worked() == 2
     assert time.monotonic() - began < 60
     assert [path.name for path in (rig.cache / "selections").iterdir()] == [rig.kept()[0].name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="variables that are no text")
+def test_a_variable_that_is_no_utf8_is_part_of_the_key_and_no_error(rig: Rig) -> None:
+    rig.environ["LD_LIBRARY_PATH"] = os.fsdecode(b"/lib/caf\xe9")
+    assert rig.ask(selects="bnb-nf4")[0]["name"] == "bnb-nf4"
+    assert rig.ask(selects="half")[0]["name"] == "bnb-nf4"
+    rig.environ["LD_LIBRARY_PATH"] = os.fsdecode(b"/lib/caf\xe8")
+    assert rig.ask(selects="half")[0]["name"] == "half"
+    assert rig.worked() == 2
 
 
 @contextlib.contextmanager
