@@ -177,7 +177,10 @@ def _tree(folder: str) -> str:
     """Return one number for the files of a source tree, the first ``_MOST_FILES`` of them."""
     total, count = 0, 0
     for entry in _files(folder):
-        status = entry.stat()
+        try:
+            status = entry.stat()
+        except OSError:  # a link to nothing (Emacs marks what it edits so), or deleted just now
+            continue
         total = (total * 31 + status.st_mtime_ns + status.st_size) & 0xFFFFFFFFFFFFFFFF
         count += 1
         if count == _MOST_FILES:

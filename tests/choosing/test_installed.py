@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qdoctor.choosing import installed
+from tests.choosing.asking import posix_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +104,20 @@ def test_a_source_tree_is_stamped_file_by_file(site: Path, tmp_path: Path) -> No
     assert before.startswith("? ")
     (tree / "nn" / "modules.py").write_text("another one")
     assert found("bitsandbytes") != before
+    assert site
+
+
+@posix_only
+def test_a_link_to_nothing_in_a_source_tree_is_no_error(site: Path, tmp_path: Path) -> None:
+    """Emacs leaves one beside each file that is being edited: ``.#torch.py``."""
+    tree = tmp_path / "checkout" / "bitsandbytes"
+    tree.mkdir(parents=True)
+    (tree / "__init__.py").write_text("")
+    sys.path.append(str(tree.parent))
+    importlib.invalidate_caches()
+    before = found("bitsandbytes")
+    (tree / ".#__init__.py").symlink_to("somebody@host.4711")
+    assert found("bitsandbytes") == before
     assert site
 
 
