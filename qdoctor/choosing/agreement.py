@@ -16,7 +16,7 @@ import msgspec
 
 from qdoctor import local_data
 from qdoctor.backends import BackendUnavailable
-from qdoctor.choosing import answering, merging
+from qdoctor.choosing import answering, exported, merging
 from qdoctor.choosing import key as keys
 from qdoctor.choosing.board import Board, Silence, board_of
 from qdoctor.choosing.cache_reading import Kept
@@ -99,21 +99,16 @@ class _Mine(msgspec.Struct, frozen=True):
 
 
 def kind_of(request: Request, environ: Mapping[str, str]) -> str:
-    """Say what devices have in common that may share an answer, without paths and stamps."""
+    """Say what devices have in common that may share an answer, without paths and stamps.
+
+    Raises ``BadInput`` for a carried decision that cannot be read.
+    """
     key = keys.key_of(request.text, request.device, environ)
     lines = [line for line in key.text.splitlines() if line.startswith(("device ", "set "))]
     carried = environ.get(answering.CARRIED, "")
     if carried:
-        lines.append(f"carried {_checksum(carried)}")
+        lines.append(f"carried {zlib.crc32(exported.contents(carried)):08x}")
     return "\n".join([repr(key.portable), *lines])
-
-
-def _checksum(path: str) -> str:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            return f"{zlib.crc32(file.read(1 << 20)):08x}"
-    except OSError as error:
-        return str(error.strerror)
 
 
 def _contribution(

@@ -106,7 +106,7 @@ def _read(path: str) -> tuple[Selection, Kept]:
 
 
 def _decoded(path: str) -> Selection:
-    data = _bytes(path)
+    data = contents(path)
     try:
         return from_json(data, Selection, f"{VARIABLE} ({path})")
     except BadInput as error:
@@ -116,7 +116,11 @@ def _decoded(path: str) -> Selection:
         raise BadInput(f"{error}; {_MEND}") from error
 
 
-def _bytes(path: str) -> bytes:
+def contents(path: str) -> bytes:
+    """Return the bytes of a file that is carried; a pipe, which may never end, is none.
+
+    Raises ``BadInput``, naming the variable, where there is no such file.
+    """
     try:
         handle = os.open(
             path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,23 @@ def test_one_rank_of_each_kind_measures_and_all_agree(tmp_path: Path, old: bool)
 def test_a_backend_that_loses_on_one_kind_is_not_taken_for_all(tmp_path: Path) -> None:
     told = agree(tmp_path, kinds=["a", "a", "b", "b"], found={"a": [2.0, "yes"], "b": [0.5, "yes"]})
     assert [one and one["selected"] for one in told] == ["half"] * SIZE
+
+
+def test_a_rank_whose_carried_decision_is_a_pipe_says_so_and_does_not_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    code = (
+        "import os; from qdoctor.choosing import agreement; "
+        "from qdoctor.choosing.request import Request; agreement.kind_of(Request(), os.environ)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(HOME), "PATH": "", "QDOCTOR_SELECTION": str(tmp_path / "pipe")},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "pipe): no regular file" in done.stderr
 
 
 def test_groups_agree_again_and_again(tmp_path: Path) -> None:
