@@ -51,7 +51,8 @@ _latest: dict[tuple[str, str], tuple[Selection, Kept]] = {}
 def export(selection: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a decision to a file, whole or not at all. Raises ``BadInput`` where that fails.
 
-    The machine's own paths and stamps are left out: they mean nothing elsewhere.
+    The machine's own paths and stamps are left out: they mean nothing elsewhere. A link is
+    followed; a device or a pipe is written to and stays what it is.
     """
     key = {name: value for name, value in selection["key"].items() if name != "lines"}
     if not key:
@@ -59,20 +60,27 @@ def export(selection: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
             "a backend that several kinds of device agreed on is not carried: export one on each "
             "kind, selected without a group"
         )
-    whole = msgspec.convert({**selection, "key": key}, Selection)
-    target = os.path.abspath(os.fspath(path))
+    text = f"{to_json(msgspec.convert({**selection, 'key': key}, Selection))}\n"
     try:
-        handle, name = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".qdoctor-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(f"{to_json(whole)}\n")
-            os.chmod(name, 0o644)
-            os.replace(name, target)
-        except BaseException:
-            os.unlink(name)
-            raise
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        else:
+            _replace(os.path.realpath(path), text)
     except OSError as error:
         raise BadInput(f"{path}: the selection cannot be written: {error.strerror}") from error
+
+
+def _replace(target: str, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".qdoctor-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def carried(request: Request, environ: Mapping[str, str]) -> Kept | None:

@@ -14,6 +14,7 @@ from qdoctor import __version__
 from qdoctor.choosing import exported, notice
 from qdoctor.choosing.request import Request
 from qdoctor.model import BadInput
+from tests.choosing.asking import posix_only
 from tests.choosing.pretended import H100
 
 if TYPE_CHECKING:
@@ -75,6 +76,38 @@ def changed(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     change(plain)
     path.write_text(json.dumps(plain))
     return path
+
+
+@posix_only
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """``--export /dev/stdout``, or a device: root would have a file in its place from then on."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        exported.export(selection(), pipe)
+        text = os.read(reader, 1 << 16)
+    finally:
+        os.close(reader)
+    assert json.loads(text)["selected"] == "bnb-nf4"
+    assert pipe.is_fifo()
+    assert os.listdir(tmp_path) == ["pipe"]  # noqa: PTH208
+
+
+@posix_only
+def test_a_link_stays_one_and_what_it_names_is_written(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "selection.json"
+    link.symlink_to(tmp_path / "there" / "real.json")
+    exported.export(selection(), link)
+    assert link.is_symlink()
+    assert json.loads((tmp_path / "there" / "real.json").read_text())["selected"] == "bnb-nf4"
+
+
+@posix_only
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be written: Is a directory"):
+        exported.export(selection(), tmp_path)
 
 
 def test_a_decision_travels_without_paths_of_its_machine(file: Path) -> None:
