@@ -97,9 +97,10 @@ def device_of(device: Any) -> int | str | None:  # noqa: ANN401 - as torch takes
         return kind
     if isinstance(kind, str):
         name, _, number = kind.partition(":")
-        if name == "cpu":
+        numbered = number.isascii() and number.isdecimal()
+        if kind == "cpu" or (name == "cpu" and numbered):
             return "cpu"
-        if name == "cuda" and number.isascii() and number.isdecimal():
+        if name == "cuda" and numbered:
             return int(number)
     return _refuse(f"device {device!r}: a backend is selected for 'cpu', 'cuda' or 'cuda:N'")
 

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
         ({"shapes": "16x64x64"}, "shapes '16x64x64'"),
         ({"shapes": [(1.5, 2, 3)]}, "shapes [(1.5, 2, 3)]"),
         ({"device": "mps"}, "'cpu', 'cuda' or 'cuda:N'"),
+        ({"device": "cpu:first"}, "device 'cpu:first': a backend is selected for"),
+        ({"device": "cpu:"}, "device 'cpu:'"),
         ({"device": -1}, "'cpu', 'cuda' or 'cuda:N'"),
         ({"device": "cuda:1"}, "cuda:1 is not there: CUDA shows 1 GPU to"),
         ({"group": "world"}, "group: "),
@@ -86,5 +88,6 @@ def test_the_current_device_is_asked_only_of_a_torch_that_has_started_cuda(
     assert device_of(types.SimpleNamespace(type="cuda", index=1)) == 1
     assert device_of(types.SimpleNamespace(type="cpu", index=None)) == "cpu"
     assert device_of("cuda:2") == device_of(2) == 2
+    assert device_of("cpu:0") == device_of("cpu") == "cpu"
     monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
     assert device_of(None) is None
