@@ -96,6 +96,7 @@ def select_backend(  # noqa: PLR0913, PLR0917 - what may be asked, each with its
         BadInput: what was asked cannot be meant, or a carried decision does not fit this machine.
         BackendUnavailable: the required backend does not work here; the text says why and what
             fixes it.
+        NoAgreement: with ``group``, on all ranks: one ended, did not ask, or the store failed.
     """
     from qdoctor.backend import Backend
     from qdoctor.choosing.request import Request
@@ -147,7 +148,9 @@ def _check_names(request: Request, require: str | None) -> None:
 
 
 def _check_refresh(request: Request, *, refresh: bool) -> None:
-    if refresh and request.measure != "auto":
+    from qdoctor.choosing.request import yes_or_no
+
+    if yes_or_no(refresh, "refresh") and request.measure != "auto":
         from qdoctor.model import BadInput
 
         raise BadInput(

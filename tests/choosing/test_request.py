@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         ({"allow": "bnb-nf4", "deny": ["half", "bnb-nf4"]}, "rule out every backend"),
         ({"require": "bnb-nf4", "allow": ["bnb-int8"]}, "required, but ruled out"),
         ({"training": "no"}, "training 'no': True or False is meant"),
+        ({"refresh": "no"}, "refresh 'no': True or False is meant"),
         ({"budget": True}, "budget True"),
         ({"refresh": True, "measure": "cached"}, "measure='cached' does not: which is meant?"),
         ({"refresh": True, "measure": "never"}, "measure='never' does not: which is meant?"),
