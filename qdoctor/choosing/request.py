@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("balanced", "latency", "memory", "accuracy")
 MEASURES = ("auto", "cached", "never")
-_LARGEST = 2**31 - 1  # of a shape's numbers: what the kernels can index
+LARGEST = 1 << 24
+"""Of each of a shape's numbers; one with all three near it fits no memory, which measuring says."""
 
 
 class Request:
@@ -191,9 +192,9 @@ def _shapes(
     if not listed or any(len(one) != 3 or not _usable(one) for one in listed):  # noqa: PLR2004
         _refuse(
             f"shapes {shapes!r}: a model is meant, or a list of (rows, in_features, out_features), "
-            "each at least 1"
+            f"each a whole number from 1 to {LARGEST}"
         )
-    return listed, None
+    return list(dict.fromkeys(listed)), None
 
 
 def _index(value: Any) -> int:  # noqa: ANN401
@@ -203,7 +204,7 @@ def _index(value: Any) -> int:  # noqa: ANN401
 
 
 def _usable(shape: tuple[int, ...]) -> bool:
-    return all(1 <= number <= _LARGEST for number in shape)
+    return all(1 <= number <= LARGEST for number in shape)
 
 
 def _refuse(text: str) -> NoReturn:

@@ -12,14 +12,13 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from qdoctor.choosing.request import LARGEST
 from qdoctor.model import BadInput, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _WORD = re.compile(r"([0-9]{1,18})x([0-9]{1,18})x([0-9]{1,18})", re.IGNORECASE)
-LARGEST = 1 << 24
-"""Of each size; a product with all three near it fits no memory, which measuring then says."""
 MOST = 64
 """Shapes at once: more fit no budget."""
 

@@ -10,7 +10,8 @@ import pytest
 
 import qdoctor
 from qdoctor import BadInput, backends
-from qdoctor.choosing.request import device_of
+from qdoctor.choosing.request import Request, device_of
+from qdoctor.choosing.shapes import parse
 
 if TYPE_CHECKING:
     from tests.choosing.pretended import Chooser
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
         ({"device": "cuda:\u0663"}, "'cpu', 'cuda' or 'cuda:N'"),
         ({"shapes": []}, "shapes"),
         ({"shapes": [(1, 2)]}, "shapes"),
-        ({"shapes": [(1, 2, 0)]}, "each at least 1"),
-        ({"shapes": [(1, 2, 2**40)]}, "shapes"),
+        ({"shapes": [(1, 2, 0)]}, "each a whole number from 1 to 16777216"),
+        ({"shapes": [(1, 2, 2**24 + 1)]}, "each a whole number from 1 to 16777216"),
         ({"shapes": [(1, 2, True)]}, "shapes"),
         ({"shapes": 4096}, "shapes"),
         ({"shapes": "16x64x64"}, "shapes '16x64x64'"),
@@ -73,6 +74,12 @@ def test_what_cannot_be_meant_is_one_clear_error(
         qdoctor.select_backend(**wrong)
     assert text in str(error.value)
     assert not chooser.asked
+
+
+def test_a_shape_that_is_given_twice_is_measured_once_as_on_the_command_line() -> None:
+    assert Request(shapes=[(16, 64, 64), (1, 64, 64), [16, 64, 64]]).shapes == [
+        tuple(one) for one in parse(["16x64x64", "1x64x64", "16x64x64"])
+    ]
 
 
 def test_the_current_device_is_asked_only_of_a_torch_that_has_started_cuda(

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdoctor.choosing import shapes
-from qdoctor.choosing.request import Request
+from qdoctor.choosing.request import LARGEST, Request
 from qdoctor.model import BadInput
 
-SIZES = st.integers(1, shapes.LARGEST)
+SIZES = st.integers(1, LARGEST)
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cpu"])
