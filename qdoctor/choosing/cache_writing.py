@@ -62,7 +62,7 @@ def made(environ: Mapping[str, str]) -> str:
 def closed(text: str, kept: Kept) -> bytes:
     """Return the bytes of a file, which ``cache_reading.opened`` reads."""
     key = text.encode("utf-8", "surrogateescape")
-    told = f"{kept.until:.0f} {kept.budget:g} {len(key)} {kept.selected or '-'}\n".encode()
+    told = f"{kept.until:.0f} {kept.budget!r} {len(key)} {kept.selected or '-'}\n".encode()
     rest = told + key + kept.body
     return b"%s %016x %d\n" % (FORMAT, checksum(rest), len(rest)) + rest
 

@@ -48,6 +48,13 @@ def test_what_is_kept_is_read_whole(environ: dict[str, str]) -> None:
     assert found.selected is None
 
 
+def test_a_budget_of_many_digits_serves_the_same_budget(environ: dict[str, str]) -> None:
+    budget = 1.23456149  # six digits of it are less
+    found = cache_reading.read(keep(environ, "key", Kept("half", b"{}", budget=budget)), "key")
+    assert found is not None
+    assert found.serves(budget)
+
+
 def test_a_key_that_only_shares_the_file_is_another_one(environ: dict[str, str]) -> None:
     path = keep(environ, "key", Kept("half", b"{}"))
     assert cache_reading.read(path, "kez") is None
