@@ -106,11 +106,13 @@ def carried(request: Request, environ: Mapping[str, str]) -> Kept | None:
 
 def _read(path: str) -> tuple[Selection, Kept]:
     at = (path, stamp(path))
-    if at not in _latest:
+    known = _latest.get(at)
+    if known is None:
         selection = _checked(path, _decoded(path))
+        known = selection, Kept(selection.selected, msgspec.json.encode(selection))
         _latest.clear()
-        _latest[at] = selection, Kept(selection.selected, msgspec.json.encode(selection))
-    return _latest[at]
+        _latest[at] = known
+    return known  # and not what lies there: another thread may be as far
 
 
 def _decoded(path: str) -> Selection:

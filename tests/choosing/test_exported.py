@@ -269,6 +269,18 @@ def test_a_file_that_changes_is_read_again(file: Path) -> None:
     assert carry(file) == "half"
 
 
+def test_threads_that_read_it_at_once_all_get_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Raced(dict[Any, Any]):
+        def __setitem__(self, key: object, value: object) -> None:
+            super().__setitem__(key, value)
+            self.clear()  # as another thread does that has read another file, or the same
+
+    monkeypatch.setattr(exported, "_latest", Raced())
+    assert carry(file) == "bnb-nf4"
+
+
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be written"):
         exported.export(selection(), tmp_path / "missing" / "selection.json")
