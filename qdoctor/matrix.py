@@ -339,6 +339,8 @@ def _loaded(path: Path, repair: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
+        if archive := next((each for each in path.parents if each.is_file()), None):
+            repair = f"qdoctor needs its files as files: unpack {archive}, or install it beside"
         raise BadInput(f"cannot read the matrix: {path}: {error.strerror}; {repair}") from error
 
 

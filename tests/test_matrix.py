@@ -268,3 +268,9 @@ def test_a_question_imports_neither_requirements_nor_anything_examined() -> None
     loaded = set(ran.stdout.split())
     assert "qdoctor.matrix" in loaded
     assert not loaded & {"packaging.requirements", "packaging.version", "torch", "triton", "rich"}
+
+
+def test_in_an_archive_it_says_that_it_must_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "program.pyz").write_bytes(b"PK")
+    with pytest.raises(BadInput, match=r"unpack .*program\.pyz, or install it beside"):
+        matrix.load(tmp_path / "program.pyz" / "matrix")

@@ -90,10 +90,11 @@ class Machine:
         self.matrix_version = matrix_version()
         own_data = os.path.join(_data_folder(environ), "matrix", "index.json")
         # By its folder: python, python3 and ../venv/bin/python are one file, and one answer.
-        folder = os.path.realpath(os.path.dirname(sys.executable))
+        python = sys.executable or ""  # None in some programs that embed Python
+        folder = os.path.realpath(os.path.dirname(python))
         self.lines = [
             f"qdoctor {__version__} matrix {self.matrix_version} own data {stamp(own_data)}",
-            f"python {sys.version.split()[0]} {folder} {stamp(sys.executable)}",
+            f"python {sys.version.split()[0]} {folder} {stamp(python)}",
             *(f"package {name} {text}" for name, text in sorted(found.items())),
             f"driver {self.hardware.driver}",
         ]

@@ -161,6 +161,9 @@ def _decided(
 
 
 def _interpreter() -> str:
+    """Return what to start; a frozen program would be started itself, and ask again, and so on."""
+    if getattr(sys, "frozen", False):  # as PyInstaller, cx_Freeze and py2exe set it
+        raise OSError("a frozen program has no interpreter to probe in; export a selection instead")
     if not sys.executable:
         raise OSError("an embedded Python that does not know its own interpreter")
     return sys.executable

@@ -32,8 +32,16 @@ def find_target(python: str | None, environ: Mapping[str, str]) -> Target:
 
     Default: $VIRTUAL_ENV, $CONDA_PREFIX, ./.venv, the running interpreter; from a tool's own
     environment (pipx's or uv's) python3 on PATH instead of the running one. What was passed over
-    is said in ``Target.assumptions``. Raises ``BadInput`` for a named path without interpreter.
+    is said in ``Target.assumptions``. Raises ``BadInput`` for a named path without interpreter, and
+    for a frozen program (PyInstaller): examined, it would be started again, and so on.
     """
+    found = _found(python, environ)
+    if getattr(sys, "frozen", False) and found.python == sys.executable:
+        raise BadInput(f"--python: {sys.executable} is a frozen program, no interpreter; {_ADVICE}")
+    return found
+
+
+def _found(python: str | None, environ: Mapping[str, str]) -> Target:
     if python is not None:
         return Target(kind="interpreter", chosen_by=NAMED, python=_named(python, environ))
     passed_over: list[str] = []

@@ -16,6 +16,7 @@ from qdoctor.model import Selection
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from qdoctor.model import Measure
     from tests.choosing.pretended import Chooser
 
 
@@ -138,10 +139,24 @@ def test_only_looking_starts_no_kernel_and_says_so_where_it_was_asked(
     assert qdoctor.select_backend(measure="cached").name == "bnb-int8"
 
 
+@pytest.mark.parametrize("unknown", ["", None])
 def test_an_embedded_python_gets_half_and_the_reason(
-    chooser: Chooser, monkeypatch: pytest.MonkeyPatch
+    chooser: Chooser, monkeypatch: pytest.MonkeyPatch, unknown: str | None
 ) -> None:
-    monkeypatch.setattr(sys, "executable", "")
+    monkeypatch.setattr(sys, "executable", unknown)
     with pytest.warns(qdoctor.SelectionWarning, match="does not know its own interpreter"):
         assert qdoctor.select_backend().name == "half"
     assert not chooser.asked
+
+
+@pytest.mark.parametrize("measure", ["auto", "never"])
+def test_a_frozen_program_gets_half_and_is_not_started_again(
+    chooser: Chooser, monkeypatch: pytest.MonkeyPatch, measure: Measure
+) -> None:
+    """It would ask for a backend again, and start itself again, and so on."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.warns(qdoctor.SelectionWarning, match="a frozen program has no interpreter"):
+        assert qdoctor.select_backend(measure=measure).name == "half"
+    assert not chooser.asked
+    with pytest.raises(qdoctor.BadInput, match="is a frozen program"):
+        qdoctor.check(probe="none")
