@@ -16,7 +16,12 @@ linked = os.path.dirname(os.path.realpath(__file__))
 if sys.path and os.path.abspath(sys.path[0]) in (here, linked):
     del sys.path[0]
 
-import json  # noqa: E402 - only now can it not be taken from our own folder
+# Nor may a json.py on PYTHONPATH be taken for Python's by us; what it does to others is told.
+path = list(sys.path)
+library = os.path.dirname(os.__file__)
+sys.path[:0] = [library, os.path.join(library, "lib-dynload")]
+
+import json  # noqa: E402 - only now can it not be taken from elsewhere
 
 control = sys.argv[1]
 answer = {"unsupported": ".".join(str(part) for part in sys.version_info[:3])}
@@ -25,6 +30,7 @@ if sys.version_info >= (3, 6):
     scope = {"__name__": "_in_target_reader", "__file__": reader}
     with open(reader, "rb") as source:
         exec(compile(source.read(), reader, "exec"), scope)  # noqa: S102 - our own file, by path
+    sys.path[:] = path
     answer = scope["read"]()  # type: ignore[operator]
 partial = os.path.join(control, "answer.partial")
 with open(partial, "w") as out:  # ASCII only; Python 2 knows no encoding=

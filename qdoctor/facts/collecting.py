@@ -10,6 +10,7 @@ import msgspec
 
 from qdoctor.facts.elsewhere import read_macos, read_windows
 from qdoctor.facts.hardware import read_linux
+from qdoctor.facts.hiding import hidden_library
 from qdoctor.facts.host import read_host, relevant
 from qdoctor.facts.interpreter import NoAnswer, Reading, ask
 from qdoctor.facts.managing import managed_by
@@ -79,7 +80,8 @@ def _of_python(target: Target, answer: Reading | NoAnswer, environ: Mapping[str,
         python=_python(answer.python, environ),
         packages=answer.packages,
         packages_found=[
-            FoundPackage(copy.name, copy.version, copy.file) for copy in answer.packages_found
+            *(FoundPackage(copy.name, copy.version, copy.file) for copy in answer.packages_found),
+            *hidden_library(answer.path, answer.python.version),
         ],
         requires=answer.requires,
         torch_cuda=answer.torch_cuda,

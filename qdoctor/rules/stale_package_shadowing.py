@@ -2,7 +2,8 @@
 
 ## What it finds
 Two copies of a package on the import path, of different versions or one without metadata: the first
-one is imported, the other is what an installer shows and upgrades. Or a text that the installed
+one is imported, the other is what an installer shows and upgrades. Or a file on PYTHONPATH named
+like a module of Python's own library (`random.py`, `queue.py`). Or a text that the installed
 release does not print, or that misses what every triton has: a folder named triton hides it. Or
 Python's own word that an imported module has no file, or imports itself.
 
@@ -15,7 +16,8 @@ Each copy is found as Python's own import system finds it, without importing it.
 is known, its wording dates the release that printed it.
 
 ## Fix
-Take the stale copy out of the way: remove its folder from PYTHONPATH, or uninstall it.
+Take the stale copy out of the way: remove its folder from PYTHONPATH, or uninstall it; rename a
+file of your own.
 
 ## When to ignore
 If the first copy is meant to be used, such as one's own build.
@@ -23,6 +25,7 @@ If the first copy is meant to be used, such as one's own build.
 
 from __future__ import annotations
 
+import sys
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -63,7 +66,7 @@ def find(case: Case) -> Iterator[Finding]:
         yield Finding(
             rule=NAME,
             severity="warning",
-            title=f"{first.name} {first.version or '?'} hides {first.name} {second.version or '?'}",
+            title=f"{_called(first)} hides {_called(second)}",
             because=[_place(first, "is imported"), _place(second, "is hidden"), *texts],
             fixes=_fixes(case, first, second),
         )
@@ -208,12 +211,36 @@ def _place(copy: FoundPackage, what: str) -> Because:
     return Because(text, "facts: packages_found", "inspected")
 
 
+def _called(copy: FoundPackage) -> str:
+    if copy.version is None and (_is_one_file(copy) or _is_pythons(copy.name)):
+        return f"the file {copy.file}"
+    if _is_pythons(copy.name):
+        return f"Python {copy.version}'s own {copy.name}"
+    return f"{copy.name} {copy.version or '?'}"
+
+
+def _is_pythons(name: str) -> bool:
+    """Whether a module is of Python's own library, which no installer brings."""
+    return name in sys.stdlib_module_names
+
+
+def _is_one_file(copy: FoundPackage) -> bool:
+    """Whether it is a ``triton.py``: somebody's script, which no installer knows."""
+    return copy.file is not None and "__init__." not in copy.file
+
+
 def _fixes(case: Case, first: FoundPackage, second: FoundPackage) -> list[Fix]:
-    why = f"{first.name} {second.version or '?'} is imported then"
-    folder = str(PurePath(first.file).parent.parent) if first.file else ""
+    why = f"{_called(second)} is imported then"
+    one_file = _is_one_file(first)
+    file = PurePath(first.file) if first.file else None
+    folder = str(file.parent if one_file else file.parent.parent) if file else ""
+    fixes = []
+    if one_file or _is_pythons(first.name):
+        what = f"rename {first.file if one_file else folder + '/' + first.name}: {why}"
+        fixes.append(Fix(action="change-code", why=what, verify=NAME))
     if folder and folder in _entries(case):
-        return [unset(_PATH, f"{folder} is on it; without, {why}", verify=NAME)]
-    return [
+        fixes.append(unset(_PATH, f"{folder} is on it; without, {why}", verify=NAME))
+    return fixes or [
         Fix(
             action="uninstall",
             why=f"{why}; where pip does not know the copy, delete {first.file or 'it'}",

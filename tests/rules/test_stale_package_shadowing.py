@@ -29,6 +29,24 @@ def test_a_folder_on_pythonpath_is_taken_off_it(ask: Ask) -> None:
     assert (found.fixes[0].action, found.fixes[0].name) == ("unset-env", "PYTHONPATH")
 
 
+def test_a_file_of_ones_own_is_renamed_not_uninstalled(ask: Ask) -> None:
+    mine = {"name": "bitsandbytes", "version": None, "file": "/me/bitsandbytes.py"}
+    packages, env = {"bitsandbytes": "?"}, {"PYTHONPATH": "/me"}
+    found = ask("h100", packages=packages, packages_found=[mine, NEW], env=env)[NAME]
+    assert found.title == "the file /me/bitsandbytes.py hides bitsandbytes 0.50.2"
+    assert [fix.action for fix in found.fixes] == ["change-code", "unset-env"]
+    assert "rename /me/bitsandbytes.py" in found.fixes[0].why
+
+
+@pytest.mark.parametrize("file", ["/me/queue.py", "/me/queue/__init__.py"])
+def test_pythons_own_library_is_no_matter_for_pip(ask: Ask, file: str) -> None:
+    mine = {"name": "queue", "version": None, "file": file}
+    own = {"name": "queue", "version": "3.11.7", "file": "/usr/lib/python3.11/queue.py"}
+    found = ask("h100", packages_found=[mine, own])[NAME]
+    assert found.title == f"the file {file} hides Python 3.11.7's own queue"
+    assert [(fix.action, fix.command) for fix in found.fixes] == [("change-code", None)]
+
+
 def test_what_the_stale_copy_fails_for_is_its_symptom(ask: Ask) -> None:
     packages = {"bitsandbytes": "0.44.1"}
     found = ask("h100", error=OPS, packages=packages, packages_found=[OLD, NEW])
