@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 NAME = "stale-package-shadowing"
 _PATH = "PYTHONPATH"
-_HIDDEN = ("hidden", "hidden2", "hidden3", "hidden4")
+_HIDDEN = ("hidden", *(f"hidden{number}" for number in range(2, 8)))
 _IMPORTING = "CPython 3.11 Python/ceval.c, import_from"
 
 
@@ -131,7 +131,10 @@ def _hidden(case: Case) -> Iterator[Finding]:
             severity="warning",
             title=f"what is imported as {module} is not {module}",
             because=[quoted(signal), Because(told, _IMPORTING, "inspected")],
-            fixes=[Fix(action="change-code", why=why, verify=NAME), _again(case, package)],
+            fixes=[
+                Fix(action="change-code", why=why, verify=NAME),
+                *([] if _is_pythons(module) else [_again(case, package)]),
+            ],
         )
 
 

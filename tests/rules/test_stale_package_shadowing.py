@@ -196,3 +196,35 @@ def test_a_torch_without_distributed_is_no_second_copy(ask: Ask) -> None:
         "package"
     )
     assert NAME not in ask("h100", error=text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ImportError: cannot import name 'Random' from 'random' (/home/u/proj/random.py)",
+        (
+            "AttributeError: partially initialized module 'random' has no attribute 'Random' "
+            "(most likely due to a circular import)"
+        ),
+        (
+            "AttributeError: module 'random' has no attribute 'Random' (consider renaming "
+            "'/x/random.py' since it has the same name as the standard library module named "
+            "'random' and the import system gives it precedence)"
+        ),
+        "ModuleNotFoundError: No module named 'json.decoder'; 'json' is not a package",
+    ],
+)
+def test_a_text_about_pythons_own_library_offers_nothing_from_the_index(
+    ask: Ask, text: str
+) -> None:
+    found = ask("h100", error=text)[NAME]
+    assert found.explains_error
+    assert [(fix.action, fix.command) for fix in found.fixes] == [("change-code", None)]
+
+
+@pytest.mark.parametrize(
+    "home", ["/opt/conda/lib/python3.11", "C:\\Python311\\Lib", "/usr/lib64/python3.9"]
+)
+def test_a_name_that_pythons_own_file_lacks_is_another_matter(ask: Ask, home: str) -> None:
+    text = f"ImportError: cannot import name 'getargspec' from 'inspect' ({home}/inspect.py)"
+    assert NAME not in ask("h100", error=text)
