@@ -1,7 +1,8 @@
 """What a URL or a path tells of the package behind it, without being opened.
 
 The name of a wheel tells package, version, build, Python and platform (PEP 427), that of an archive
-of sources package and version (PEP 625); a repository or a folder tells no version.
+of sources, or of the folder that it unpacks to, package and version (PEP 625); a repository, or the
+folder that conda built in, tells no version.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 import msgspec
+from msgspec.structs import replace
 from packaging.utils import (
     InvalidName,
     InvalidSdistFilename,
@@ -24,6 +26,7 @@ _SCHEME = re.compile(r"[a-zA-Z][\w+.-]+://")
 _REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)\+")
 _PATH = re.compile(r"\.{0,2}[/\\]|~[/\\]|\.{1,2}$|[a-zA-Z]:[/\\]")
 _ARCHIVE = re.compile(r"\.(?:whl|tar\.gz|tar\.bz2|tar\.xz|tgz|zip)$")
+_CONDA = re.compile(r"[/\\](?:croot|conda-bld|feedstock_root)[/\\]|_\d{10,13}[/\\]work\b")
 _WHEEL = ".whl"
 _LONGEST = 255  # characters of a file's name, on every system
 _EXTRAS = re.compile(r"\[[\w\s.,-]*\]$")
@@ -37,7 +40,8 @@ class Told(msgspec.Struct, frozen=True):
 
     ``tags`` are those of a wheel, such as ``cp310-cp310-linux_x86_64``; ``sources`` says that it
     is built from them; a ``guessed`` name is that of a repository, which may hold another package;
-    ``release`` is the version that a repository's tag suggests.
+    ``release`` is the version that a repository's tag suggests; ``conda`` says that conda built it
+    at that place, which need not be on this machine.
     """
 
     name: str | None
@@ -46,6 +50,7 @@ class Told(msgspec.Struct, frozen=True):
     sources: bool = False
     guessed: bool = False
     release: str | None = None
+    conda: bool = False
 
 
 def split(text: str) -> tuple[str, str] | None:
@@ -72,7 +77,8 @@ def read(where: str, name: str | None = None) -> Told:
         return Told(_name(given))
     if last.endswith(_WHEEL):
         return _of_wheel(last, given)
-    return _of_sources(last, given)
+    told = _of_sources(last, given)
+    return replace(told, conda=told.version is None and _CONDA.search(path) is not None)
 
 
 def _path(place: str) -> str:
@@ -103,8 +109,9 @@ def _of_wheel(file: str, given: str | None) -> Told:
 
 
 def _of_sources(file: str, given: str | None) -> Told:
+    unpacked = given is not None and not _ARCHIVE.search(file)
     try:
-        name, version = parse_sdist_filename(file)
+        name, version = parse_sdist_filename(f"{file}.tar.gz" if unpacked else file)
     except InvalidSdistFilename:
         return Told(_name(given), sources=True)
     if given is not None and canonicalize_name(given) != name:  # a repository's, packed by its host

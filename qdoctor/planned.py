@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _PLATFORMS = {"linux": "linux", "windows": "win32", "macos": "darwin"}
 _MOST_LINES = 3
+_OF_CONDA = "conda built it there: pip list --format=freeze, in its environment, tells versions"
 _BUILDS = "https://download.pytorch.org/whl"
 
 
@@ -117,10 +118,11 @@ def _unread(asked: Sequence[Asked], plan: Plan, matrix: Matrix) -> set[str]:
         if one.told is None or one.told.version or not matrix.versions(one.name):
             continue
         example = f"{one.name}=={one.told.release or 'VERSION'}"
+        how = f" ({_OF_CONDA})" if one.told.conda else ""
         plan.packages[one.name] = SOME_VERSION
         plan.doubts.append(
             f"{one.origin}: which {one.name} that is cannot be told without opening it; "
-            f"write {example} to have it judged"
+            f"write {example} to have it judged{how}"
         )
         found.add(one.name)
     return found
@@ -140,7 +142,7 @@ def _wants(asked: Sequence[Asked], plan: Plan, matrix: Matrix) -> list[Want]:
             continue
         wants.append(_want(one))
         if one.told is not None:
-            kind = "archive" if one.told.sources else "wheel"
+            kind = "archive or folder" if one.told.sources else "wheel"
             plan.assumptions.append(
                 f"{one.origin}: judged as {one.name} {wants[-1].exact}, by the name of the {kind}"
             )

@@ -106,6 +106,7 @@ def test_a_requirements_file_with_everything_that_pip_reads(
     ("line", "code", "said"),
     [
         ("certifi @ file:///croot/certifi_1", 0, "no release of certifi"),
+        ("triton @ file:///croot/triton_1712345678/work", 3, "pip list --format=freeze"),
         ("git+https://github.com/huggingface/transformers@v4.40.0", 3, "transformers==4.40.0"),
         ("./flash_attn-2.7.3-cp310-cp310-linux_x86_64.whl", 1, "for another Python (cp310-cp310)"),
         ("-e .", 0, "which package it installs is not told"),

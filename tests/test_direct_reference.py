@@ -32,8 +32,30 @@ TAGS = ("cp310-cp310-linux_x86_64",)
         (
             "file:///croot/transformers_1733",
             "transformers",
-            Told("transformers", sources=True),
+            Told("transformers", sources=True, conda=True),
         ),
+        (
+            "file:///home/conda/feedstock_root/build_artifacts/pytorch-recipe_1712345678901/work",
+            "torch",
+            Told("torch", sources=True, conda=True),
+        ),
+        (
+            r"C:\b\abs_00ab\triton_1712345678\work",
+            "triton",
+            Told("triton", sources=True, conda=True),
+        ),
+        (
+            "file:///croot/torch_1712345678/work/dist/torch-2.5.1-cp310-cp310-linux_x86_64.whl",
+            "torch",
+            Told("torch", "2.5.1", TAGS),
+        ),
+        (
+            "file:///src/bitsandbytes-0.42.0",
+            "bitsandbytes",
+            Told("bitsandbytes", "0.42.0", sources=True),
+        ),
+        ("file:///src/torch-2.1.2/dist", "torch", Told("torch", sources=True)),
+        ("file:///src/triton-main", "triton", Told("triton", sources=True)),
         ("https://index.example/torch-2.1.0.tar.gz", None, Told("torch", "2.1.0", sources=True)),
         ("https://index.example/archive/v4.40.0.zip", None, Told(None, sources=True)),
         (
