@@ -35,6 +35,24 @@ def test_the_module_of_a_text_is_brought_by_its_package(ask: Ask) -> None:
     assert found.fixes[0].command == 'python -m pip install "einops"'
 
 
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [
+        ("typing_extensions", "typing-extensions"),
+        ("sympy", "sympy"),
+        ("jinja2", "jinja2"),
+        ("markupsafe", "markupsafe"),
+        ("regex", "regex"),
+    ],
+)
+def test_what_torch_and_transformers_require_is_known(
+    ask: Ask, module: str, package: str
+) -> None:
+    """An install with --no-deps, or a copied folder, leaves it out: torch does not import then."""
+    found = ask("h100", error=f"ModuleNotFoundError: No module named '{module}'", packages={})
+    assert found[NAME].fixes[0].command == f'python -m pip install "{package}"'
+
+
 def test_a_module_that_left_its_package_asks_for_an_older_release(ask: Ask) -> None:
     text = "ModuleNotFoundError: No module named 'pkg_resources'"
     fix = ask("h100", error=text, packages={"setuptools": "84.2.1"})[NAME].fixes[0]
