@@ -37,3 +37,8 @@ def speaks_of(seen: Observation, variant: str | None, every: Iterable[Observatio
     return seen.variant is None and not any(
         (one.probe, one.variant, one.device) == (seen.probe, variant, seen.device) for one in every
     )
+
+
+def rule_against(seen: Observation) -> str:
+    """Name the rule that reports a failure which the compatibility data did not foretell."""
+    return "package-import-fails" if seen.code == "import-failed" else "probe-contradicts-matrix"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from qdoctor.answered import gave_no_answer
+from qdoctor.answered import gave_no_answer, rule_against
 from qdoctor.layers import Answer
 from qdoctor.matrix import shipped
 from qdoctor.model import Finding, Observation, Verdict
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from qdoctor.machine import Machine
     from qdoctor.matrix import Matrix
 
-_CONTRADICTED = "probe-contradicts-matrix"
 _BASELINE = "half"
 _CPU = "the CPU"
 _CPU_ONLY_PROBLEMS = ("no-cuda-gpu", "torch-cpu-only")
@@ -151,7 +150,7 @@ def _failed(name: str, row: dict[str, Any], seen: Observation, by_matrix: Answer
         reason = text if seen.probe in by_matrix.reason else f"{by_matrix.reason} ({text})"
         return _filled(name, row, Answer("no", reason, rule=by_matrix.rule))
     slow = seen.code == "silent-slow-path"
-    rule = "silent-slow-path" if slow else _CONTRADICTED if by_matrix.value == "yes" else None
+    rule = "silent-slow-path" if slow else rule_against(seen) if by_matrix.value == "yes" else None
     return _filled(name, row, Answer("no", text, rule=rule))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from qdoctor import layers
-from qdoctor.answered import gave_no_answer, speaks_of
+from qdoctor.answered import gave_no_answer, rule_against, speaks_of
 from qdoctor.layers import Answer
 from qdoctor.layers.int8 import igemm_variant
 from qdoctor.model import Because, Observation
@@ -184,7 +184,7 @@ class Witnesses(msgspec.Struct, frozen=True):
             return answer.rule
         proofs = self.matrix.table("backends")["proofs"]
         named = any(seen.code in proof.get("rules", ()) for proof in proofs)
-        return seen.code if named else "probe-contradicts-matrix"
+        return seen.code if named else rule_against(seen)
 
 
 def _against(ran: list[Observation]) -> Observation | None:

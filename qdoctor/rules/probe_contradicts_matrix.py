@@ -44,7 +44,7 @@ OWN_RULE = (
     *("no-c-compiler", "python-headers-missing", "libcuda-not-found"),
     *("ptxas-too-old-for-sm", "triton-cache-not-writable"),
     *("driver-broken", "driver-mismatch", "compat-not-supported", "fabric-not-ready"),
-    *("jit-compiler-missing", "no-control-folder", "no-temporary-folder"),
+    *("jit-compiler-missing", "no-control-folder", "no-temporary-folder", "import-failed"),
 )
 """Codes of failures that a rule of their own explains."""
 

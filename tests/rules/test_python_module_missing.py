@@ -45,9 +45,7 @@ def test_the_module_of_a_text_is_brought_by_its_package(ask: Ask) -> None:
         ("regex", "regex"),
     ],
 )
-def test_what_torch_and_transformers_require_is_known(
-    ask: Ask, module: str, package: str
-) -> None:
+def test_what_torch_and_transformers_require_is_known(ask: Ask, module: str, package: str) -> None:
     """An install with --no-deps, or a copied folder, leaves it out: torch does not import then."""
     found = ask("h100", error=f"ModuleNotFoundError: No module named '{module}'", packages={})
     assert found[NAME].fixes[0].command == f'python -m pip install "{package}"'
