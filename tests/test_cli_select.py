@@ -127,6 +127,16 @@ def test_a_required_backend_that_does_not_work_ends_1_with_the_fix(
     assert "use qdoctor-switchback" in out or "pip install" in out
 
 
+def test_candidates_that_one_reason_keeps_out_are_told_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bare.json").write_text(json.dumps({"packages": {"torch": ""}, "gpus": []}))
+    assert cli.run(["select", "--facts", str(tmp_path / "bare.json")]) == 0
+    candidates = capsys.readouterr().out.partition("Candidates")[2]
+    assert "half, bnb-int8, bnb-nf4" in candidates
+    assert candidates.count("torch is not installed (torch-not-installed)") == 1
+
+
 def test_of_a_required_backend_s_findings_the_one_that_decided_comes_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

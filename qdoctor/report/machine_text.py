@@ -30,7 +30,7 @@ def target(paper: Paper, report: Report) -> None:
 
 
 def machine(paper: Paper, report: Report) -> None:
-    """Host, GPUs, driver and deciding packages; what is unknown is said to be."""
+    """Host, GPUs, driver, toolkit and deciding packages; what is unknown is said to be."""
     facts = report.facts
     paper.heading("Machine")
     paper.row([("host", "dim", 10)], _host(facts))
@@ -39,6 +39,8 @@ def machine(paper: Paper, report: Report) -> None:
     if not facts.gpus:
         paper.row([("gpu", "dim", 10)], _UNKNOWN if facts.gpus is None else ("none", ""))
     paper.row([("driver", "dim", 10)], _driver(facts.driver))
+    if facts.toolkit_cuda:
+        paper.row([("toolkit", "dim", 10)], (f"CUDA {facts.toolkit_cuda}", ""))
     paper.row([("packages", "dim", 10)], _packages(facts))
     for key, reason in (facts.unread or {}).items():
         paper.row([("unread", "yellow", 10)], (f"{key}: {reason}", ""))

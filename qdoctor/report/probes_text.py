@@ -1,4 +1,4 @@
-"""The probes in the text report: one line for all devices on which the same came out."""
+"""The probes in the text report: one line for what came out alike, on many devices or of many."""
 
 from __future__ import annotations
 
@@ -22,13 +22,22 @@ def probes(paper: Paper, report: Report) -> None:
     paper.heading("Probes")
     if not report.observations:
         paper.line(("none ran: what is said here comes from files and the matrix", "dim"), indent=2)
-    costs = _costs(report.observations)
-    for group in _grouped(report.observations):
-        seen = group[0]
+    for names, seen, texts in _lines(report.observations):
         colour = _OUTCOMES.get(seen.outcome, "dim" if seen.expected == "fail" else "red")
-        texts = [*_observed(group), *filter(None, [costs.pop(seen.probe, "")])]
-        told: list[Part] = [(_name(seen), "bold"), *((text, "dim") for text in texts)]
+        told: list[Part] = [(", ".join(names), "bold"), *((text, "dim") for text in texts)]
         paper.row([(seen.outcome, colour, 10)], *joined(told))
+
+
+def _lines(observations: Sequence[Observation]) -> list[tuple[list[str], Observation, list[str]]]:
+    """Return names, the first observation and its texts: of all skipped for one reason one line."""
+    costs = _costs(observations)
+    lines: dict[tuple[str, ...], tuple[list[str], Observation, list[str]]] = {}
+    for group in _grouped(observations):
+        seen = group[0]
+        texts = [*_observed(group), *filter(None, [costs.pop(seen.probe, "")])]
+        one = () if seen.outcome == "skipped" else (repr(group),)
+        lines.setdefault((*one, *texts), ([], seen, texts))[0].append(_name(seen))
+    return list(lines.values())
 
 
 def _costs(observations: Sequence[Observation]) -> dict[str, str]:

@@ -30,8 +30,8 @@ def candidates(paper: Paper, chosen: Selection) -> None:
     if chosen.measured:
         head = [("", "dim", _NAME), *((title, "dim", wide) for title, wide in _COLUMNS)]
         paper.row(head)
-    for one in chosen.candidates:
-        _candidate(paper, one, chosen)
+    for names, one in _alike(chosen):
+        _candidate(paper, names, one, chosen)
 
 
 def measured(paper: Paper, chosen: Selection) -> None:
@@ -45,12 +45,24 @@ def measured(paper: Paper, chosen: Selection) -> None:
         paper.line((note, "yellow"), indent=2)
 
 
-def _candidate(paper: Paper, one: Candidate, chosen: Selection) -> None:
+def _alike(chosen: Selection) -> list[tuple[list[str], Candidate]]:
+    """Put the candidates together that one reason keeps out; a measured one has its own figures."""
+    kinds: dict[tuple[str | None, ...], tuple[list[str], Candidate]] = {}
+    for one in chosen.candidates:
+        own = one.backend if one.milliseconds is not None or not one.lost else None
+        kinds.setdefault((own, one.lost, one.rule), ([], one))[0].append(one.backend)
+    return list(kinds.values())
+
+
+def _candidate(paper: Paper, names: list[str], one: Candidate, chosen: Selection) -> None:
     won = one.backend == chosen.selected
-    name = (one.backend, "bold green" if won else "bold", _NAME)
+    style = "bold green" if won else "bold"
     figures = _figures(one) if one.milliseconds is not None else []
     last = [("selected", "green", 0)] if won else []
-    paper.row([name, *figures, *last])
+    if len(names) > 1:
+        paper.line((", ".join(names), style), indent=2)
+    else:
+        paper.row([(names[0], style, _NAME), *figures, *last])
     if one.lost:
         paper.line((one.lost, ""), *([(f" ({one.rule})", "dim")] if one.rule else []), indent=6)
 

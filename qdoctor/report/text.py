@@ -18,6 +18,8 @@ from qdoctor.report.paper import Paper, Part
 from qdoctor.report.probes_text import joined, shortened
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qdoctor.model import Report, Verdict
 
 _ANSWERS = {"yes": "green", "no": "red", "unknown": "yellow"}
@@ -51,13 +53,22 @@ def _findings(paper: Paper, report: Report) -> None:
 
 def _backends(paper: Paper, report: Report) -> None:
     paper.heading("Backends")
-    for verdict in report.verdicts:
+    for names, verdict in _alike(report.verdicts):
         chosen = "bold green" if verdict.backend == report.selected else "bold"
         told: list[Part] = [
             (text, "") for text in (_figures(verdict), shortened(verdict.reason)) if text
         ]
         labels = [(verdict.usable, _ANSWERS[verdict.usable], 9)]
-        paper.row(labels, *joined([(verdict.backend, chosen), *told]))
+        paper.row(labels, *joined([(", ".join(names), chosen), *told]))
+
+
+def _alike(verdicts: Sequence[Verdict]) -> list[tuple[list[str], Verdict]]:
+    """Put the backends together that one reason keeps out; a usable one has its own figures."""
+    kinds: dict[tuple[str, str], tuple[list[str], Verdict]] = {}
+    for verdict in verdicts:
+        own = verdict.backend if verdict.usable == "yes" else verdict.usable
+        kinds.setdefault((own, verdict.reason), ([], verdict))[0].append(verdict.backend)
+    return list(kinds.values())
 
 
 def _figures(verdict: Verdict) -> str:

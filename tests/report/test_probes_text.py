@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from qdoctor.model import Observation
-from qdoctor.report.probes_text import _costs
+from qdoctor.model import Observation, OutcomeKind
+from qdoctor.report.probes_text import _costs, _lines
 
 
 def seen(probe: str, variant: str, **numbers: float) -> Observation:
@@ -16,3 +16,17 @@ def test_what_a_probe_took_is_its_slowest_and_its_largest_child() -> None:
         seen("c", "only", milliseconds=3.0),
     ]
     assert _costs(observations) == {"a": "took 1.2 s, 700 MiB", "b": "took 0.0 s"}
+
+
+def test_probes_skipped_for_one_reason_share_a_line_and_no_others() -> None:
+    def one(probe: str, outcome: OutcomeKind, detail: str) -> Observation:
+        return Observation(probe=probe, outcome=outcome, detail=detail)
+
+    observations = [
+        one("a", "skipped", "torch not installed"),
+        one("b", "skipped", "no GPU is here"),
+        one("c", "skipped", "torch not installed"),
+        one("d", "failed", "no algorithm"),
+        one("e", "failed", "no algorithm"),
+    ]
+    assert [names for names, _, _ in _lines(observations)] == [["a", "c"], ["b"], ["d"], ["e"]]

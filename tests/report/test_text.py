@@ -85,6 +85,29 @@ def test_nothing_found_is_green_only_where_something_works(report: Report) -> No
     assert "what is unknown decides" in render(unknown, "text")
 
 
+def test_backends_that_one_reason_keeps_out_share_a_line(report: Report) -> None:
+    yes = report.verdicts[0]
+    keep = msgspec.structs.replace
+    shown = [
+        keep(yes, backend="a", usable="no", reason="torchao is not installed"),
+        keep(yes, backend="b", usable="unknown", reason="torchao is not installed"),
+        keep(yes, backend="c", usable="no", reason="torchao is not installed"),
+        *(keep(yes, backend=name, usable="yes", reason="it fits") for name in "de"),
+    ]
+    text = render(keep(report, verdicts=shown, selected="d"), "text")
+    assert "  no       a, c - torchao is not installed\n  unknown  b - torchao" in text
+    assert "d - " in text
+    assert "e - " in text
+
+
+def test_the_toolkit_stands_beside_the_driver_where_there_is_one(report: Report) -> None:
+    for cuda, shown in (("12.4", True), ("", False), (None, False)):
+        facts = msgspec.structs.replace(report.facts, toolkit_cuda=cuda)
+        text = render(msgspec.structs.replace(report, facts=facts), "text")
+        assert ("  toolkit   CUDA 12.4\n" in text) is shown
+        assert ("  toolkit" in text) is shown
+
+
 def test_a_typical_figure_is_not_shown_as_a_measured_one(report: Report) -> None:
     typical = msgspec.structs.replace(report.verdicts[0], rel_error=0.0029)
     measured = msgspec.structs.replace(typical, measured_on="Tesla V100")
