@@ -36,6 +36,19 @@ def explained(paper: Paper, report: Report) -> None:
         paper.heading("Also found, not said to explain it")
     for finding, devices in of_one_kind(report, rest):
         briefly(paper, finding, devices)
+    _elsewhere(paper, report)
+
+
+def _elsewhere(paper: Paper, report: Report) -> None:
+    """Say how to name the text's own environment, where this can hardly be it: without torch."""
+    absent = (report.facts.packages or {}).get("torch") == ""
+    if report.target.kind != "interpreter" or not absent:
+        return
+    paper.heading("Is the text from another environment?")
+    paper.line(
+        ("torch is not installed in the one that was examined; name the other:", ""), indent=2
+    )
+    paper.command("qdoctor explain --python PATH/TO/VENV ...", indent=4)
 
 
 def _answer(paper: Paper, finding: Finding, devices: Sequence[str]) -> None:

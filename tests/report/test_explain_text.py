@@ -77,6 +77,18 @@ def test_an_unknown_text_gets_no_cause(report: Report) -> None:
     assert "2>&1 | qdoctor explain -" in text
 
 
+def test_an_environment_without_torch_is_hardly_the_one_of_the_text(report: Report) -> None:
+    asks = "Is the text from another environment?"
+    bare = msgspec.structs.replace(report.facts, packages={"torch": ""})
+    assert "--python PATH/TO/VENV" in shown(report, facts=bare).partition(asks)[2]
+    assert "--python PATH/TO/VENV" in shown(report, finding(), facts=bare).partition(asks)[2]
+    described = Target("described", "--facts -", None, [])
+    assert asks not in shown(report, finding(), facts=bare, target=described)
+    assert asks not in shown(report, finding())
+    unknown = msgspec.structs.replace(report.facts, packages={})
+    assert asks not in shown(report, finding(), facts=unknown)
+
+
 def test_what_would_decide_is_named_with_its_command(report: Report) -> None:
     fact = MissingFact("driver.version", "nvidia-smi")
     open_ = finding(undecided="the driver's version is not known", decided_by=fact)
