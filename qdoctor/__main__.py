@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 # What every command imports; each is a folder, so that a single file of the name is another thing.
 _REQUIRED = ("click", "elftools", "msgspec", "packaging", "platformdirs", "rich")
-_BAD_INPUT = 2  # exit_code.py is no place to learn it from while its imports may be hidden
+# Exit codes; exit_code.py is no place to learn them from while its imports may be hidden.
+_BAD_INPUT, _COULD_NOT_TELL = 2, 3
 
 
 def main() -> NoReturn:
-    """Run the command line, with Python's own library found before files of the same names."""
+    """Run the command line, with Python's own library found before files of the same names.
+
+    Ctrl-C while it is still loading ends as Ctrl-C later does.
+    """
     foreign = _own_library_first()
     hiding = _loaded_from(foreign) or _in_place_of_required(foreign)
     if hiding:
@@ -29,8 +33,10 @@ def main() -> NoReturn:
             "needs: rename it, or take its folder off PYTHONPATH\n"
         )
         sys.exit(_BAD_INPUT)
-    from qdoctor import cli  # noqa: PLC0415 - only now is what it imports Python's own
-
+    try:
+        from qdoctor import cli  # noqa: PLC0415 - only now is what it imports Python's own
+    except KeyboardInterrupt:
+        sys.exit(_COULD_NOT_TELL)
     cli.main()
 
 

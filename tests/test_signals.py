@@ -133,6 +133,15 @@ def test_who_is_tidying_up_is_let_be_for_a_while_only(monkeypatch: pytest.Monkey
         signals._interrupt(signal.SIGTERM, None)
 
 
+def test_ctrl_c_while_it_still_loads_ends_3_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click").mkdir()
+    (tmp_path / "click" / "__init__.py").write_text("raise KeyboardInterrupt")
+    command = [sys.executable, "-m", "qdoctor", "check"]
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{HOME}"}
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (3, "")
+
+
 def test_ctrl_c_while_a_log_is_awaited_ends_3() -> None:
     code = "from qdoctor import cli; print('begun', flush=True); cli.main(['explain', '-'])"
     with subprocess.Popen(
