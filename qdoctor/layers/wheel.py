@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdoctor.layers.answer import Answer, no, together, unknown, yes
 from qdoctor.layers.host import glibc_of_tag, release_fits_python
-from qdoctor.released import Known, fact, parsed
+from qdoctor.released import Known, cited, fact, parsed, row_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qdoctor.matrix import Matrix
 
 _EVERYWHERE = "any"
+_WITHOUT_CUDA = "cpu"
 _SYSTEMS = {"linux": ("manylinux", "linux"), "windows": ("win",), "macos": ("macosx",)}
 _MUSL = ("musllinux",)
 _MACHINES = {"amd64": "x86_64", "aarch64": "arm64"}
@@ -59,7 +60,9 @@ def oldest_libc(
 
 
 def build_of(machine: Machine, matrix: Matrix, version: str, tag: str) -> Answer:
-    """Is torch ``version`` published as the build ``tag`` (``cu126``) for this system?"""
+    """Is torch ``version`` published as the build ``tag`` (``cu126``, ``cpu``) for this system?"""
+    if tag == _WITHOUT_CUDA:
+        return _cpu_build(machine, matrix, version)
     default = fact(matrix, "torch", version, "cuda")
     if default.value and _tag_of(default.value) == tag and _is_usual(machine, matrix):
         return yes(f"{tag} is the default build of torch {version}", default.because)
@@ -68,13 +71,31 @@ def build_of(machine: Machine, matrix: Matrix, version: str, tag: str) -> Answer
     if build is None:
         known = ", ".join(sorted(builds.value or {})) or "none"
         return unknown(f"a build {tag} of torch {version} is not known (known: {known})")
-    here = f"{machine.os.value}_{_spelt(machine.arch.value or '')}"
+    here = _system(machine)
     if None in {machine.os.value, machine.arch.value}:
         return unknown(machine.os.reason or machine.arch.reason)
     if here not in build.get("platforms", ()):
         text = f"torch {version}+{tag} is not published for {here}"
         return no(None, text, builds.because)
     return yes(f"torch {version}+{tag} is published for {here}", builds.because)
+
+
+def _cpu_build(machine: Machine, matrix: Matrix, version: str) -> Answer:
+    table = matrix.table("torch_cpu_builds")
+    row = row_for(matrix, table["rows"], "torch", version)
+    if None in {machine.os.value, machine.arch.value}:
+        return unknown(machine.os.reason or machine.arch.reason)
+    here = _system(machine)
+    if row is None or here not in row["platforms"]:
+        return unknown(
+            f"whether torch {version} is published as a build cpu for {here} is not known"
+        )
+    text = f"torch {version}+cpu is published for {here}"
+    return yes(text, cited(table, row, text))
+
+
+def _system(machine: Machine) -> str:
+    return f"{machine.os.value}_{_spelt(machine.arch.value or '')}"
 
 
 def _is_usual(machine: Machine, matrix: Matrix) -> bool:

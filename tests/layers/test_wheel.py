@@ -67,3 +67,17 @@ def test_wheels_are_found_by_python_platform_and_libc(
 def test_builds_of_torch(tag: str, here: Machine, answer: str) -> None:
     """torch 2.9.1: cu128 by default, cu126 and cu130 beside it, for x86_64."""
     assert build_of(here, shipped(), "2.9.1", tag).value == answer
+
+
+@pytest.mark.parametrize(
+    ("version", "here", "answer"),
+    [
+        ("2.5.1", machine(), "yes"),
+        ("2.13.0", machine(), "yes"),
+        ("2.12.0", machine(), "unknown"),
+        ("2.5.1", machine(arch="aarch64"), "unknown"),
+        ("2.5.1", machine(os=None, libc=None), "unknown"),
+    ],
+)
+def test_the_build_of_torch_without_cuda(version: str, here: Machine, answer: str) -> None:
+    assert build_of(here, shipped(), version, "cpu").value == answer
