@@ -63,7 +63,8 @@ class BnbInt8(Kind):
             )
         weight = linear.weight.detach()
         if training:
-            made.weight = params(weight.clone(), requires_grad=True, has_fp16_weights=True)
+            trains = linear.weight.requires_grad
+            made.weight = params(weight.clone(), requires_grad=trains, has_fp16_weights=True)
         else:
             made.weight = layers.quantized(params, weight)
         made.bias = _bias(linear)

@@ -7,7 +7,8 @@ weight once more); after a forward it loads no state; a weight that is trained a
 as before the optimizer's last step, or raises NotImplementedError (CPUs), and in training as before
 all steps where ``zero_grad()`` is called after the forward pass; on CPUs its int8 product is one of
 floats, which autocast turns into float16, where the sums overflow; floating weights that are loaded
-into the int8 one are cut to integers, and ``assign=True`` raises.
+into the int8 one are cut to integers, and ``assign=True`` raises; both layers write the bias, cast
+to the dtype of one forward, into the parameter (an fp32 bias that trains is bf16 from then on).
 ``Linear4bit`` on CPUs with AVX512-BF16 repacks its weight at a first forward: then an empty batch
 kills the process (SIGFPE), gradients raise, sizes that are no multiple of 32 are refused, and what
 ``state_dict`` saves is wrong by 0.24 (nf4, scales not nested: they stay transposed). So it is kept
@@ -58,6 +59,22 @@ def _empty(x: Any, columns: int) -> Any:
     return x @ x.new_zeros(1, 1).expand(x.shape[-1], columns)
 
 
+def _with_bias_as(layer: Any, dtype: Any, forward: Callable[[Any], Any], x: Any) -> Any:
+    """Show a layer its bias as that dtype, so that its forward need not cast the parameter."""
+    bias = layer._parameters["bias"]  # noqa: SLF001 - not what is shown instead
+    if bias is None or bias.dtype == dtype:
+        return forward(x)
+    layer.__dict__["bias"] = bias.to(dtype)  # found before the parameter
+    if torch.compiler.is_compiling():  # no graph breaks inside try
+        y = forward(x)
+        layer.__dict__.pop("bias", None)
+        return y
+    try:
+        return forward(x)
+    finally:
+        layer.__dict__.pop("bias", None)
+
+
 class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
     """bitsandbytes' LLM.int8() layer (arXiv:2208.07339)."""
 
@@ -72,7 +89,8 @@ class Linear8bitLt(bitsandbytes.nn.Linear8bitLt):
                 setattr(self.state, name, None)
         asked = self.state.has_fp16_weights and not self.training
         with outside_autocast(x):
-            y = self._answered_in_training(rows) if asked else super().forward(rows)
+            answer = self._answered_in_training if asked else super().forward
+            y = _with_bias_as(self, x.dtype, answer, rows)
         return y.view(*x.shape[:-1], self.out_features)
 
     def _answered_in_training(self, rows: Any) -> Any:
@@ -170,7 +188,7 @@ class Linear4bit(bitsandbytes.nn.Linear4bit):
             return self.forward(x[None])[0]
         if getattr(self, "support_avx512bf16_for_cpu", False):
             self.support_avx512bf16_for_cpu = False
-        return super().forward(x)
+        return _with_bias_as(self, self.compute_dtype or x.dtype, super().forward, x)
 
     def _apply(self, fn: Callable[[Any], Any], *rest: Any, **more: Any) -> Any:
         """Keep the weight and the state of its quantization on one device."""

@@ -136,3 +136,16 @@ def test_a_training_layer_takes_a_weight_that_was_quantized(
     assert layer.weight.requires_grad
     assert layer.weight.dtype == torch.float32
     assert relative(layer.weight, linear.weight) <= 0.01
+
+
+def test_what_is_frozen_stays_so_when_the_rest_is_to_train(device: Any) -> None:
+    model = torch.nn.Sequential(*(torch.nn.Linear(64, 64, device=device) for _ in range(2)))
+    if reason := named("bnb-int8").why_not(model[0], training=True):
+        pytest.skip(reason)
+    model[0].requires_grad_(requires_grad=False)
+    quantize_(model.train(), "bnb-int8", training=True)
+    wanted = {name: one.requires_grad for name, one in model.named_parameters()}
+    assert wanted == {"0.weight": False, "0.bias": False, "1.weight": True, "1.bias": True}
+    model(torch.randn(3, 64, device=device)).sum().backward()
+    assert model[0].weight.grad is None
+    assert model[1].weight.grad is not None
