@@ -47,7 +47,7 @@ def read(specs: Sequence[str], files: Sequence[str], facts: Facts, matrix: Matri
     environment = _environment(facts)
     wanted = [one for one in lines.asked if _applies(one, environment, plan)]
     asked = [one for one in wanted if not one.bound]
-    unread = _unread(asked, plan, matrix)
+    unread = _unread(asked, plan, matrix) | _unbounded(asked, lines.unfetched, plan, matrix)
     wants = _wants([one for one in asked if one.name not in unread], plan, matrix)
     bounds = [_want(one) for one in wanted if one.bound and matrix.versions(one.name)]
     installer = Installer(
@@ -125,6 +125,29 @@ def _unread(asked: Sequence[Asked], plan: Plan, matrix: Matrix) -> set[str]:
             f"write {example} to have it judged{how}"
         )
         found.add(one.name)
+    return found
+
+
+def _unbounded(
+    asked: Sequence[Asked], unfetched: Sequence[str], plan: Plan, matrix: Matrix
+) -> set[str]:
+    """Plan in an unknown version what constraints decide that are not here."""
+    if not unfetched:
+        return set()
+    where = ", ".join(unfetched)
+    found = {
+        one.name
+        for one in asked
+        if matrix.versions(one.name) and one.told is None and _pinned(one.requirement) is None
+    }
+    if not found:
+        plan.assumptions.append(f"{where}: not fetched, and taken to allow what is pinned")
+        return found
+    plan.packages.update(dict.fromkeys(sorted(found), SOME_VERSION))
+    plan.doubts.append(
+        f"{where}: constraints are not fetched, and which {', '.join(sorted(found))} they allow is "
+        "not known; download them, and name the file"
+    )
     return found
 
 

@@ -63,11 +63,15 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Lines(msgspec.Struct, frozen=True):
-    """Everything that was asked for; ``build`` is the torch build that an index option chooses."""
+    """Everything that was asked for; ``build`` is the torch build that an index option chooses.
+
+    ``unfetched`` are the lines that name constraints by a URL.
+    """
 
     asked: tuple[Asked, ...]
     remarks: tuple[str, ...] = ()
     build: str | None = None
+    unfetched: tuple[str, ...] = ()
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -100,22 +104,30 @@ def read(specs: Sequence[str], files: Sequence[str]) -> Lines:
     asked += [one for _, one in held]
     found = [(line, _INDEX.match(line.text)) for line, one in held if one is None]
     builds = [index["tag"] for _, index in found if index is not None]
+    unfetched = [line for line, _ in found if _is_bound_at_url(line.text)]
     remarks = [
         f"{line.origin}: {_NOT_FOLLOWED if line.is_bare_option else NOTHING_TOLD}"
         for line, index in found
-        if index is None
+        if index is None and line not in unfetched
     ]
     named = tuple(one for one in asked if one is not None)
-    return Lines(named, tuple(remarks), builds[-1] if builds else None)
+    build = builds[-1] if builds else None
+    return Lines(named, tuple(remarks), build, tuple(line.origin for line in unfetched))
 
 
-def _refuse_no_file(name: str) -> None:
+def _refuse_no_file(name: str, origin: str | None = None) -> None:
     if not name:
         raise BadInput("-r names no file: is a variable empty that it is made of?")
     if _ADDRESS.match(name):
         raise BadInput(
-            f"{name}: a requirements file is not fetched; download it, and name the file"
+            f"{origin or direct_reference.without_secrets(name)}: a requirements file is not "
+            "fetched; download it, and name the file"
         )
+
+
+def _is_bound_at_url(text: str) -> bool:
+    found = _INCLUDE.fullmatch(text)
+    return found is not None and bool(found["bound"]) and bool(_ADDRESS.match(found["file"]))
 
 
 def _file_lines(path: Path, above: tuple[Path, ...], every: list[Path]) -> Iterator[_Line]:
@@ -129,15 +141,19 @@ def _file_lines(path: Path, above: tuple[Path, ...], every: list[Path]) -> Itera
         raise BadInput(f"{every[0]}: includes more than {_MOST_FILES} files through -r")
     for number, line in enumerate(lines, start=1):
         text = _HASHES.sub("", _COMMENT.sub("", line)).strip()
+        origin = f"{path.name}, requirement {number} ({_shown(text)})"
         found = _INCLUDE.fullmatch(text)
-        if found and not (found["bound"] and _ADDRESS.match(found["file"])):
-            _refuse_no_file(found["file"])
+        if found and not _is_bound_at_url(text):
+            _refuse_no_file(found["file"], origin)
             below = _file_lines(path.parent / found["file"].strip(), (*above, own), every)
             bound = found["bound"] is not None
             yield from (msgspec.structs.replace(one, bound=one.bound or bound) for one in below)
         elif text:
-            shown = _short(direct_reference.without_secrets(text))
-            yield _Line(text, f"{path.name}, requirement {number} ({shown})", in_file=True)
+            yield _Line(text, origin, in_file=True)
+
+
+def _shown(text: str) -> str:
+    return _short(direct_reference.without_secrets(text))
 
 
 def _content(path: Path) -> str:

@@ -228,6 +228,19 @@ def test_constraints_bound_what_is_asked_for_and_what_that_brings(tmp_path: Path
         read(files=(str(path),))
 
 
+def test_constraints_that_are_not_here_leave_open_what_they_decide(tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    line = "-c https://index.example/constraints.txt"
+    path.write_text(f"bitsandbytes==0.45.5\ntorch\n{line}\n")
+    plan = read(files=(str(path),))
+    assert plan.packages == {"bitsandbytes": "0.45.5", "torch": "?"}
+    assert f"({line}): constraints are not fetched, and which torch they allow" in plan.doubts[0]
+    path.write_text(f"bitsandbytes==0.45.5\ntorch==2.5.1\n{line}\n")
+    plan = read(files=(str(path),))
+    assert (plan.packages["torch"], plan.doubts) == ("2.5.1", [])
+    assert any("taken to allow what is pinned" in said for said in plan.assumptions)
+
+
 def test_a_package_unknown_to_the_matrix_keeps_an_unknown_version() -> None:
     plan = read("leftpad>=1")
     assert plan.packages == {"leftpad": "?"}

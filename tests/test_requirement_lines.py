@@ -200,7 +200,20 @@ def test_constraints_ask_for_nothing(tmp_path: Path) -> None:
         ("numpy<2", True),
         ("torch<2.5", True),
     ]
-    assert len(lines.remarks) == 1
+    assert lines.remarks == ()
+    assert lines.unfetched == (
+        "requirements.txt, requirement 3 (-c https://index.example/constraints.txt)",
+    )
     path.write_text("torch\n-c gone.txt\n")
     with pytest.raises(BadInput, match=r"gone.txt: cannot be read"):
         requirement_lines.read((), (str(path),))
+
+
+def test_a_file_at_a_url_is_named_with_its_line_and_without_its_token(tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text("torch\n-r https://me:secret@index.example/more.txt\n")
+    said = r"^requirements.txt, requirement 2 \(-r https://\*\*\*\*@index.example/more.txt\): "
+    with pytest.raises(BadInput, match=f"{said}a requirements file is not fetched"):
+        requirement_lines.read((), (str(path),))
+    with pytest.raises(BadInput, match=r"^https://\*\*\*\*@index.example/more.txt: "):
+        requirement_lines.read((), ("https://me:secret@index.example/more.txt",))
