@@ -34,10 +34,15 @@ __device__ __forceinline__ void copy_in(u32 to, const TensorMap* map, int x, int
 }
 
 // The tiles, and this block's part of their depth, in an order in which neighbours in time share rows of B: GROUP rows of tiles at a time.
+// What the copy engine copies from beyond a matrix's end, zeros, takes it longer than rows that are
+// there: a tile that would pass the end of A or B starts earlier, and repeats what others have.
+// Where A is quantized here, others wait for its rows by the tile that they are of: it does not.
 struct Tiles {
-  int rows, columns, first, steps, rank;
+  int rows, columns, first, steps, rank, lowest, rightmost;
 
-  __device__ Tiles(int M, int N, int K) : first(0), rank(0) {
+  __device__ Tiles(int M, int N, int K)
+      : first(0), rank(0), lowest(FUSED ? 0x7FFFFFFF : max(M - BM, 0)),
+        rightmost(FUSED ? 0x7FFFFFFF : max(N - BN, 0)) {
     if (CLUSTER > 1) asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     rows = (M + BM - 1) / BM, columns = (N + BN - 1) / BN, steps = (K + BK - 1) / BK;
     if (SHARE_B) rows = (rows + CLUSTER - 1) / CLUSTER;
@@ -57,7 +62,7 @@ struct Tiles {
     row = first + rest % height, column = rest / height;
     if (SHARE_B) row = row * CLUSTER + rank;
     else column = column * CLUSTER + rank;
-    row *= BM, column *= BN;
+    row = min(row * BM, lowest), column = min(column * BN, rightmost);
   }
 };
 

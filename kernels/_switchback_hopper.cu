@@ -4,8 +4,8 @@
 // into a ring of shared memory through the tensor copy engine (TMA); the two others multiply
 // (wgmma, exact int32 sums), rescale, and hand their part of C to the copy engine, each warp by
 // itself. PINGPONG: each multiplying group has a tile of its own, so that one multiplies while the
-// other writes; else they share a tile. CLUSTER of 2 blocks: one operand is read once and sent to
-// both. SPLIT: the blocks of a cluster share the depth of one tile (only the first group multiplies
+// other writes; else they share a tile. CLUSTER of several blocks: one operand is read once and sent
+// to all. SPLIT: the blocks of a cluster share the depth of one tile (only the first group multiplies
 // then, if PINGPONG), and send their sums to the block that adds them up, for each warp another.
 //
 // Compiled at run time by NVRTC, without headers. Its command line sets MT (64-row pieces a group),
