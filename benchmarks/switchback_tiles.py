@@ -265,10 +265,10 @@ def fitted(measured: dict[Shape, Times], cut: Any, processors: int) -> tuple[flo
 
 def waves(shape: Shape, cut: Any, processors: int) -> int:
     """How many tiles one after the other a multiprocessor multiplies, at most."""
-    m64, n, _, pingpong, cluster, share_b = cut
-    high, wide = -(-shape[0] // (64 * m64 * (1 if pingpong else 2))), -(-shape[2] // n)
-    high, wide = (-(-high // cluster), wide) if share_b else (high, -(-wide // cluster))
-    return int(-(-high * wide // (processors // cluster)))
+    from qdoctor.nn.products import kernel  # noqa: PLC0415 - see sys.path
+
+    counted = kernel("_switchback_tiles")._waves  # noqa: SLF001 - its rule
+    return int(counted(known_of_hopper(), cut, shape, processors))
 
 
 def _lost(measured: dict[Shape, Times], cuts: list[Any], fits: Any, processors: int) -> float:

@@ -22,7 +22,7 @@ PAIR = 2
 SAME = 0.05
 """Shapes so near to one another (in logarithms) take the same."""
 LIKE = math.log(2)
-"""A shape of few rows takes what one so near has, where what the nearest has does not suit it."""
+"""A shape of few rows takes what one so much farther has, where the nearest does not suit it."""
 Shape = Tuple[int, int, int]
 """Rows, depth, columns."""
 
@@ -66,8 +66,8 @@ def choose(sm: str, shape: Shape, processors: int) -> Choice:
 def _near(known: Dict[str, Any], shape: Shape, processors: int) -> Optional[Dict[str, Any]]:
     """Return the point whose cut or tiles a shape takes: the nearest one that suits it.
 
-    For many rows it must be nearly the same shape. For few it may be any, but where its cut does
-    not suit, another must be like it.
+    For many rows it must be nearly the same shape. For few it may be any, but where it does not
+    suit, another must be little farther.
     """
     many = shape[0] > known["rows_of_points"]
     points: List[Dict[str, Any]] = sorted(
@@ -75,28 +75,33 @@ def _near(known: Dict[str, Any], shape: Shape, processors: int) -> Optional[Dict
     )
     reach = SAME if many else math.inf
     for point in points:
-        if _distance(point["shape"], shape) > reach:
+        distance = _distance(point["shape"], shape)
+        if distance > reach:
             break
         if _suits(known, point, shape, processors):
             return point
-        reach = min(reach, LIKE)
+        reach = min(reach, distance + LIKE)
     return None
 
 
 def _suits(known: Dict[str, Any], point: Dict[str, Any], shape: Shape, processors: int) -> bool:
     """Say whether a point's cut needs no more waves of tiles for a shape than for its own.
 
-    A few rows more can make twice the waves. Where blocks share the depth, none may wait.
+    A few rows more can make twice the waves. Where blocks share the depth, none may wait. Of
+    Triton's tiles there may be no more above one another: they are for few rows.
     """
     cut = point["cut"]
-    if cut is None or len(cut) > SPLIT:
+    if cut is None:
+        high = point["tiles"][0]
+        return bool(-(-shape[0] // high) <= -(-point["shape"][0] // high))
+    if len(cut) > SPLIT:
         return not _waits(known, cut, shape, processors)
-    return _waves(cut, shape, processors) <= _waves(cut, point["shape"], processors)
+    return _waves(known, cut, shape, processors) <= _waves(known, cut, point["shape"], processors)
 
 
 def _least(known: Dict[str, Any], shape: Shape, processors: int) -> List[Any]:
     """Return the cut whose waves are estimated to be the shortest."""
-    cut: List[Any] = min(known["cuts"], key=lambda one: _time(one, shape, processors))["cut"]
+    cut: List[Any] = min(known["cuts"], key=lambda one: _time(known, one, shape, processors))["cut"]
     return cut
 
 
@@ -109,7 +114,7 @@ def _chunks(known: Dict[str, Any], shape: Shape, processors: int) -> Optional[Tu
     for point in sorted(ways, key=lambda point: _distance(point["shape"], shape)):
         way = tuple(point["chunks"]["way"])
         # As _switchback_chunks.Way has it: both groups share a tile, two blocks share B.
-        if _waves((*way[:3], False, 2, True), shape, processors) == 1:
+        if _waves(known, (*way[:3], False, 2, True), shape, processors) == 1:
             return way
     return None
 
@@ -143,7 +148,7 @@ def _excess(
     known: Dict[str, Any], cut: Tuple[Any, ...], shape: Sequence[int], processors: int
 ) -> float:
     """Estimate how much longer than the best cut's a cut's waves are; 0 if nothing is known."""
-    times = {tuple(one["cut"]): _time(one, shape, processors) for one in known["cuts"]}
+    times = {tuple(one["cut"]): _time(known, one, shape, processors) for one in known["cuts"]}
     return float(times[cut] - min(times.values())) if cut in times else 0.0
 
 
@@ -153,19 +158,21 @@ def _distance(point: Sequence[int], shape: Shape) -> float:
     return rows + columns + depth / 2
 
 
-def _waits(
-    known: Dict[str, Any], cut: Optional[Sequence[int]], shape: Shape, processors: int
-) -> bool:
-    """Say whether some of the clusters that share a tile's depth would wait for others to end.
-
-    Those of more than two blocks leave multiprocessors idle: a part of a GPU holds whole ones.
-    """
-    if cut is None or len(cut) <= SPLIT:
+def _waits(known: Dict[str, Any], cut: Sequence[int], shape: Shape, processors: int) -> bool:
+    """Say whether some of the clusters that share a tile's depth would wait for others to end."""
+    if len(cut) <= SPLIT:
         return False
     high, wide = _counts(cut, shape)
-    part, whole = (1, 1) if cut[SPLIT] == PAIR else known["clustered"]
-    most = processors * part // whole
-    return bool(high * wide * cut[SPLIT] > most)
+    return high * wide > _at_once(known, cut[SPLIT], processors)
+
+
+def _at_once(known: Dict[str, Any], blocks: int, processors: int) -> int:
+    """Count the clusters of so many blocks that run at once.
+
+    Those of more than two leave multiprocessors idle: a part of a GPU holds whole ones.
+    """
+    part, whole = (1, 1) if blocks <= PAIR else known["clustered"]
+    return int(processors * part // whole // blocks)
 
 
 def _counts(cut: Sequence[Any], shape: Sequence[int]) -> Tuple[int, int]:
@@ -174,7 +181,7 @@ def _counts(cut: Sequence[Any], shape: Sequence[int]) -> Tuple[int, int]:
     return -(-shape[0] // (64 * m64 * (1 if pingpong else 2))), -(-shape[2] // n)
 
 
-def _waves(cut: Sequence[Any], shape: Sequence[int], processors: int) -> int:
+def _waves(known: Dict[str, Any], cut: Sequence[Any], shape: Sequence[int], processors: int) -> int:
     """Count the tiles one after the other that a multiprocessor multiplies, at most."""
     cluster, share_b = cut[4:]
     high, wide = _counts(cut, shape)
@@ -182,12 +189,14 @@ def _waves(cut: Sequence[Any], shape: Sequence[int], processors: int) -> int:
         high = -(-high // cluster)
     else:
         wide = -(-wide // cluster)
-    return int(-(-high * wide // (processors // cluster)))
+    return -(-high * wide // _at_once(known, cluster, processors))
 
 
-def _time(one: Dict[str, Any], shape: Sequence[int], processors: int) -> float:
+def _time(
+    known: Dict[str, Any], one: Dict[str, Any], shape: Sequence[int], processors: int
+) -> float:
     """Estimate microseconds: waves of tiles, each with a step for every 128 of depth."""
-    waves, steps = _waves(one["cut"], shape, processors), -(-shape[1] // STEP)
+    waves, steps = _waves(known, one["cut"], shape, processors), -(-shape[1] // STEP)
     return float(waves * (one["tile_us"] + steps * one["step_us"]))
 
 

@@ -106,6 +106,32 @@ def test_a_cut_is_taken_by_near_shapes_while_it_needs_no_more_waves(
         assert tiles.choose("9.0", shape, 132).cut == tuple(cut), shape
 
 
+def test_of_tritons_tiles_none_is_above_another_that_was_alone(
+    tiles: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low, high = [16, 16, 512, 4, 4], [32, 32, 256, 4, 4]
+    cut = [1, 32, 14, True, 1, True]
+    points = [
+        {"shape": [16, 1024, 4096], "cut": None, "tiles": low},
+        {"shape": [32, 1024, 4096], "cut": None, "tiles": high},
+        {"shape": [64, 1024, 4096], "cut": cut, "tiles": None},
+    ]
+    monkeypatch.setattr(tiles, "table", lambda: {"9.0": {**KNOWN, "points": points}})
+    for rows, block in ((5, low), (16, low), (17, high), (20, high), (32, high)):
+        for columns in (4096, 3000):
+            assert tiles.choose("9.0", (rows, 1024, columns), 132).tiles == tuple(block)
+    # One so little farther serves layers that the table does not have, too.
+    for columns in (4096, 1024):
+        assert tiles.choose("9.0", (33, 1024, columns), 132).cut == tuple(cut)
+
+
+def test_a_wave_has_fewer_tiles_in_large_clusters(tiles: Any) -> None:
+    # 112 tiles: 28 clusters of 4, of which 27 run at once on 132 multiprocessors
+    for cluster, processors, waves in ((1, 132, 1), (2, 132, 1), (4, 132, 2), (4, 140, 1)):
+        cut = [1, 128, 8, True, cluster, True]
+        assert tiles._waves(KNOWN, cut, (1024, 4096, 896), processors) == waves
+
+
 def test_where_one_launch_does_it_all_the_table_says_how(tiles: Any) -> None:
     assert tiles.choose("9.0", (8, 4096, 4096), 132).few == (16, 6)
     assert tiles.choose("9.0", (200, 1024, 2048), 132).few is None
@@ -134,7 +160,7 @@ def test_one_launch_is_not_taken_where_its_last_wave_costs_more_than_it_gains(
     known = {**KNOWN, "points": [point], "cuts": cuts}
     monkeypatch.setattr(tiles, "table", lambda: {"9.0": known})
     for rows, waves in ((8192, 2), (8448, 2), (9000, 3), (16384, 4)):
-        assert tiles._waves(many, (rows, 4096, 768), 132) == waves
+        assert tiles._waves(known, many, (rows, 4096, 768), 132) == waves
         choice = tiles.choose("9.0", (rows, 4096, 768), 132)
         # of 9000 rows its third wave is short: 52 us, in small tiles 42
         assert (choice.fused is None) is (rows == 9000)
@@ -233,5 +259,5 @@ def test_a_row_is_made_of_the_fastest_and_of_waves(measuring: Any, load: Load) -
         assert (point["tiles"] is None) is (point["shape"][0] > 16)
         if point["cut"]:
             alone = [one for one in row["cuts"] if tuple(one["cut"]) == point["cut"]]
-            taken = min(row["cuts"], key=lambda one: tiles._time(one, point["shape"], 132))
-            assert not alone or tiles._time(taken, point["shape"], 132) <= best[0]
+            taken = min(row["cuts"], key=lambda one: tiles._time(row, one, point["shape"], 132))
+            assert not alone or tiles._time(row, taken, point["shape"], 132) <= best[0]
