@@ -26,7 +26,12 @@ CUTS = (
     (1, 192, 4, False, 2, False), (1, 192, 6, True, 2, True), (1, 256, 4, False, 2, False),
     (2, 96, 4, False, 2, True), (2, 96, 6, True, 2, False), (2, 128, 5, True, 2, False),
     (2, 160, 4, False, 2, False), (2, 160, 4, False, 2, True), (2, 160, 4, True, 2, False),
-    (2, 192, 3, False, 2, True), (2, 96, 4, False, 1, True),
+    (2, 192, 3, False, 2, True), (2, 96, 4, False, 1, True), (1, 64, 8, False, 4, False),
+    (1, 96, 7, False, 2, False), (1, 96, 7, False, 4, False), (1, 128, 6, False, 1, True),
+    (1, 128, 8, True, 4, True), (1, 160, 5, False, 2, False), (1, 192, 5, True, 2, False),
+    (2, 64, 8, True, 2, True), (3, 64, 6, True, 2, False), (3, 64, 6, True, 2, True),
+    (3, 96, 5, True, 1, True), (3, 128, 4, True, 1, True), (3, 128, 4, True, 2, False),
+    (3, 128, 4, True, 2, True),
 )  # fmt: skip
 SPLIT_CUTS = (
     (1, 32, 12, True, 1, True, 2), (1, 32, 12, True, 1, True, 3), (1, 64, 7, False, 1, True, 3),
@@ -38,6 +43,7 @@ SPLIT_CUTS = (
     (1, 128, 4, False, 1, True, 5), (1, 128, 5, False, 1, True, 2), (1, 128, 5, False, 1, True, 3),
     (1, 128, 5, False, 1, True, 4), (1, 128, 7, True, 1, True, 3), (1, 128, 7, True, 1, True, 5),
     (1, 128, 8, True, 1, True, 2), (2, 64, 3, False, 1, True, 5), (2, 64, 4, False, 1, True, 4),
+    (1, 32, 10, False, 1, True, 2), (3, 64, 5, True, 1, True, 2),
 )  # fmt: skip
 """Cuts whose depth is split: for shapes that have fewer tiles than there are multiprocessors."""
 TILES = (
