@@ -13,7 +13,6 @@ import os
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 OUT_OF_MEMORY, NO_DEVICE, INVALID_DEVICE, DEVICE_UNAVAILABLE = 2, 100, 101, 46  # CUresult
-UNSUPPORTED_PTX = 222
 SM_MAJOR, SM_MINOR, COMPUTE_MODE = 75, 76, 20  # CUdevice_attribute
 COMPUTE_MODES = {0: "DEFAULT", 2: "PROHIBITED", 3: "EXCLUSIVE_PROCESS"}  # CUcomputemode
 JIT_INFO, JIT_INFO_SIZE, JIT_ERROR, JIT_ERROR_SIZE, JIT_VERBOSE = 3, 4, 5, 6, 12  # CUjit_option
