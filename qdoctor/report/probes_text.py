@@ -29,15 +29,22 @@ def probes(paper: Paper, report: Report) -> None:
 
 
 def _lines(observations: Sequence[Observation]) -> list[tuple[list[str], Observation, list[str]]]:
-    """Return names, the first observation and its texts: of all skipped for one reason one line."""
-    costs = _costs(observations)
-    lines: dict[tuple[str, ...], tuple[list[str], Observation, list[str]]] = {}
+    """Return names, the first observation and its texts: one line for what ended for one reason.
+
+    What passed has figures of its own. What a probe took stands in the first line of it alone.
+    """
+    lines: dict[tuple[str, ...], list[list[Observation]]] = {}
     for group in _grouped(observations):
-        seen = group[0]
-        texts = [*_observed(group), *filter(None, [costs.pop(seen.probe, "")])]
-        one = () if seen.outcome == "skipped" else (repr(group),)
-        lines.setdefault((*one, *texts), ([], seen, texts))[0].append(_name(seen))
-    return list(lines.values())
+        own = repr(group) if group[0].outcome == "passed" else group[0].outcome
+        lines.setdefault((own, *_observed(group)), []).append(group)
+    costs = _costs(observations)
+    written: list[tuple[list[str], Observation, list[str]]] = []
+    for groups in lines.values():
+        alone = len({group[0].probe for group in groups}) == 1
+        cost = costs.pop(groups[0][0].probe, "") if alone else ""
+        texts = [*_observed(groups[0]), *filter(None, [cost])]
+        written.append(([_name(group[0]) for group in groups], groups[0][0], texts))
+    return written
 
 
 def _costs(observations: Sequence[Observation]) -> dict[str, str]:

@@ -18,7 +18,7 @@ def test_what_a_probe_took_is_its_slowest_and_its_largest_child() -> None:
     assert _costs(observations) == {"a": "took 1.2 s, 700 MiB", "b": "took 0.0 s"}
 
 
-def test_probes_skipped_for_one_reason_share_a_line_and_no_others() -> None:
+def test_probes_that_ended_for_one_reason_share_a_line() -> None:
     def one(probe: str, outcome: OutcomeKind, detail: str) -> Observation:
         return Observation(probe=probe, outcome=outcome, detail=detail)
 
@@ -28,5 +28,20 @@ def test_probes_skipped_for_one_reason_share_a_line_and_no_others() -> None:
         one("c", "skipped", "torch not installed"),
         one("d", "failed", "no algorithm"),
         one("e", "failed", "no algorithm"),
+        one("f", "crashed", "no algorithm"),
+        one("g", "passed", ""),
+        one("h", "passed", ""),
     ]
-    assert [names for names, _, _ in _lines(observations)] == [["a", "c"], ["b"], ["d"], ["e"]]
+    together = [["a", "c"], ["b"], ["d", "e"], ["f"], ["g"], ["h"]]
+    assert [names for names, _, _ in _lines(observations)] == together
+
+
+def test_what_a_probe_took_is_said_in_the_first_line_of_its_own() -> None:
+    def one(probe: str, variant: str, outcome: OutcomeKind) -> Observation:
+        return Observation(probe, outcome, variant=variant, numbers={"seconds": 2.0})
+
+    observations = [
+        *(one("a", "x", "failed"), one("b", "x", "failed")),
+        *(one("a", "y", "passed"), one("a", "z", "passed")),
+    ]
+    assert [texts for _, _, texts in _lines(observations)] == [[], ["took 2.0 s"], []]
