@@ -39,6 +39,13 @@ def speaks_of(seen: Observation, variant: str | None, every: Iterable[Observatio
     )
 
 
+def ended_importing(seen: Observation) -> bool:
+    """Say whether a probe ended before its kernel, in the import of what it examines."""
+    return seen.code == "import-failed" or (
+        seen.outcome == "crashed" and " while importing " in (seen.detail or "")
+    )
+
+
 def rule_against(seen: Observation) -> str:
     """Name the rule that reports a failure which the compatibility data did not foretell."""
-    return "package-import-fails" if seen.code == "import-failed" else "probe-contradicts-matrix"
+    return "package-import-fails" if ended_importing(seen) else "probe-contradicts-matrix"

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qdoctor.answered import ended_importing
 from qdoctor.model import Finding
 from qdoctor.rules.affected import resting_on
 from qdoctor.rules.case import rule
@@ -44,7 +45,7 @@ OWN_RULE = (
     *("no-c-compiler", "python-headers-missing", "libcuda-not-found"),
     *("ptxas-too-old-for-sm", "triton-cache-not-writable"),
     *("driver-broken", "driver-mismatch", "compat-not-supported", "fabric-not-ready"),
-    *("jit-compiler-missing", "no-control-folder", "no-temporary-folder", "import-failed"),
+    *("jit-compiler-missing", "no-control-folder", "no-temporary-folder"),
 )
 """Codes of failures that a rule of their own explains."""
 
@@ -53,7 +54,7 @@ def find(case: Case) -> Iterator[Finding]:
     """Report every observation, and every fact read here, that is not what was expected."""
     yield from (_disagreed(one) for one in case.machine.contradictions)
     for seen in case.observations:
-        if seen.code in OWN_RULE:
+        if seen.code in OWN_RULE or ended_importing(seen):
             continue
         if seen.expected == "pass" and went_wrong(seen):
             yield _failed(case, seen)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qdoctor.answered import gave_no_answer
+from qdoctor.answered import ended_importing, gave_no_answer
 from qdoctor.model import Finding
 from qdoctor.rules.affected import resting_on
 from qdoctor.rules.case import rule
@@ -44,7 +44,7 @@ def find(case: Case) -> Iterator[Finding]:
     for seen in case.observations:
         silent = gave_no_answer(seen)
         unexpected = went_wrong(seen) and seen.expected == "unknown" and seen.code not in OWN_RULE
-        if (not silent and not unexpected) or seen.code in CODES:
+        if (not silent and not unexpected) or seen.code in CODES or ended_importing(seen):
             continue
         what = "gave no answer" if silent else f"did not pass: {seen.outcome}"
         # Without an answer nothing is taken away: the verdicts then say that it is not known.

@@ -47,6 +47,31 @@ def test_a_part_of_its_own_that_is_missing_asks_for_the_same_release_anew(ask: A
         assert (fix.action, fix.package, fix.spec) == ("reinstall", "torch", "==2.11.0")
 
 
+def test_a_library_of_its_own_that_is_missing_or_cut_off_asks_for_it_anew(ask: Ask) -> None:
+    missing = "ImportError: libtorch_cpu.so: cannot open shared object file: No such file"
+    crash = "SIGBUS (bus error) while importing torch: Fatal Python error: Bus error"
+    cut = structs.replace(HALF, outcome="crashed", code="sigbus", detail=crash, evidence=[])
+    ours = structs.replace(cut, detail="SIGBUS (bus error) while importing what qdoctor compiles")
+    for seen in ((structs.replace(HALF, detail=missing),), (cut,), (ours, cut)):
+        found = ask("h100", observations=seen, packages={"torch": "2.11.0"})
+        assert not OTHERS & found.keys()
+        assert found[NAME].title.startswith("torch cannot be imported")
+        fix = found[NAME].fixes[0]
+        assert (fix.action, fix.package, fix.spec) == ("reinstall", "torch", "==2.11.0")
+
+
+def test_a_library_of_cuda_or_the_system_and_other_crashes_are_for_explain(ask: Ask) -> None:
+    words = ": cannot open shared object file: No such file or directory"
+    crash = "SIGILL (illegal instruction) while importing torch"
+    seen = structs.replace(HALF, outcome="crashed", code="sigill", detail=crash, evidence=[])
+    raised = [
+        structs.replace(HALF, detail=f"ImportError: {name}{words}")
+        for name in ("libcudart.so.13", "libgomp.so.1", "libcudnn.so.9")
+    ]
+    for one in (seen, *raised):
+        assert ask("h100", observations=(one,))[NAME].fixes[0].action == "run"
+
+
 def test_words_that_name_no_known_module_are_for_explain(ask: Ask) -> None:
     for text in ("ModuleNotFoundError: No module named 'my_site_hook'", "ImportError: libfoo.so.1"):
         fix = ask("h100", observations=(structs.replace(HALF, detail=text),))[NAME].fixes[0]
