@@ -96,6 +96,13 @@ def _selected(paper: Paper, report: Report) -> None:
         paper.line(("Selected: none", "bold yellow"), (" - no backend works here", ""))
 
 
+def _preferred(paper: Paper, report: Report) -> None:
+    """The selection, and how to have it decided by a measurement: here preference decides."""
+    _selected(paper, report)
+    if report.selected:
+        paper.line(("to measure the backends against each other: qdoctor select", "dim"), indent=2)
+
+
 def _grounds(report: Report) -> str:
     """What the selection rests on: a measurement, or files alone."""
     chosen = next((one for one in report.verdicts if one.backend == report.selected), None)
@@ -148,7 +155,7 @@ _VIEWS: dict[str, tuple[_Section, ...]] = {
         probes_text.probes,
         _backends,
         gpus_text.gpus,
-        _selected,
+        _preferred,
         _closing,
     ),
     "select": (_choice, gpus_text.gpus, _closing),

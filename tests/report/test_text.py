@@ -108,6 +108,13 @@ def test_the_toolkit_stands_beside_the_driver_where_there_is_one(report: Report)
         assert ("  toolkit" in text) is shown
 
 
+def test_a_selection_by_preference_names_the_command_that_measures(report: Report) -> None:
+    assert "qdoctor select" in render(report, "text", view="check")
+    assert "qdoctor select" not in render(report, "text", view="explain")
+    nothing = msgspec.structs.replace(report, selected=None)
+    assert "qdoctor select" not in render(nothing, "text", view="check")
+
+
 def test_a_typical_figure_is_not_shown_as_a_measured_one(report: Report) -> None:
     typical = msgspec.structs.replace(report.verdicts[0], rel_error=0.0029)
     measured = msgspec.structs.replace(typical, measured_on="Tesla V100")
