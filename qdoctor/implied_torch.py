@@ -94,7 +94,8 @@ def _default_cuda(
         return unknown(f"torch {torch.value} is a nightly build, of an index for each CUDA version")
     row = _default_row(facts, matrix, torch.value, system.value)
     if row is None:
-        return unknown(f"which build torch {torch.value} is on {system.value} is not known")
+        where = " ".join(filter(None, [system.value, (facts.host or Host()).machine]))
+        return unknown(f"which build torch {torch.value} is on {where} is not known")
     if not row["cuda"] and _holds_gpu_code(facts):
         return unknown(f"torch {torch.value} holds GPU code: {row['text']}, which this is not")
     return _cuda_of(row, matrix, torch.value)

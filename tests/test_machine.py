@@ -61,6 +61,8 @@ def test_the_aarch64_default_became_a_cuda_build() -> None:
     arm = {"os": "linux", "machine": "aarch64"}
     assert machine(host=arm, packages={"torch": "2.9.0"}).torch_cuda.value == ""
     assert machine(host=arm, packages={"torch": "2.12.0"}).torch_cuda.value == "13.0"
+    newest = machine(host=arm, packages={"torch": "2.15.0"}).torch_cuda
+    assert (newest.value, "on linux aarch64" in newest.reason) == (None, True)
 
 
 def test_a_package_is_unknown_absent_or_of_an_unknown_version() -> None:
