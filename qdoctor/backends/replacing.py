@@ -14,6 +14,7 @@ from qdoctor.backends.kind import BackendUnavailable, Kind
 from qdoctor.backends.layers_of import places
 from qdoctor.backends.left_alone import LeftAlone
 from qdoctor.backends.names import idle, listed, near
+from qdoctor.backends.trial import out_of_range
 from qdoctor.backends.unreached import WHOLE, unreached
 from qdoctor.caller import warn
 
@@ -82,7 +83,8 @@ def quantize_(
     Left alone, each with its reason: what is listed, weights tied to others, output layers, layers
     with fewer than 32 inputs or outputs, shapes, types and devices that the backend does not take,
     subclasses of torch.nn.Linear, computed weights, what is quantized, sharded or offloaded, what
-    its parent reads directly, layers with parameters, buffers or modules beside weight and bias. A
+    its parent reads directly, weights so small or large that the backend would lose them, layers
+    with parameters, buffers or modules beside weight and bias. A
     layer that ``include`` names outright is replaced though it be small or an output layer.
 
     Each new layer keeps the old one's device, mode (but a frozen SwitchBack layer is always in eval
@@ -179,6 +181,8 @@ def _sorted_out(
         why = left.why(place)
         if not why and not (why := kind.spares(place.layer, training=left.training)):
             why = kind.why_not(place.layer, training=left.training)
+            if not (why or left.training):
+                why = out_of_range(kind, place.layer)
             refused += [why] if why else []
         if why:
             skipped.update(dict.fromkeys(place.names, why))

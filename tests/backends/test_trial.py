@@ -14,8 +14,9 @@ torch = pytest.importorskip("torch")
 
 from qdoctor.backends import named  # noqa: E402 - torch first
 from qdoctor.backends.kind import Kind  # noqa: E402
+from qdoctor.backends.replacing import quantize_  # noqa: E402
 from qdoctor.backends.scaled_mm import way_on  # noqa: E402
-from qdoctor.backends.trial import failure  # noqa: E402
+from qdoctor.backends.trial import failure, out_of_range  # noqa: E402
 from qdoctor.nn.products import is_shortage  # noqa: E402
 
 if TYPE_CHECKING:
@@ -152,3 +153,68 @@ def test_the_caller_s_random_numbers_and_modes_stay() -> None:
         )
         assert not torch.is_grad_enabled()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def of_size(magnitude: float) -> Any:
+    linear = torch.nn.Linear(64, 64)
+    with torch.no_grad():
+        linear.weight.copy_(torch.randn(64, 64).clamp(-3.0, 3.0) * magnitude)
+    return linear
+
+
+class ByWayOfHalf(Kind):
+    """Keeps its weight in float16."""
+
+    name = "by-way-of-half"
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def replaced(self, linear: Any, *, training: bool = False) -> Any:
+        del training
+        self.count += 1
+        made = torch.nn.Linear(linear.in_features, linear.out_features)
+        made.weight = torch.nn.Parameter(linear.weight.half().float())
+        made.bias = linear.bias
+        return made
+
+
+def test_weights_that_a_format_cannot_hold_are_told_of() -> None:
+    kind = ByWayOfHalf()
+    for magnitude in (1e-3, 1.0, 100.0, 0.0):
+        assert out_of_range(kind, of_size(magnitude)) == ""
+    assert kind.count == 0
+    told = out_of_range(kind, of_size(1e-8))
+    assert told.startswith("by-way-of-half loses weights as small as these: its output has the ")
+    assert told.endswith("with ordinary ones (the largest is 3e-08)")
+    assert kind.count == 2
+    assert out_of_range(kind, of_size(1e-8))
+    assert kind.count == 2
+    assert "as large as these" in out_of_range(kind, of_size(1e6))
+    assert out_of_range(Tried(refuse), of_size(1e6)).endswith("no kernel (the largest is 3e+06)")
+
+
+def test_what_is_not_finite_is_not_tried() -> None:
+    kind, linear = ByWayOfHalf(), of_size(1.0)
+    linear.weight.data[3, 4] = float("nan")
+    assert out_of_range(kind, linear) == ""
+    assert kind.count == 0
+
+
+@pytest.mark.parametrize("name", ["bnb-int8", "qdoctor-switchback", "half"])
+@pytest.mark.parametrize("magnitude", [1e-9, 1e6])
+def test_a_model_loses_no_weights_for_their_size(name: str, magnitude: float) -> None:
+    """bitsandbytes casts to float16: what is small became 0, what is large NaN, without a word."""
+    if name.startswith("bnb"):
+        pytest.importorskip("bitsandbytes")
+    model = torch.nn.Sequential(of_size(magnitude), of_size(1.0)).eval()
+    if reason := named(name).why_not(model[1]):
+        pytest.skip(reason)
+    x = torch.randn(40, 64)
+    with torch.no_grad():
+        wanted = model[0](x)
+        done = quantize_(model, name)
+        lost = float((model[0](x) - wanted).norm() / wanted.norm())
+    assert lost <= 0.02
+    assert "1" in done.replaced
+    assert ("0" in done.skipped) == (name == "bnb-int8")
