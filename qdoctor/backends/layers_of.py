@@ -122,7 +122,7 @@ def read_directly(parent: Any, attribute: str) -> str | None:
     """Name the method in which a module's class takes ``self.<attribute>.weight`` as a tensor.
 
     Such a weight is used past the layer's forward. Only what the class's own source says is seen;
-    asking for the weight's dtype or device does not count. None: none is seen.
+    asking for the weight's dtype, device or class does not count. None: none is seen.
     """
     for kind in type(parent).__mro__:
         if kind is torch.nn.Module:
@@ -150,20 +150,25 @@ def _readers(kind: type) -> dict[str, str]:
 _SETUP = ("init", "reset", "tie_")
 """How methods are named that fill or tie weights before the model is used."""
 _ABOUT = frozenset({"dtype", "device", "shape", "size", "dim", "requires_grad", "is_cuda"})
+_ASKING = frozenset({"isinstance", "type", "hasattr"})
 
 
 def _weights_taken(method: ast.AST) -> Iterator[str]:
-    asked = {
-        id(node.value)
-        for node in ast.walk(method)
-        if isinstance(node, ast.Attribute) and node.attr in _ABOUT
-    }
+    asked = {id(one) for node in ast.walk(method) for one in _asked_about(node)}
     for node in ast.walk(method):
         if id(node) in asked or not isinstance(node, ast.Attribute) or node.attr != "weight":
             continue
         child = node.value
         if isinstance(child, ast.Attribute) and _is_self(child.value):
             yield child.attr
+
+
+def _asked_about(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what an expression asks about without taking it."""
+    if isinstance(node, ast.Attribute) and node.attr in _ABOUT:
+        yield node.value
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in _ASKING:
+        yield from node.args[:1]
 
 
 def _is_self(node: ast.AST) -> bool:

@@ -187,7 +187,9 @@ def _computed(layer: Any) -> str:
     return "its weight is no parameter of its own (FSDP flattens it: quantize before wrapping)"
 
 
-def _managed(_place: Place, layer: Any) -> str:
+def _managed(place: Place, layer: Any) -> str:
+    if any(type(parent).__name__ == "OptimizedModule" for parent, _ in place.holders):
+        return "torch.compile wraps this very layer, and keeps to it: quantize before compiling"
     if hasattr(layer, "_hf_hook"):
         return (
             "accelerate moves its weight or its inputs (_hf_hook): quantize before dispatch_model, "

@@ -143,6 +143,14 @@ def test_a_forward_that_was_replaced() -> None:
     assert "forward has been replaced" in why(layer)
 
 
+def test_a_layer_that_torch_compile_wraps() -> None:
+    """The wrapper calls the layer that it was made of, whatever takes its place."""
+    model = torch.nn.Sequential(torch.compile(linear(), backend="eager"), linear())
+    done = quantize_(model, "qdoctor-switchback")
+    assert done.replaced == ("1",)
+    assert "torch.compile wraps this very layer" in done.skipped["0._orig_mod"]
+
+
 def test_what_lies_under_an_adapter() -> None:
     class BaseTunerLayer:
         """PEFT's layers have a base of this name."""
