@@ -16,6 +16,8 @@ UNIT = 16
 """What torch asks the inner and the outer size of the weight to be a multiple of."""
 LARGEST = 448.0
 """The largest e4m3 number (OFP8, revision 1.0)."""
+_LEAST = 2.0**-118
+"""Magnitudes below it are scaled as it is: the inverse of a smaller one's scale is infinite."""
 
 
 def quantize(x: Any, *, rowwise: bool = True, width: int = 0) -> tuple[Any, Any]:
@@ -29,7 +31,7 @@ def quantize(x: Any, *, rowwise: bool = True, width: int = 0) -> tuple[Any, Any]
         return kernel("_fp8_quantize").quantize_rows(x, max(width, x.shape[1]))  # type: ignore[no-any-return]
     dims = {"dim": 1, "keepdim": True} if rowwise else {}
     most = torch.linalg.vector_norm(x, ord=float("inf"), **dims).float()
-    inverse = LARGEST / torch.where(most > 0.0, most, LARGEST)
+    inverse = LARGEST / torch.where(most > 0.0, most.clamp(min=_LEAST), LARGEST)
     if x.dtype == torch.bfloat16:  # its range holds any inverse; the rounding goes into the scale
         inverse = inverse.bfloat16()
     values = padded(x, width - x.shape[1]) * inverse

@@ -53,6 +53,19 @@ def test_no_finite_value_becomes_infinite(size: float, rowwise: bool, dtype: str
     assert torch.isfinite(scale).all()
 
 
+@pytest.mark.parametrize("rowwise", [False, True], ids=["whole", "rows"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("size", [1e-36, 1e-38, 1e-40])
+def test_rows_next_to_nothing_are_no_nan(
+    size: float, dtype: str, *, rowwise: bool, relative: Callable[[Any, Any], float]
+) -> None:
+    """As ReLUs and decaying weights leave them: one would make all that follows NaN."""
+    x = (torch.randn(4, 32, dtype=torch.float64).abs() * size).to(getattr(torch, dtype))
+    x[:, 3] = 0.0
+    q, scale = quantize(x, rowwise=rowwise)
+    assert relative(q.double() * scale.double(), x) <= 0.05
+
+
 def test_sizes_that_are_no_sixteens_are_filled_up(
     device: Any, gaussian: Callable[..., Any]
 ) -> None:
