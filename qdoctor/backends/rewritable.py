@@ -17,7 +17,6 @@ import torch  # noqa: TID253 - runs in the user's process, on demand
 from qdoctor.nn.frozen import FrozenWeight
 
 _WRITES = frozenset({"__iadd__", "__isub__", "add_", "sub_", "copy_"})
-_AS_PLAIN = frozenset({"__reduce_ex__", "__deepcopy__"})
 
 
 class RewritableWeight(FrozenWeight):
@@ -49,9 +48,6 @@ class RewritableWeight(FrozenWeight):
         name, target = getattr(func, "__name__", ""), next(iter(args), None)
         if not isinstance(target, cls):
             return super().__torch_function__(func, types, args, kwargs)
-        if name in _AS_PLAIN:  # whoever keeps it keeps numbers, and no layer
-            plain = target.as_subclass(torch.Tensor).clone()
-            return plain if name == "__deepcopy__" else plain.__reduce_ex__(*args[1:])
         if func == torch.Tensor.data.__set__:
             target.layer.rewrite(args[1])
         if func != torch.Tensor.data.__set__ and name not in _WRITES:

@@ -30,8 +30,9 @@ def install() -> None:
     ``import bitsandbytes`` fails as before. To call once, before the code that needs it; a second
     call does nothing new. Warns when an installed bitsandbytes cannot be imported.
     """
-    module = _module()
-    sys.modules[_WHERE] = module
+    module = sys.modules.get(_WHERE)
+    if getattr(module, "__file__", None) != __file__:
+        module = sys.modules[_WHERE] = _module()
     if not _installed("bitsandbytes"):
         return
     try:
@@ -50,7 +51,9 @@ def install() -> None:
 
 def _installed(name: str) -> bool:
     try:
-        return name in sys.modules or importlib.util.find_spec(name) is not None
+        return importlib.util.find_spec(name) is not None
+    except ImportError:  # something hides it
+        return False
     except ValueError:  # something without a spec stands in its place
         return True
 

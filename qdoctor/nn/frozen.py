@@ -9,6 +9,7 @@ from typing import Any
 
 import torch  # noqa: TID253 - the layers' own package
 
+_AS_PLAIN = frozenset({"__reduce_ex__", "__deepcopy__"})
 _HARMLESS = frozenset({"requires_grad_", "retain_grad", "__int__", "__index__", "__invert__"})
 
 
@@ -38,9 +39,10 @@ class FrozenWeight(torch.Tensor):
             written.append(next(iter((*args, *kwargs.values()))))  # torch.nn.init names it
         if any(isinstance(one, cls) for one in written):
             raise RuntimeError(cls.refusal or READ_ONLY)
+        if name in _AS_PLAIN:  # whoever keeps it keeps numbers, and no layer
+            plain = args[0].as_subclass(torch.Tensor).clone()
+            return plain if name == "__deepcopy__" else plain.__reduce_ex__(*args[1:])
         with torch._C.DisableTorchFunctionSubclass():  # noqa: SLF001 - torch's documented way
-            if func == torch.Tensor.__deepcopy__:
-                return args[0].as_subclass(torch.Tensor).clone()
             return func(*args, **kwargs)
 
 

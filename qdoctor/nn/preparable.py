@@ -101,16 +101,23 @@ class Preparable(torch.nn.Linear):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """Take the form, prepared or not, of what is loaded, if that fits this layer."""
-        refused = self._take_form(*(state_dict.get(prefix + name) for name in _STORED))
+        stored = [prefix + name for name in _STORED]
+        refused = self._take_form(*map(state_dict.get, stored))
+        if refused:
+            state_dict = {key: state_dict[key] for key in state_dict if key not in stored}
         super()._load_from_state_dict(state_dict, prefix, *rest)
         if self.prepared and self.state_W.dtype != torch.float32:
             self.state_W = self.state_W.float()  # bitsandbytes stored 16 bits; assign=True takes it
+        if self.prepared and self.W_int8.dtype != torch.int8:  # a state_dict that was cast as one
+            self.W_int8 = self.W_int8.to(torch.int8)
         if refused:
             rest[-1].append(f"{prefix.rstrip('.') or self._get_name()}: {refused}")
 
     def _take_form(self, weight: Any, W_int8: Any, state_W: Any) -> str:
         """Become what is to be loaded; return why it does not fit."""
         shape = (self.out_features, self.in_features)
+        if W_int8 is not None and not _are_int8(W_int8):
+            return f"W_int8 of {W_int8.dtype} holds numbers that int8 does not"
         if self.prepared and weight is not None:
             if tuple(weight.shape) != shape:
                 return f"a weight of shape {tuple(weight.shape)} does not fit {shape}"
@@ -141,3 +148,10 @@ class Preparable(torch.nn.Linear):
             weight = torch.empty(0, dtype=self.int8_original_dtype)
             self.int8_original_dtype = fn(weight).dtype
         return self
+
+
+def _are_int8(values: Any) -> bool:
+    """Say whether numbers of any dtype are what int8 holds, so that a cast loses nothing."""
+    if values.dtype == torch.int8 or values.is_meta:
+        return True
+    return bool((values.to(torch.int8) == values).all())

@@ -103,3 +103,32 @@ def test_without_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
         compat.install()
     assert sys.modules[compat._WHERE].SwitchBackLinear is nn.SwitchBackLinear
     assert "bitsandbytes" not in sys.modules
+
+
+def test_a_second_call_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compat, "_installed", lambda _name: False)
+    monkeypatch.setitem(sys.modules, compat._WHERE, compat._module())  # to be put back
+    module = sys.modules[compat._WHERE]
+    module.__dict__["patched"] = True
+    compat.install()
+    assert sys.modules[compat._WHERE] is module
+
+
+HIDDEN = "import sys, warnings; warnings.simplefilter('error'); sys.modules['bitsandbytes'] = None"
+BLOCKED = """
+import sys, warnings
+warnings.simplefilter("error")
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "bitsandbytes":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Block())
+"""
+
+
+@pytest.mark.parametrize("hide", [HIDDEN, BLOCKED], ids=["None", "blocked"])
+def test_a_bitsandbytes_that_is_hidden_is_none(hide: str, checkout: Path) -> None:
+    """Test suites hide packages so."""
+    done = run(f"{hide}\nimport qdoctor.nn.compat as c; c.install(); print(c._WHERE)", checkout)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [compat._WHERE]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import io
 import os
 import threading
 import warnings
@@ -221,6 +222,10 @@ def test_a_prepared_layers_weight_is_there_to_be_read(device: Any, kind: str) ->
     for derived in (seen + 1, seen.t(), seen.detach(), copy.deepcopy(seen), seen.float()):
         assert type(derived) is torch.Tensor
     assert list(layer.state_dict()) == ["bias", "W_int8", "state_W"]
+    kept = io.BytesIO()
+    torch.save({"weight": seen}, kept)
+    kept.seek(0)
+    assert torch.equal(torch.load(kept, weights_only=True)["weight"], seen)
     with pytest.raises(AttributeError, match="no attribute 'wieght'"):
         _ = layer.wieght
 
@@ -262,6 +267,24 @@ def test_scales_that_bitsandbytes_stored_in_16_bits_are_taken(*, assign: bool) -
     assert target.state_W.dtype == torch.float32
     x = torch.randn(4, 16)
     torch.testing.assert_close(target(x), source(x), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("assign", [True, False])
+@pytest.mark.parametrize("prepared", [True, False])
+def test_a_state_that_was_cast_as_a_whole_is_taken(*, assign: bool, prepared: bool) -> None:
+    """With assign=True a W_int8 of 16 bits became the weight itself, without its scales."""
+    source, x = ready(), torch.randn(2, 16)
+    stored = {name: value.half() for name, value in source.state_dict().items()}
+    target = ready() if prepared else nn.SwitchBackLinearVectorwise(16, 8).eval()
+    target.load_state_dict(stored, assign=assign)
+    assert torch.equal(target.W_int8, source.W_int8)
+    assert target.W_int8.dtype == torch.int8
+    assert torch.allclose(target(x), source(x), atol=0.01)
+    before = target(x)
+    stored["W_int8"] = stored["W_int8"] + 0.5
+    with pytest.raises(RuntimeError, match="holds numbers that int8 does not"):
+        target.load_state_dict(stored, assign=assign)
+    assert torch.equal(target(x), before)
 
 
 @pytest.mark.parametrize("strict", [True, False])
