@@ -16,8 +16,9 @@ UNIT = 16
 """What torch asks the inner and the outer size of the weight to be a multiple of."""
 LARGEST = 448.0
 """The largest e4m3 number (OFP8, revision 1.0)."""
-_LEAST = 2.0**-118
-"""Magnitudes below it are scaled as it is: the inverse of a smaller one's scale is infinite."""
+_LEAST = 2.0**-117
+"""Magnitudes below it are scaled as it is: of a smaller one the scale is subnormal, and its inverse
+infinite."""
 
 
 def quantize(x: Any, *, rowwise: bool = True, width: int = 0) -> tuple[Any, Any]:
