@@ -37,7 +37,8 @@ def _quantize_rows(x, q, scale, M, K, WIDTH, stride_x, ROWS: tl.constexpr, BLOCK
     # A NaN loses against any number: as infinity it makes the whole row's result not finite.
     magnitude = tl.where(magnitude < float("inf"), magnitude, float("inf"))
     absmax = tl.max(magnitude, axis=1)
-    absmax = tl.where(absmax > 0.0, absmax, 448.0)
+    # 448 over less than 1e-36 is infinite, and that times a zero of the row no number.
+    absmax = tl.where(absmax > 0.0, tl.maximum(absmax, 6e-36), 448.0)
     scaled = value * (448.0 / absmax)[:, None]
     tl.store(
         q + first * WIDTH + (rows[:, None] * WIDTH + at[None, :]),

@@ -77,7 +77,11 @@ x = torch.randn(4, 40)
 x[1, 3], x[2, 9] = float("inf"), float("nan")
 q, scale = ours.quantize_rows(x, 48)
 hidden = (q.float().sum(1) * scale[:, 0]).isfinite().tolist()
-print(json.dumps([answers, hidden]))
+x = torch.rand(3, 40) * torch.tensor([[1e-36], [1e-38], [1e-40]])
+x[:, 4] = 0
+q, scale = ours.quantize_rows(x, 48)
+small = bool(q.isfinite().all()) and bool((q[:, :40] * scale - x).abs().max() <= 1e-37)
+print(json.dumps([answers, hidden, small]))
 """
 
 
@@ -86,7 +90,7 @@ def test_the_source_quantizes_to_the_nearest_e4m3(interpret: Callable[..., str])
     pytest.importorskip("torch")
     pytest.importorskip("numpy")
     said = interpret(INTERPRETED, KERNELS / "_fp8_quantize.py").splitlines()[-1]
-    answers, finite = json.loads(said)
+    answers, finite, small = json.loads(said)
     assert len(answers) == 6
     for answer in answers:
         assert answer["differing"] == 0
@@ -95,6 +99,7 @@ def test_the_source_quantizes_to_the_nearest_e4m3(interpret: Callable[..., str])
         assert not answer["filled"]
     assert answers[0]["shape"] == [[9, 112], [9, 1]]
     assert finite == [True, False, False, True]
+    assert small  # rows next to nothing are no NaN
 
 
 def test_it_compiles_ahead_where_fp8_is(ours: Any) -> None:
@@ -131,3 +136,17 @@ def test_on_a_gpu_it_is_what_torch_computes(ours: Any, size: tuple[int, int], dt
     assert float((got != wanted).float().mean()) <= 1e-3  # 448 / most is rounded in its last bit
     torch.testing.assert_close(got, wanted, rtol=0.13, atol=0.01)  # and then by one step
     assert not q.float()[:, size[1] :].any()
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("size", [1e-36, 1e-38, 1e-40])
+def test_on_a_gpu_rows_next_to_nothing_are_no_nan(ours: Any, size: float) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.get_device_capability() < (8, 9):
+        pytest.skip("no e4m3 conversion on this GPU")
+    x = (torch.rand(8, 64, dtype=torch.float64) * size).float().cuda()
+    x[:, 3] = 0.0
+    q, scale = ours.quantize_rows(x, 64)
+    assert q.float().isfinite().all()
+    assert float((q.double() * scale.double() - x.double()).abs().max()) <= size
