@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TAG = "CACHEDIR.TAG"
 # The signature of https://bford.info/cachedir/, then who made the folder.
 _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n# Created by qdoctor.\n"
+_DRAFT = f".{TAG}."
 _PRIVATE = 0o700
 
 
@@ -60,11 +61,21 @@ def made_folder(environ: Mapping[str, str]) -> Path:
     if not (path / TAG).exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=_PRIVATE, exist_ok=True)
-        strangers = any(path.iterdir())
+        strangers = any(not each.name.startswith(_DRAFT) for each in path.iterdir())
         if strangers and not (path / TAG).exists():  # the tag is what the first of ours writes
             raise BadInput(f"{path} holds files of somebody else: give qdoctor a cache of its own")
-        (path / TAG).write_text(_SIGNATURE, encoding="utf-8")
+        _write_tag(path)
     return path
+
+
+def _write_tag(path: Path) -> None:
+    """Write it whole or, on a full disk, not at all: an empty one would not be ours to delete."""
+    draft = path / f"{_DRAFT}{os.getpid()}.{os.urandom(4).hex()}"
+    try:
+        draft.write_text(_SIGNATURE, encoding="utf-8")
+        draft.replace(path / TAG)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def clear(environ: Mapping[str, str]) -> Path | None:

@@ -58,6 +58,26 @@ def test_a_name_that_is_too_long_for_a_folder_is_said() -> None:
         cache.clear({"QDOCTOR_CACHE_DIR": "x" * 5000})
 
 
+def test_on_a_full_disk_no_tag_is_left_that_is_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {"QDOCTOR_CACHE_DIR": str(tmp_path / "c")}
+    real = Path.write_text
+
+    def full(self: Path, *_: object, **__: object) -> int:
+        real(self, "")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        cache.made_folder(environ)
+    assert list((tmp_path / "c").iterdir()) == []
+    monkeypatch.undo()
+    (tmp_path / "c" / ".CACHEDIR.TAG.17.abcd").touch()  # of one that was killed meanwhile
+    assert cache.made_folder(environ) == tmp_path / "c"
+    assert cache.clear(environ) == tmp_path / "c"
+
+
 def test_a_link_to_our_folder_is_not_followed(tmp_path: Path) -> None:
     made = cache.made_folder({"QDOCTOR_CACHE_DIR": str(tmp_path / "c")})
     link = tmp_path / "link"

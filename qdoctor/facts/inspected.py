@@ -101,9 +101,12 @@ class Inspections(Generic[Held]):
             data = msgspec.json.encode(latest)
             folder = cache.made_folder(self._environ)
             handle, name = tempfile.mkstemp(dir=folder, prefix=self._file)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(name).replace(folder / self._file)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                Path(name).replace(folder / self._file)
+            finally:
+                Path(name).unlink(missing_ok=True)  # where the disk is full
         except (OSError, BadInput, UnicodeEncodeError):  # the last: a path that is no UTF-8
             return
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,19 @@ def test_where_nothing_can_be_written_libraries_are_read_each_time(
     (tmp_path / "file").write_text("")
     environ = {"QDOCTOR_CACHE_DIR": str(tmp_path / "file" / "cache")}
     assert [ask(library, environ)[1] for _ in range(2)] == [1, 1]
+
+
+def test_on_a_full_disk_nothing_half_written_is_left(
+    library: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cache.made_folder(environ)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(folder), "replace", full)
+    assert ask(library, environ)[1] == 1
+    assert [path.name for path in folder.iterdir()] == [cache.TAG]
 
 
 def test_a_folder_of_somebody_else_is_left_alone(library: Path, tmp_path: Path) -> None:
