@@ -74,8 +74,12 @@ def prepare(control: Path, step: Step, patient: Patient, gate: Path | None) -> N
 
 
 def child_environ(environ: Mapping[str, str], control: Path) -> dict[str, str]:
-    """The patient's environment as it is, kept offline and out of the home folder."""
+    """The patient's environment as it is, kept offline and out of the home folder.
+
+    Without two variables that make a failure of what is none: a warning, or the end.
+    """
     inside = {name: str(control / folder) for name, folder in INSIDE.items()}
     whole = {"CUDA_MODULE_LOADING": "LAZY", **environ, **_ALWAYS, **inside}
-    whole.pop("PYTHONINSPECT", None)  # with it every exit is a traceback
+    for name in ("PYTHONINSPECT", "PYTHONWARNINGS"):
+        whole.pop(name, None)
     return whole

@@ -137,6 +137,12 @@ def test_an_interpreter_that_is_to_be_looked_into_at_its_end_ends_all_the_same(
     assert [(one.outcome, one.code) for one in seen] == [("passed", None)]
 
 
+def test_a_warning_is_no_failure_though_the_variable_makes_it_an_error(patients: Path) -> None:
+    patient = Patient(sys.executable, {**os.environ, "PYTHONWARNINGS": "error"})
+    (seen,) = carry_out([step(patients, "warns")], patient, quiet)
+    assert (seen.outcome, seen.code) == ("passed", None)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
 def test_an_interpreter_that_is_none_is_an_outcome(patients: Path, tmp_path: Path) -> None:
     fake = tmp_path / "python"
