@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from qdoctor import selection as by_preference
 from qdoctor.choosing import reasons
 from qdoctor.choosing.bounds import ALIKE_BYTES, error_bound
@@ -105,7 +107,9 @@ def _preferred(asked: Asked, left: Sequence[Verdict], matrix: Matrix) -> str | N
     if asked.objective == "memory" and left:
         fewest = min(_bytes(rows, one) for one in left)
         left = [one for one in left if _bytes(rows, one) <= ALIKE_BYTES * fewest]
-    return by_preference.select(left, matrix)
+    # A probe's one small product is no measurement: on a busy machine its time turned the answer.
+    untimed = [msgspec.structs.replace(one, speedup_vs_half=None) for one in left]
+    return by_preference.select(untimed, matrix)
 
 
 def _bytes(rows: Mapping[str, Any], one: Verdict) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from tests.choosing.conftest import choose, loser, measured, verdict
+from tests.choosing.conftest import choose, loser, measured, verdict, verdicts
 
 if TYPE_CHECKING:
     from qdoctor.choosing.measured import Measured
@@ -26,6 +27,16 @@ def test_without_a_measurement_the_probes_and_the_matrix_decide_and_it_says_so(
     lost = loser(choose("latency", found), "qdoctor-switchback").lost
     assert lost == "only a measurement can show that it is not slower than half"
     assert choose("balanced", found, max_error=0.005).selected == "half"
+
+
+@pytest.mark.parametrize("speed", [0.5, 2.0])
+def test_what_a_probe_took_decides_nothing(speed: float) -> None:
+    """One small product, beside whatever else runs: the same machine gave two answers."""
+    timed = [
+        msgspec.structs.replace(one, speedup_vs_half=speed if one.backend == "torch-fp8" else 0.5)
+        for one in verdicts()
+    ]
+    assert choose("balanced", None, timed).selected == "bnb-int8"
 
 
 def test_nothing_usable_selects_nothing_and_says_why() -> None:
