@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from qdoctor.noun import BadInput as BadInput
+from qdoctor.noun import NoInterpreter as NoInterpreter
 from qdoctor.noun import Noun as Noun
 from qdoctor.noun import YesNo as YesNo
 from qdoctor.noun import encoded as encoded

@@ -20,6 +20,18 @@ class BadInput(Exception):  # noqa: N818 - it names what the user gave, not a fa
 AnyNoun = TypeVar("AnyNoun", bound=Noun)
 
 
+class NoInterpreter(BadInput):
+    """A named interpreter did not answer; ``reason`` says why, which may pass (no memory)."""
+
+    def __init__(self, python: str, reason: str) -> None:
+        """See the class."""
+        super().__init__(
+            f"--python: {python} is no interpreter that can be examined: {reason}; "
+            "give one that starts, or leave the option out"
+        )
+        self.reason = reason
+
+
 def from_json(data: bytes | str, kind: type[AnyNoun], origin: str) -> AnyNoun:
     """Read one noun from JSON text; ``origin`` names the text in errors.
 

@@ -23,7 +23,7 @@ from qdoctor.choosing.installed import stamp
 from qdoctor.choosing.lock import NoTurnError, turn
 from qdoctor.choosing.measured import WIDEST
 from qdoctor.choosing.notice import say_once
-from qdoctor.model import BadInput, Candidate, Selection, encoded
+from qdoctor.model import BadInput, Candidate, NoInterpreter, Selection, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -151,9 +151,12 @@ def _decided(
             )
         else:
             selection = _unprobed(request, environ)
-    except BadInput:
-        raise
-    except Exception as error:  # noqa: BLE001 - a sick machine is no reason to end a program
+    except Exception as caught:
+        # A sick machine is no reason to end a program: also where it starts no second one of this
+        # interpreter.
+        error = OSError(caught.reason) if isinstance(caught, NoInterpreter) else caught
+        if isinstance(error, BadInput):
+            raise
         say_once(f"no backend could be selected ({type(error).__name__}: {error}); half is used")
         selection = _last_resort(request, key, error)
     doubtful = examined is not None and examined.is_doubtful()

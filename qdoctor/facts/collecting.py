@@ -18,7 +18,7 @@ from qdoctor.facts.native import read_native
 from qdoctor.facts.target import NAMED
 from qdoctor.facts.toolkit import read_toolkit
 from qdoctor.facts.triton_uses import read_triton_uses
-from qdoctor.model import NO_FOLDER, BadInput, Facts, FoundPackage, Python, Target
+from qdoctor.model import NO_FOLDER, Facts, FoundPackage, NoInterpreter, Python, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 def collect(target: Target, environ: Mapping[str, str]) -> Facts:
     """Read everything about ``target`` as it would run with ``environ``.
 
-    Raises ``BadInput`` where an interpreter that was named does not answer; one found by default
+    Raises ``NoInterpreter`` where one that was named does not answer; one found by default
     leaves its facts unknown, with the reason in ``Facts.unread["python"]``, or ``[NO_FOLDER]``
     where it could not be asked.
     """
@@ -110,10 +110,7 @@ def _answer(target: Target, environ: Mapping[str, str]) -> Reading | NoAnswer:
     answer = ask(target.python or "", environ)
     refused = isinstance(answer, NoAnswer) and not answer.for_want_of_room
     if isinstance(answer, NoAnswer) and refused and target.chosen_by == NAMED:
-        raise BadInput(
-            f"--python: {target.python} is no interpreter that can be examined: {answer.reason}; "
-            "give one that starts, or leave the option out"
-        )
+        raise NoInterpreter(target.python or "", answer.reason)
     return answer
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import qdoctor
-from qdoctor import BackendUnavailable, BadInput
+from qdoctor import BackendUnavailable, BadInput, choosing, process
 from qdoctor.choosing.cache_reading import Kept
 from qdoctor.model import Selection
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from qdoctor.model import Measure
     from tests.choosing.pretended import Chooser
+
+
+CHOOSE = choosing.choose
 
 
 def test_a_backend_says_what_it_is_and_why(chooser: Chooser) -> None:
@@ -137,6 +140,20 @@ def test_only_looking_starts_no_kernel_and_says_so_where_it_was_asked(
     qdoctor.select_backend()
     assert len(chooser.asked) == 1
     assert qdoctor.select_backend(measure="cached").name == "bnb-int8"
+
+
+@pytest.mark.usefixtures("chooser")
+def test_where_too_many_files_are_open_it_is_half_and_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also of memory or processes there may be none for a child, for a while."""
+    refused = process.Ended(start_error="Too many open files")
+    monkeypatch.setattr(choosing, "choose", CHOOSE)
+    monkeypatch.setattr(process, "run", lambda *_, **__: refused)
+    with pytest.warns(qdoctor.SelectionWarning, match="Too many open files.*half is used"):
+        backend = qdoctor.select_backend(device="cpu")
+    assert backend.name == "half"
+    assert "--python" not in backend.selection["reason"]
 
 
 @pytest.mark.parametrize("unknown", ["", None])
