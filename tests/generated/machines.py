@@ -122,23 +122,34 @@ def _fits(release: str, parts: Parts) -> bool:
     library = library_for(release, parts.cuda)
     if library is None or release in known_bad():
         return False
-    wanted = (Requirement(line) for line in facts["requires_dist"])
     torch = Version(parts.torch).public
     return (
         serves(library["sm"], parts.gpu["sm"])
         and newer(parts.libc, library["glibc"] or "2.0")
-        and SpecifierSet(facts["requires_python"]).contains(f"{parts.python}.7")
+        and _runs_on(facts["requires_python"], parts.python)
+        and all(_allows(line, torch) for line in facts["requires_dist"])
         and all(
-            one.specifier.contains(torch)
-            for one in wanted
-            if one.name == "torch" and not one.marker
-        )
-        and all(
-            MATRIX.has("triton", parts.triton, name) == "yes"
+            _has_name(parts.triton, name)
             for name in facts["import_needs"]
             if name.startswith("triton")
         )
     )
+
+
+@lru_cache(None)
+def _runs_on(spec: str, python: str) -> bool:
+    return SpecifierSet(spec).contains(f"{python}.7")
+
+
+@lru_cache(None)
+def _allows(line: str, torch: str) -> bool:
+    wanted = Requirement(line)
+    return wanted.name != "torch" or bool(wanted.marker) or wanted.specifier.contains(torch)
+
+
+@lru_cache(None)
+def _has_name(triton: str, name: str) -> bool:
+    return MATRIX.has("triton", triton, name) == "yes"
 
 
 def library_for(release: str, cuda: str) -> dict[str, Any] | None:
@@ -153,7 +164,7 @@ def library_for(release: str, cuda: str) -> dict[str, Any] | None:
     return None
 
 
-@lru_cache
+@lru_cache(None)
 def facts_of(package: str, release: str) -> dict[str, Any]:
     found = MATRIX.release(package, release)
     assert found is not None
@@ -245,5 +256,6 @@ def newer(version: str, floor: str) -> bool:
     return numbers(version) >= numbers(floor)
 
 
+@lru_cache(None)
 def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
