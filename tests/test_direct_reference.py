@@ -45,7 +45,7 @@ TAGS = ("cp310-cp310-linux_x86_64",)
             Told("triton", sources=True, conda=True),
         ),
         (
-            "file:///croot/torch_1712345678/work/dist/torch-2.5.1-cp310-cp310-linux_x86_64.whl",
+            "file:///croot/torch_1712345678/dist/torch-2.5.1-cp310-cp310-linux_x86_64.whl",
             "torch",
             Told("torch", "2.5.1", TAGS),
         ),
