@@ -77,6 +77,16 @@ class Figures(msgspec.Struct, frozen=True):
         return min(self.spread, 1.0)
 
     @property
+    def sure_error(self) -> float:
+        """The error in two digits: what data of one seed leaves open is not to decide."""
+        return float(f"{self.error:.1e}")
+
+    @property
+    def sure_size(self) -> float:
+        """Bytes a weight in hundredths: scales of a row or a block of rows are no difference."""
+        return round(self.bytes_per_weight, 2)
+
+    @property
     def unsteady(self) -> bool:
         """Whether its times are uncertain: other programs had the cores, or they spread wide."""
         return self.disturbed or self.spread > WIDEST

@@ -15,7 +15,7 @@ import msgspec
 from qdoctor.choosing import reasons, refusals, unmeasured
 from qdoctor.choosing.bounds import ALIKE_BYTES
 from qdoctor.choosing.measured import HALF, Figures, compared, figures
-from qdoctor.choosing.refusals import is_slower, size
+from qdoctor.choosing.refusals import is_slower
 from qdoctor.model import Candidate, Selection
 
 if TYPE_CHECKING:
@@ -99,8 +99,10 @@ def _memory(field: Field) -> str:
 
 def _accuracy(field: Field) -> str:
     quantized = {name: own for name, own in field.items() if name != HALF} or field
-    least = min(_error(own) for own in quantized.values())
-    return _most_exact(_fastest({n: own for n, own in quantized.items() if _error(own) == least}))
+    least = min(own.sure_error for own in quantized.values())
+    return _most_exact(
+        _fastest({n: own for n, own in quantized.items() if own.sure_error == least})
+    )
 
 
 _CHOOSERS: dict[Objective, Callable[[Field], str]] = {
@@ -112,12 +114,7 @@ _CHOOSERS: dict[Objective, Callable[[Field], str]] = {
 
 
 def _most_exact(field: Field) -> str:
-    return min(field, key=lambda name: (_error(field[name]), size(field[name]), name))
-
-
-def _error(own: Figures) -> float:
-    """Round to two digits: what data of one seed leaves open is not to decide."""
-    return float(f"{own.error:.1e}")
+    return min(field, key=lambda name: (field[name].sure_error, field[name].sure_size, name))
 
 
 def _last_resort(verdicts: Sequence[Verdict], asked: Asked) -> str | None:

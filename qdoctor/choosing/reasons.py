@@ -140,7 +140,7 @@ def _against(asked: Asked, own: Figures, best: Figures, winner: str) -> str:
         if own.slowdown > usual >= best.slowdown:
             borne = f"{usual:g} are borne only where nothing else saves memory"
             return f"{_takes(own)}{_kernels(own)}; more than {borne}"
-    if asked.objective == "accuracy" and own.error > best.error:
+    if asked.objective == "accuracy" and own.sure_error > best.sure_error:
         return f"its relative error is {own.error:.2g}, that of {winner} {best.error:.2g}"
     if asked.objective == "balanced":
         mine, its = (one.ratio * one.bytes_per_weight / 2 for one in (own, best))
@@ -157,9 +157,9 @@ def _against(asked: Asked, own: Figures, best: Figures, winner: str) -> str:
 def _tie(own: Figures, best: Figures, winner: str) -> str:
     spread = 100 * max(own.margin, best.margin)
     head = f"no better than {winner} beyond the spread ({spread:.0f} %)"
-    if own.error > best.error:
+    if own.sure_error > best.sure_error:
         return f"{head}, and less exact: {own.error:.2g} against {best.error:.2g}"
-    if own.bytes_per_weight > best.bytes_per_weight:
+    if own.sure_size > best.sure_size:
         return f"{head}, and larger: {own.bytes_per_weight:.3g} bytes a weight"
     return f"{head}, nor more exact or smaller: the name decides"
 

@@ -106,7 +106,9 @@ def _too_slow_for_its_bytes(asked: Asked, field: Field, half: Figures) -> set[st
     """Name what takes longer than the objective bears, if anything else takes less than half."""
     usual = usual_slowdown(asked)
     slow = {name for name, own in field.items() if own.slowdown > usual}
-    others = [own for name, own in field.items() if name not in slow and size(own) < size(half)]
+    others = [
+        own for name, own in field.items() if name not in slow and own.sure_size < half.sure_size
+    ]
     return slow if others else set()
 
 
@@ -120,8 +122,3 @@ def score(objective: Objective, own: Figures, half: Figures) -> float:
     if objective == "balanced":
         return own.ratio * own.bytes_per_weight / half.bytes_per_weight
     return own.ratio
-
-
-def size(own: Figures) -> float:
-    """Round to hundredths of a byte: scales of a row or a block of rows are no difference."""
-    return round(own.bytes_per_weight, 2)

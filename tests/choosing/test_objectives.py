@@ -54,6 +54,15 @@ def test_as_fast_as_half_within_the_spread_is_half_which_is_more_exact() -> None
     assert "less exact: 0.012 against 0.003" in (loser(found, "qdoctor-switchback").lost or "")
 
 
+def test_what_two_digits_do_not_tell_apart_is_not_called_less_exact() -> None:
+    times = {"half": 1.0, "bnb-int8": 0.5, "torch-fp8": 0.5}
+    alike = choose("latency", measured(times, errors={"bnb-int8": 0.01056, "torch-fp8": 0.01144}))
+    assert alike.selected == "bnb-int8"
+    assert (loser(alike, "torch-fp8").lost or "").endswith("the name decides")
+    apart = choose("latency", measured(times, errors={"bnb-int8": 0.01056, "torch-fp8": 0.01156}))
+    assert "less exact: 0.012 against 0.011" in (loser(apart, "torch-fp8").lost or "")
+
+
 def test_that_launching_takes_the_time_is_said_and_only_then() -> None:
     found = measured({"half": 0.05, "qdoctor-switchback": 0.2, "bnb-int8": 0.2})
     cells = dict(found.timed)

@@ -6,7 +6,7 @@ import pytest
 
 from qdoctor.choosing.measured import Figures
 from qdoctor.choosing.reasons import NO_PROBE
-from qdoctor.choosing.refusals import doubtful, is_slower, refused, ruled_out, score, size
+from qdoctor.choosing.refusals import doubtful, is_slower, refused, ruled_out, score
 from qdoctor.matrix import shipped
 from qdoctor.model import Asked
 from tests.choosing.conftest import measured, verdict, verdicts
@@ -29,7 +29,7 @@ def test_half_has_a_score_of_one_and_less_is_better() -> None:
         assert score(objective, HALF, HALF) == 1.0
     assert score("balanced", taking(1.5), HALF) == 0.75
     assert score("latency", taking(1.5), HALF) == 1.5
-    assert size(taking(1.0, 1.0039)) == size(taking(1.0, 1.0))
+    assert taking(1.0, 1.0039).sure_size == taking(1.0, 1.0).sure_size
 
 
 def test_slower_means_by_more_than_both_spreads() -> None:
